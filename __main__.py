@@ -1,0 +1,21 @@
+"""The Pulumi program: one stack of the two, whichever this is."""
+
+import os
+
+import pulumi
+
+from settings import RegistrySettings, load
+
+settings = load(pulumi.Config(), os.environ)
+
+# Only the module of this stack is imported, and with it only the providers that it uses.
+if isinstance(settings, RegistrySettings):
+    from stacks import registry
+
+    registry_settings = settings
+    pulumi.run(lambda: registry.deploy(registry_settings))
+else:
+    from stacks import consumer
+
+    consumer_settings = settings
+    pulumi.run(lambda: consumer.deploy(consumer_settings))

@@ -1,0 +1,18 @@
+"""The two components, usable in any Pulumi program: they know nothing of this one's configuration and stacks."""
+
+from components.content import ImageBuild
+from components.function import ApiRoute, ImageFunction, ImageFunctionArgs
+from components.image import BuiltImage, ExistingImage, RegistryLogin
+from components.repository import CrossAccountRepository, CrossAccountRepositoryArgs
+
+__all__ = [
+    "ApiRoute",
+    "BuiltImage",
+    "CrossAccountRepository",
+    "CrossAccountRepositoryArgs",
+    "ExistingImage",
+    "ImageBuild",
+    "ImageFunction",
+    "ImageFunctionArgs",
+    "RegistryLogin",
+]

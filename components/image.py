@@ -1,0 +1,100 @@
+"""Where a function's image comes from: built and pushed here, or already in the repository."""
+
+import re
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_docker as docker
+
+from components.content import ImageBuild
+from components.errors import ImageUnusable
+
+IMAGE_URI = re.compile(r"[^@]+@sha256:[0-9a-f]{64}")
+
+# https://docs.aws.amazon.com/lambda/latest/dg/foundation-arch.html
+PLATFORMS = {"x86_64": "linux/amd64", "arm64": "linux/arm64"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistryLogin:
+    """What the push is done with.
+
+    Attributes:
+        server: the registry's host, the part of the repository URL before the first slash.
+        username: `AWS` for ECR.
+        password: an ECR authorization token's; valid for 12 hours, kept as a secret.
+    """
+
+    server: pulumi.Input[str]
+    username: pulumi.Input[str]
+    password: pulumi.Input[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltImage:
+    """An image that is built by this update and pushed under its content tag.
+
+    Attributes:
+        build: what it is built from.
+        repository_url: where it is pushed to, without a tag.
+        login: what it is pushed with.
+    """
+
+    build: ImageBuild
+    repository_url: str
+    login: RegistryLogin
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExistingImage:
+    """An image that is in the repository already: no build, no push, no Docker engine.
+
+    Attributes:
+        uri: `REPOSITORY@sha256:…`.
+    """
+
+    uri: str
+
+
+def image_uri(name: str, image: BuiltImage | ExistingImage, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
+    """The image as Lambda takes it, by digest; for a `BuiltImage` with the resource that builds and pushes it.
+
+    Raises:
+        ImageUnusable: what came out is no digest of a pushed image.
+    """
+    if isinstance(image, ExistingImage):
+        return pulumi.Output.from_input(require_digest(image.uri))
+    build = image.build
+    pushed = docker.Image(
+        name,
+        image_name=f"{image.repository_url}:{build.tag()}",
+        build=docker.DockerBuildArgs(
+            context=build.context,
+            dockerfile=build.dockerfile_path.as_posix(),
+            args=build.args,
+            target=build.target or None,
+            platform=build.platform,
+        ),
+        # Credentials of a docker provider would be a change with every new token; here they are none.
+        registry=docker.RegistryArgs(
+            server=image.login.server, username=image.login.username, password=image.login.password
+        ),
+        opts=opts,
+    )
+    return pushed.repo_digest.apply(require_digest)
+
+
+def require_digest(uri: str) -> str:
+    """Pass on `REPOSITORY@sha256:…`, refuse anything else.
+
+    An image that was built but not pushed has a local ID instead, and a tag may move: Lambda takes neither here.
+
+    Raises:
+        ImageUnusable: it has another form.
+    """
+    if not IMAGE_URI.fullmatch(uri):
+        raise ImageUnusable(
+            f"{uri!r} does not name a pushed image by digest. Lambda is given REPOSITORY@sha256:<64 hex digits> only; "
+            "push the image, then run `pulumi up` again."
+        )
+    return uri

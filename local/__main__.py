@@ -1,0 +1,106 @@
+"""Commands of the local run; `make` calls them. `python3 -m local --help` lists them."""
+
+import argparse
+import os
+import sys
+import time
+
+from local import base_image, cloud, docker_engine, processes, stacks, toolchain, workspace
+from local.workspace import BIN, LOCAL, VENV, LocalError
+
+FAILED = 1
+INTERRUPTED = 130
+
+
+def setup() -> None:
+    """Everything that the stacks need, found or installed or started."""
+    docker_engine.engine()
+    docker_engine.buildx()
+    base_image.base_image()
+    toolchain.pulumi()
+    stacks.recover()
+    cloud.cloud()
+    toolchain.plugins()
+
+
+def demo() -> None:
+    """Set everything up, deploy both stacks, call the endpoint; again: change nothing, in seconds."""
+    began = time.monotonic()
+    setup()
+    for stack in stacks.STACKS:
+        stacks.up(stack)
+    stacks.call()
+    print(f"\nEverything stays up ({time.monotonic() - began:.0f} s). Go on with `make shell`, end with `make down`.")
+
+
+def env() -> None:
+    """Print the `export` lines for a shell: eval "$(make env)"."""
+    _require_cloud()
+    print(workspace.exports())
+
+
+def shell() -> None:
+    """Open a shell in which `pulumi`, `docker` and AWS clients talk to the local cloud."""
+    _require_cloud()
+    program = os.environ.get("SHELL", "/bin/sh")
+    print("pulumi preview -s consumer | pulumi up -s consumer | pulumi stack output -s consumer; exit ends the shell")
+    os.execve(program, [program], {**os.environ, **workspace.environment()})
+
+
+def down() -> None:
+    """Destroy both stacks and stop what was started; the caches in .local/ stay."""
+    if cloud.is_running():
+        stacks.destroy()
+    cloud.stop()
+    docker_engine.stop()
+    for name in processes.stop_all():
+        print(f"stopped {name}")
+    for folder in workspace.EPHEMERAL:
+        workspace.remove(folder)
+    print("Stopped. Caches stay in .local/; delete the folder to be rid of them.")
+
+
+COMMANDS = {"setup": setup, "demo": demo, "env": env, "shell": shell, "down": down}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python3 -m local", description="The two stacks on this machine, without AWS.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, function in COMMANDS.items():
+        commands.add_parser(name, help=function.__doc__, description=function.__doc__)
+    command = parser.parse_args().command
+    try:
+        if command in ("setup", "demo", "down"):
+            _enter_environment(command)
+        COMMANDS[command]()
+    except LocalError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("\nInterrupted. Run it again to go on.", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _enter_environment(command: str) -> None:
+    """Make the Python environment, then go on inside it."""
+    if sys.prefix == str(VENV):
+        return
+    if command == "down":
+        if not VENV.exists():
+            return
+    else:
+        if dropped := workspace.prepare():
+            print(f"✓ .local/               {dropped}")
+        toolchain.python_environment()
+    sys.stdout.flush()
+    os.execv(toolchain.PYTHON, [str(toolchain.PYTHON), "-m", "local", *sys.argv[1:]])
+
+
+def _require_cloud() -> None:
+    if not LOCAL.exists() or not (BIN / "pulumi").exists() or not cloud.is_running():
+        raise LocalError("The local cloud is not running. Start it with `make demo`.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""The local cloud: MiniStack behind a thin layer (`front.py`), on loopback only."""
+
+import http.client
+import json
+import os
+import socket
+from urllib.parse import urlsplit
+
+from local import docker_engine, processes
+from local.steps import step
+from local.toolchain import PYTHON
+from local.workspace import DOCKER_CONFIG, ROOT, STATE, LocalError, port, remove, write_aws_profiles
+
+NAME = "cloud"
+READY_SECONDS = 60
+HEALTH = "/_ministack/health"
+# MiniStack labels its containers with this and the port; two clones on one engine differ in the port.
+INSTANCE = "cross-account-ecr"
+
+
+def cloud() -> None:
+    """Find or start the local cloud.
+
+    A new cloud is empty, so the Pulumi state of an earlier one, which describes nothing that exists, goes with it.
+
+    Raises:
+        LocalError: the port is taken by something else, or the server does not start.
+    """
+    with step("Local cloud") as current:
+        if is_running():
+            current.done("running", f"http://127.0.0.1:{port()}")
+            return
+        processes.stop(NAME)
+        _require_free_port()
+        lost = (STATE / ".pulumi" / "stacks").exists()
+        remove(STATE)
+        STATE.mkdir()
+        write_aws_profiles()
+        current.say("starting MiniStack")
+        processes.start(
+            NAME, [str(PYTHON), "-m", "local.cloud.server"], env=_environment(), is_ready=_healthy, seconds=READY_SECONDS
+        )
+        detail = f"MiniStack at http://127.0.0.1:{port()}"
+        current.done("started", detail + (", empty: the stacks start anew" if lost else ""))
+
+
+def stop() -> bool:
+    """End the local cloud and the containers of its functions. Returns whether it ran."""
+    stopped = processes.stop(NAME)
+    if docker_engine.host():
+        listed = docker_engine.docker("ps", "-aq", "--filter", f"label=ministack.instance={INSTANCE}:{port()}")
+        if ids := listed.stdout.split():
+            docker_engine.docker("rm", "-f", *ids)
+    return stopped
+
+
+def get(url: str, path: str | None = None) -> tuple[int, str]:
+    """GET a URL whose host is the local cloud. Returns status and body."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection("127.0.0.1", port(), timeout=60)
+    try:
+        connection.request("GET", path or parts.path, headers={"Host": parts.netloc})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def _healthy() -> bool:
+    try:
+        status, body = get(f"http://127.0.0.1:{port()}{HEALTH}")
+        return status == 200 and "services" in json.loads(body)
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
+
+
+def _require_free_port() -> None:
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port())) == 0:
+            raise LocalError(
+                f"Port {port()} is taken by another program. Free it or choose another one: "
+                f"LOCAL_CLOUD_PORT={port() + 1} make demo"
+            )
+
+
+def _environment() -> dict[str, str]:
+    return {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "MINISTACK_HOSTNAME": INSTANCE,
+        "LOCAL_CLOUD_PORT": str(port()),
+        "DOCKER_HOST": docker_engine.host() or "",
+        "DOCKER_CONFIG": str(DOCKER_CONFIG),
+    }
+
+
+def is_running() -> bool:
+    """Whether the local cloud that was started here is up."""
+    return processes.is_running(NAME) and _healthy()

@@ -1,0 +1,829 @@
+"""Stand-in for `pulumi-resource-aws`: the resources that the program uses, through boto3.
+
+A resource type is one entry of `KINDS`. An input that the SDK class does not declare is refused, and so is one that the
+SDK declares and this stand-in does not carry out. Which inputs need a new resource is the real provider's rule
+("Changing this creates a new resource": https://www.pulumi.com/registry/packages/aws/).
+"""
+
+import inspect
+import json
+import random
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any, ClassVar
+
+import boto3
+import botocore.exceptions
+import pulumi_aws
+from botocore.config import Config
+
+from local.plugins.provider import Provider, Refused, Values, WrongInputs, is_unknown, main, undeclared
+
+CONFIG = Config(retries={"total_max_attempts": 3, "mode": "standard"}, connect_timeout=5, read_timeout=120)
+GONE = {
+    "RepositoryNotFoundException", "RepositoryPolicyNotFoundException", "NoSuchEntity", "NoSuchEntityException",
+    "ResourceNotFoundException", "NotFoundException",
+}
+# The provider retries while a new role spreads; https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
+ROLE_NOT_READY = "cannot be assumed by Lambda"
+ROLE_SECONDS = 60
+NAME_SUFFIX_DIGITS = 7
+
+
+class Aws:
+    """Clients of one account and region."""
+
+    def __init__(self, session: boto3.Session) -> None:
+        self._session = session
+        self.region = session.region_name
+        self.account: str = self.client("sts").get_caller_identity()["Account"]
+
+    def client(self, service: str) -> Any:
+        return self._session.client(service, config=CONFIG)
+
+    def arn(self, service: str, resource: str) -> str:
+        return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+
+
+def _no_update(aws: Aws, identity: str, olds: Values, news: Values) -> None:
+    raise Refused("nothing of this resource can be changed in place")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One resource type.
+
+    Attributes:
+        sdk: the argument class of the Pulumi SDK, which declares what inputs there are.
+        inputs: the inputs carried out here; any other is refused.
+        replaces: inputs whose change needs a new resource; `ALL` for every one.
+        computed: outputs that are no inputs.
+        create: makes it and returns its ID.
+        read: all properties as they are now, or None; what AWS does not keep may be left out.
+        update: changes it in place.
+        delete: deletes it.
+        defaults: inputs that the provider fills in.
+        named: the input that gets a generated name when it is left out.
+        volatile: outputs that every update changes.
+    """
+
+    sdk: type
+    inputs: set[str]
+    replaces: set[str]
+    computed: set[str]
+    create: Callable[[Aws, Values], str]
+    read: Callable[[Aws, str, Values], Values | None]
+    delete: Callable[[Aws, str, Values], None]
+    update: Callable[[Aws, str, Values, Values], None] = _no_update
+    defaults: Values = field(default_factory=dict)
+    named: str | None = None
+    volatile: frozenset[str] = frozenset()
+
+
+# ---- ECR ---------------------------------------------------------------------------------------------------------
+
+
+def _create_repository(aws: Aws, new: Values) -> str:
+    aws.client("ecr").create_repository(
+        repositoryName=new["name"],
+        imageTagMutability=new["imageTagMutability"],
+        imageScanningConfiguration=new.get("imageScanningConfiguration", {"scanOnPush": False}),
+        tags=_tag_list(new.get("tags", {})),
+    )
+    return str(new["name"])
+
+
+def _read_repository(aws: Aws, name: str, state: Values) -> Values | None:
+    ecr = aws.client("ecr")
+    found = ecr.describe_repositories(repositoryNames=[name])["repositories"][0]
+    tags = ecr.list_tags_for_resource(resourceArn=found["repositoryArn"])["tags"]
+    return {
+        "name": found["repositoryName"],
+        "arn": found["repositoryArn"],
+        "registryId": found["registryId"],
+        "repositoryUrl": found["repositoryUri"],
+        "imageTagMutability": found["imageTagMutability"],
+        "imageScanningConfiguration": found["imageScanningConfiguration"],
+        "region": aws.region,
+        **_tags({tag["Key"]: tag["Value"] for tag in tags}),
+    }
+
+
+def _update_repository(aws: Aws, name: str, old: Values, new: Values) -> None:
+    ecr = aws.client("ecr")
+    ecr.put_image_tag_mutability(repositoryName=name, imageTagMutability=new["imageTagMutability"])
+    scanning = new.get("imageScanningConfiguration", {"scanOnPush": False})
+    ecr.put_image_scanning_configuration(repositoryName=name, imageScanningConfiguration=scanning)
+    removed = sorted(set(old.get("tags") or {}) - set(new.get("tags") or {}))
+    if removed:
+        ecr.untag_resource(resourceArn=old["arn"], tagKeys=removed)
+    if new.get("tags"):
+        ecr.tag_resource(resourceArn=old["arn"], tags=_tag_list(new["tags"]))
+
+
+def _delete_repository(aws: Aws, name: str, state: Values) -> None:
+    try:
+        aws.client("ecr").delete_repository(repositoryName=name, force=bool(state.get("forceDelete")))
+    except botocore.exceptions.ClientError as error:
+        if _code(error) == "RepositoryNotEmptyException":
+            raise Refused(f"ECR Repository ({name}) not empty, consider using force_delete: {error}") from error
+        raise
+
+
+def _set_repository_policy(aws: Aws, new: Values) -> str:
+    aws.client("ecr").set_repository_policy(repositoryName=new["repository"], policyText=new["policy"])
+    return str(new["repository"])
+
+
+def _read_repository_policy(aws: Aws, name: str, state: Values) -> Values | None:
+    found = aws.client("ecr").get_repository_policy(repositoryName=name)
+    return {
+        "repository": name, "policy": found["policyText"], "registryId": found["registryId"], "region": aws.region
+    }
+
+
+# ---- IAM ---------------------------------------------------------------------------------------------------------
+
+
+def _create_role(aws: Aws, new: Values) -> str:
+    optional = {"Description": new.get("description"), "PermissionsBoundary": new.get("permissionsBoundary")}
+    aws.client("iam").create_role(
+        RoleName=new["name"],
+        AssumeRolePolicyDocument=new["assumeRolePolicy"],
+        Tags=_tag_list(new.get("tags", {})),
+        **{key: value for key, value in optional.items() if value},
+    )
+    return str(new["name"])
+
+
+def _read_role(aws: Aws, name: str, state: Values) -> Values | None:
+    found = aws.client("iam").get_role(RoleName=name)["Role"]
+    return {
+        "name": name,
+        "arn": found["Arn"],
+        "uniqueId": found["RoleId"],
+        "createDate": found["CreateDate"].isoformat(),
+        "assumeRolePolicy": json.dumps(found["AssumeRolePolicyDocument"]),
+        "description": found.get("Description", ""),
+        "permissionsBoundary": found.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""),
+        **_tags({tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}),
+    }
+
+
+def _update_role(aws: Aws, name: str, old: Values, new: Values) -> None:
+    iam = aws.client("iam")
+    iam.update_assume_role_policy(RoleName=name, PolicyDocument=new["assumeRolePolicy"])
+    iam.update_role(RoleName=name, Description=new.get("description", ""))
+    if boundary := new.get("permissionsBoundary"):
+        iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=boundary)
+    elif old.get("permissionsBoundary"):
+        iam.delete_role_permissions_boundary(RoleName=name)
+    if removed := sorted(set(old.get("tags") or {}) - set(new.get("tags") or {})):
+        iam.untag_role(RoleName=name, TagKeys=removed)
+    if new.get("tags"):
+        iam.tag_role(RoleName=name, Tags=_tag_list(new["tags"]))
+
+
+def _put_role_policy(aws: Aws, new: Values) -> str:
+    aws.client("iam").put_role_policy(RoleName=new["role"], PolicyName=new["name"], PolicyDocument=new["policy"])
+    return f"{new['role']}:{new['name']}"
+
+
+def _read_role_policy(aws: Aws, identity: str, state: Values) -> Values | None:
+    role, _, name = identity.partition(":")
+    found = aws.client("iam").get_role_policy(RoleName=role, PolicyName=name)
+    return {"role": role, "name": name, "policy": json.dumps(found["PolicyDocument"])}
+
+
+def _delete_role_policy(aws: Aws, identity: str, state: Values) -> None:
+    role, _, name = identity.partition(":")
+    aws.client("iam").delete_role_policy(RoleName=role, PolicyName=name)
+
+
+# ---- CloudWatch Logs ---------------------------------------------------------------------------------------------
+
+
+def _create_log_group(aws: Aws, new: Values) -> str:
+    aws.client("logs").create_log_group(logGroupName=new["name"], tags=new.get("tags", {}))
+    _set_retention(aws, new["name"], new)
+    return str(new["name"])
+
+
+def _set_retention(aws: Aws, name: str, new: Values) -> None:
+    logs = aws.client("logs")
+    if days := new.get("retentionInDays"):
+        logs.put_retention_policy(logGroupName=name, retentionInDays=days)
+    else:
+        logs.delete_retention_policy(logGroupName=name)
+
+
+def _read_log_group(aws: Aws, name: str, state: Values) -> Values | None:
+    logs = aws.client("logs")
+    groups = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+    found = next((group for group in groups if group["logGroupName"] == name), None)
+    if found is None:
+        return None
+    arn = found["arn"].removesuffix(":*")
+    return {
+        "name": name,
+        "arn": arn,
+        "retentionInDays": found.get("retentionInDays", 0),
+        "region": aws.region,
+        **_tags(logs.list_tags_for_resource(resourceArn=arn).get("tags", {})),
+    }
+
+
+def _update_log_group(aws: Aws, name: str, old: Values, new: Values) -> None:
+    _set_retention(aws, name, new)
+    if removed := sorted(set(old.get("tags") or {}) - set(new.get("tags") or {})):
+        aws.client("logs").untag_resource(resourceArn=old["arn"], tagKeys=removed)
+    if new.get("tags"):
+        aws.client("logs").tag_resource(resourceArn=old["arn"], tags=new["tags"])
+
+
+# ---- Lambda ------------------------------------------------------------------------------------------------------
+
+
+def _function_configuration(new: Values) -> Values:
+    configuration = {
+        "FunctionName": new["name"],
+        "Role": new["role"],
+        "Description": new.get("description", ""),
+        "MemorySize": new["memorySize"],
+        "Timeout": new["timeout"],
+        "Environment": {"Variables": new.get("environment", {}).get("variables", {})},
+    }
+    if logging := new.get("loggingConfig"):
+        names = {"logFormat": "LogFormat", "logGroup": "LogGroup"}
+        configuration["LoggingConfig"] = {names[key]: value for key, value in logging.items()}
+    return configuration
+
+
+def _create_function(aws: Aws, new: Values) -> str:
+    client = aws.client("lambda")
+    deadline = time.monotonic() + ROLE_SECONDS
+    while True:
+        try:
+            client.create_function(
+                **_function_configuration(new),
+                PackageType=new["packageType"],
+                Code={"ImageUri": new["imageUri"]},
+                Architectures=new["architectures"],
+                Tags=new.get("tags", {}),
+            )
+            break
+        except botocore.exceptions.ClientError as error:
+            if ROLE_NOT_READY not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+    client.get_waiter("function_active_v2").wait(FunctionName=new["name"], WaiterConfig={"Delay": 1, "MaxAttempts": 300})
+    return str(new["name"])
+
+
+def _read_function(aws: Aws, name: str, state: Values) -> Values | None:
+    found = aws.client("lambda").get_function(FunctionName=name)
+    configuration = found["Configuration"]
+    arn = configuration["FunctionArn"]
+    logging = configuration.get("LoggingConfig", {})
+    live = {
+        "name": name,
+        "arn": arn,
+        "invokeArn": f"arn:aws:apigateway:{aws.region}:lambda:path/2015-03-31/functions/{arn}/invocations",
+        "qualifiedArn": f"{arn}:$LATEST",
+        "role": configuration["Role"],
+        "description": configuration.get("Description", ""),
+        "memorySize": configuration["MemorySize"],
+        "timeout": configuration["Timeout"],
+        "architectures": configuration["Architectures"],
+        "packageType": configuration["PackageType"],
+        "imageUri": found["Code"]["ImageUri"],
+        "lastModified": configuration["LastModified"],
+        "version": "$LATEST",
+        "region": aws.region,
+        **_tags(found.get("Tags", {})),
+    }
+    if variables := configuration.get("Environment", {}).get("Variables"):
+        live["environment"] = {"variables": variables}
+    if "loggingConfig" in state or not state:
+        names = {"LogFormat": "logFormat", "LogGroup": "logGroup"}
+        live["loggingConfig"] = {names[key]: value for key, value in logging.items() if key in names}
+    return live
+
+
+def _update_function(aws: Aws, name: str, old: Values, new: Values) -> None:
+    client = aws.client("lambda")
+    updated = client.get_waiter("function_updated_v2")
+    if _function_configuration(old) != _function_configuration(new):
+        client.update_function_configuration(**_function_configuration(new))
+        updated.wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 300})
+    if (old["imageUri"], old["architectures"]) != (new["imageUri"], new["architectures"]):
+        client.update_function_code(FunctionName=name, ImageUri=new["imageUri"], Architectures=new["architectures"])
+        updated.wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 300})
+    if removed := sorted(set(old.get("tags") or {}) - set(new.get("tags") or {})):
+        client.untag_resource(Resource=old["arn"], TagKeys=removed)
+    if new.get("tags"):
+        client.tag_resource(Resource=old["arn"], Tags=new["tags"])
+
+
+def _add_permission(aws: Aws, new: Values) -> str:
+    optional = {"SourceArn": new.get("sourceArn"), "SourceAccount": new.get("sourceAccount"), "Qualifier": new.get("qualifier")}
+    aws.client("lambda").add_permission(
+        FunctionName=new["function"],
+        StatementId=new["statementId"],
+        Action=new["action"],
+        Principal=new["principal"],
+        **{key: value for key, value in optional.items() if value},
+    )
+    return str(new["statementId"])
+
+
+def _read_permission(aws: Aws, identity: str, state: Values) -> Values | None:
+    policy = json.loads(aws.client("lambda").get_policy(FunctionName=state["function"])["Policy"])
+    statement = next((found for found in policy["Statement"] if found["Sid"] == identity), None)
+    if statement is None:
+        return None
+    principal = statement["Principal"]
+    condition = statement.get("Condition", {})
+    return {
+        "function": state["function"],
+        "statementId": identity,
+        "action": statement["Action"],
+        "principal": principal.get("Service", principal.get("AWS")) if isinstance(principal, dict) else principal,
+        "sourceArn": condition.get("ArnLike", {}).get("AWS:SourceArn", ""),
+        "sourceAccount": condition.get("StringEquals", {}).get("AWS:SourceAccount", ""),
+        "region": aws.region,
+    }
+
+
+def _remove_permission(aws: Aws, identity: str, state: Values) -> None:
+    aws.client("lambda").remove_permission(FunctionName=state["function"], StatementId=identity)
+
+
+# ---- API Gateway -------------------------------------------------------------------------------------------------
+
+
+def _create_rest_api(aws: Aws, new: Values) -> str:
+    created = aws.client("apigateway").create_rest_api(
+        name=new["name"],
+        description=new.get("description", ""),
+        endpointConfiguration={"types": [new.get("endpointConfiguration", {}).get("types", "EDGE")]},
+        tags=new.get("tags", {}),
+    )
+    return str(created["id"])
+
+
+def _read_rest_api(aws: Aws, api: str, state: Values) -> Values | None:
+    client = aws.client("apigateway")
+    found = client.get_rest_api(restApiId=api)
+    root = next(item["id"] for item in client.get_resources(restApiId=api, limit=500)["items"] if item["path"] == "/")
+    return {
+        "name": found["name"],
+        "description": found.get("description", ""),
+        "endpointConfiguration": {"types": found["endpointConfiguration"]["types"][0]},
+        "rootResourceId": root,
+        "createdDate": found["createdDate"].isoformat(),
+        "arn": f"arn:aws:apigateway:{aws.region}::/restapis/{api}",
+        "executionArn": aws.arn("execute-api", api),
+        "region": aws.region,
+        **_tags(found.get("tags", {})),
+    }
+
+
+def _update_rest_api(aws: Aws, api: str, old: Values, new: Values) -> None:
+    changes = [
+        {"op": "replace", "path": f"/{key}", "value": new.get(key, "")}
+        for key in ("name", "description") if old.get(key) != new.get(key)
+    ]
+    old_type, new_type = (values.get("endpointConfiguration", {}).get("types", "EDGE") for values in (old, new))
+    if old_type != new_type:
+        changes.append({"op": "replace", "path": f"/endpointConfiguration/types/{old_type}", "value": new_type})
+    aws.client("apigateway").update_rest_api(restApiId=api, patchOperations=changes)
+
+
+def _delete_rest_api(aws: Aws, api: str, state: Values) -> None:
+    aws.client("apigateway").delete_rest_api(restApiId=api)
+
+
+def _create_resource(aws: Aws, new: Values) -> str:
+    created = aws.client("apigateway").create_resource(
+        restApiId=new["restApi"], parentId=new["parentId"], pathPart=new["pathPart"]
+    )
+    return str(created["id"])
+
+
+def _read_resource(aws: Aws, identity: str, state: Values) -> Values | None:
+    found = aws.client("apigateway").get_resource(restApiId=state["restApi"], resourceId=identity)
+    return {
+        "restApi": state["restApi"], "parentId": found["parentId"], "pathPart": found["pathPart"],
+        "path": found["path"], "region": aws.region,
+    }
+
+
+def _delete_resource(aws: Aws, identity: str, state: Values) -> None:
+    aws.client("apigateway").delete_resource(restApiId=state["restApi"], resourceId=identity)
+
+
+def _method_keys(values: Values) -> Values:
+    return {"restApiId": values["restApi"], "resourceId": values["resourceId"], "httpMethod": values["httpMethod"]}
+
+
+def _put_method(aws: Aws, new: Values) -> str:
+    aws.client("apigateway").put_method(
+        **_method_keys(new),
+        authorizationType=new["authorization"],
+        apiKeyRequired=new.get("apiKeyRequired", False),
+        requestParameters=new.get("requestParameters", {}),
+    )
+    return f"agm-{new['restApi']}-{new['resourceId']}-{new['httpMethod']}"
+
+
+def _read_method(aws: Aws, identity: str, state: Values) -> Values | None:
+    found = aws.client("apigateway").get_method(**_method_keys(state))
+    return {
+        **{key: state[key] for key in ("restApi", "resourceId", "httpMethod")},
+        "authorization": found["authorizationType"],
+        "apiKeyRequired": found.get("apiKeyRequired", False),
+        "requestParameters": found.get("requestParameters", {}),
+        "region": aws.region,
+    }
+
+
+def _update_method(aws: Aws, identity: str, old: Values, new: Values) -> None:
+    _delete_method(aws, identity, old)
+    _put_method(aws, new)
+
+
+def _delete_method(aws: Aws, identity: str, state: Values) -> None:
+    aws.client("apigateway").delete_method(**_method_keys(state))
+
+
+def _put_integration(aws: Aws, new: Values) -> str:
+    aws.client("apigateway").put_integration(
+        **_method_keys(new),
+        type=new["type"],
+        integrationHttpMethod=new["integrationHttpMethod"],
+        uri=new["uri"],
+        timeoutInMillis=new["timeoutMilliseconds"],
+    )
+    return f"agi-{new['restApi']}-{new['resourceId']}-{new['httpMethod']}"
+
+
+def _read_integration(aws: Aws, identity: str, state: Values) -> Values | None:
+    found = aws.client("apigateway").get_integration(**_method_keys(state))
+    return {
+        **{key: state[key] for key in ("restApi", "resourceId", "httpMethod")},
+        "type": found["type"],
+        "integrationHttpMethod": found.get("httpMethod", ""),
+        "uri": found.get("uri", ""),
+        "timeoutMilliseconds": found.get("timeoutInMillis", 29_000),
+        "region": aws.region,
+    }
+
+
+def _delete_integration(aws: Aws, identity: str, state: Values) -> None:
+    aws.client("apigateway").delete_integration(**_method_keys(state))
+
+
+def _create_deployment(aws: Aws, new: Values) -> str:
+    created = aws.client("apigateway").create_deployment(
+        restApiId=new["restApi"], description=new.get("description", "")
+    )
+    return str(created["id"])
+
+
+def _read_deployment(aws: Aws, identity: str, state: Values) -> Values | None:
+    found = aws.client("apigateway").get_deployment(restApiId=state["restApi"], deploymentId=identity)
+    return {
+        "restApi": state["restApi"], "description": found.get("description", ""),
+        "createdDate": found["createdDate"].isoformat(), "region": aws.region,
+    }
+
+
+def _delete_deployment(aws: Aws, identity: str, state: Values) -> None:
+    aws.client("apigateway").delete_deployment(restApiId=state["restApi"], deploymentId=identity)
+
+
+def _create_stage(aws: Aws, new: Values) -> str:
+    aws.client("apigateway").create_stage(
+        restApiId=new["restApi"],
+        stageName=new["stageName"],
+        deploymentId=new["deployment"],
+        description=new.get("description", ""),
+        tags=new.get("tags", {}),
+    )
+    return f"ags-{new['restApi']}-{new['stageName']}"
+
+
+def _read_stage(aws: Aws, identity: str, state: Values) -> Values | None:
+    api, name = state["restApi"], state["stageName"]
+    client = aws.client("apigateway")
+    found = client.get_stage(restApiId=api, stageName=name)
+    # On AWS: https://API.execute-api.REGION.amazonaws.com/STAGE, which leads nowhere from here.
+    return {
+        "restApi": api,
+        "stageName": name,
+        "deployment": found["deploymentId"],
+        "description": found.get("description", ""),
+        "invokeUrl": f"{client.meta.endpoint_url}/_aws/execute-api/{api}/{name}",
+        "executionArn": aws.arn("execute-api", f"{api}/{name}"),
+        "arn": f"arn:aws:apigateway:{aws.region}::/restapis/{api}/stages/{name}",
+        "region": aws.region,
+        **_tags(found.get("tags", {})),
+    }
+
+
+def _update_stage(aws: Aws, identity: str, old: Values, new: Values) -> None:
+    paths = {"deployment": "/deploymentId", "description": "/description"}
+    changes = [
+        {"op": "replace", "path": path, "value": new.get(key, "")}
+        for key, path in paths.items() if old.get(key) != new.get(key)
+    ]
+    aws.client("apigateway").update_stage(restApiId=new["restApi"], stageName=new["stageName"], patchOperations=changes)
+
+
+def _delete_stage(aws: Aws, identity: str, state: Values) -> None:
+    aws.client("apigateway").delete_stage(restApiId=state["restApi"], stageName=state["stageName"])
+
+
+# ---- the table ---------------------------------------------------------------------------------------------------
+
+REGIONAL = {"region"}
+TAGGED = {"tagsAll"}
+METHOD_KEYS = {"restApi", "resourceId", "httpMethod"}
+
+KINDS: dict[str, Kind] = {
+    "aws:ecr/repository:Repository": Kind(
+        sdk=pulumi_aws.ecr.RepositoryArgs,
+        inputs={"name", "imageTagMutability", "imageScanningConfiguration", "forceDelete", "tags"},
+        replaces={"name"},
+        computed={"arn", "registryId", "repositoryUrl"} | REGIONAL | TAGGED,
+        create=_create_repository, read=_read_repository, update=_update_repository, delete=_delete_repository,
+        defaults={"imageTagMutability": "MUTABLE"}, named="name",
+    ),
+    "aws:ecr/repositoryPolicy:RepositoryPolicy": Kind(
+        sdk=pulumi_aws.ecr.RepositoryPolicyArgs,
+        inputs={"repository", "policy"},
+        replaces={"repository"},
+        computed={"registryId"} | REGIONAL,
+        create=_set_repository_policy, read=_read_repository_policy,
+        update=lambda aws, identity, old, new: str(_set_repository_policy(aws, new)) and None,
+        delete=lambda aws, name, state: aws.client("ecr").delete_repository_policy(repositoryName=name),
+    ),
+    "aws:iam/role:Role": Kind(
+        sdk=pulumi_aws.iam.RoleArgs,
+        inputs={"name", "assumeRolePolicy", "description", "permissionsBoundary", "tags"},
+        replaces={"name"},
+        computed={"arn", "uniqueId", "createDate"} | TAGGED,
+        create=_create_role, read=_read_role, update=_update_role,
+        delete=lambda aws, name, state: aws.client("iam").delete_role(RoleName=name),
+        named="name",
+    ),
+    "aws:iam/rolePolicy:RolePolicy": Kind(
+        sdk=pulumi_aws.iam.RolePolicyArgs,
+        inputs={"role", "name", "policy"},
+        replaces={"role", "name"},
+        computed=set(),
+        create=_put_role_policy, read=_read_role_policy,
+        update=lambda aws, identity, old, new: str(_put_role_policy(aws, new)) and None,
+        delete=_delete_role_policy, named="name",
+    ),
+    "aws:cloudwatch/logGroup:LogGroup": Kind(
+        sdk=pulumi_aws.cloudwatch.LogGroupArgs,
+        inputs={"name", "retentionInDays", "tags"},
+        replaces={"name"},
+        computed={"arn"} | REGIONAL | TAGGED,
+        create=_create_log_group, read=_read_log_group, update=_update_log_group,
+        delete=lambda aws, name, state: aws.client("logs").delete_log_group(logGroupName=name),
+        named="name",
+    ),
+    "aws:lambda/function:Function": Kind(
+        sdk=pulumi_aws.lambda_.FunctionArgs,
+        inputs={
+            "name", "role", "packageType", "imageUri", "architectures", "memorySize", "timeout", "description",
+            "environment", "loggingConfig", "tags",
+        },
+        replaces={"name", "packageType"},
+        computed={"arn", "invokeArn", "qualifiedArn", "lastModified", "version"} | REGIONAL | TAGGED,
+        create=_create_function, read=_read_function, update=_update_function,
+        delete=lambda aws, name, state: aws.client("lambda").delete_function(FunctionName=name),
+        defaults={"memorySize": 128, "timeout": 3, "packageType": "Zip"},
+        named="name", volatile=frozenset({"lastModified"}),
+    ),
+    "aws:lambda/permission:Permission": Kind(
+        sdk=pulumi_aws.lambda_.PermissionArgs,
+        inputs={"function", "action", "principal", "sourceArn", "sourceAccount", "statementId", "qualifier"},
+        replaces={"function", "action", "principal", "sourceArn", "sourceAccount", "statementId", "qualifier"},
+        computed=REGIONAL,
+        create=_add_permission, read=_read_permission, delete=_remove_permission, named="statementId",
+    ),
+    "aws:apigateway/restApi:RestApi": Kind(
+        sdk=pulumi_aws.apigateway.RestApiArgs,
+        inputs={"name", "description", "endpointConfiguration", "tags"},
+        replaces=set(),
+        computed={"arn", "executionArn", "rootResourceId", "createdDate"} | REGIONAL | TAGGED,
+        create=_create_rest_api, read=_read_rest_api, update=_update_rest_api, delete=_delete_rest_api, named="name",
+    ),
+    "aws:apigateway/resource:Resource": Kind(
+        sdk=pulumi_aws.apigateway.ResourceArgs,
+        inputs={"restApi", "parentId", "pathPart"},
+        replaces={"restApi", "parentId", "pathPart"},
+        computed={"path"} | REGIONAL,
+        create=_create_resource, read=_read_resource, delete=_delete_resource,
+    ),
+    "aws:apigateway/method:Method": Kind(
+        sdk=pulumi_aws.apigateway.MethodArgs,
+        inputs=METHOD_KEYS | {"authorization", "apiKeyRequired", "requestParameters"},
+        replaces=METHOD_KEYS,
+        computed=REGIONAL,
+        create=_put_method, read=_read_method, update=_update_method, delete=_delete_method,
+    ),
+    "aws:apigateway/integration:Integration": Kind(
+        sdk=pulumi_aws.apigateway.IntegrationArgs,
+        inputs=METHOD_KEYS | {"type", "integrationHttpMethod", "uri", "timeoutMilliseconds"},
+        replaces=METHOD_KEYS | {"type", "integrationHttpMethod"},
+        computed=REGIONAL,
+        create=_put_integration, read=_read_integration,
+        update=lambda aws, identity, old, new: str(_put_integration(aws, new)) and None,
+        delete=_delete_integration, defaults={"timeoutMilliseconds": 29_000},
+    ),
+    "aws:apigateway/deployment:Deployment": Kind(
+        sdk=pulumi_aws.apigateway.DeploymentArgs,
+        inputs={"restApi", "description", "triggers"},
+        replaces={"restApi", "triggers"},
+        computed={"createdDate"} | REGIONAL,
+        create=_create_deployment, read=_read_deployment, delete=_delete_deployment,
+    ),
+    "aws:apigateway/stage:Stage": Kind(
+        sdk=pulumi_aws.apigateway.StageArgs,
+        inputs={"restApi", "stageName", "deployment", "description", "tags"},
+        replaces={"restApi", "stageName"},
+        computed={"arn", "executionArn", "invokeUrl"} | REGIONAL | TAGGED,
+        create=_create_stage, read=_read_stage, update=_update_stage, delete=_delete_stage,
+    ),
+}
+
+
+# ---- functions ---------------------------------------------------------------------------------------------------
+
+
+def _get_authorization_token(aws: Aws, arguments: Values) -> Values:
+    registries = [arguments["registryId"]] if "registryId" in arguments else []
+    client = aws.client("ecr")
+    answer = client.get_authorization_token(**({"registryIds": registries} if registries else {}))
+    found = answer["authorizationData"][0]
+    import base64
+
+    user, _, password = base64.b64decode(found["authorizationToken"]).decode().partition(":")
+    return {
+        "id": aws.region, "region": aws.region, "authorizationToken": found["authorizationToken"],
+        "expiresAt": found["expiresAt"].isoformat(), "proxyEndpoint": found["proxyEndpoint"],
+        "userName": user, "password": password,
+    }
+
+
+def _get_images(aws: Aws, arguments: Values) -> Values:
+    selected = {"repositoryName": arguments["repositoryName"]}
+    if "registryId" in arguments:
+        selected["registryId"] = arguments["registryId"]
+    pages = aws.client("ecr").get_paginator("list_images").paginate(**selected)
+    images = [image for page in pages for image in page["imageIds"]]
+    return {
+        **arguments, "id": aws.region, "region": aws.region,
+        "imageIds": [{key: image.get(key, "") for key in ("imageDigest", "imageTag")} for image in images],
+    }
+
+
+FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[[Aws, Values], Values]]] = {
+    "aws:ecr/getAuthorizationToken:getAuthorizationToken": (
+        pulumi_aws.ecr.get_authorization_token, _get_authorization_token
+    ),
+    "aws:ecr/getImages:getImages": (pulumi_aws.ecr.get_images, _get_images),
+}
+
+
+class AwsProvider(Provider):
+    """The table, served."""
+
+    version: ClassVar[str] = version("pulumi-aws")
+
+    def configure(self, config: Values) -> None:
+        unknown_keys = sorted(set(config) - {"profile", "region", "allowedAccountIds", "version", "skipCredentialsValidation", "skipRegionValidation", "skipRequestingAccountId", "skipMetadataApiCheck"})
+        if unknown_keys:
+            raise Refused(f"the local stand-in of aws does not carry out the provider inputs {', '.join(unknown_keys)}")
+        try:
+            session = boto3.Session(profile_name=config.get("profile"), region_name=config.get("region"))
+            self._aws = Aws(session)
+        except botocore.exceptions.EndpointConnectionError as error:
+            raise Refused(f"{error} The local cloud is not running; start it with `make demo`.") from error
+        except botocore.exceptions.ProfileNotFound as error:
+            raise Refused(f"failed to get shared config profile, {config.get('profile')}: {error}") from error
+        allowed = config.get("allowedAccountIds")
+        if allowed and not is_unknown(allowed) and self._aws.account not in allowed:
+            raise Refused(
+                f"AWS account ID not allowed: {self._aws.account}. The credentials"
+                f" (profile {config.get('profile') or 'default chain'}) belong to it; allowed: {', '.join(allowed)}."
+            )
+
+    def invoke(self, token: str, arguments: Values) -> Values:
+        if token not in FUNCTIONS:
+            return super().invoke(token, arguments)
+        declared, carry_out = FUNCTIONS[token]
+        allowed = {_camel(name) for name in inspect.signature(declared).parameters} - {"opts"}
+        if wrong := sorted(set(arguments) - allowed):
+            raise Refused(f"{token} has no argument {', '.join(wrong)}; it has {', '.join(sorted(allowed))}")
+        return carry_out(self._aws, {key: value for key, value in arguments.items() if value is not None})
+
+    def check(self, kind: str, name: str, olds: Values, news: Values, seed: bytes) -> Values:
+        rule = self._kind(kind)
+        problems = undeclared(rule.sdk, news)
+        problems += [
+            (key, f"is declared by {rule.sdk.__name__} but not carried out by the local stand-in of aws")
+            for key in sorted(set(news) - rule.inputs) if not any(path == key for path, _ in problems)
+        ]
+        if problems:
+            raise WrongInputs(problems)
+        inputs = {**rule.defaults, **news}
+        if rule.named and rule.named not in inputs:
+            suffix = "".join(random.Random(seed).choices("0123456789abcdef", k=NAME_SUFFIX_DIGITS))
+            inputs[rule.named] = olds.get(rule.named) or f"{name}-{suffix}"
+        return inputs
+
+    def replaces(self, kind: str) -> frozenset[str]:
+        return frozenset(self._kind(kind).replaces)
+
+    def computed(self, kind: str) -> frozenset[str]:
+        return frozenset(self._kind(kind).computed)
+
+    def changed_outputs(self, kind: str, changed: set[str]) -> frozenset[str]:
+        return self._kind(kind).volatile if changed else frozenset()
+
+    def input_names(self, kind: str) -> frozenset[str]:
+        return frozenset(self._kind(kind).inputs)
+
+    def create(self, kind: str, urn: str, inputs: Values) -> tuple[str, Values]:
+        rule = self._kind(kind)
+        identity = rule.create(self._aws, inputs)
+        return identity, {**inputs, **(rule.read(self._aws, identity, inputs) or {})}
+
+    def read(self, kind: str, identity: str, state: Values) -> Values | None:
+        try:
+            live = self._kind(kind).read(self._aws, identity, state or _state_from_id(kind, identity))
+        except botocore.exceptions.ClientError as error:
+            if _code(error) in GONE:
+                return None
+            raise
+        return None if live is None else {**state, **live}
+
+    def update(self, kind: str, urn: str, identity: str, olds: Values, news: Values) -> Values:
+        rule = self._kind(kind)
+        rule.update(self._aws, identity, olds, news)
+        return {**news, **(rule.read(self._aws, identity, news) or {})}
+
+    def delete(self, kind: str, identity: str, state: Values) -> None:
+        try:
+            self._kind(kind).delete(self._aws, identity, state)
+        except botocore.exceptions.ClientError as error:
+            if _code(error) not in GONE:
+                raise
+
+    def _kind(self, kind: str) -> Kind:
+        if kind not in KINDS:
+            raise Refused(f"the local stand-in of aws does not know the resource type {kind}; it knows {', '.join(sorted(KINDS))}")
+        return KINDS[kind]
+
+
+def _state_from_id(kind: str, identity: str) -> Values:
+    """What an import ID of several parts says (https://www.pulumi.com/registry/packages/aws/, each page's "Import")."""
+    parts = identity.split("/")
+    names = {
+        "aws:lambda/permission:Permission": ["function", "statementId"],
+        "aws:apigateway/resource:Resource": ["restApi", "resourceId"],
+        "aws:apigateway/method:Method": ["restApi", "resourceId", "httpMethod"],
+        "aws:apigateway/integration:Integration": ["restApi", "resourceId", "httpMethod"],
+        "aws:apigateway/deployment:Deployment": ["restApi", "deployment"],
+        "aws:apigateway/stage:Stage": ["restApi", "stageName"],
+    }
+    return dict(zip(names.get(kind, []), parts, strict=False))
+
+
+def _code(error: botocore.exceptions.ClientError) -> str:
+    return str(error.response["Error"]["Code"])
+
+
+def _camel(name: str) -> str:
+    return re.sub(r"_(\w)", lambda match: match[1].upper(), name)
+
+
+def _tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
+
+
+def _tags(tags: dict[str, str]) -> Values:
+    return {"tags": tags, "tagsAll": tags} if tags else {"tagsAll": {}}
+
+
+if __name__ == "__main__":
+    main(AwsProvider())

@@ -1,0 +1,100 @@
+"""Stand-in for `pulumi-language-python`: runs the program with the official runner, in this Python environment."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import distributions
+
+import grpc
+from google.protobuf import empty_pb2
+from pulumi.runtime.proto import LanguageRuntimeServicer, language_pb2, language_pb2_grpc, plugin_pb2
+
+from local.plugins.server import engine_address, serve
+from local.workspace import BIN
+
+# The runner's way to say that the user has been shown an error already.
+SHOWN_TO_USER = 32
+
+
+class Language(LanguageRuntimeServicer):
+    """What the engine asks of a language host to run a Python program or plugin."""
+
+    def __init__(self, engine: str) -> None:
+        self._engine = engine
+
+    def Handshake(self, request, context):
+        self._engine = request.engine_address or self._engine
+        return language_pb2.LanguageHandshakeResponse()
+
+    def GetPluginInfo(self, request, context):
+        return plugin_pb2.PluginInfo(version="0.0.0-stand-in")
+
+    def GetRequiredPlugins(self, request, context):
+        return language_pb2.GetRequiredPluginsResponse()
+
+    def GetRequiredPackages(self, request, context):
+        return language_pb2.GetRequiredPackagesResponse()
+
+    def GetProgramDependencies(self, request, context):
+        found = sorted((item.metadata["Name"], item.version) for item in distributions())
+        listed = [language_pb2.DependencyInfo(name=name, version=version) for name, version in found]
+        return language_pb2.GetProgramDependenciesResponse(dependencies=listed)
+
+    def About(self, request, context):
+        return language_pb2.AboutResponse(executable=sys.executable, version=sys.version.split()[0])
+
+    def InstallDependencies(self, request, context):
+        yield language_pb2.InstallDependenciesResponse(stdout=b"The environment in .local/venv has what the program needs.\n")
+
+    def Run(self, request, context):
+        command = [
+            sys.executable, "-u", str(BIN / "pulumi-language-python-exec"),
+            "--monitor", request.monitor_address, "--engine", self._engine, "--project", request.project,
+            "--stack", request.stack, "--pwd", request.pwd, "--dry_run", "true" if request.dryRun else "false",
+            "--parallel", str(request.parallel), "--organization", request.organization or "organization",
+            "--root_directory", request.info.root_directory,
+            os.path.join(request.info.program_directory, request.info.entry_point), *request.args,
+        ]
+        env = {
+            **os.environ,
+            "PULUMI_CONFIG": json.dumps(dict(request.config)),
+            "PULUMI_CONFIG_SECRET_KEYS": json.dumps(list(request.configSecretKeys)),
+        }
+        env.pop("PYTHONPATH", None)
+        with subprocess.Popen(command, cwd=request.pwd, env=env, stdin=subprocess.DEVNULL) as program:
+            context.add_callback(program.terminate)
+            code = program.wait()
+        if code == SHOWN_TO_USER:
+            return language_pb2.RunResponse(bail=True)
+        if code != 0:
+            return language_pb2.RunResponse(error=f"Program exited with non-zero exit code: {code}")
+        return language_pb2.RunResponse()
+
+    def RunPlugin(self, request, context):
+        command = [sys.executable, "-u", request.info.program_directory, *request.args]
+        env = {**os.environ, **dict(pair.split("=", 1) for pair in request.env)}
+        with subprocess.Popen(
+            command, cwd=request.pwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as plugin:
+            context.add_callback(plugin.terminate)
+            for line in plugin.stdout or ():
+                yield language_pb2.RunPluginResponse(stdout=line)
+            yield language_pb2.RunPluginResponse(exitcode=plugin.wait())
+
+    def Cancel(self, request, context):
+        return empty_pb2.Empty()
+
+
+def main() -> None:
+    """Serve the language host to the engine that started this process."""
+    language = Language(engine_address())
+
+    def add(server: grpc.Server) -> None:
+        language_pb2_grpc.add_LanguageRuntimeServicer_to_server(language, server)
+
+    serve(add)
+
+
+if __name__ == "__main__":
+    main()

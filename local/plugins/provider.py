@@ -1,0 +1,351 @@
+"""A resource provider in plain Python: values instead of protobuf, an exception instead of a status.
+
+`Provider` does what every provider does alike (unknown values in a preview, diff of inputs, clean errors);
+a stand-in fills in the rest. The protocol: https://github.com/pulumi/pulumi/blob/master/proto/pulumi/provider.proto
+"""
+
+import inspect
+import json
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import grpc
+import pulumi
+from google.protobuf import empty_pb2, json_format, struct_pb2
+from pulumi.runtime.proto import (
+    ResourceProviderServicer,
+    engine_pb2,
+    engine_pb2_grpc,
+    plugin_pb2,
+    provider_pb2,
+    provider_pb2_grpc,
+)
+
+from local.plugins.server import engine_address, serve
+
+Values = dict[str, Any]
+
+# How the engine writes "not known before the update": a text, or one for each other type
+# (https://github.com/pulumi/pulumi/blob/master/sdk/go/common/resource/sig/sig.go).
+UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+UNKNOWNS = {
+    UNKNOWN,
+    "1c4a061d-8072-4f0a-a4cb-0ff528b18fe7",
+    "3eeb2bf0-c639-47a8-9e75-3b44932eb421",
+    "6a19a0b0-7e62-4c92-b797-7f8e31da9cc2",
+    "dd056dcd-154b-4c76-9bd3-c8f88648b5ff",
+}
+
+
+class Refused(Exception):
+    """The request is wrong or the operation failed; the text is all that the user sees."""
+
+
+def is_unknown(value: Any) -> bool:
+    """Whether a value is, or contains, something that only the update will know."""
+    if isinstance(value, dict):
+        return any(map(is_unknown, value.values()))
+    if isinstance(value, list):
+        return any(map(is_unknown, value))
+    return isinstance(value, str) and value in UNKNOWNS
+
+
+def undeclared(sdk_class: type, values: Values, path: str = "") -> list[tuple[str, str]]:
+    """What the SDK's argument class does not declare, or requires and does not get.
+
+    Returns: pairs of property path and reason.
+    """
+    declared = _declared(sdk_class)
+    problems = [
+        (f"{path}{key}", f"is not a property of {sdk_class.__name__}; it has {', '.join(sorted(declared))}")
+        for key in values
+        if key not in declared
+    ]
+    for key, (nested, required) in declared.items():
+        value = values.get(key)
+        if value is None and required:
+            problems.append((f"{path}{key}", "is required"))
+        for number, item in enumerate(value if isinstance(value, list) else [value]):
+            if nested and isinstance(item, dict):
+                index = f"[{number}]" if isinstance(value, list) else ""
+                problems += undeclared(nested, item, f"{path}{key}{index}.")
+    return problems
+
+
+def _declared(sdk_class: type) -> dict[str, tuple[type | None, bool]]:
+    """Property name → its own argument class, if it has one, and whether it is required."""
+    parameters = inspect.signature(sdk_class.__init__).parameters
+    names = pulumi._types.input_type_py_to_pulumi_names(sdk_class)
+    hints = pulumi._types.input_type_types(sdk_class)
+    return {
+        name: (_argument_class(hints[name]), parameters[python].default is inspect.Parameter.empty)
+        for python, name in names.items()
+    }
+
+
+def _argument_class(hint: Any) -> type | None:
+    """The SDK argument class inside a hint such as `Input[Optional[Sequence[Input[XArgs]]]]`."""
+    if isinstance(hint, type) and pulumi._types.is_input_type(hint):
+        return hint
+    for inner in typing.get_args(hint):
+        if found := _argument_class(inner):
+            return found
+    return None
+
+
+def same(old: Any, new: Any) -> bool:
+    """Whether two property values mean the same; JSON documents are compared by content."""
+    if old == new:
+        return True
+    if isinstance(old, str) and isinstance(new, str) and old[:1] in "{[" and new[:1] in "{[":
+        try:
+            return bool(json.loads(old) == json.loads(new))
+        except ValueError:
+            return False
+    return False
+
+
+class Provider(ResourceProviderServicer):
+    """The half of a provider that is alike for all. Override the lower-case methods."""
+
+    version: ClassVar[str]
+
+    def configure(self, config: Values) -> None:
+        """Get ready to work with this provider resource's inputs."""
+
+    def invoke(self, token: str, arguments: Values) -> Values:
+        """Run a function such as `aws:ecr/getImages:getImages`."""
+        raise Refused(f"the local stand-in does not know the function {token}")
+
+    def check(self, kind: str, name: str, olds: Values, news: Values, seed: bytes) -> Values:
+        """Refuse wrong inputs, add defaults and generated names."""
+        raise NotImplementedError
+
+    def replaces(self, kind: str) -> frozenset[str]:
+        """The inputs whose change needs a new resource."""
+        raise NotImplementedError
+
+    def ignored_in_diff(self, kind: str, name: str, old: Any, new: Any) -> bool:
+        """Whether a change of this input is none for the real provider."""
+        return False
+
+    def computed(self, kind: str) -> frozenset[str]:
+        """The outputs that are no inputs: unknown in the preview of a create."""
+        raise NotImplementedError
+
+    def changed_outputs(self, kind: str, changed: set[str]) -> frozenset[str]:
+        """The outputs that an update of these inputs makes unknown in a preview."""
+        return frozenset()
+
+    def create(self, kind: str, urn: str, inputs: Values) -> tuple[str, Values]:
+        """Make it. Returns its ID and all its properties."""
+        raise NotImplementedError
+
+    def read(self, kind: str, identity: str, state: Values) -> Values | None:
+        """All its properties as they are now; None if it is gone."""
+        raise NotImplementedError
+
+    def update(self, kind: str, urn: str, identity: str, olds: Values, news: Values) -> Values:
+        """Change it in place. Returns all its properties."""
+        raise NotImplementedError
+
+    def delete(self, kind: str, identity: str, state: Values) -> None:
+        """Delete it; that it is gone already is fine."""
+        raise NotImplementedError
+
+    def cancel(self) -> None:
+        """End what is under way, if it can be ended."""
+
+    def input_names(self, kind: str) -> frozenset[str]:
+        """The names of all inputs."""
+        raise NotImplementedError
+
+    # ---- the protocol --------------------------------------------------------------------------------------------
+
+    def log(self, urn: str, message: str, *, severity: str = "INFO", passing: bool = False) -> None:
+        """Show a line at a resource. A passing one is replaced by the next and not kept."""
+        request = engine_pb2.LogRequest(
+            severity=engine_pb2.LogSeverity.Value(severity), message=message, urn=urn, ephemeral=passing
+        )
+        self._engine.Log(request)
+
+    def Handshake(self, request, context):
+        self._engine = engine_pb2_grpc.EngineStub(grpc.insecure_channel(request.engine_address))
+        return provider_pb2.ProviderHandshakeResponse()
+
+    def GetPluginInfo(self, request, context):
+        return plugin_pb2.PluginInfo(version=self.version)
+
+    def CheckConfig(self, request, context):
+        return provider_pb2.CheckResponse(inputs=request.news)
+
+    def DiffConfig(self, request, context):
+        olds, news = _values(request.old_inputs), _values(request.news)
+        changed = sorted(key for key in olds | news if olds.get(key) != news.get(key) and key != "version")
+        kinds = provider_pb2.DiffResponse
+        return provider_pb2.DiffResponse(changes=kinds.DIFF_SOME if changed else kinds.DIFF_NONE, diffs=changed)
+
+    def Configure(self, request, context):
+        with _clean_errors(context):
+            self.configure(_decoded(_values(request.args)))
+        return provider_pb2.ConfigureResponse(
+            acceptSecrets=False, acceptResources=False, acceptOutputs=False, supportsPreview=True
+        )
+
+    def Invoke(self, request, context):
+        with _clean_errors(context):
+            answer = self.invoke(request.tok, _values(request.args))
+        response = provider_pb2.InvokeResponse()
+        getattr(response, "return").CopyFrom(_struct(answer))
+        return response
+
+    def Check(self, request, context):
+        news = {key: value for key, value in _values(request.news).items() if value is not None}
+        try:
+            with _clean_errors(context):
+                inputs = self.check(_kind(request.urn), _name(request.urn), _values(request.olds), news, request.randomSeed)
+        except WrongInputs as wrong:
+            failures = [provider_pb2.CheckFailure(property=path, reason=reason) for path, reason in wrong.problems]
+            return provider_pb2.CheckResponse(failures=failures)
+        return provider_pb2.CheckResponse(inputs=_struct(inputs))
+
+    def Diff(self, request, context):
+        kind = _kind(request.urn)
+        changed = self._changed(kind, _values(request.old_inputs), _values(request.news), request.ignoreChanges)
+        replaces = self.replaces(kind)
+        property_diff, response = provider_pb2.PropertyDiff, provider_pb2.DiffResponse
+        detailed = {
+            key: property_diff(
+                kind=property_diff.UPDATE_REPLACE if key in replaces else property_diff.UPDATE, inputDiff=True
+            )
+            for key in changed
+        }
+        return response(
+            changes=response.DIFF_SOME if changed else response.DIFF_NONE,
+            replaces=sorted(changed & replaces),
+            diffs=sorted(changed),
+            detailedDiff=detailed,
+            hasDetailedDiff=True,
+        )
+
+    def Create(self, request, context):
+        kind, inputs = _kind(request.urn), _values(request.properties)
+        if request.preview:
+            unknown = {key: UNKNOWN for key in self.computed(kind)}
+            return provider_pb2.CreateResponse(properties=_struct({**unknown, **inputs}))
+        with _clean_errors(context):
+            identity, properties = self.create(kind, request.urn, inputs)
+        return provider_pb2.CreateResponse(id=identity, properties=_struct(properties))
+
+    def Read(self, request, context):
+        kind = _kind(request.urn)
+        state, inputs = _values(request.properties), _values(request.inputs)
+        with _clean_errors(context):
+            live = self.read(kind, request.id, state)
+        if live is None:
+            return provider_pb2.ReadResponse()
+        # An import has no inputs yet: all that can be one is taken over.
+        names = inputs or {key: value for key, value in live.items() if key in self.input_names(kind) and value not in (None, [], {})}
+        read_inputs = {
+            key: inputs[key] if key in inputs and same(inputs[key], live.get(key, inputs[key])) else live.get(key)
+            for key in names
+        }
+        return provider_pb2.ReadResponse(id=request.id, properties=_struct(live), inputs=_struct(read_inputs))
+
+    def Update(self, request, context):
+        kind, olds, news = _kind(request.urn), _values(request.olds), _values(request.news)
+        if request.preview:
+            changed = self._changed(kind, _values(request.old_inputs), news, request.ignoreChanges)
+            unknown = {key: UNKNOWN for key in self.changed_outputs(kind, changed)}
+            return provider_pb2.UpdateResponse(properties=_struct({**olds, **news, **unknown}))
+        with _clean_errors(context):
+            properties = self.update(kind, request.urn, request.id, olds, news)
+        return provider_pb2.UpdateResponse(properties=_struct(properties))
+
+    def Delete(self, request, context):
+        with _clean_errors(context):
+            self.delete(_kind(request.urn), request.id, _values(request.properties))
+        return empty_pb2.Empty()
+
+    def Cancel(self, request, context):
+        self.cancel()
+        return empty_pb2.Empty()
+
+    def _changed(self, kind: str, olds: Values, news: Values, ignored: Any) -> set[str]:
+        return {
+            key
+            for key in olds | news
+            if key not in ignored
+            and not same(olds.get(key), news.get(key))
+            and not self.ignored_in_diff(kind, key, olds.get(key), news.get(key))
+        }
+
+
+class WrongInputs(Exception):
+    """Inputs that `check` refuses: pairs of property path and reason."""
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        super().__init__(str(problems))
+        self.problems = problems
+
+
+class _clean_errors:
+    """Turn an exception into the gRPC status whose text the engine shows; no traceback reaches the user."""
+
+    def __init__(self, context: grpc.ServicerContext) -> None:
+        self._context = context
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: types.TracebackType | None) -> None:
+        if isinstance(error, Exception) and not isinstance(error, WrongInputs):
+            text = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
+            self._context.abort(grpc.StatusCode.UNKNOWN, text)
+
+
+def main(provider: Provider) -> None:
+    """Serve a provider to the engine that started this process."""
+    provider._engine = engine_pb2_grpc.EngineStub(grpc.insecure_channel(engine_address()))
+    serve(lambda server: provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server))
+
+
+def _kind(urn: str) -> str:
+    return urn.split("::")[2].rpartition("$")[2]
+
+
+def _name(urn: str) -> str:
+    return urn.split("::", 3)[3]
+
+
+def _values(struct: struct_pb2.Struct) -> Values:
+    """Plain values; whole numbers become `int`, which protobuf does not have."""
+    return _whole(json_format.MessageToDict(struct))
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def _struct(values: Mapping[str, Any]) -> struct_pb2.Struct:
+    result = struct_pb2.Struct()
+    result.update(dict(values))
+    return result
+
+
+def _decoded(config: Values) -> Values:
+    """Provider inputs that are no strings come as JSON texts."""
+    decoded = {}
+    for key, value in config.items():
+        if isinstance(value, str) and value[:1] in ("{", "[") or value in ("true", "false"):
+            value = json.loads(value)
+        decoded[key] = value
+    return decoded

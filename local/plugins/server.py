@@ -1,0 +1,43 @@
+"""What every stand-in plugin needs to be run by the engine: a gRPC server on loopback that ends with its engine."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+
+# The engine sends large states in one message.
+OPTIONS = [("grpc.max_receive_message_length", 400 * 1024 * 1024)]
+THREADS = 32
+
+
+def serve(add_to: Callable[[grpc.Server], None]) -> None:
+    """Serve until the engine ends this process or is gone itself.
+
+    Prints the port as the first line, which is how the engine finds a plugin. Ctrl-C reaches the whole process
+    group; the engine alone decides what is cancelled, so the signal is ignored here.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    server = grpc.server(ThreadPoolExecutor(max_workers=THREADS), options=OPTIONS)
+    add_to(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    print(port, flush=True)
+    engine = os.getppid()
+    threading.Thread(target=_end_with, args=(engine,), daemon=True).start()
+    server.wait_for_termination()
+
+
+def engine_address() -> str:
+    """The engine's address, the plugin's first positional argument."""
+    return next(argument for argument in sys.argv[1:] if not argument.startswith("-"))
+
+
+def _end_with(engine: int) -> None:
+    while os.getppid() == engine:
+        time.sleep(0.5)
+    os._exit(0)

@@ -1,0 +1,95 @@
+"""The servers that were started here: known by process ID and start time, so that nothing else is ever stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from local.workspace import LOGS, RUN, LocalError
+
+STOP_SECONDS = 20
+
+
+def _started_at(pid: int) -> str:
+    """When the process began, as `ps` prints it; empty if there is no such process."""
+    shown = subprocess.run(["ps", "-o", "lstart=,stat=", "-p", str(pid)], capture_output=True, text=True)
+    started, _, state = shown.stdout.strip().rpartition(" ")
+    return "" if state.startswith("Z") else started.strip()
+
+
+def start(name: str, command: list[str], *, env: dict[str, str], is_ready: Callable[[], bool], seconds: float) -> None:
+    """Start a server that outlives this command and wait until it answers.
+
+    Raises:
+        LocalError: it ended or did not answer in time; the text ends with its last log lines.
+    """
+    log = LOGS / f"{name}.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    record = {"pid": process.pid, "started": _started_at(process.pid)}
+    (RUN / f"{name}.json").write_text(json.dumps(record))
+    deadline = time.monotonic() + seconds
+    while not is_ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            stop(name)
+            reason = "ended at once" if process.poll() is not None else f"did not answer within {seconds:.0f} s"
+            raise LocalError(f"{name} {reason}. Its log, {log}, ends with:\n{tail(log)}")
+        time.sleep(0.05)
+
+
+def is_running(name: str) -> bool:
+    """Whether the server started under this name is still the process that was started."""
+    return _pid(name) is not None
+
+
+def stop(name: str) -> bool:
+    """End the server and wait for it. Returns whether there was one."""
+    pid = _pid(name)
+    (RUN / f"{name}.json").unlink(missing_ok=True)
+    if pid is None:
+        return False
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.kill(pid, sign)
+        except ProcessLookupError:
+            return True
+        deadline = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < deadline:
+            _reap(pid)
+            if not _started_at(pid):
+                return True
+            time.sleep(0.05)
+    return True
+
+
+def stop_all() -> list[str]:
+    """End every server that is still recorded. Returns their names."""
+    names = sorted(path.stem for path in RUN.glob("*.json")) if RUN.exists() else []
+    return [name for name in names if stop(name)]
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """The end of a log, indented."""
+    return "\n".join(f"    {line}" for line in log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _pid(name: str) -> int | None:
+    try:
+        record = json.loads((RUN / f"{name}.json").read_text())
+    except (OSError, ValueError):
+        return None
+    started = _started_at(record["pid"])
+    return record["pid"] if started and started == record["started"] else None
+
+
+def _reap(pid: int) -> None:
+    """Collect a child of this very command, which would otherwise stay a zombie until it ends."""
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        pass

@@ -1,0 +1,204 @@
+"""The Python environment, the Pulumi CLI and its plugins: what is on the machine is used, what is missing is installed.
+
+Where the official download of something cannot be reached, it is built from its pinned Go module, or a stand-in
+of `local/plugins/` takes its place and the step says so.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from local.steps import Step, run, step, succeeds
+from local.workspace import BIN, LOCAL, PROJECT, ROOT, VENV, LocalError, digest
+
+TOOLS = ROOT / "local" / "tools"
+PULUMI_VERSION = "3.274.1"
+OLDEST_PULUMI = (3, 200)
+VERSION_VARIABLE = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
+PYTHON = VENV / "bin" / "python"
+
+
+def python_environment() -> None:
+    """`.local/venv` with the pinned packages; made anew when a pin changes."""
+    pins = [ROOT / "requirements.txt", ROOT / "requirements-dev.txt"]
+    marker = VENV / "pins"
+    with step("Python environment") as current:
+        if sys.version_info < (3, 11):
+            raise LocalError(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
+        wanted = digest(*pins)
+        if marker.exists() and marker.read_text() == wanted:
+            current.done("found", "requirements.txt, requirements-dev.txt")
+            return
+        current.say("installing requirements.txt and requirements-dev.txt")
+        run("venv", [sys.executable, "-m", "venv", "--clear", VENV])
+        run("pip", [PYTHON, "-m", "pip", "install", "--require-hashes", "-r", pins[0], "-r", pins[1]])
+        marker.write_text(wanted)
+        current.done("installed", "requirements.txt, requirements-dev.txt")
+
+
+def pulumi() -> None:
+    """The Pulumi CLI: on PATH → official installer → built from the pinned Go module; then the wrapper for it."""
+    with step("Pulumi CLI") as current:
+        cli = _pulumi_cli(current)
+        _write_wrapper(cli)
+
+
+def plugins() -> None:
+    """Language host and providers: the official ones where they can be had, else the stand-ins."""
+    with step("Pulumi plugins") as current:
+        chosen = LOCAL / "plugins.json"
+        wanted = {name: _package_version(f"pulumi-{name}") for name in ("aws", "docker")}
+        if chosen.exists() and (known := json.loads(chosen.read_text()))["wanted"] == wanted:
+            how = known["how"]
+        else:
+            current.say("looking for the official plugins")
+            how = "installed" if _install_official(wanted) else "stand-in"
+        if how == "stand-in":
+            _write_stand_ins()
+        chosen.write_text(json.dumps({"wanted": wanted, "how": how}))
+        if how == "stand-in":
+            current.done(how, "language, aws, docker: local/plugins (no download reachable)")
+        else:
+            current.done(how, ", ".join(f"{name} {version}" for name, version in wanted.items()))
+
+
+def go_build(tool: str, package: str, *flags: str, env: dict[str, str] | None = None) -> Path:
+    """Build a tool from the module pinned in `local/tools/TOOL`. Returns the binary, which is named by its pins.
+
+    Raises:
+        LocalError: no Go, or the build fails.
+    """
+    module = TOOLS / tool
+    binary = LOCAL / "tools" / f"{tool}-{digest(module / 'go.mod', module / 'go.sum')}"
+    if not binary.exists():
+        if shutil.which("go") is None:
+            raise LocalError(f"{tool} has to be built here and Go is not installed. Install Go 1.26 and run this again.")
+        command = ["go", "build", "-trimpath", *flags, "-o", binary, package]
+        run(f"build-{tool}", command, cwd=module, env={**os.environ, **(env or {})})
+    return binary
+
+
+def _pulumi_cli(current: Step) -> Path:
+    on_path = _other_pulumi()
+    if on_path and (version := _pulumi_version(on_path)) and version >= OLDEST_PULUMI:
+        current.done("found", f"{on_path} {'.'.join(map(str, version))}")
+        return on_path
+    installed = LOCAL / "pulumi-cli" / "bin" / "pulumi"
+    if installed.exists():
+        current.done("found", f"official {PULUMI_VERSION}")
+        return installed
+    module = TOOLS / "pulumi"
+    built = LOCAL / "tools" / f"pulumi-{digest(module / 'go.mod', module / 'go.sum')}"
+    if built.exists():
+        current.done("found", f"{PULUMI_VERSION} built from its Go module")
+        return built
+    current.say("trying the official installer")
+    script = (
+        "from pulumi.automation import PulumiCommand; from semver import VersionInfo; "
+        f"PulumiCommand.install(root={str(installed.parent.parent)!r}, version=VersionInfo.parse({PULUMI_VERSION!r}))"
+    )
+    if succeeds([PYTHON, "-c", script]) and installed.exists():
+        current.done("installed", f"official {PULUMI_VERSION}")
+        return installed
+    shutil.rmtree(installed.parent.parent, ignore_errors=True)
+    current.say("no download reachable; building it from the pinned Go module (minutes)")
+    flags = ("-ldflags", f"-s -w -X {VERSION_VARIABLE}=v{PULUMI_VERSION}")
+    go_build("pulumi", "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi", *flags)
+    current.done("built", f"{PULUMI_VERSION} from its Go module")
+    return built
+
+
+def _other_pulumi() -> Path | None:
+    """The first `pulumi` on PATH that is not our own wrapper."""
+    folders = [folder for folder in os.environ["PATH"].split(os.pathsep) if Path(folder) != BIN]
+    found = shutil.which("pulumi", path=os.pathsep.join(folders))
+    return Path(found) if found else None
+
+
+def _pulumi_version(cli: Path) -> tuple[int, ...] | None:
+    shown = subprocess.run([cli, "version"], capture_output=True, text=True).stdout
+    match = re.match(r"v?(\d+)\.(\d+)\.(\d+)", shown.strip())
+    return tuple(map(int, match.groups())) if match else None
+
+
+# The passphrase backend writes a salt into the stack file it is given. The committed stack files stay as they
+# are: the CLI gets copies of them, made anew at every call, in a project whose program is this folder's.
+WRAPPER = """#!/bin/sh
+# Runs the Pulumi CLI on copies of the project and stack files, so that a local run edits no committed file.
+set -eu
+root={root} project={project}
+sed 's#^\\( *virtualenv:\\).*#\\1 {venv}#' "$root/Pulumi.yaml" > "$project/Pulumi.yaml.new"
+echo 'main: {root}' >> "$project/Pulumi.yaml.new"
+mv "$project/Pulumi.yaml.new" "$project/Pulumi.yaml"
+for source in "$root"/Pulumi.*.yaml; do
+  copy="$project/${{source##*/}}"
+  salt=$(grep -s '^encryptionsalt:' "$copy" || true)
+  {{ cat "$source"; echo "$salt"; }} > "$copy.$$"
+  mv "$copy.$$" "$copy"
+done
+case "$PWD/" in "$root"/*) exec {cli} --cwd "$project" "$@" ;; esac
+exec {cli} "$@"
+"""
+
+
+def _write_wrapper(cli: Path) -> None:
+    text = WRAPPER.format(root=ROOT, project=PROJECT, venv=VENV, cli=cli)
+    _write_script("pulumi", text)
+
+
+def _install_official(wanted: dict[str, str]) -> bool:
+    """Try `pulumi plugin install`; a language host comes with the official CLI."""
+    from local.workspace import environment
+
+    if shutil.which("pulumi-language-python", path=_official_path()) is None:
+        return False
+    env = environment()
+    return all(
+        succeeds([BIN / "pulumi", "plugin", "install", "resource", name, version], env=env)
+        for name, version in wanted.items()
+    )
+
+
+def _official_path() -> str:
+    found = _other_pulumi()
+    folders = [LOCAL / "pulumi-cli" / "bin", *([found.resolve().parent] if found else [])]
+    return os.pathsep.join(map(str, folders))
+
+
+def _write_stand_ins() -> None:
+    """Executables that the engine finds on PATH. The program runner is the official one, from the Go module."""
+    listed = subprocess.run(
+        ["go", "list", "-m", "-f", "{{.Dir}}", "github.com/pulumi/pulumi/sdk/v3"],
+        cwd=TOOLS / "pulumi", capture_output=True, text=True,
+    )
+    runner = Path(listed.stdout.strip()) / "python" / "cmd" / "pulumi-language-python-exec"
+    if listed.returncode != 0 or not runner.is_file():
+        run("download-pulumi-sdk", ["go", "mod", "download", "github.com/pulumi/pulumi/sdk/v3"], cwd=TOOLS / "pulumi")
+    shutil.copy(runner, BIN / runner.name)
+    for plugin, module in (
+        ("pulumi-language-python", "language"),
+        ("pulumi-resource-aws", "aws"),
+        ("pulumi-resource-docker", "docker"),
+    ):
+        _write_script(
+            plugin, f'#!/bin/sh\nPYTHONPATH={ROOT} exec {PYTHON} -m local.plugins.{module} "$@"\n'
+        )
+
+
+def _write_script(name: str, text: str) -> None:
+    path = BIN / name
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.chmod(0o755)
+    new.replace(path)
+
+
+def _package_version(name: str) -> str:
+    match = re.search(rf"^{name}==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    if match is None:
+        raise LocalError(f"requirements.txt does not pin {name}.")
+    return match.group(1)

@@ -1,0 +1,311 @@
+"""Configuration as typed, validated values. Nothing else reads `pulumi.Config`.
+
+Every value is checked before a resource is made, and all errors are shown at once.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import pulumi
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from components.errors import InvalidConfiguration
+
+# The retention periods that CloudWatch Logs knows.
+# https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+RETENTION_DAYS = (
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+)  # fmt: skip
+
+# A field's description is its rule: an error shows it behind "must be".
+AccountId = Annotated[
+    str, Field(pattern=r"^\d{12}$", description="an AWS account ID, 12 digits in quotes", examples=['"222222222222"'])
+]
+Region = Annotated[
+    str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="an AWS Region", examples=["us-east-1"])
+]
+Profile = Annotated[str, Field(description="the name of an AWS profile", examples=["registry"])]
+# https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html
+RepositoryName = Annotated[
+    str,
+    Field(
+        min_length=2,
+        max_length=256,
+        pattern=r"^(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*$",
+        description="2 to 256 lower-case letters, digits and single . _ - / between them, a letter first",
+        examples=["cross-account-function"],
+    ),
+]
+# https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html
+FunctionName = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-zA-Z0-9_-]{1,64}$",
+        description="1 to 64 letters, digits, - and _",
+        examples=["cross-account-function"],
+    ),
+]
+Path = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-zA-Z0-9._~-]+(/[a-zA-Z0-9._~-]+)*$",
+        description="a path without a slash at either end, of letters, digits and . _ ~ - between slashes",
+        examples=["hello"],
+    ),
+]
+# https://docs.aws.amazon.com/apigateway/latest/api/API_CreateStage.html
+StageName = Annotated[
+    str, Field(pattern=r"^[a-zA-Z0-9_-]{1,128}$", description="1 to 128 letters, digits, - and _", examples=["Prod"])
+]
+Digest = Annotated[
+    str,
+    Field(
+        pattern=r"^sha256:[0-9a-f]{64}$",
+        description="sha256: and 64 hex digits, in quotes",
+        examples=['"sha256:' + "0" * 64 + '"'],
+    ),
+]
+Tag = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$",
+        description="1 to 128 letters, digits and . _ -, none of . and - first",
+        examples=["v1"],
+    ),
+]
+Memory = Annotated[
+    int, Field(ge=128, le=10_240, description="a whole number of MB from 128 to 10240", examples=["128"])
+]
+Timeout = Annotated[int, Field(ge=1, le=900, description="a whole number of seconds from 1 to 900", examples=["3"])]
+
+
+class Section(BaseModel):
+    """A part of the configuration: fixed once read, and refusing what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
+
+class Repository(Section):
+    """The ECR repository."""
+
+    name: RepositoryName
+    """Its name."""
+    scanOnPush: bool = Field(default=True, description="true or false", examples=["true"])
+    """Whether every pushed image is scanned for known vulnerabilities."""
+    forceDelete: bool = Field(default=False, description="true or false", examples=["false"])
+    """Whether destroy may delete it while it holds images; has to be applied before it counts."""
+
+
+class Consumer(Section):
+    """An account whose Lambda functions may use the images."""
+
+    account: AccountId
+
+
+class RegistryReference(Section):
+    """How a consumer finds the registry."""
+
+    stack: str = Field(min_length=1, description="the name of the registry's stack", examples=["registry"])
+    """A bare name, or `organization/project/stack`."""
+    profile: Profile = ""
+    """AWS profile of the registry's account, for the push; empty means the default credential chain."""
+
+
+class Image(Section):
+    """What the function runs: exactly one of `context`, `digest` and `tag`."""
+
+    context: str | None = Field(default=None, description="a folder, relative to Pulumi.yaml", examples=["app"])
+    dockerfile: str = Field(default="", description="a file, relative to Pulumi.yaml", examples=["app/Dockerfile"])
+    args: dict[str, str | None] = Field(
+        default={}, description="build arguments; null takes the value from the environment", examples=["{VERSION: 1}"]
+    )
+    target: str = Field(default="", description="a stage of the Dockerfile", examples=["release"])
+    digest: Digest | None = None
+    tag: Tag | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Image":
+        given = [name for name in ("context", "digest", "tag") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of context, digest and tag; given: {', '.join(given) or 'none'}")
+        return self
+
+
+class Function(Section):
+    """The Lambda function."""
+
+    name: FunctionName = "cross-account-function"
+    memory: Memory = 128
+    timeout: Timeout = 3
+    architecture: Literal["x86_64", "arm64"] = Field(
+        default="x86_64", description="x86_64 or arm64", examples=["x86_64"]
+    )
+    logRetention: Literal[RETENTION_DAYS] = Field(  # type: ignore[valid-type]  # the table is the type
+        default=30, description=f"one of {', '.join(map(str, RETENTION_DAYS))} days", examples=["30"]
+    )
+
+
+class Api(Section):
+    """The REST API in front of the function."""
+
+    path: Path = "hello"
+    stage: StageName = "Prod"
+    public: bool = Field(default=False, description="true or false", examples=["true"])
+    """Whether anyone may call it; otherwise callers sign with AWS credentials."""
+
+
+class StackSettings(Section):
+    """What both stacks have."""
+
+    account: AccountId
+    """The account it is made in; credentials of any other are refused."""
+    region: Region
+    profile: Profile = ""
+    """AWS profile; empty means the default credential chain."""
+
+
+class RegistrySettings(StackSettings):
+    """The stack that owns the repository."""
+
+    role: Literal["registry"]
+    repository: Repository
+    consumers: list[Consumer] = Field(
+        min_length=1, description="a list of one account or more", examples=['[{account: "222222222222"}]']
+    )
+
+    @model_validator(mode="after")
+    def _foreign_and_once(self) -> "RegistrySettings":
+        accounts = [consumer.account for consumer in self.consumers]
+        if self.account in accounts:
+            raise ValueError(
+                f"consumers must not name the registry's own account {self.account}: its functions need no grant"
+            )
+        if twice := sorted({account for account in accounts if accounts.count(account) > 1}):
+            raise ValueError(f"consumers must name each account once; more than once: {', '.join(twice)}")
+        return self
+
+
+class ConsumerSettings(StackSettings):
+    """A stack that runs an image."""
+
+    role: Literal["consumer"]
+    registry: RegistryReference
+    image: Image
+    function: Function = Function()
+    api: Api = Api()
+
+
+ROLES: dict[str, type[RegistrySettings] | type[ConsumerSettings]] = {
+    "registry": RegistrySettings,
+    "consumer": ConsumerSettings,
+}
+STRUCTURED = ("repository", "consumers", "registry", "image", "function", "api")
+KEYS = ("role", "account", "region", "profile", *STRUCTURED)
+
+
+def load(config: pulumi.Config, environment: Mapping[str, str]) -> RegistrySettings | ConsumerSettings:
+    """Read and check the stack's configuration.
+
+    Args:
+        config: of this project.
+        environment: where build arguments without a value come from.
+
+    Raises:
+        InvalidConfiguration: naming every wrong key with its value, the rule and an example.
+    """
+    texts = {key: text for key in KEYS if (text := config.get(key))}
+    return parse(texts, config.name, environment)
+
+
+def parse(
+    texts: Mapping[str, str], project: str, environment: Mapping[str, str]
+) -> RegistrySettings | ConsumerSettings:
+    """Check configuration values as Pulumi keeps them: a text each, of structured values the JSON.
+
+    Raises:
+        InvalidConfiguration: see `load`.
+    """
+    role = texts.get("role", "")
+    if role not in ROLES:
+        raise InvalidConfiguration(
+            f"{project}:role: {role!r} is not allowed; it must be {' or '.join(ROLES)}. "
+            f"Example: {project}:role: consumer"
+        )
+    problems = []
+    values: dict[str, Any] = {}
+    for key, text in texts.items():
+        try:
+            values[key] = json.loads(text) if key in STRUCTURED else text
+        except ValueError:
+            problems.append(f"{project}:{key}: {text!r} is not a structured value. Write it in the stack file, as YAML.")
+    # Pulumi.yaml gives a structured key that a stack leaves out an empty default.
+    values = {key: value for key, value in values.items() if value not in ({}, [])}
+    model = ROLES[role]
+    problems += [
+        f"{project}:{key}: is not read by a {role} stack. Remove it." for key in values if key not in model.model_fields
+    ]
+    try:
+        settings = model.model_validate({key: value for key, value in values.items() if key in model.model_fields})
+    except ValidationError as error:
+        problems += [_describe(project, model, problem) for problem in error.errors()]
+    if problems:
+        count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
+        raise InvalidConfiguration(
+            "\n  ".join([f"The configuration of this {role} stack has {count}; nothing was changed.", *problems])
+        )
+    return _with_environment(settings, environment)
+
+
+def _describe(project: str, model: type[BaseModel], problem: Any) -> str:
+    """One line: which key, which value, what is allowed, an example."""
+    location, kind, value = problem["loc"], problem["type"], problem["input"]
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location[1:])
+    key = f"{project}:{location[0]}{path}" if location else ""
+    if kind == "value_error":
+        return f"{key or project}: {problem['ctx']['error']}."
+    field = _field(model, location)
+    if kind == "extra_forbidden":
+        parent = _model_at(model, location[:-1])
+        return f"{key}: there is no such option; there are {', '.join(parent.model_fields) if parent else 'none'}."
+    rule = f"must be {field.description}" if field and field.description else problem["msg"]
+    example = f" Example: {key}: {field.examples[0]}" if field and field.examples else ""
+    found = "is missing" if kind == "missing" else f"{json.dumps(value, default=str)} is not allowed"
+    if kind == "missing" and not (field and field.description):
+        return f"{key}: is missing."
+    return f"{key}: {found}; it {rule}.{example}"
+
+
+def _field(model: type[BaseModel], location: tuple[str | int, ...]) -> Any:
+    """The declaration of the field at an error's place."""
+    names = [part for part in location if isinstance(part, str)]
+    parent = _model_at(model, tuple(names[:-1]))
+    return parent.model_fields.get(names[-1]) if parent and names else None
+
+
+def _model_at(model: type[BaseModel], location: tuple[str | int, ...]) -> type[BaseModel] | None:
+    """The model that a path leads to."""
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation: Any = model.model_fields[part].annotation if part in model.model_fields else None
+        inner = [annotation, *getattr(annotation, "__args__", ())]
+        found = next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if found is None:
+            return None
+        model = found
+    return model
+
+
+def _with_environment(
+    settings: RegistrySettings | ConsumerSettings, environment: Mapping[str, str]
+) -> RegistrySettings | ConsumerSettings:
+    """Settle build arguments without a value, as `docker build --build-arg NAME` does: from the environment, or not at all.
+
+    https://docs.docker.com/reference/cli/docker/buildx/build/#build-arg
+    """
+    if isinstance(settings, RegistrySettings):
+        return settings
+    given = {name: environment.get(name) if value is None else value for name, value in settings.image.args.items()}
+    args = {name: value for name, value in given.items() if value is not None}
+    return settings.model_copy(update={"image": settings.image.model_copy(update={"args": args})})

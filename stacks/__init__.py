@@ -1,0 +1,1 @@
+"""One module for each stack: its providers, its components, its outputs."""
