@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .local/venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo shell env down test test-unit test-engine lint format lock
+.PHONY: help setup demo shell env down test test-unit lint format lock .local/venv
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14 | sed 's/\$$\$$/$$/'
 
 setup: ## install and start what the local run needs
 	@$(PYTHON) -m local setup
@@ -22,3 +22,27 @@ env: ## the same as export lines: eval "$$(make env)"
 
 down: ## destroy both stacks, stop what was started
 	@$(PYTHON) -m local down
+
+test: lint ## everything that the tests need, then all tests
+	@$(PYTHON) -m local test
+
+test-unit: .local/venv ## the unit tests alone, in seconds
+	@$(VENV)/python -m pytest tests/unit
+
+lint: .local/venv ## ruff, and mypy --strict on the program
+	@$(VENV)/ruff check .
+	@$(VENV)/ruff format --check .
+	@$(VENV)/mypy
+
+format: .local/venv ## let ruff mend and format
+	@$(VENV)/ruff check --fix .
+	@$(VENV)/ruff format .
+
+lock: .local/venv ## pin requirements*.in with hashes, and the Python packages of the base image
+	@$(VENV)/python -m pip install --quiet uv
+	@$(VENV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements.in -o requirements.txt
+	@$(VENV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-dev.in -o requirements-dev.txt
+	@$(VENV)/uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header --no-annotate local/base_image/requirements.in -o local/base_image/requirements.txt
+
+.local/venv:
+	@$(PYTHON) -m local venv

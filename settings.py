@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 import pulumi
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
 
 from components.errors import InvalidConfiguration
 
@@ -22,9 +24,7 @@ RETENTION_DAYS = (
 AccountId = Annotated[
     str, Field(pattern=r"^\d{12}$", description="an AWS account ID, 12 digits in quotes", examples=['"222222222222"'])
 ]
-Region = Annotated[
-    str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="an AWS Region", examples=["us-east-1"])
-]
+Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="an AWS Region", examples=["us-east-1"])]
 Profile = Annotated[str, Field(description="the name of an AWS profile", examples=["registry"])]
 # https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html
 RepositoryName = Annotated[
@@ -81,9 +81,9 @@ Timeout = Annotated[int, Field(ge=1, le=900, description="a whole number of seco
 
 
 class Section(BaseModel):
-    """A part of the configuration: fixed once read, and refusing what it does not know."""
+    """A part of the configuration: fixed once read, and refusing what it does not know. Its keys are in camel case."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True, alias_generator=to_camel)
 
 
 class Repository(Section):
@@ -91,9 +91,9 @@ class Repository(Section):
 
     name: RepositoryName
     """Its name."""
-    scanOnPush: bool = Field(default=True, description="true or false", examples=["true"])
+    scan_on_push: bool = Field(default=True, description="true or false", examples=["true"])
     """Whether every pushed image is scanned for known vulnerabilities."""
-    forceDelete: bool = Field(default=False, description="true or false", examples=["false"])
+    force_delete: bool = Field(default=False, description="true or false", examples=["false"])
     """Whether destroy may delete it while it holds images; has to be applied before it counts."""
 
 
@@ -141,7 +141,7 @@ class Function(Section):
     architecture: Literal["x86_64", "arm64"] = Field(
         default="x86_64", description="x86_64 or arm64", examples=["x86_64"]
     )
-    logRetention: Literal[RETENTION_DAYS] = Field(  # type: ignore[valid-type]  # the table is the type
+    log_retention: Literal[RETENTION_DAYS] = Field(  # type: ignore[valid-type]  # the table is the type
         default=30, description=f"one of {', '.join(map(str, RETENTION_DAYS))} days", examples=["30"]
     )
 
@@ -238,7 +238,9 @@ def parse(
         try:
             values[key] = json.loads(text) if key in STRUCTURED else text
         except ValueError:
-            problems.append(f"{project}:{key}: {text!r} is not a structured value. Write it in the stack file, as YAML.")
+            problems.append(
+                f"{project}:{key}: {text!r} is not a structured value. Write it in the stack file, as YAML."
+            )
     # Pulumi.yaml gives a structured key that a stack leaves out an empty default.
     values = {key: value for key, value in values.items() if value not in ({}, [])}
     model = ROLES[role]
@@ -267,7 +269,7 @@ def _describe(project: str, model: type[BaseModel], problem: Any) -> str:
     field = _field(model, location)
     if kind == "extra_forbidden":
         parent = _model_at(model, location[:-1])
-        return f"{key}: there is no such option; there are {', '.join(parent.model_fields) if parent else 'none'}."
+        return f"{key}: there is no such option; there are {', '.join(_fields(parent)) if parent else 'none'}."
     rule = f"must be {field.description}" if field and field.description else problem["msg"]
     example = f" Example: {key}: {field.examples[0]}" if field and field.examples else ""
     found = "is missing" if kind == "missing" else f"{json.dumps(value, default=str)} is not allowed"
@@ -276,11 +278,16 @@ def _describe(project: str, model: type[BaseModel], problem: Any) -> str:
     return f"{key}: {found}; it {rule}.{example}"
 
 
-def _field(model: type[BaseModel], location: tuple[str | int, ...]) -> Any:
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """A model's fields under the keys that the stack file has for them."""
+    return {to_camel(name): field for name, field in model.model_fields.items()}
+
+
+def _field(model: type[BaseModel], location: tuple[str | int, ...]) -> FieldInfo | None:
     """The declaration of the field at an error's place."""
     names = [part for part in location if isinstance(part, str)]
     parent = _model_at(model, tuple(names[:-1]))
-    return parent.model_fields.get(names[-1]) if parent and names else None
+    return _fields(parent).get(names[-1]) if parent and names else None
 
 
 def _model_at(model: type[BaseModel], location: tuple[str | int, ...]) -> type[BaseModel] | None:
@@ -288,7 +295,8 @@ def _model_at(model: type[BaseModel], location: tuple[str | int, ...]) -> type[B
     for part in location:
         if isinstance(part, int):
             continue
-        annotation: Any = model.model_fields[part].annotation if part in model.model_fields else None
+        field = _fields(model).get(part)
+        annotation: Any = field.annotation if field else None
         inner = [annotation, *getattr(annotation, "__args__", ())]
         found = next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
         if found is None:
@@ -300,7 +308,7 @@ def _model_at(model: type[BaseModel], location: tuple[str | int, ...]) -> type[B
 def _with_environment(
     settings: RegistrySettings | ConsumerSettings, environment: Mapping[str, str]
 ) -> RegistrySettings | ConsumerSettings:
-    """Settle build arguments without a value, as `docker build --build-arg NAME` does: from the environment, or not at all.
+    """Settle build arguments without a value as `docker build --build-arg NAME` does: from the environment, or not.
 
     https://docs.docker.com/reference/cli/docker/buildx/build/#build-arg
     """

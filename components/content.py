@@ -67,8 +67,9 @@ class ImageBuild:
         """
         sha = hashlib.sha256()
         options = [self.target, self.platform, *(f"{key}={value}" for key, value in sorted(self.args.items()))]
-        for part in (*options, self.dockerfile_path.read_bytes()):
-            _add(sha, part)
+        for option in options:
+            _add(sha, option)
+        _add(sha, self.dockerfile_path.read_bytes())
         for relative, path in self.files():
             executable = "x" if path.stat(follow_symlinks=False).st_mode & stat.S_IXUSR else "-"
             _add(sha, relative)
@@ -86,7 +87,7 @@ class ImageBuild:
                 yield relative, path
 
 
-def _dockerignore(context: Path) -> pathspec.PathSpec:
+def _dockerignore(context: Path) -> pathspec.GitIgnoreSpec:
     """The context's `.dockerignore` as patterns.
 
     Its rules are those of a .gitignore whose every pattern starts at the root.
@@ -99,7 +100,7 @@ def _dockerignore(context: Path) -> pathspec.PathSpec:
         if line and not line.startswith("#"):
             negation, pattern = ("!", line[1:].strip()) if line.startswith("!") else ("", line)
             patterns.append(f"{negation}/{posixpath.normpath(pattern).lstrip('/')}")
-    return pathspec.PathSpec.from_lines("gitwildmatch", patterns)
+    return pathspec.GitIgnoreSpec.from_lines(patterns)
 
 
 def _add(sha: "hashlib._Hash", part: str | bytes) -> None:

@@ -13,7 +13,7 @@ https://www.pulumi.com/docs/reference/pkg/python/pulumi/#pulumi.RunError
 import pulumi
 
 
-class DeploymentError(pulumi.RunError):  # type: ignore[misc]  # RunError is untyped in the SDK
+class DeploymentError(pulumi.RunError):
     """Base of all refusals. The text says what is wrong, where, what is allowed, and what to do."""
 
 

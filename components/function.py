@@ -9,7 +9,7 @@ import pulumi_aws as aws
 
 from components.api import FunctionApi, FunctionApiArgs
 from components.errors import InvalidArgument
-from components.image import BuiltImage, ExistingImage, image_uri
+from components.image import BuiltImage, ExistingImage, push, require_digest
 from components.policies import lambda_trust_policy, logging_policy
 
 Architecture = Literal["x86_64", "arm64"]
@@ -89,6 +89,13 @@ class ImageFunction(pulumi.ComponentResource):
     def __init__(self, name: str, args: ImageFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cross-account-ecr:index:ImageFunction", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
+        if isinstance(args.image, BuiltImage):
+            pushed = push(f"{name}-image", args.image, child)
+            self.image_uri = pushed.repo_digest.apply(require_digest)
+            # A build can fail in many ways; nothing else is made before it has succeeded.
+            child = pulumi.ResourceOptions(parent=self, depends_on=[pushed])
+        else:
+            self.image_uri = pulumi.Output.from_input(require_digest(args.image.uri))
 
         # Lambda would make the group itself, without a retention, at the first call.
         log_group = aws.cloudwatch.LogGroup(
@@ -101,7 +108,6 @@ class ImageFunction(pulumi.ComponentResource):
             policy=log_group.arn.apply(lambda arn: json.dumps(logging_policy(arn))),
             opts=child,
         )
-        self.image_uri = image_uri(f"{name}-image", args.image, child)
         function = aws.lambda_.Function(
             name,
             name=args.name,

@@ -56,16 +56,10 @@ class ExistingImage:
     uri: str
 
 
-def image_uri(name: str, image: BuiltImage | ExistingImage, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
-    """The image as Lambda takes it, by digest; for a `BuiltImage` with the resource that builds and pushes it.
-
-    Raises:
-        ImageUnusable: what came out is no digest of a pushed image.
-    """
-    if isinstance(image, ExistingImage):
-        return pulumi.Output.from_input(require_digest(image.uri))
+def push(name: str, image: BuiltImage, opts: pulumi.ResourceOptions) -> docker.Image:
+    """The resource that builds an image and pushes it under its content tag."""
     build = image.build
-    pushed = docker.Image(
+    return docker.Image(
         name,
         image_name=f"{image.repository_url}:{build.tag()}",
         build=docker.DockerBuildArgs(
@@ -81,7 +75,6 @@ def image_uri(name: str, image: BuiltImage | ExistingImage, opts: pulumi.Resourc
         ),
         opts=opts,
     )
-    return pushed.repo_digest.apply(require_digest)
 
 
 def require_digest(uri: str) -> str:

@@ -95,4 +95,3 @@ def logging_policy(log_group_arn: str) -> Document:
             }
         ],
     }
-

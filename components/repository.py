@@ -62,9 +62,7 @@ class CrossAccountRepository(pulumi.ComponentResource):
     registry_id: pulumi.Output[str]
     """ID of the account that owns it."""
 
-    def __init__(
-        self, name: str, args: CrossAccountRepositoryArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: CrossAccountRepositoryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cross-account-ecr:index:CrossAccountRepository", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         repository = aws.ecr.Repository(

@@ -2,25 +2,36 @@
 
 import argparse
 import os
+import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 from local import base_image, cloud, docker_engine, processes, stacks, toolchain, workspace
-from local.workspace import BIN, LOCAL, VENV, LocalError
+from local.workspace import BIN, LOCAL, ROOT, VENV, LocalError
 
 FAILED = 1
 INTERRUPTED = 130
 
 
-def setup() -> None:
-    """Everything that the stacks need, found or installed or started."""
+def venv() -> None:
+    """Make the Python environment; every other command does it too."""
+
+
+def tools() -> None:
+    """Find or install the tools, find or start a Docker engine."""
     docker_engine.engine()
     docker_engine.buildx()
     base_image.base_image()
     toolchain.pulumi()
+    toolchain.plugins()
+
+
+def setup() -> None:
+    """Find, install or start everything that the stacks need."""
+    tools()
     stacks.recover()
     cloud.cloud()
-    toolchain.plugins()
 
 
 def demo() -> None:
@@ -47,6 +58,19 @@ def shell() -> None:
     os.execve(program, [program], {**os.environ, **workspace.environment()})
 
 
+def test(*arguments: str) -> int:
+    """Run the tests (further arguments are pytest's) with a local cloud of their own. Returns pytest's exit code."""
+    was_running = docker_engine.host() is not None
+    tools()
+    sys.stdout.flush()
+    try:
+        command = [toolchain.PYTHON, "-m", "pytest", *arguments]
+        return subprocess.run(command, cwd=ROOT, env={**os.environ, **workspace.environment()}).returncode
+    finally:
+        if not was_running:
+            docker_engine.stop()
+
+
 def down() -> None:
     """Destroy both stacks and stop what was started; the caches in .local/ stay."""
     if cloud.is_running():
@@ -60,26 +84,40 @@ def down() -> None:
     print("Stopped. Caches stay in .local/; delete the folder to be rid of them.")
 
 
-COMMANDS = {"setup": setup, "demo": demo, "env": env, "shell": shell, "down": down}
+COMMANDS: dict[str, Callable[..., int | None]] = {
+    "venv": venv,
+    "tools": tools,
+    "setup": setup,
+    "demo": demo,
+    "env": env,
+    "shell": shell,
+    "test": test,
+    "down": down,
+}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python3 -m local", description="The two stacks on this machine, without AWS.")
+    """Run one command. Returns the exit code: 0, 1 when a step cannot go on, 130 after Ctrl-C."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m local", description="The two stacks on this machine, without AWS."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, function in COMMANDS.items():
         commands.add_parser(name, help=function.__doc__, description=function.__doc__)
-    command = parser.parse_args().command
+    given, further = parser.parse_known_args()
+    command = given.command
+    if further and command != "test":
+        parser.error(f"{command} takes no arguments: {' '.join(further)}")
     try:
-        if command in ("setup", "demo", "down"):
+        if command not in ("env", "shell"):
             _enter_environment(command)
-        COMMANDS[command]()
+        return COMMANDS[command](*further) or 0
     except LocalError as error:
         print(f"\n{error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("\nInterrupted. Run it again to go on.", file=sys.stderr)
         return INTERRUPTED
-    return 0
 
 
 def _enter_environment(command: str) -> None:

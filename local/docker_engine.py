@@ -22,6 +22,7 @@ def runtime_folder() -> Path:
 
 
 def socket() -> Path:
+    """Where our own engine listens."""
     return runtime_folder() / "docker.sock"
 
 
@@ -32,9 +33,13 @@ def host() -> str | None:
         return f"unix://{socket()}"
     if given := os.environ.get("DOCKER_HOST"):
         return given if _answers(given) else None
-    shown = subprocess.run(
-        ["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"], capture_output=True, text=True
-    ) if shutil.which("docker") else None
+    shown = (
+        subprocess.run(
+            ["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"], capture_output=True, text=True
+        )
+        if shutil.which("docker")
+        else None
+    )
     found = shown.stdout.strip() if shown else ""
     return found if found and _answers(found) else None
 
@@ -58,8 +63,15 @@ def engine() -> None:
         current.say("starting dockerd")
         runtime_folder().mkdir(exist_ok=True)
         command = [
-            "dockerd", "--data-root", str(LOCAL / "docker"), "--exec-root", str(runtime_folder() / "exec"),
-            "--pidfile", str(runtime_folder() / "dockerd.pid"), "--host", f"unix://{socket()}",
+            "dockerd",
+            "--data-root",
+            str(LOCAL / "docker"),
+            "--exec-root",
+            str(runtime_folder() / "exec"),
+            "--pidfile",
+            str(runtime_folder() / "dockerd.pid"),
+            "--host",
+            f"unix://{socket()}",
         ]
         processes.start(
             NAME, command, env=dict(os.environ), is_ready=lambda: _answers(f"unix://{socket()}"), seconds=READY_SECONDS
@@ -112,7 +124,9 @@ def docker(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def _answers(address: str) -> bool:
-    return succeeds(["docker", "version", "--format", "{{.Server.Version}}"], env={**os.environ, "DOCKER_HOST": address})
+    return succeeds(
+        ["docker", "version", "--format", "{{.Server.Version}}"], env={**os.environ, "DOCKER_HOST": address}
+    )
 
 
 def _describe() -> str:

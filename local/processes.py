@@ -1,5 +1,6 @@
 """The servers that were started here: known by process ID and start time, so that nothing else is ever stopped."""
 
+import contextlib
 import json
 import os
 import signal
@@ -89,7 +90,5 @@ def _pid(name: str) -> int | None:
 
 def _reap(pid: int) -> None:
     """Collect a child of this very command, which would otherwise stay a zombie until it ends."""
-    try:
+    with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        pass

@@ -103,8 +103,12 @@ def pulumi(*arguments: str, quiet: bool = False) -> None:
     previous = signal.signal(signal.SIGINT, _leave_it_to_pulumi)
     try:
         with subprocess.Popen(
-            [BIN / "pulumi", "--non-interactive", *arguments], env=_env(), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if quiet else None, stderr=subprocess.STDOUT if quiet else None, text=True,
+            [BIN / "pulumi", "--non-interactive", *arguments],
+            env=_env(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if quiet else None,
+            stderr=subprocess.STDOUT if quiet else None,
+            text=True,
         ) as process:
             shown = process.stdout.read() if process.stdout else ""
             code = process.wait()
@@ -149,6 +153,12 @@ def _empty(repository: str) -> None:
         return
     os.environ.update(environment())
     ecr = boto3.Session(profile_name="registry").client("ecr")
-    images = [image for page in ecr.get_paginator("list_images").paginate(repositoryName=repository) for image in page["imageIds"]]
+    images = [
+        image
+        for page in ecr.get_paginator("list_images").paginate(repositoryName=repository)
+        for image in page["imageIds"]
+    ]
     if images:
-        ecr.batch_delete_image(repositoryName=repository, imageIds=[{"imageDigest": image["imageDigest"]} for image in images])
+        ecr.batch_delete_image(
+            repositoryName=repository, imageIds=[{"imageDigest": image["imageDigest"]} for image in images]
+        )

@@ -30,13 +30,15 @@ class Step:
         self.doing = doing
 
     def done(self, how: str, detail: str = "") -> None:
-        """How the step was settled: `found`, `installed`, `built`, `started`, `stand-in` …"""
+        """How the step was settled: `found`, `installed`, `built`, `started`, `stand-in`."""
         self.how, self.detail = how, detail
 
     def seconds(self) -> float:
+        """How long it has been under way."""
         return time.monotonic() - self.began
 
     def animate(self, ended: threading.Event) -> None:
+        """Show that it goes on until the event is set."""
         frame = 0
         while not ended.wait(0.1 if sys.stdout.isatty() else 1.0):
             if sys.stdout.isatty():
@@ -74,7 +76,9 @@ def _print_line(ended: Step) -> None:
     print(f"{mark} {ended.title:<20} {ended.how:<10} {ended.detail:<62} {ended.seconds():6.1f} s", flush=True)
 
 
-def run(name: str, command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
+def run(
+    name: str, command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> None:
     """Run a command quietly, its output in `.local/logs/NAME.log`.
 
     Raises:
@@ -89,7 +93,9 @@ def run(name: str, command: Sequence[str | Path], *, cwd: Path | None = None, en
         except FileNotFoundError as error:
             raise LocalError(f"{command[0]} is needed and not installed ({error}).") from error
     if code != 0:
-        raise LocalError(f"`{' '.join(map(str, command[:4]))} …` failed with {code}. Its log, {log}, ends with:\n{tail(log)}")
+        raise LocalError(
+            f"`{' '.join(map(str, command[:4]))} …` failed with {code}. Its log, {log}, ends with:\n{tail(log)}"
+        )
 
 
 def succeeds(command: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> bool:

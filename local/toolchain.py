@@ -76,7 +76,9 @@ def go_build(tool: str, package: str, *flags: str, env: dict[str, str] | None = 
     binary = LOCAL / "tools" / f"{tool}-{digest(module / 'go.mod', module / 'go.sum')}"
     if not binary.exists():
         if shutil.which("go") is None:
-            raise LocalError(f"{tool} has to be built here and Go is not installed. Install Go 1.26 and run this again.")
+            raise LocalError(
+                f"{tool} has to be built here and Go is not installed. Install Go 1.26 and run this again."
+            )
         command = ["go", "build", "-trimpath", *flags, "-o", binary, package]
         run(f"build-{tool}", command, cwd=module, env={**os.environ, **(env or {})})
     return binary
@@ -173,7 +175,9 @@ def _write_stand_ins() -> None:
     """Executables that the engine finds on PATH. The program runner is the official one, from the Go module."""
     listed = subprocess.run(
         ["go", "list", "-m", "-f", "{{.Dir}}", "github.com/pulumi/pulumi/sdk/v3"],
-        cwd=TOOLS / "pulumi", capture_output=True, text=True,
+        cwd=TOOLS / "pulumi",
+        capture_output=True,
+        text=True,
     )
     runner = Path(listed.stdout.strip()) / "python" / "cmd" / "pulumi-language-python-exec"
     if listed.returncode != 0 or not runner.is_file():
@@ -184,9 +188,7 @@ def _write_stand_ins() -> None:
         ("pulumi-resource-aws", "aws"),
         ("pulumi-resource-docker", "docker"),
     ):
-        _write_script(
-            plugin, f'#!/bin/sh\nPYTHONPATH={ROOT} exec {PYTHON} -m local.plugins.{module} "$@"\n'
-        )
+        _write_script(plugin, f'#!/bin/sh\nPYTHONPATH={ROOT} exec {PYTHON} -m local.plugins.{module} "$@"\n')
 
 
 def _write_script(name: str, text: str) -> None:

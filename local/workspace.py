@@ -113,9 +113,7 @@ def write_aws_profiles() -> None:
     """The profiles `registry` and `consumer`: a 12-digit access key is the root of that account in MiniStack."""
     config, credentials = [], []
     for profile, account in ACCOUNTS.items():
-        config.append(
-            f"[profile {profile}]\nregion = {REGION}\nendpoint_url = http://127.0.0.1:{port()}\n"
-        )
+        config.append(f"[profile {profile}]\nregion = {REGION}\nendpoint_url = http://127.0.0.1:{port()}\n")
         credentials.append(f"[{profile}]\naws_access_key_id = {account}\naws_secret_access_key = local\n")
     (AWS / "config").write_text("\n".join(config))
     (AWS / "credentials").write_text("\n".join(credentials))

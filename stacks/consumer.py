@@ -1,10 +1,10 @@
 """A consumer stack: an image of the registry as a Lambda function, in another account."""
 
-from dataclasses import dataclass
-
 import pulumi
 import pulumi_aws as aws
 import pulumi_docker as docker
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
 
 from components import (
     ApiRoute,
@@ -22,15 +22,16 @@ from settings import ConsumerSettings
 BUILT, REUSED, EXISTING = "built", "reused", "existing"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Registry:
-    """The outputs of the registry stack."""
+class Registry(BaseModel):
+    """The outputs of the registry stack, under their names in camel case."""
 
-    repositoryUrl: str
-    repositoryName: str
-    registryId: str
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel)
+
+    repository_url: str
+    repository_name: str
+    registry_id: str
     region: str
-    consumerAccounts: list[str]
+    consumer_accounts: list[str]
 
 
 async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
@@ -52,7 +53,7 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
         "registry",
         region=registry.region,
         profile=settings.registry.profile or None,
-        allowed_account_ids=[registry.registryId],
+        allowed_account_ids=[registry.registry_id],
     )
     build, source = _image_build(settings), EXISTING
     providers: list[pulumi.ProviderResource] = [consumer_account]
@@ -65,7 +66,7 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     else:
         # An immutable tag is refused even with the same content: what another stack or an interrupted update has
         # pushed is taken as it is.
-        image, source = ExistingImage(uri=f"{registry.repositoryUrl}@{digest}"), REUSED
+        image, source = ExistingImage(uri=f"{registry.repository_url}@{digest}"), REUSED
     function = ImageFunction(
         settings.function.name,
         ImageFunctionArgs(
@@ -75,7 +76,7 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
             memory=settings.function.memory,
             timeout=settings.function.timeout,
             architecture=settings.function.architecture,
-            log_retention=settings.function.logRetention,
+            log_retention=settings.function.log_retention,
         ),
         opts=pulumi.ResourceOptions(providers=providers),
     )
@@ -93,16 +94,16 @@ async def read_registry(stack: str) -> Registry:
     """The registry stack's outputs.
 
     Raises:
-        RegistryUnusable: an output is missing, which is also how a stack looks that was never deployed.
+        RegistryUnusable: an output is missing, as of a stack that was created and not yet deployed.
     """
     reference = pulumi.StackReference(_qualified(stack))
-    outputs = await reference.outputs.future() or {}
-    missing = [name for name in Registry.__annotations__ if outputs.get(name) is None]
-    if missing:
+    try:
+        return Registry.model_validate(await reference.outputs.future() or {})
+    except ValidationError as error:
+        wrong = ", ".join(str(problem["loc"][0]) for problem in error.errors())
         raise RegistryUnusable(
-            f"The registry stack {stack!r} has no output {', '.join(missing)}. Deploy it first: pulumi up -s {stack}"
-        )
-    return Registry(**{name: outputs[name] for name in Registry.__annotations__})
+            f"The registry stack {stack!r} has no output {wrong}. Deploy it first: pulumi up -s {stack}"
+        ) from None
 
 
 def require_service(registry: Registry, settings: ConsumerSettings) -> None:
@@ -117,12 +118,12 @@ def require_service(registry: Registry, settings: ConsumerSettings) -> None:
             f"{project}:region is {settings.region}, the repository's is {registry.region}, and Lambda takes images "
             f"from its own Region only. Write in this stack's file: {project}:region: {registry.region}"
         )
-    if settings.account not in registry.consumerAccounts:
-        accounts = [*registry.consumerAccounts, settings.account]
+    if settings.account not in registry.consumer_accounts:
+        accounts = [*registry.consumer_accounts, settings.account]
         entries = ", ".join(f'{{account: "{account}"}}' for account in sorted(accounts))
         raise RegistryUnusable(
-            f"Account {settings.account} may not use the repository {registry.repositoryName}; granted are "
-            f"{', '.join(registry.consumerAccounts)}. Write in the registry's stack file: {project}:consumers: "
+            f"Account {settings.account} may not use the repository {registry.repository_name}; granted are "
+            f"{', '.join(registry.consumer_accounts)}. Write in the registry's stack file: {project}:consumers: "
             f"[{entries}] and run: pulumi up -s {settings.registry.stack}"
         )
 
@@ -142,14 +143,14 @@ def _image_build(settings: ConsumerSettings) -> ImageBuild | None:
 
 def _built_image(build: ImageBuild, registry: Registry, provider: aws.Provider) -> BuiltImage:
     token = aws.ecr.get_authorization_token_output(
-        registry_id=registry.registryId, opts=pulumi.InvokeOutputOptions(provider=provider)
+        registry_id=registry.registry_id, opts=pulumi.InvokeOutputOptions(provider=provider)
     )
     login = RegistryLogin(
-        server=registry.repositoryUrl.partition("/")[0],
+        server=registry.repository_url.partition("/")[0],
         username=token.user_name,
         password=pulumi.Output.secret(token.password),
     )
-    return BuiltImage(build=build, repository_url=registry.repositoryUrl, login=login)
+    return BuiltImage(build=build, repository_url=registry.repository_url, login=login)
 
 
 async def _existing_uri(settings: ConsumerSettings, registry: Registry, provider: aws.Provider) -> str:
@@ -158,17 +159,18 @@ async def _existing_uri(settings: ConsumerSettings, registry: Registry, provider
         found = await _digests(registry, provider)
         if tag not in found:
             raise ImageUnusable(
-                f"There is no image {tag!r} in {registry.repositoryUrl}. There are: {', '.join(sorted(found)) or 'none'}."
+                f"There is no image {tag!r} in {registry.repository_url}. "
+                f"There are: {', '.join(sorted(found)) or 'none'}."
             )
         digest = found[tag]
-    return f"{registry.repositoryUrl}@{digest}"
+    return f"{registry.repository_url}@{digest}"
 
 
 async def _digests(registry: Registry, provider: aws.Provider) -> dict[str, str]:
     """The repository's tags, each with the digest it names."""
     found = await aws.ecr.get_images(
-        repository_name=registry.repositoryName,
-        registry_id=registry.registryId,
+        repository_name=registry.repository_name,
+        registry_id=registry.registry_id,
         opts=pulumi.InvokeOptions(provider=provider),
     )
     return {image.image_tag: image.image_digest for image in found.image_ids if image.image_tag}

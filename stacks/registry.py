@@ -22,8 +22,8 @@ async def deploy(settings: RegistrySettings) -> pulumi.Inputs:
             name=settings.repository.name,
             consumers=accounts,
             region=settings.region,
-            scan_on_push=settings.repository.scanOnPush,
-            force_delete=settings.repository.forceDelete,
+            scan_on_push=settings.repository.scan_on_push,
+            force_delete=settings.repository.force_delete,
         ),
         opts=pulumi.ResourceOptions(provider=provider),
     )

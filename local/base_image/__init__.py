@@ -72,8 +72,19 @@ def _build(tag: str, say: Callable[[str], None]) -> None:
         packages = "--include=python3,ca-certificates"
         run("debootstrap", ["debootstrap", "--variant=minbase", packages, DEBIAN, folder])
         archive = LOCAL / "rootfs.tar"
-        run("rootfs-tar", ["tar", "-C", folder, "--exclude=./var/cache/apt/*", "--exclude=./var/lib/apt/lists/*",
-                           "-cf", archive, "."])
+        run(
+            "rootfs-tar",
+            [
+                "tar",
+                "-C",
+                folder,
+                "--exclude=./var/cache/apt/*",
+                "--exclude=./var/lib/apt/lists/*",
+                "-cf",
+                archive,
+                ".",
+            ],
+        )
         imported = docker("import", str(archive), rootfs)
         if imported.returncode != 0:
             raise LocalError(f"docker import failed: {imported.stderr.strip()}")
@@ -81,19 +92,39 @@ def _build(tag: str, say: Callable[[str], None]) -> None:
         archive.unlink()
     say("building the stand-in")
     emulator = go_build(
-        "lambda-rie", "github.com/aws/aws-lambda-runtime-interface-emulator/cmd/aws-lambda-rie", "-ldflags", "-s -w",
+        "lambda-rie",
+        "github.com/aws/aws-lambda-runtime-interface-emulator/cmd/aws-lambda-rie",
+        "-ldflags",
+        "-s -w",
         env={"CGO_ENABLED": "0"},
     )
     shutil.copy(emulator, context / "aws-lambda-rie")
     for file in FILES:
         shutil.copy(file, context / file.name)
-    run("base-image-packages", [
-        PYTHON, "-m", "pip", "install", "--require-hashes", "--no-deps", "--only-binary=:all:", "--no-compile",
-        "--implementation=cp", "--python-version=3.13", "--platform=manylinux_2_28_x86_64",
-        "--platform=manylinux2014_x86_64", "--target", context / "runtime", "-r", FOLDER / "requirements.txt",
-    ])
-    built = docker("buildx", "build", "--provenance=false", "--load", "--build-arg", f"ROOTFS={rootfs}", "-t", tag,
-                   str(context))
+    run(
+        "base-image-packages",
+        [
+            PYTHON,
+            "-m",
+            "pip",
+            "install",
+            "--require-hashes",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--no-compile",
+            "--implementation=cp",
+            "--python-version=3.13",
+            "--platform=manylinux_2_28_x86_64",
+            "--platform=manylinux2014_x86_64",
+            "--target",
+            context / "runtime",
+            "-r",
+            FOLDER / "requirements.txt",
+        ],
+    )
+    built = docker(
+        "buildx", "build", "--provenance=false", "--load", "--build-arg", f"ROOTFS={rootfs}", "-t", tag, str(context)
+    )
     if built.returncode != 0:
         raise LocalError(f"the stand-in base image did not build:\n{built.stderr.strip()}")
     shutil.rmtree(context)

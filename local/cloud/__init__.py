@@ -38,7 +38,11 @@ def cloud() -> None:
         write_aws_profiles()
         current.say("starting MiniStack")
         processes.start(
-            NAME, [str(PYTHON), "-m", "local.cloud.server"], env=_environment(), is_ready=_healthy, seconds=READY_SECONDS
+            NAME,
+            [str(PYTHON), "-m", "local.cloud.server"],
+            env=_environment(),
+            is_ready=_healthy,
+            seconds=READY_SECONDS,
         )
         detail = f"MiniStack at http://127.0.0.1:{port()}"
         current.done("started", detail + (", empty: the stacks start anew" if lost else ""))

@@ -42,6 +42,7 @@ class Front:
         self.lambda_registry = f"127.0.0.1:{port}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, most of them by MiniStack alone."""
         if scope["type"] != "http":
             await ministack(scope, receive, send)
             return
@@ -71,7 +72,10 @@ class Front:
         path = f"/v2/{rest}"
         headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
         inner = {
-            **scope, "path": path, "raw_path": path.encode(), "query_string": urlencode(query).encode(),
+            **scope,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": urlencode(query).encode(),
             "headers": [*headers, (b"host", host.encode())],
         }
         await ministack(inner, receive, _rewriting_location(send, host))

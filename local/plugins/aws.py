@@ -5,6 +5,7 @@ SDK declares and this stand-in does not carry out. Which inputs need a new resou
 ("Changing this creates a new resource": https://www.pulumi.com/registry/packages/aws/).
 """
 
+import base64
 import inspect
 import json
 import random
@@ -24,13 +25,18 @@ from local.plugins.provider import Provider, Refused, Values, WrongInputs, is_un
 
 CONFIG = Config(retries={"total_max_attempts": 3, "mode": "standard"}, connect_timeout=5, read_timeout=120)
 GONE = {
-    "RepositoryNotFoundException", "RepositoryPolicyNotFoundException", "NoSuchEntity", "NoSuchEntityException",
-    "ResourceNotFoundException", "NotFoundException",
+    "RepositoryNotFoundException",
+    "RepositoryPolicyNotFoundException",
+    "NoSuchEntity",
+    "NoSuchEntityException",
+    "ResourceNotFoundException",
+    "NotFoundException",
 }
 # The provider retries while a new role spreads; https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
 ROLE_NOT_READY = "cannot be assumed by Lambda"
 ROLE_SECONDS = 60
 NAME_SUFFIX_DIGITS = 7
+PROVIDER_INPUTS = {"profile", "region", "allowedAccountIds", "version"}
 
 
 class Aws:
@@ -59,7 +65,7 @@ class Kind:
     Attributes:
         sdk: the argument class of the Pulumi SDK, which declares what inputs there are.
         inputs: the inputs carried out here; any other is refused.
-        replaces: inputs whose change needs a new resource; `ALL` for every one.
+        replaces: inputs whose change needs a new resource.
         computed: outputs that are no inputs.
         create: makes it and returns its ID.
         read: all properties as they are now, or None; what AWS does not keep may be left out.
@@ -140,9 +146,7 @@ def _set_repository_policy(aws: Aws, new: Values) -> str:
 
 def _read_repository_policy(aws: Aws, name: str, state: Values) -> Values | None:
     found = aws.client("ecr").get_repository_policy(repositoryName=name)
-    return {
-        "repository": name, "policy": found["policyText"], "registryId": found["registryId"], "region": aws.region
-    }
+    return {"repository": name, "policy": found["policyText"], "registryId": found["registryId"], "region": aws.region}
 
 
 # ---- IAM ---------------------------------------------------------------------------------------------------------
@@ -279,7 +283,9 @@ def _create_function(aws: Aws, new: Values) -> str:
             if ROLE_NOT_READY not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(1)
-    client.get_waiter("function_active_v2").wait(FunctionName=new["name"], WaiterConfig={"Delay": 1, "MaxAttempts": 300})
+    client.get_waiter("function_active_v2").wait(
+        FunctionName=new["name"], WaiterConfig={"Delay": 1, "MaxAttempts": 300}
+    )
     return str(new["name"])
 
 
@@ -329,7 +335,11 @@ def _update_function(aws: Aws, name: str, old: Values, new: Values) -> None:
 
 
 def _add_permission(aws: Aws, new: Values) -> str:
-    optional = {"SourceArn": new.get("sourceArn"), "SourceAccount": new.get("sourceAccount"), "Qualifier": new.get("qualifier")}
+    optional = {
+        "SourceArn": new.get("sourceArn"),
+        "SourceAccount": new.get("sourceAccount"),
+        "Qualifier": new.get("qualifier"),
+    }
     aws.client("lambda").add_permission(
         FunctionName=new["function"],
         StatementId=new["statementId"],
@@ -395,7 +405,8 @@ def _read_rest_api(aws: Aws, api: str, state: Values) -> Values | None:
 def _update_rest_api(aws: Aws, api: str, old: Values, new: Values) -> None:
     changes = [
         {"op": "replace", "path": f"/{key}", "value": new.get(key, "")}
-        for key in ("name", "description") if old.get(key) != new.get(key)
+        for key in ("name", "description")
+        if old.get(key) != new.get(key)
     ]
     old_type, new_type = (values.get("endpointConfiguration", {}).get("types", "EDGE") for values in (old, new))
     if old_type != new_type:
@@ -417,8 +428,11 @@ def _create_resource(aws: Aws, new: Values) -> str:
 def _read_resource(aws: Aws, identity: str, state: Values) -> Values | None:
     found = aws.client("apigateway").get_resource(restApiId=state["restApi"], resourceId=identity)
     return {
-        "restApi": state["restApi"], "parentId": found["parentId"], "pathPart": found["pathPart"],
-        "path": found["path"], "region": aws.region,
+        "restApi": state["restApi"],
+        "parentId": found["parentId"],
+        "pathPart": found["pathPart"],
+        "path": found["path"],
+        "region": aws.region,
     }
 
 
@@ -497,8 +511,10 @@ def _create_deployment(aws: Aws, new: Values) -> str:
 def _read_deployment(aws: Aws, identity: str, state: Values) -> Values | None:
     found = aws.client("apigateway").get_deployment(restApiId=state["restApi"], deploymentId=identity)
     return {
-        "restApi": state["restApi"], "description": found.get("description", ""),
-        "createdDate": found["createdDate"].isoformat(), "region": aws.region,
+        "restApi": state["restApi"],
+        "description": found.get("description", ""),
+        "createdDate": found["createdDate"].isoformat(),
+        "region": aws.region,
     }
 
 
@@ -539,7 +555,8 @@ def _update_stage(aws: Aws, identity: str, old: Values, new: Values) -> None:
     paths = {"deployment": "/deploymentId", "description": "/description"}
     changes = [
         {"op": "replace", "path": path, "value": new.get(key, "")}
-        for key, path in paths.items() if old.get(key) != new.get(key)
+        for key, path in paths.items()
+        if old.get(key) != new.get(key)
     ]
     aws.client("apigateway").update_stage(restApiId=new["restApi"], stageName=new["stageName"], patchOperations=changes)
 
@@ -560,15 +577,20 @@ KINDS: dict[str, Kind] = {
         inputs={"name", "imageTagMutability", "imageScanningConfiguration", "forceDelete", "tags"},
         replaces={"name"},
         computed={"arn", "registryId", "repositoryUrl"} | REGIONAL | TAGGED,
-        create=_create_repository, read=_read_repository, update=_update_repository, delete=_delete_repository,
-        defaults={"imageTagMutability": "MUTABLE"}, named="name",
+        create=_create_repository,
+        read=_read_repository,
+        update=_update_repository,
+        delete=_delete_repository,
+        defaults={"imageTagMutability": "MUTABLE"},
+        named="name",
     ),
     "aws:ecr/repositoryPolicy:RepositoryPolicy": Kind(
         sdk=pulumi_aws.ecr.RepositoryPolicyArgs,
         inputs={"repository", "policy"},
         replaces={"repository"},
         computed={"registryId"} | REGIONAL,
-        create=_set_repository_policy, read=_read_repository_policy,
+        create=_set_repository_policy,
+        read=_read_repository_policy,
         update=lambda aws, identity, old, new: str(_set_repository_policy(aws, new)) and None,
         delete=lambda aws, name, state: aws.client("ecr").delete_repository_policy(repositoryName=name),
     ),
@@ -577,7 +599,9 @@ KINDS: dict[str, Kind] = {
         inputs={"name", "assumeRolePolicy", "description", "permissionsBoundary", "tags"},
         replaces={"name"},
         computed={"arn", "uniqueId", "createDate"} | TAGGED,
-        create=_create_role, read=_read_role, update=_update_role,
+        create=_create_role,
+        read=_read_role,
+        update=_update_role,
         delete=lambda aws, name, state: aws.client("iam").delete_role(RoleName=name),
         named="name",
     ),
@@ -586,82 +610,117 @@ KINDS: dict[str, Kind] = {
         inputs={"role", "name", "policy"},
         replaces={"role", "name"},
         computed=set(),
-        create=_put_role_policy, read=_read_role_policy,
+        create=_put_role_policy,
+        read=_read_role_policy,
         update=lambda aws, identity, old, new: str(_put_role_policy(aws, new)) and None,
-        delete=_delete_role_policy, named="name",
+        delete=_delete_role_policy,
+        named="name",
     ),
     "aws:cloudwatch/logGroup:LogGroup": Kind(
         sdk=pulumi_aws.cloudwatch.LogGroupArgs,
         inputs={"name", "retentionInDays", "tags"},
         replaces={"name"},
         computed={"arn"} | REGIONAL | TAGGED,
-        create=_create_log_group, read=_read_log_group, update=_update_log_group,
+        create=_create_log_group,
+        read=_read_log_group,
+        update=_update_log_group,
         delete=lambda aws, name, state: aws.client("logs").delete_log_group(logGroupName=name),
         named="name",
     ),
     "aws:lambda/function:Function": Kind(
         sdk=pulumi_aws.lambda_.FunctionArgs,
         inputs={
-            "name", "role", "packageType", "imageUri", "architectures", "memorySize", "timeout", "description",
-            "environment", "loggingConfig", "tags",
+            "name",
+            "role",
+            "packageType",
+            "imageUri",
+            "architectures",
+            "memorySize",
+            "timeout",
+            "description",
+            "environment",
+            "loggingConfig",
+            "tags",
         },
         replaces={"name", "packageType"},
         computed={"arn", "invokeArn", "qualifiedArn", "lastModified", "version"} | REGIONAL | TAGGED,
-        create=_create_function, read=_read_function, update=_update_function,
+        create=_create_function,
+        read=_read_function,
+        update=_update_function,
         delete=lambda aws, name, state: aws.client("lambda").delete_function(FunctionName=name),
         defaults={"memorySize": 128, "timeout": 3, "packageType": "Zip"},
-        named="name", volatile=frozenset({"lastModified"}),
+        named="name",
+        volatile=frozenset({"lastModified"}),
     ),
     "aws:lambda/permission:Permission": Kind(
         sdk=pulumi_aws.lambda_.PermissionArgs,
         inputs={"function", "action", "principal", "sourceArn", "sourceAccount", "statementId", "qualifier"},
         replaces={"function", "action", "principal", "sourceArn", "sourceAccount", "statementId", "qualifier"},
         computed=REGIONAL,
-        create=_add_permission, read=_read_permission, delete=_remove_permission, named="statementId",
+        create=_add_permission,
+        read=_read_permission,
+        delete=_remove_permission,
+        named="statementId",
     ),
     "aws:apigateway/restApi:RestApi": Kind(
         sdk=pulumi_aws.apigateway.RestApiArgs,
         inputs={"name", "description", "endpointConfiguration", "tags"},
         replaces=set(),
         computed={"arn", "executionArn", "rootResourceId", "createdDate"} | REGIONAL | TAGGED,
-        create=_create_rest_api, read=_read_rest_api, update=_update_rest_api, delete=_delete_rest_api, named="name",
+        create=_create_rest_api,
+        read=_read_rest_api,
+        update=_update_rest_api,
+        delete=_delete_rest_api,
+        named="name",
     ),
     "aws:apigateway/resource:Resource": Kind(
         sdk=pulumi_aws.apigateway.ResourceArgs,
         inputs={"restApi", "parentId", "pathPart"},
         replaces={"restApi", "parentId", "pathPart"},
         computed={"path"} | REGIONAL,
-        create=_create_resource, read=_read_resource, delete=_delete_resource,
+        create=_create_resource,
+        read=_read_resource,
+        delete=_delete_resource,
     ),
     "aws:apigateway/method:Method": Kind(
         sdk=pulumi_aws.apigateway.MethodArgs,
         inputs=METHOD_KEYS | {"authorization", "apiKeyRequired", "requestParameters"},
         replaces=METHOD_KEYS,
         computed=REGIONAL,
-        create=_put_method, read=_read_method, update=_update_method, delete=_delete_method,
+        create=_put_method,
+        read=_read_method,
+        update=_update_method,
+        delete=_delete_method,
     ),
     "aws:apigateway/integration:Integration": Kind(
         sdk=pulumi_aws.apigateway.IntegrationArgs,
         inputs=METHOD_KEYS | {"type", "integrationHttpMethod", "uri", "timeoutMilliseconds"},
         replaces=METHOD_KEYS | {"type", "integrationHttpMethod"},
         computed=REGIONAL,
-        create=_put_integration, read=_read_integration,
+        create=_put_integration,
+        read=_read_integration,
         update=lambda aws, identity, old, new: str(_put_integration(aws, new)) and None,
-        delete=_delete_integration, defaults={"timeoutMilliseconds": 29_000},
+        delete=_delete_integration,
+        defaults={"timeoutMilliseconds": 29_000},
     ),
     "aws:apigateway/deployment:Deployment": Kind(
         sdk=pulumi_aws.apigateway.DeploymentArgs,
         inputs={"restApi", "description", "triggers"},
         replaces={"restApi", "triggers"},
         computed={"createdDate"} | REGIONAL,
-        create=_create_deployment, read=_read_deployment, delete=_delete_deployment,
+        create=_create_deployment,
+        read=_read_deployment,
+        delete=_delete_deployment,
     ),
     "aws:apigateway/stage:Stage": Kind(
         sdk=pulumi_aws.apigateway.StageArgs,
         inputs={"restApi", "stageName", "deployment", "description", "tags"},
         replaces={"restApi", "stageName"},
         computed={"arn", "executionArn", "invokeUrl"} | REGIONAL | TAGGED,
-        create=_create_stage, read=_read_stage, update=_update_stage, delete=_delete_stage,
+        create=_create_stage,
+        read=_read_stage,
+        update=_update_stage,
+        delete=_delete_stage,
     ),
 }
 
@@ -674,13 +733,15 @@ def _get_authorization_token(aws: Aws, arguments: Values) -> Values:
     client = aws.client("ecr")
     answer = client.get_authorization_token(**({"registryIds": registries} if registries else {}))
     found = answer["authorizationData"][0]
-    import base64
-
     user, _, password = base64.b64decode(found["authorizationToken"]).decode().partition(":")
     return {
-        "id": aws.region, "region": aws.region, "authorizationToken": found["authorizationToken"],
-        "expiresAt": found["expiresAt"].isoformat(), "proxyEndpoint": found["proxyEndpoint"],
-        "userName": user, "password": password,
+        "id": aws.region,
+        "region": aws.region,
+        "authorizationToken": found["authorizationToken"],
+        "expiresAt": found["expiresAt"].isoformat(),
+        "proxyEndpoint": found["proxyEndpoint"],
+        "userName": user,
+        "password": password,
     }
 
 
@@ -691,14 +752,17 @@ def _get_images(aws: Aws, arguments: Values) -> Values:
     pages = aws.client("ecr").get_paginator("list_images").paginate(**selected)
     images = [image for page in pages for image in page["imageIds"]]
     return {
-        **arguments, "id": aws.region, "region": aws.region,
+        **arguments,
+        "id": aws.region,
+        "region": aws.region,
         "imageIds": [{key: image.get(key, "") for key in ("imageDigest", "imageTag")} for image in images],
     }
 
 
 FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[[Aws, Values], Values]]] = {
     "aws:ecr/getAuthorizationToken:getAuthorizationToken": (
-        pulumi_aws.ecr.get_authorization_token, _get_authorization_token
+        pulumi_aws.ecr.get_authorization_token,
+        _get_authorization_token,
     ),
     "aws:ecr/getImages:getImages": (pulumi_aws.ecr.get_images, _get_images),
 }
@@ -710,7 +774,7 @@ class AwsProvider(Provider):
     version: ClassVar[str] = version("pulumi-aws")
 
     def configure(self, config: Values) -> None:
-        unknown_keys = sorted(set(config) - {"profile", "region", "allowedAccountIds", "version", "skipCredentialsValidation", "skipRegionValidation", "skipRequestingAccountId", "skipMetadataApiCheck"})
+        unknown_keys = sorted(set(config) - PROVIDER_INPUTS)
         if unknown_keys:
             raise Refused(f"the local stand-in of aws does not carry out the provider inputs {', '.join(unknown_keys)}")
         try:
@@ -741,7 +805,8 @@ class AwsProvider(Provider):
         problems = undeclared(rule.sdk, news)
         problems += [
             (key, f"is declared by {rule.sdk.__name__} but not carried out by the local stand-in of aws")
-            for key in sorted(set(news) - rule.inputs) if not any(path == key for path, _ in problems)
+            for key in sorted(set(news) - rule.inputs)
+            if not any(path == key for path, _ in problems)
         ]
         if problems:
             raise WrongInputs(problems)
@@ -791,7 +856,9 @@ class AwsProvider(Provider):
 
     def _kind(self, kind: str) -> Kind:
         if kind not in KINDS:
-            raise Refused(f"the local stand-in of aws does not know the resource type {kind}; it knows {', '.join(sorted(KINDS))}")
+            raise Refused(
+                f"the local stand-in of aws does not know the resource type {kind}; it knows {', '.join(sorted(KINDS))}"
+            )
         return KINDS[kind]
 
 

@@ -21,7 +21,6 @@ import pulumi_docker
 from local.plugins.provider import Provider, Refused, Values, WrongInputs, is_unknown, main, undeclared
 
 IMAGE = "docker:index/image:Image"
-BUILD_INPUTS = {"context", "dockerfile", "args", "target", "platform", "cacheFrom", "network", "addHosts", "builderVersion"}
 PING_SECONDS = 5
 SHOWN_LINES = 40
 
@@ -122,8 +121,13 @@ class DockerProvider(Provider):
         self.log(urn, "Building the image", passing=True)
         lines: list[str] = []
         with subprocess.Popen(
-            [*command, context], env={**os.environ, **(build.get("args") or {})}, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            [*command, context],
+            env={**os.environ, **(build.get("args") or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
         ) as process:
             self._builds.add(process)
             for line in process.stdout or ():

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from importlib.metadata import distributions
+from pathlib import Path
 
 import grpc
 from google.protobuf import empty_pb2
@@ -45,16 +46,35 @@ class Language(LanguageRuntimeServicer):
         return language_pb2.AboutResponse(executable=sys.executable, version=sys.version.split()[0])
 
     def InstallDependencies(self, request, context):
-        yield language_pb2.InstallDependenciesResponse(stdout=b"The environment in .local/venv has what the program needs.\n")
+        yield language_pb2.InstallDependenciesResponse(
+            stdout=b"The environment in .local/venv has what the program needs.\n"
+        )
 
     def Run(self, request, context):
         command = [
-            sys.executable, "-u", str(BIN / "pulumi-language-python-exec"),
-            "--monitor", request.monitor_address, "--engine", self._engine, "--project", request.project,
-            "--stack", request.stack, "--pwd", request.pwd, "--dry_run", "true" if request.dryRun else "false",
-            "--parallel", str(request.parallel), "--organization", request.organization or "organization",
-            "--root_directory", request.info.root_directory,
-            os.path.join(request.info.program_directory, request.info.entry_point), *request.args,
+            sys.executable,
+            "-u",
+            str(BIN / "pulumi-language-python-exec"),
+            "--monitor",
+            request.monitor_address,
+            "--engine",
+            self._engine,
+            "--project",
+            request.project,
+            "--stack",
+            request.stack,
+            "--pwd",
+            request.pwd,
+            "--dry_run",
+            "true" if request.dryRun else "false",
+            "--parallel",
+            str(request.parallel),
+            "--organization",
+            request.organization or "organization",
+            "--root_directory",
+            request.info.root_directory,
+            str(Path(request.info.program_directory, request.info.entry_point)),
+            *request.args,
         ]
         env = {
             **os.environ,
@@ -75,7 +95,12 @@ class Language(LanguageRuntimeServicer):
         command = [sys.executable, "-u", request.info.program_directory, *request.args]
         env = {**os.environ, **dict(pair.split("=", 1) for pair in request.env)}
         with subprocess.Popen(
-            command, cwd=request.pwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            cwd=request.pwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         ) as plugin:
             context.add_callback(plugin.terminate)
             for line in plugin.stdout or ():

@@ -188,14 +188,14 @@ class Provider(ResourceProviderServicer):
         return provider_pb2.DiffResponse(changes=kinds.DIFF_SOME if changed else kinds.DIFF_NONE, diffs=changed)
 
     def Configure(self, request, context):
-        with _clean_errors(context):
+        with CleanErrors(context):
             self.configure(_decoded(_values(request.args)))
         return provider_pb2.ConfigureResponse(
             acceptSecrets=False, acceptResources=False, acceptOutputs=False, supportsPreview=True
         )
 
     def Invoke(self, request, context):
-        with _clean_errors(context):
+        with CleanErrors(context):
             answer = self.invoke(request.tok, _values(request.args))
         response = provider_pb2.InvokeResponse()
         getattr(response, "return").CopyFrom(_struct(answer))
@@ -204,8 +204,10 @@ class Provider(ResourceProviderServicer):
     def Check(self, request, context):
         news = {key: value for key, value in _values(request.news).items() if value is not None}
         try:
-            with _clean_errors(context):
-                inputs = self.check(_kind(request.urn), _name(request.urn), _values(request.olds), news, request.randomSeed)
+            with CleanErrors(context):
+                inputs = self.check(
+                    _kind(request.urn), _name(request.urn), _values(request.olds), news, request.randomSeed
+                )
         except WrongInputs as wrong:
             failures = [provider_pb2.CheckFailure(property=path, reason=reason) for path, reason in wrong.problems]
             return provider_pb2.CheckResponse(failures=failures)
@@ -233,21 +235,23 @@ class Provider(ResourceProviderServicer):
     def Create(self, request, context):
         kind, inputs = _kind(request.urn), _values(request.properties)
         if request.preview:
-            unknown = {key: UNKNOWN for key in self.computed(kind)}
+            unknown = dict.fromkeys(self.computed(kind), UNKNOWN)
             return provider_pb2.CreateResponse(properties=_struct({**unknown, **inputs}))
-        with _clean_errors(context):
+        with CleanErrors(context):
             identity, properties = self.create(kind, request.urn, inputs)
         return provider_pb2.CreateResponse(id=identity, properties=_struct(properties))
 
     def Read(self, request, context):
         kind = _kind(request.urn)
         state, inputs = _values(request.properties), _values(request.inputs)
-        with _clean_errors(context):
+        with CleanErrors(context):
             live = self.read(kind, request.id, state)
         if live is None:
             return provider_pb2.ReadResponse()
         # An import has no inputs yet: all that can be one is taken over.
-        names = inputs or {key: value for key, value in live.items() if key in self.input_names(kind) and value not in (None, [], {})}
+        names = inputs or {
+            key: value for key, value in live.items() if key in self.input_names(kind) and value not in (None, [], {})
+        }
         read_inputs = {
             key: inputs[key] if key in inputs and same(inputs[key], live.get(key, inputs[key])) else live.get(key)
             for key in names
@@ -258,14 +262,14 @@ class Provider(ResourceProviderServicer):
         kind, olds, news = _kind(request.urn), _values(request.olds), _values(request.news)
         if request.preview:
             changed = self._changed(kind, _values(request.old_inputs), news, request.ignoreChanges)
-            unknown = {key: UNKNOWN for key in self.changed_outputs(kind, changed)}
+            unknown = dict.fromkeys(self.changed_outputs(kind, changed), UNKNOWN)
             return provider_pb2.UpdateResponse(properties=_struct({**olds, **news, **unknown}))
-        with _clean_errors(context):
+        with CleanErrors(context):
             properties = self.update(kind, request.urn, request.id, olds, news)
         return provider_pb2.UpdateResponse(properties=_struct(properties))
 
     def Delete(self, request, context):
-        with _clean_errors(context):
+        with CleanErrors(context):
             self.delete(_kind(request.urn), request.id, _values(request.properties))
         return empty_pb2.Empty()
 
@@ -291,7 +295,7 @@ class WrongInputs(Exception):
         self.problems = problems
 
 
-class _clean_errors:
+class CleanErrors:
     """Turn an exception into the gRPC status whose text the engine shows; no traceback reaches the user."""
 
     def __init__(self, context: grpc.ServicerContext) -> None:
@@ -343,9 +347,5 @@ def _struct(values: Mapping[str, Any]) -> struct_pb2.Struct:
 
 def _decoded(config: Values) -> Values:
     """Provider inputs that are no strings come as JSON texts."""
-    decoded = {}
-    for key, value in config.items():
-        if isinstance(value, str) and value[:1] in ("{", "[") or value in ("true", "false"):
-            value = json.loads(value)
-        decoded[key] = value
-    return decoded
+    structured = {key for key, value in config.items() if str(value)[:1] in ("{", "[") or value in ("true", "false")}
+    return {key: json.loads(value) if key in structured else value for key, value in config.items()}

@@ -18,10 +18,10 @@ THREADS = 32
 def serve(add_to: Callable[[grpc.Server], None]) -> None:
     """Serve until the engine ends this process or is gone itself.
 
-    Prints the port as the first line, which is how the engine finds a plugin. Ctrl-C reaches the whole process
-    group; the engine alone decides what is cancelled, so the signal is ignored here.
+    Prints the port as the first line, which is how the engine finds a plugin. The engine runs plugins in process groups
+    of their own and ends them with SIGINT; Ctrl-C on the terminal does not reach them.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, lambda number, frame: os._exit(0))
     server = grpc.server(ThreadPoolExecutor(max_workers=THREADS), options=OPTIONS)
     add_to(server)
     port = server.add_insecure_port("127.0.0.1:0")
