@@ -59,7 +59,7 @@ StageName = Annotated[
     str, Field(pattern=r"^[a-zA-Z0-9_-]{1,128}$", description="1 to 128 letters, digits, - and _", examples=["Prod"])
 ]
 Digest = Annotated[
-    str,
+    str | None,
     Field(
         pattern=r"^sha256:[0-9a-f]{64}$",
         description="sha256: and 64 hex digits, in quotes",
@@ -67,7 +67,7 @@ Digest = Annotated[
     ),
 ]
 Tag = Annotated[
-    str,
+    str | None,
     Field(
         pattern=r"^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$",
         description="1 to 128 letters, digits and . _ -, none of . and - first",
@@ -121,8 +121,8 @@ class Image(Section):
         default={}, description="build arguments; null takes the value from the environment", examples=["{VERSION: 1}"]
     )
     target: str = Field(default="", description="a stage of the Dockerfile", examples=["release"])
-    digest: Digest | None = None
-    tag: Tag | None = None
+    digest: Digest = None
+    tag: Tag = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "Image":

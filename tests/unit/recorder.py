@@ -1,0 +1,86 @@
+"""A recorder in place of the engine: what each stack and component asks for, without a cloud."""
+
+from typing import Any
+
+import pulumi
+
+PROJECT = "cross-account-ecr"
+REGISTRY_STACK = "organization/cross-account-ecr/registry"
+REGISTRY_OUTPUTS = {
+    "repositoryUrl": "111111111111.dkr.ecr.us-east-1.amazonaws.com/cross-account-function",
+    "repositoryArn": "arn:aws:ecr:us-east-1:111111111111:repository/cross-account-function",
+    "repositoryName": "cross-account-function",
+    "registryId": "111111111111",
+    "region": "us-east-1",
+    "consumerAccounts": ["222222222222"],
+}
+DIGEST = "sha256:" + "ab" * 32
+
+
+class Recorder(pulumi.runtime.Mocks):
+    """Answers like the providers and remembers every resource.
+
+    Attributes:
+        stacks: outputs of the stacks that can be referenced.
+        tags: what the repository holds, tag to digest.
+        resources: everything registered, in order.
+    """
+
+    def __init__(self) -> None:
+        self.stacks: dict[str, dict[str, Any]] = {REGISTRY_STACK: dict(REGISTRY_OUTPUTS)}
+        self.tags: dict[str, str] = {}
+        self.resources: list[pulumi.runtime.MockResourceArgs] = []
+
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        self.resources.append(args)
+        if args.typ == "pulumi:pulumi:StackReference":
+            outputs = self.stacks.get(args.resource_id or "", {})
+            return args.resource_id, {"name": args.resource_id, "outputs": outputs, "secretOutputNames": []}
+        return f"{args.name}-id", {**args.inputs, **self._computed(args)}
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
+        if args.token == "aws:ecr/getImages:getImages":
+            return {"imageIds": [{"imageTag": tag, "imageDigest": digest} for tag, digest in self.tags.items()]}
+        assert args.token == "aws:ecr/getAuthorizationToken:getAuthorizationToken", args.token
+        return {
+            "userName": "AWS",
+            "password": "the-token",
+            "proxyEndpoint": "",
+            "authorizationToken": "",
+            "expiresAt": "",
+        }
+
+    def inputs(self, kind: str) -> dict[str, Any]:
+        """The inputs of the only resource of a type."""
+        (only,) = [resource for resource in self.resources if resource.typ == kind]
+        return only.inputs
+
+    def kinds(self) -> list[str]:
+        """The types of everything registered."""
+        return [resource.typ for resource in self.resources]
+
+    @staticmethod
+    def _computed(args: pulumi.runtime.MockResourceArgs) -> dict[str, Any]:
+        name = args.inputs.get("name", args.name)
+        computed: dict[str, dict[str, Any]] = {
+            "aws:ecr/repository:Repository": {
+                "arn": REGISTRY_OUTPUTS["repositoryArn"],
+                "registryId": "111111111111",
+                "repositoryUrl": REGISTRY_OUTPUTS["repositoryUrl"],
+            },
+            "aws:cloudwatch/logGroup:LogGroup": {"arn": f"arn:aws:logs:us-east-1:222222222222:log-group:{name}"},
+            "aws:iam/role:Role": {"arn": f"arn:aws:iam::222222222222:role/{name}", "name": name},
+            "aws:lambda/function:Function": {
+                "arn": f"arn:aws:lambda:us-east-1:222222222222:function:{name}",
+                "invokeArn": f"arn:aws:apigateway:us-east-1:lambda:path/{name}/invocations",
+            },
+            "aws:apigateway/restApi:RestApi": {
+                "rootResourceId": "root",
+                "executionArn": "arn:aws:execute-api:us-east-1:222222222222:api",
+            },
+            "aws:apigateway/stage:Stage": {"invokeUrl": "https://api.execute-api.us-east-1.amazonaws.com/Prod"},
+            "docker:index/image:Image": {
+                "repoDigest": f"{str(args.inputs.get('imageName')).rpartition(':')[0]}@{DIGEST}"
+            },
+        }
+        return computed.get(args.typ, {})

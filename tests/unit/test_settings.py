@@ -1,0 +1,136 @@
+"""Configuration is checked as a whole before anything is made; a refusal says key, value, rule and example."""
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from components.errors import InvalidConfiguration
+from settings import KEYS, ConsumerSettings, RegistrySettings, parse
+
+PROJECT = "cross-account-ecr"
+REGISTRY: dict[str, Any] = {
+    "role": "registry",
+    "account": "111111111111",
+    "region": "us-east-1",
+    "repository": {"name": "cross-account-function"},
+    "consumers": [{"account": "222222222222"}],
+}
+CONSUMER: dict[str, Any] = {
+    "role": "consumer",
+    "account": "222222222222",
+    "region": "us-east-1",
+    "registry": {"stack": "registry"},
+    "image": {"context": "app"},
+}
+
+
+def read(values: dict[str, Any], environment: dict[str, str] | None = None) -> RegistrySettings | ConsumerSettings:
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
+    return parse(texts, PROJECT, environment or {})
+
+
+def refusal(values: dict[str, Any]) -> str:
+    with pytest.raises(InvalidConfiguration) as refused:
+        read(values)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("stack", ["registry", "consumer"])
+def test_the_committed_stack_files_are_valid(stack: str) -> None:
+    with open(f"Pulumi.{stack}.yaml") as file:  # noqa: PTH123  # the working directory is the program's folder
+        config = yaml.safe_load(file)["config"]
+    settings = read({key.removeprefix(f"{PROJECT}:"): value for key, value in config.items()})
+    assert settings.role == stack
+
+
+def test_project_file_declares_every_key() -> None:
+    with open("Pulumi.yaml") as file:  # noqa: PTH123  # the working directory is the program's folder
+        declared = yaml.safe_load(file)["config"]
+    assert [key for key in declared if not key.startswith("pulumi:")] == list(KEYS)
+    assert all(declared[key]["description"] for key in KEYS)
+
+
+def test_a_consumer_that_says_little_gets_the_walk_throughs_values() -> None:
+    settings = read(CONSUMER)
+    assert isinstance(settings, ConsumerSettings)
+    assert (settings.function.memory, settings.function.timeout, settings.function.architecture) == (128, 3, "x86_64")
+    assert (settings.api.path, settings.api.stage) == ("hello", "Prod")
+
+
+def test_an_endpoint_is_public_only_when_it_is_said() -> None:
+    settings = read(CONSUMER)
+    assert isinstance(settings, ConsumerSettings)
+    assert settings.api.public is False
+
+
+@pytest.mark.parametrize(
+    ("base", "change", "expected"),
+    [
+        (REGISTRY, {"role": "owner"}, "role: 'owner' is not allowed; it must be registry or consumer"),
+        (REGISTRY, {"account": "1234"}, 'account: "1234" is not allowed; it must be an AWS account ID, 12 digits'),
+        (REGISTRY, {"region": "Virginia"}, 'region: "Virginia" is not allowed; it must be an AWS Region'),
+        (REGISTRY, {"repository": {"name": "Upper"}}, 'repository.name: "Upper" is not allowed; it must be 2 to 256'),
+        (REGISTRY, {"repository": {"name": "a"}}, 'repository.name: "a" is not allowed'),
+        (REGISTRY, {"repository": {}}, "repository: is missing"),
+        (REGISTRY, {"consumers": []}, "consumers: is missing; it must be a list of one account or more"),
+        (REGISTRY, {"consumers": [{"account": "22"}]}, 'consumers[0].account: "22" is not allowed'),
+        (REGISTRY, {"consumers": [{"account": "1" * 12}]}, "must not name the registry's own account 111111111111"),
+        (REGISTRY, {"consumers": [{"account": "2" * 12}] * 2}, "must name each account once; more than once: 2222222"),
+        (
+            REGISTRY,
+            {"consumers": [{"acount": "2" * 12}]},
+            "consumers[0].acount: there is no such option; there are acc",
+        ),
+        (REGISTRY, {"image": {"context": "app"}}, "image: is not read by a registry stack"),
+        (CONSUMER, {"registry": {}}, "registry: is missing"),
+        (CONSUMER, {"image": {}}, "image: is missing"),
+        (
+            CONSUMER,
+            {"image": {"context": "app", "tag": "v1"}},
+            "exactly one of context, digest and tag; given: context",
+        ),
+        (CONSUMER, {"image": {"digest": "latest"}}, 'image.digest: "latest" is not allowed; it must be sha256: and 64'),
+        (CONSUMER, {"function": {"memory": 64}}, "function.memory: 64 is not allowed; it must be a whole number of MB"),
+        (CONSUMER, {"function": {"timeout": 901}}, "function.timeout: 901 is not allowed"),
+        (CONSUMER, {"function": {"architecture": "arm"}}, 'architecture: "arm" is not allowed; it must be x86_64 or'),
+        (
+            CONSUMER,
+            {"function": {"logRetention": 31}},
+            "function.logRetention: 31 is not allowed; it must be one of 1,",
+        ),
+        (CONSUMER, {"api": {"path": "/hello"}}, 'api.path: "/hello" is not allowed; it must be a path without a slash'),
+        (CONSUMER, {"api": {"public": "perhaps"}}, 'api.public: "perhaps" is not allowed; it must be true or false'),
+        (CONSUMER, {"function": "{memory"}, "function: '{memory' is not a structured value"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_key(base: dict[str, Any], change: dict[str, Any], expected: str) -> None:
+    message = refusal({**base, **change})
+    assert expected in message
+    assert f"{PROJECT}:" in message
+
+
+def test_a_refusal_shows_an_example_to_paste() -> None:
+    message = refusal({**CONSUMER, "function": {"memory": 64}})
+    assert "Example: cross-account-ecr:function.memory: 128" in message
+
+
+def test_all_errors_are_shown_at_once() -> None:
+    message = refusal({**CONSUMER, "account": "x", "region": "y", "function": {"memory": 1, "timeout": 0}})
+    assert "4 errors" in message
+    for key in ("account", "region", "function.memory", "function.timeout"):
+        assert f"{PROJECT}:{key}: " in message
+
+
+def test_an_account_without_quotes_is_taken_for_what_it_says() -> None:
+    settings = read({**REGISTRY, "consumers": [{"account": 222222222222}]})
+    assert isinstance(settings, RegistrySettings)
+    assert settings.consumers[0].account == "222222222222"
+
+
+def test_a_build_argument_without_a_value_comes_from_the_environment() -> None:
+    values = {**CONSUMER, "image": {"context": "app", "args": {"SET": None, "UNSET": None, "FIXED": "1"}}}
+    settings = read(values, {"SET": "here"})
+    assert isinstance(settings, ConsumerSettings)
+    assert settings.image.args == {"SET": "here", "FIXED": "1"}
