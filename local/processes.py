@@ -14,6 +14,11 @@ from local.workspace import LOGS, RUN, LocalError
 STOP_SECONDS = 20
 
 
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, and not just what is left of one."""
+    return bool(_started_at(pid))
+
+
 def _started_at(pid: int) -> str:
     """When the process began, as `ps` prints it; empty if there is no such process."""
     shown = subprocess.run(["ps", "-o", "lstart=,stat=", "-p", str(pid)], capture_output=True, text=True)

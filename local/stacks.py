@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from local import cloud
+from local import cloud, processes
 from local.steps import step
 from local.workspace import ACCOUNTS, BIN, STATE, LocalError, environment
 
@@ -135,15 +135,7 @@ def _pending_operations() -> int:
 def _stale_locks() -> list[Path]:
     """Lock files of this machine whose process is gone."""
     locks = (STATE / ".pulumi" / "locks").rglob("*.json")
-    return [lock for lock in locks if not _alive(json.loads(lock.read_text()).get("pid", 0))]
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    return [lock for lock in locks if not processes.is_alive(json.loads(lock.read_text())["pid"])]
 
 
 def _empty(repository: str) -> None:

@@ -1,5 +1,7 @@
 """A consumer stack: an image of the registry as a Lambda function, in another account."""
 
+from typing import Any
+
 import pulumi
 import pulumi_aws as aws
 import pulumi_docker as docker
@@ -94,8 +96,16 @@ async def read_registry(stack: str) -> Registry:
     """The registry stack's outputs.
 
     Raises:
-        RegistryUnusable: an output is missing, as of a stack that was created and not yet deployed.
+        RegistryUnusable: there is no such stack, or an output is missing, as before its first deployment.
     """
+    try:
+        await _stack_outputs(_qualified(stack))
+    except Exception as error:
+        reason = str(error).rpartition("error: ")[2]
+        raise RegistryUnusable(
+            f"The registry stack {stack!r} cannot be read: {reason}. Deploy it first: pulumi up -s {stack}"
+        ) from None
+    # The reference is what the engine records; of a missing stack it would only say "unknown stack".
     reference = pulumi.StackReference(_qualified(stack))
     try:
         return Registry.model_validate(await reference.outputs.future() or {})
@@ -178,9 +188,14 @@ async def _digests(registry: Registry, provider: aws.Provider) -> dict[str, str]
 
 async def _is_own_push(build: ImageBuild) -> bool:
     """Whether this very stack has built and pushed the content before, so that its image is in its state."""
-    own = pulumi.StackReference(_qualified(pulumi.get_stack()))
-    outputs = await own.outputs.future() or {}
+    outputs = await _stack_outputs(_qualified(pulumi.get_stack()))
     return outputs.get("imageSource") == BUILT and outputs.get("imageTag") == build.tag()
+
+
+async def _stack_outputs(qualified: str) -> dict[str, Any]:
+    """The outputs of a stack's last update, without a reference to it in this stack's state."""
+    read = await pulumi.runtime.invoke_async("pulumi:pulumi:readStackOutputs", {"name": qualified})
+    return dict(read["outputs"])
 
 
 def _qualified(stack: str) -> str:

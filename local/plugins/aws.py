@@ -36,7 +36,15 @@ GONE = {
 ROLE_NOT_READY = "cannot be assumed by Lambda"
 ROLE_SECONDS = 60
 NAME_SUFFIX_DIGITS = 7
-PROVIDER_INPUTS = {"profile", "region", "allowedAccountIds", "version"}
+# The last two are set by the SDK itself.
+PROVIDER_INPUTS = {
+    "profile",
+    "region",
+    "allowedAccountIds",
+    "version",
+    "skipCredentialsValidation",
+    "skipRegionValidation",
+}
 
 
 class Aws:
@@ -449,7 +457,6 @@ def _put_method(aws: Aws, new: Values) -> str:
         **_method_keys(new),
         authorizationType=new["authorization"],
         apiKeyRequired=new.get("apiKeyRequired", False),
-        requestParameters=new.get("requestParameters", {}),
     )
     return f"agm-{new['restApi']}-{new['resourceId']}-{new['httpMethod']}"
 
@@ -460,14 +467,16 @@ def _read_method(aws: Aws, identity: str, state: Values) -> Values | None:
         **{key: state[key] for key in ("restApi", "resourceId", "httpMethod")},
         "authorization": found["authorizationType"],
         "apiKeyRequired": found.get("apiKeyRequired", False),
-        "requestParameters": found.get("requestParameters", {}),
         "region": aws.region,
     }
 
 
 def _update_method(aws: Aws, identity: str, old: Values, new: Values) -> None:
-    _delete_method(aws, identity, old)
-    _put_method(aws, new)
+    changes = [
+        {"op": "replace", "path": "/authorizationType", "value": new["authorization"]},
+        {"op": "replace", "path": "/apiKeyRequired", "value": str(new.get("apiKeyRequired", False)).lower()},
+    ]
+    aws.client("apigateway").update_method(**_method_keys(new), patchOperations=changes)
 
 
 def _delete_method(aws: Aws, identity: str, state: Values) -> None:
@@ -684,7 +693,7 @@ KINDS: dict[str, Kind] = {
     ),
     "aws:apigateway/method:Method": Kind(
         sdk=pulumi_aws.apigateway.MethodArgs,
-        inputs=METHOD_KEYS | {"authorization", "apiKeyRequired", "requestParameters"},
+        inputs=METHOD_KEYS | {"authorization", "apiKeyRequired"},
         replaces=METHOD_KEYS,
         computed=REGIONAL,
         create=_put_method,

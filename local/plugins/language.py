@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 import grpc
 from google.protobuf import empty_pb2
@@ -23,6 +24,18 @@ class Language(LanguageRuntimeServicer):
 
     def __init__(self, engine: str) -> None:
         self._engine = engine
+        self._children: set[subprocess.Popen[bytes]] = set()
+
+    def end(self) -> None:
+        """End every program and plugin that still runs."""
+        for child in list(self._children):
+            child.terminate()
+
+    def _start(self, command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        """Start a child in a process group of its own, out of reach of the signals that are meant for this one."""
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, **options)
+        self._children.add(child)
+        return child
 
     def Handshake(self, request, context):
         self._engine = request.engine_address or self._engine
@@ -82,9 +95,10 @@ class Language(LanguageRuntimeServicer):
             "PULUMI_CONFIG_SECRET_KEYS": json.dumps(list(request.configSecretKeys)),
         }
         env.pop("PYTHONPATH", None)
-        with subprocess.Popen(command, cwd=request.pwd, env=env, stdin=subprocess.DEVNULL) as program:
+        with self._start(command, cwd=request.pwd, env=env) as program:
             context.add_callback(program.terminate)
             code = program.wait()
+        self._children.discard(program)
         if code == SHOWN_TO_USER:
             return language_pb2.RunResponse(bail=True)
         if code != 0:
@@ -94,18 +108,13 @@ class Language(LanguageRuntimeServicer):
     def RunPlugin(self, request, context):
         command = [sys.executable, "-u", request.info.program_directory, *request.args]
         env = {**os.environ, **dict(pair.split("=", 1) for pair in request.env)}
-        with subprocess.Popen(
-            command,
-            cwd=request.pwd,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        ) as plugin:
+        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        with self._start(command, cwd=request.pwd, env=env, **output) as plugin:
             context.add_callback(plugin.terminate)
             for line in plugin.stdout or ():
                 yield language_pb2.RunPluginResponse(stdout=line)
             yield language_pb2.RunPluginResponse(exitcode=plugin.wait())
+        self._children.discard(plugin)
 
     def Cancel(self, request, context):
         return empty_pb2.Empty()
@@ -118,7 +127,7 @@ def main() -> None:
     def add(server: grpc.Server) -> None:
         language_pb2_grpc.add_LanguageRuntimeServicer_to_server(language, server)
 
-    serve(add)
+    serve(add, language.end)
 
 
 if __name__ == "__main__":

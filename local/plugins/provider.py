@@ -313,7 +313,7 @@ class CleanErrors:
 def main(provider: Provider) -> None:
     """Serve a provider to the engine that started this process."""
     provider._engine = engine_pb2_grpc.EngineStub(grpc.insecure_channel(engine_address()))
-    serve(lambda server: provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server))
+    serve(lambda server: provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server), provider.cancel)
 
 
 def _kind(urn: str) -> str:

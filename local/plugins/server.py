@@ -15,20 +15,29 @@ OPTIONS = [("grpc.max_receive_message_length", 400 * 1024 * 1024)]
 THREADS = 32
 
 
-def serve(add_to: Callable[[grpc.Server], None]) -> None:
+def serve(add_to: Callable[[grpc.Server], None], at_end: Callable[[], None] = lambda: None) -> None:
     """Serve until the engine ends this process or is gone itself.
 
     Prints the port as the first line, which is how the engine finds a plugin. The engine runs plugins in process groups
     of their own and ends them with SIGINT; Ctrl-C on the terminal does not reach them.
+
+    Args:
+        add_to: adds the service to the server.
+        at_end: ends what the plugin has started.
     """
-    signal.signal(signal.SIGINT, lambda number, frame: os._exit(0))
+
+    def end() -> None:
+        at_end()
+        os._exit(0)
+
+    signal.signal(signal.SIGINT, lambda number, frame: end())
     server = grpc.server(ThreadPoolExecutor(max_workers=THREADS), options=OPTIONS)
     add_to(server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)
     engine = os.getppid()
-    threading.Thread(target=_end_with, args=(engine,), daemon=True).start()
+    threading.Thread(target=_end_with, args=(engine, end), daemon=True).start()
     server.wait_for_termination()
 
 
@@ -37,7 +46,7 @@ def engine_address() -> str:
     return next(argument for argument in sys.argv[1:] if not argument.startswith("-"))
 
 
-def _end_with(engine: int) -> None:
+def _end_with(engine: int, end: Callable[[], None]) -> None:
     while os.getppid() == engine:
         time.sleep(0.5)
-    os._exit(0)
+    end()

@@ -6,6 +6,7 @@ import pulumi
 
 PROJECT = "cross-account-ecr"
 REGISTRY_STACK = "organization/cross-account-ecr/registry"
+OWN_STACK = "organization/cross-account-ecr/consumer"
 REGISTRY_OUTPUTS = {
     "repositoryUrl": "111111111111.dkr.ecr.us-east-1.amazonaws.com/cross-account-function",
     "repositoryArn": "arn:aws:ecr:us-east-1:111111111111:repository/cross-account-function",
@@ -27,7 +28,7 @@ class Recorder(pulumi.runtime.Mocks):
     """
 
     def __init__(self) -> None:
-        self.stacks: dict[str, dict[str, Any]] = {REGISTRY_STACK: dict(REGISTRY_OUTPUTS)}
+        self.stacks: dict[str, dict[str, Any]] = {REGISTRY_STACK: dict(REGISTRY_OUTPUTS), OWN_STACK: {}}
         self.tags: dict[str, str] = {}
         self.resources: list[pulumi.runtime.MockResourceArgs] = []
 
@@ -39,6 +40,8 @@ class Recorder(pulumi.runtime.Mocks):
         return f"{args.name}-id", {**args.inputs, **self._computed(args)}
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
+        if args.token == "pulumi:pulumi:readStackOutputs":
+            return {"outputs": self.stacks[args.args["name"]]}
         if args.token == "aws:ecr/getImages:getImages":
             return {"imageIds": [{"imageTag": tag, "imageDigest": digest} for tag, digest in self.tags.items()]}
         assert args.token == "aws:ecr/getAuthorizationToken:getAuthorizationToken", args.token

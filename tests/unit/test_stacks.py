@@ -11,9 +11,8 @@ from components.errors import ImageUnusable, InvalidArgument, RegistryUnusable
 from settings import ConsumerSettings, RegistrySettings
 from stacks import consumer, registry
 from tests.unit.conftest import Run
-from tests.unit.recorder import DIGEST, REGISTRY_OUTPUTS, REGISTRY_STACK, Recorder
+from tests.unit.recorder import DIGEST, OWN_STACK, REGISTRY_OUTPUTS, REGISTRY_STACK, Recorder
 
-OWN_STACK = "organization/cross-account-ecr/consumer"
 URL = REGISTRY_OUTPUTS["repositoryUrl"]
 IMAGE = "docker:index/image:Image"
 FUNCTION = "aws:lambda/function:Function"

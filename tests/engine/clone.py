@@ -1,0 +1,182 @@
+"""A clone of this folder with warm caches, in which the commands of the README are run as a user would."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHES = ("venv", "tools", "pulumi-cli", "base-image", "plugins.json")
+FOREIGN = ("PULUMI_", "AWS_", "BASE_IMAGE", "VIRTUAL_ENV", "DOCKER_CONFIG", "LOCAL_CLOUD_PORT", "MAKE", "MFLAGS")
+
+
+def free_port() -> int:
+    """A loopback port that nobody has."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Clone:
+    """A copy of the program in a folder of its own, with its own local cloud and stacks."""
+
+    root: Path
+    port: int = field(default_factory=free_port)
+
+    @classmethod
+    def make_in(cls, root: Path) -> "Clone":
+        """Copy what git would check out, commit it, and link the caches."""
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        for name in filter(None, listed.stdout.split("\0")):
+            if (ROOT / name).exists():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, root / name)
+        git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.com"]
+        for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "clone"]):
+            subprocess.run([*git, *command], cwd=root, check=True)
+        (root / ".local").mkdir()
+        for name in CACHES:
+            if (cached := ROOT / ".local" / name).exists():
+                (root / ".local" / name).symlink_to(cached)
+        return cls(root)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of a terminal outside of any local run, but for the Docker engine to use."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+        folders = [name for name in kept["PATH"].split(os.pathsep) if not name.startswith(str(ROOT / ".local"))]
+        return {**kept, "PATH": os.pathsep.join(folders), "LOCAL_CLOUD_PORT": str(self.port)}
+
+    def make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `make` with its output, both streams in one."""
+        return subprocess.run(
+            ["make", *arguments],
+            cwd=self.root,
+            env=self.env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start `make` in a process group of its own, as a terminal does."""
+        return subprocess.Popen(
+            ["make", *arguments], cwd=self.root, env=self.env, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    def shell(self, command: str, **changed: str) -> subprocess.CompletedProcess[str]:
+        """Run a command line in the environment that `make env` prints."""
+        script = f'eval "$(make -s env)" && {command}'
+        return subprocess.run(
+            ["bash", "-c", script], cwd=self.root, env={**self.env, **changed}, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def up(self, stack: str) -> dict[str, int]:
+        """`pulumi up`; gives the number of resources by what happened to them."""
+        done = self.shell(f"pulumi up --yes --skip-preview -s {stack}")
+        assert done.returncode == 0, done.stdout
+        return self.last_update(stack)
+
+    def last_update(self, stack: str) -> dict[str, int]:
+        """What the last update, refresh or destroy did, by kind; what stayed the same is left out."""
+        shown = self.shell(f"pulumi stack history --json --page-size 1 -s {stack}")
+        changes = json.loads(shown.stdout)[0]["resourceChanges"]
+        return {kind: count for kind, count in changes.items() if kind != "same" and count}
+
+    def planned(self, stack: str) -> dict[str, str]:
+        """`pulumi preview`: type of each resource that would change, and how."""
+        shown = self.shell(f"pulumi preview --json -s {stack} 2>/dev/null")
+        assert shown.returncode == 0, shown.stdout
+        steps = json.loads(shown.stdout)["steps"]
+        changes = {step["urn"].split("::")[2].rpartition("$")[2]: step["op"] for step in steps}
+        return {kind: operation for kind, operation in changes.items() if operation not in ("same", "read")}
+
+    def output(self, stack: str, name: str) -> str:
+        """One output of a stack."""
+        return self.shell(f"pulumi stack output {name} -s {stack}").stdout.strip()
+
+    def get(self) -> tuple[int, dict[str, str]]:
+        """GET the endpoint: status and JSON body."""
+        try:
+            with urllib.request.urlopen(self.output("consumer", "endpointUrl"), timeout=60) as answer:  # noqa: S310
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    def client(self, profile: str, service: str) -> Any:
+        """A boto3 client of the local cloud."""
+        account = {"registry": "111111111111", "consumer": "222222222222"}[profile]
+        return boto3.client(
+            service, region_name="us-east-1", endpoint_url=f"http://127.0.0.1:{self.port}",
+            aws_access_key_id=account, aws_secret_access_key="local",
+        )  # fmt: skip
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Replace a text in a file of the clone."""
+        path = self.root / name
+        text = path.read_text()
+        assert old in text, f"{old!r} is not in {name}"
+        path.write_text(text.replace(old, new))
+
+    def restore(self) -> None:
+        """Bring every file back to what was committed."""
+        subprocess.run(["git", "checkout", "-q", "."], cwd=self.root, check=True)
+
+    def git_status(self) -> str:
+        """What git says that has changed."""
+        return subprocess.run(["git", "status", "--porcelain"], cwd=self.root, capture_output=True, text=True).stdout
+
+    def processes(self) -> list[str]:
+        """Command lines of the processes that run out of this clone."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if str(self.root) in line:
+                found.append(line)
+        return found
+
+    def owned(self) -> dict[str, list[str]]:
+        """Everything of the kinds this program makes that exists in both accounts, asked of the cloud itself."""
+        lambda_, iam = self.client("consumer", "lambda"), self.client("consumer", "iam")
+        logs, api = self.client("consumer", "logs"), self.client("consumer", "apigateway")
+        repositories = self.client("registry", "ecr").describe_repositories()["repositories"]
+        everything = {
+            "functions": [item["FunctionName"] for item in lambda_.list_functions()["Functions"]],
+            "roles": [item["RoleName"] for item in iam.list_roles()["Roles"]],
+            "log groups": [item["logGroupName"] for item in logs.describe_log_groups()["logGroups"]],
+            "apis": [item["name"] for item in api.get_rest_apis()["items"]],
+            "repositories": [item["repositoryName"] for item in repositories],
+        }
+        return {kind: names for kind, names in everything.items() if names}
+
+
+def interrupt_at(process: subprocess.Popen[str], text: str, number: int = signal.SIGINT) -> str:
+    """Send a signal to the whole process group when a line with this text appears. Returns all output."""
+    lines = []
+    for line in process.stdout or ():
+        lines.append(line)
+        if text in line:
+            os.killpg(process.pid, number)
+            break
+    else:
+        raise AssertionError(f"{text!r} never appeared in:\n{''.join(lines)}")
+    lines += list(process.stdout or ())
+    process.wait()
+    return "".join(lines)

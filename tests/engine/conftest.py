@@ -1,0 +1,54 @@
+"""Fixtures of the engine tests: the real Pulumi engine, a real Docker engine, the local cloud."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.engine.clone import Clone
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clone, str]]:
+    """A clone in which `make demo` has been run once, and what it printed."""
+    clone = Clone.make_in(tmp_path_factory.mktemp("demo"))
+    try:
+        ran = clone.make("demo")
+        assert ran.returncode == 0, ran.stdout
+        yield clone, ran.stdout
+    finally:
+        clone.make("down")
+
+
+@pytest.fixture
+def deployed(demo: tuple[Clone, str]) -> Iterator[Clone]:
+    """The clone of `demo`, with its files and stacks as they were committed, before and after."""
+    clone, _ = demo
+    yield clone
+    if clone.git_status():
+        clone.restore()
+        clone.up("registry")
+        clone.up("consumer")
+
+
+@pytest.fixture(scope="module")
+def stale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clone, str]]:
+    """A clone with what an earlier version left in `.local/`, after `make setup`, and what that printed."""
+    clone = Clone.make_in(tmp_path_factory.mktemp("stale"))
+    (clone.root / ".local" / "layout").write_text("0")
+    stacks = clone.root / ".local" / "state" / ".pulumi" / "stacks" / "cross-account-ecr"
+    stacks.mkdir(parents=True)
+    (stacks / "registry.json").write_text("not of this version")
+    try:
+        ran = clone.make("setup")
+        assert ran.returncode == 0, ran.stdout
+        yield clone, ran.stdout
+    finally:
+        clone.make("down")
+
+
+@pytest.fixture
+def empty(stale: tuple[Clone, str]) -> Iterator[Clone]:
+    """A clone with a local cloud in which nothing is deployed, before and after."""
+    clone, _ = stale
+    yield clone
+    clone.restore()

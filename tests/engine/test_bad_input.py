@@ -1,0 +1,176 @@
+"""What is wrong is said before anything is made: what, where, what is allowed, what to do."""
+
+import signal
+import socket
+
+import pytest
+
+from tests.engine.clone import Clone, free_port, interrupt_at
+
+
+def refused(clone: Clone, command: str, **changed: str) -> str:
+    """Run a command that has to fail. Returns what it said."""
+    ran = clone.shell(command, **changed)
+    assert ran.returncode != 0, ran.stdout
+    assert "Traceback" not in ran.stdout
+    return ran.stdout
+
+
+# ---- a deployed pair of stacks, previews as in a pull request
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        (
+            "Pulumi.consumer.yaml",
+            '"222222222222"',
+            '"2222"',
+            'account: "2222" is not allowed; it must be an AWS account',
+        ),
+        ("Pulumi.consumer.yaml", '"222222222222"', '"333333333333"', "Account 333333333333 may not use the repository"),
+        ("Pulumi.consumer.yaml", "us-east-1", "eu-west-1", "region is eu-west-1, the repository's is us-east-1"),
+        (
+            "Pulumi.consumer.yaml",
+            "{context: app,",
+            "{context: application,",
+            "image context 'application' is not a folder",
+        ),
+        ("Pulumi.registry.yaml", "name: cross-account-function", "name: Cross_Account", "repository.name: "),
+        ("Pulumi.registry.yaml", "111111111111", "999999999999", "AWS account ID not allowed: 111111111111"),
+    ],
+    ids=["account ID", "not granted", "region", "context", "repository name", "other account's credentials"],
+)
+def test_wrong_configuration_is_refused_in_the_preview(
+    deployed: Clone, file: str, old: str, new: str, expected: str
+) -> None:
+    deployed.edit(file, old, new)
+    stack = file.split(".")[1]
+    assert expected in refused(deployed, f"pulumi preview -s {stack}")
+
+
+def test_missing_dockerfile_is_named(deployed: Clone) -> None:
+    (deployed.root / "app" / "Dockerfile").unlink()
+    assert "there is no Dockerfile app/Dockerfile" in refused(deployed, "pulumi preview -s consumer")
+
+
+def test_docker_engine_gone(deployed: Clone) -> None:
+    gone = "DOCKER_HOST=unix:///nowhere/docker.sock"
+    said = refused(deployed, f"{gone} pulumi preview -s consumer")
+    assert "failed to connect to any docker daemon (unix:///nowhere/docker.sock)" in said
+
+
+def test_existing_image_is_previewed_without_docker(deployed: Clone) -> None:
+    digest = deployed.output("consumer", "imageUri").partition("@")[2]
+    deployed.edit("Pulumi.consumer.yaml", "{context: app, args: {BASE_IMAGE: null}}", f'{{digest: "{digest}"}}')
+    deployed.up("consumer")
+    shown = deployed.shell("DOCKER_HOST=unix:///nowhere/docker.sock pulumi preview -s consumer")
+    assert shown.returncode == 0, shown.stdout
+
+
+# ---- an empty local cloud
+
+
+def test_what_an_earlier_version_left_is_dropped(stale: tuple[Clone, str]) -> None:
+    _, printed = stale
+    assert "dropped the state that another version left" in printed
+
+
+def test_registry_not_deployed(empty: Clone) -> None:
+    said = refused(empty, "pulumi stack select --create consumer && pulumi preview -s consumer")
+    assert "pulumi up -s registry" in said
+    assert empty.owned() == {}
+
+
+def test_registry_without_outputs(empty: Clone) -> None:
+    said = refused(empty, "pulumi stack init registry && pulumi preview -s consumer")
+    assert "The registry stack 'registry' has no output" in said
+    assert "Deploy it first: pulumi up -s registry" in said
+
+
+def test_failing_build_shows_its_step_and_makes_nothing(empty: Clone) -> None:
+    empty.up("registry")
+    with (empty.root / "app" / "Dockerfile").open("a") as file:
+        file.write("RUN echo this is step two && false\n")
+    said = refused(empty, "pulumi up --yes --skip-preview -s consumer")
+    assert "this is step two" in said
+    assert "the image did not build; nothing was pushed" in said
+    assert empty.owned() == {"repositories": ["cross-account-function"]}
+
+
+def test_ctrl_c_during_the_update_is_recovered_from(empty: Clone) -> None:
+    printed = interrupt_at(empty.start("demo"), "docker:index:Image cross-account-function-image creating")
+    assert "Traceback" not in printed
+    ran = empty.make("demo")
+    assert '200 {"message": "hello world!"}' in ran.stdout, ran.stdout
+
+
+def test_a_killed_update_is_recovered_from(empty: Clone) -> None:
+    # SIGKILL leaves a lock and an operation of which nobody knows whether it happened.
+    empty.edit("app/app.py", "hello world!", "hello survivor!")
+    interrupt_at(empty.start("demo"), "aws:lambda:Function cross-account-function updating", signal.SIGKILL)
+    ran = empty.make("demo")
+    assert "Interrupted update" in ran.stdout
+    assert '200 {"message": "hello survivor!"}' in ran.stdout, ran.stdout
+
+
+def test_destroy_leaves_nothing(empty: Clone) -> None:
+    assert '200 {"message"' in empty.make("demo").stdout
+    assert set(empty.owned()) == {"functions", "roles", "log groups", "apis", "repositories"}
+    assert empty.shell("pulumi destroy --yes --skip-preview -s consumer").returncode == 0
+    assert set(empty.owned()) == {"repositories"}
+    # ECR keeps a repository that holds images; the way out is to say so first, then to destroy.
+    assert "not empty, consider using force_delete" in refused(empty, "pulumi destroy --yes --skip-preview -s registry")
+    empty.edit(
+        "Pulumi.registry.yaml", "{name: cross-account-function}", "{name: cross-account-function, forceDelete: true}"
+    )
+    empty.up("registry")
+    assert empty.shell("pulumi destroy --yes --skip-preview -s registry").returncode == 0
+    assert empty.owned() == {}
+
+
+def test_down_leaves_no_process_and_no_folder_but_caches(empty: Clone) -> None:
+    assert empty.processes()
+    ran = empty.make("down")
+    assert ran.returncode == 0, ran.stdout
+    assert empty.processes() == []
+    left = {path.name for path in (empty.root / ".local").iterdir()}
+    assert left <= {"venv", "tools", "pulumi-cli", "base-image", "plugins.json", "pulumi-home", "bin", "layout"}
+
+
+def test_commands_without_a_cloud_say_how_to_start_it(empty: Clone) -> None:
+    ran = empty.make("env")
+    assert ran.returncode != 0
+    assert "The local cloud is not running. Start it with `make demo`." in ran.stdout
+
+
+def test_a_taken_port_is_named(empty: Clone) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", free_port()))
+        other.listen()
+        taken = other.getsockname()[1]
+        clone = Clone(empty.root, taken)
+        ran = clone.make("setup")
+    assert ran.returncode != 0
+    assert f"Port {taken} is taken by another program" in ran.stdout
+    assert f"LOCAL_CLOUD_PORT={taken + 1} make demo" in ran.stdout
+
+
+def test_a_port_that_is_none_is_refused(empty: Clone) -> None:
+    ran = Clone(empty.root, 80).make("setup")
+    assert ran.returncode != 0
+    assert "LOCAL_CLOUD_PORT='80' is not a port from 1024 to 65535" in ran.stdout
+
+
+def test_local_cloud_gone(deployed: Clone) -> None:
+    environment = deployed.shell("env").stdout
+    assert f"LOCAL_CLOUD_PORT={deployed.port}" in environment
+    # A profile that leads nowhere: what a stopped cloud looks like.
+    config = deployed.root / ".local" / "aws" / "config"
+    kept = config.read_text()
+    config.write_text(kept.replace(str(deployed.port), str(free_port())))
+    try:
+        said = refused(deployed, "pulumi preview -s registry")
+    finally:
+        config.write_text(kept)
+    assert "The local cloud is not running; start it with `make demo`" in said

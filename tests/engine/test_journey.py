@@ -1,0 +1,177 @@
+"""The promise: two accounts, one image, one HTTP answer; then what people do next."""
+
+import json
+import re
+import subprocess
+
+from tests.engine.clone import ROOT, Clone
+
+FUNCTION = "cross-account-function"
+
+
+def docker(*arguments: str) -> str:
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_demo_prints_url_status_and_body(demo: tuple[Clone, str]) -> None:
+    _, printed = demo
+    assert re.search(r"GET http://\S+/Prod/hello\n200 {\"message\": \"hello world!\"}", printed)
+
+
+def test_demo_says_how_each_part_was_had(demo: tuple[Clone, str]) -> None:
+    _, printed = demo
+    parts = ("Python environment", "Docker engine", "Lambda base image", "Pulumi CLI", "Pulumi plugins", "Local cloud")
+    for part in parts:
+        assert re.search(rf"✓ {part} +(found|installed|pulled|built|stand-in|started|running) .* \d+\.\d s", printed)
+
+
+def test_repository_is_that_of_the_walk_through(deployed: Clone) -> None:
+    ecr = deployed.client("registry", "ecr")
+    (repository,) = ecr.describe_repositories()["repositories"]
+    assert repository["repositoryArn"] == f"arn:aws:ecr:us-east-1:111111111111:repository/{FUNCTION}"
+    assert repository["imageTagMutability"] == "IMMUTABLE"
+    assert repository["imageScanningConfiguration"] == {"scanOnPush": True}
+    policy = json.loads(ecr.get_repository_policy(repositoryName=FUNCTION)["policyText"])
+    assert policy == json.loads((ROOT / "tests" / "unit" / "repository_policy.json").read_text())
+
+
+def test_function_runs_the_registrys_image_by_digest(deployed: Clone) -> None:
+    found = deployed.client("consumer", "lambda").get_function(FunctionName=FUNCTION)
+    (image,) = deployed.client("registry", "ecr").describe_images(repositoryName=FUNCTION)["imageDetails"]
+    assert found["Code"]["ImageUri"] == f"{deployed.output('registry', 'repositoryUrl')}@{image['imageDigest']}"
+    configuration = found["Configuration"]
+    assert (configuration["MemorySize"], configuration["Timeout"]) == (128, 3)
+    assert configuration["Architectures"] == ["x86_64"]
+
+
+def test_image_is_one_that_lambda_takes(deployed: Clone) -> None:
+    # An index, which attestations make of an image, is refused by Lambda.
+    (image,) = deployed.client("registry", "ecr").describe_images(repositoryName=FUNCTION)["imageDetails"]
+    assert image["imageManifestMediaType"] in (
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.oci.image.manifest.v1+json",
+    )
+
+
+def test_lambda_pulls_through_the_registry(deployed: Clone) -> None:
+    # The function's container runs under the name that the Lambda service pulls by, not under the builder's.
+    deployed.get()
+    label = f"label=ministack.instance=cross-account-ecr:{deployed.port}"
+    container = docker("ps", "-q", "--filter", label)
+    image = docker("inspect", "--format", "{{.Config.Image}}", container)
+    assert image.startswith(
+        f"127.0.0.1:{deployed.port}/111111111111.dkr.ecr.us-east-1.amazonaws.com/{FUNCTION}@sha256:"
+    )
+
+
+def test_role_has_least_rights(deployed: Clone) -> None:
+    iam = deployed.client("consumer", "iam")
+    (role,) = iam.list_roles()["Roles"]
+    assert iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"] == []
+    (name,) = iam.list_role_policies(RoleName=role["RoleName"])["PolicyNames"]
+    (statement,) = iam.get_role_policy(RoleName=role["RoleName"], PolicyName=name)["PolicyDocument"]["Statement"]
+    assert statement["Action"] == ["logs:CreateLogStream", "logs:PutLogEvents"]
+    group = f"arn:aws:logs:us-east-1:222222222222:log-group:/aws/lambda/{FUNCTION}"
+    assert statement["Resource"] == f"{group}:*"
+
+
+def test_log_group_has_a_retention(deployed: Clone) -> None:
+    (group,) = deployed.client("consumer", "logs").describe_log_groups()["logGroups"]
+    assert (group["logGroupName"], group["retentionInDays"]) == (f"/aws/lambda/{FUNCTION}", 30)
+
+
+def test_api_may_call_exactly_its_method(deployed: Clone) -> None:
+    (api,) = deployed.client("consumer", "apigateway").get_rest_apis()["items"]
+    assert api["endpointConfiguration"]["types"] == ["REGIONAL"]
+    policy = json.loads(deployed.client("consumer", "lambda").get_policy(FunctionName=FUNCTION)["Policy"])
+    (statement,) = policy["Statement"]
+    expected = f"arn:aws:execute-api:us-east-1:222222222222:{api['id']}/Prod/GET/hello"
+    assert statement["Condition"]["ArnLike"] == {"AWS:SourceArn": expected}
+
+
+def test_demo_again_changes_nothing(deployed: Clone) -> None:
+    ran = deployed.make("demo")
+    assert '200 {"message": "hello world!"}' in ran.stdout
+    assert deployed.last_update("registry") == {}
+    assert deployed.last_update("consumer") == {}
+
+
+def test_a_local_run_edits_no_file(deployed: Clone) -> None:
+    assert deployed.git_status() == ""
+
+
+def test_plain_pulumi_works_in_the_environment(deployed: Clone) -> None:
+    assert deployed.planned("consumer") == {}
+    assert deployed.planned("registry") == {}
+
+
+def test_a_changed_line_changes_image_and_function_and_is_served(deployed: Clone) -> None:
+    deployed.edit("app/app.py", "hello world!", "hello!")
+    deployed.up("consumer")
+    deployed.edit("app/app.py", "hello!", "hello again!")
+    changed = {"docker:index/image:Image": "update", "aws:lambda/function:Function": "update"}
+    assert deployed.planned("consumer") == changed
+    assert deployed.up("consumer") == {"update": 2}
+    assert deployed.get() == (200, {"message": "hello again!"})
+    assert deployed.planned("consumer") == {}
+
+    # Back to content that is in the repository already: found there, not built and pushed again.
+    deployed.restore()
+    deployed.up("consumer")
+    assert deployed.output("consumer", "imageSource") == "reused"
+    assert deployed.get() == (200, {"message": "hello world!"})
+    assert deployed.planned("consumer") == {}
+
+
+def test_a_changed_route_is_deployed_anew(deployed: Clone) -> None:
+    deployed.edit("Pulumi.consumer.yaml", "path: hello", "path: v1/bye")
+    deployed.up("consumer")
+    assert deployed.output("consumer", "endpointUrl").endswith("/Prod/v1/bye")
+    assert deployed.get() == (200, {"message": "hello world!"})
+
+
+def test_a_private_endpoint_refuses_unsigned_calls(deployed: Clone) -> None:
+    deployed.edit("Pulumi.consumer.yaml", ", public: true", "")
+    deployed.up("consumer")
+    status, _ = deployed.get()
+    assert status == 403
+
+
+def test_a_consumer_more_is_one_list_entry(deployed: Clone) -> None:
+    deployed.edit("Pulumi.registry.yaml", '"222222222222"}]', '"222222222222"}, {account: "333333333333"}]')
+    assert deployed.planned("registry") == {"aws:ecr/repositoryPolicy:RepositoryPolicy": "update"}
+    deployed.up("registry")
+    assert json.loads(deployed.output("registry", "consumerAccounts")) == ["222222222222", "333333333333"]
+
+
+def test_drift_is_found_by_refresh_and_mended_by_up(deployed: Clone) -> None:
+    deployed.client("registry", "ecr").delete_repository_policy(repositoryName=FUNCTION)
+    deployed.client("consumer", "lambda").update_function_configuration(FunctionName=FUNCTION, MemorySize=512)
+    for stack in ("registry", "consumer"):
+        assert deployed.shell(f"pulumi refresh --yes --skip-preview -s {stack}").returncode == 0
+    assert deployed.planned("registry") == {"aws:ecr/repositoryPolicy:RepositoryPolicy": "create"}
+    assert deployed.planned("consumer") == {"aws:lambda/function:Function": "update"}
+    assert deployed.up("registry") == {"create": 1}
+    assert deployed.up("consumer") == {"update": 1}
+    assert deployed.planned("registry") == deployed.planned("consumer") == {}
+
+
+def test_push_token_is_in_no_state_file(deployed: Clone) -> None:
+    token = deployed.client("registry", "ecr").get_authorization_token()["authorizationData"][0]["authorizationToken"]
+    import base64
+
+    password = base64.b64decode(token).decode().removeprefix("AWS:")
+    states = list((deployed.root / ".local" / "state").rglob("*.json*"))
+    assert states
+    assert not [state for state in states if password in state.read_text()]
+
+
+def test_an_existing_function_can_be_imported(deployed: Clone) -> None:
+    # The stand-in reads from an ID alone, as the real provider does.
+    shown = deployed.shell(
+        "cd $(mktemp -d) && printf 'name: other\\nruntime: python\\n' > Pulumi.yaml && touch __main__.py && "
+        "pulumi stack init import >/dev/null && pulumi config set aws:profile consumer && "
+        "pulumi config set aws:region us-east-1 && pulumi import --yes --generate-code=false --protect=false "
+        f"aws:lambda/function:Function imported {FUNCTION}; pulumi stack rm --force --yes import"
+    )
+    assert "1 imported" in shown.stdout, shown.stdout
