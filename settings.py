@@ -80,10 +80,32 @@ Memory = Annotated[
 Timeout = Annotated[int, Field(ge=1, le=900, description="a whole number of seconds from 1 to 900", examples=["3"])]
 
 
+def Switch(*, default: bool) -> Any:  # noqa: N802  # a kind of Field
+    """An option that is on or off."""
+    return Field(default=default, description="true or false", examples=[str(default).lower()])
+
+
 class Section(BaseModel):
     """A part of the configuration: fixed once read, and refusing what it does not know. Its keys are in camel case."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True, alias_generator=to_camel)
+
+
+class Rule(Section):
+    """A lifecycle rule: exactly one of `keep` and `days`, for the images that it selects."""
+
+    description: str = Field(default="", description="what the rule is for", examples=["release candidates"])
+    """What it is for."""
+    keep: int | None = Field(default=None, ge=1, description="a whole number of images, 1 or more", examples=["50"])
+    """How many of the newest images stay."""
+    days: int | None = Field(default=None, ge=1, description="a whole number of days, 1 or more", examples=["90"])
+    """Age in days at which an image goes."""
+    tag_prefixes: list[str] = Field(default=[], description="a list of beginnings of tags", examples=["[content-]"])
+    """Only images with a tag that begins so."""
+    tag_patterns: list[str] = Field(default=[], description="a list of tags with up to 4 *", examples=['["rc-*"]'])
+    """Only images with such a tag."""
+    untagged: bool = Switch(default=False)
+    """Only images without a tag. A function may run one."""
 
 
 class Repository(Section):
@@ -91,16 +113,64 @@ class Repository(Section):
 
     name: RepositoryName
     """Its name."""
-    scan_on_push: bool = Field(default=True, description="true or false", examples=["true"])
+    scan_on_push: bool = Switch(default=True)
     """Whether every pushed image is scanned for known vulnerabilities."""
-    force_delete: bool = Field(default=False, description="true or false", examples=["false"])
-    """Whether destroy may delete it while it holds images; has to be applied before it counts."""
+    kms_key: str = Field(
+        default="",
+        pattern=r"^(arn:aws[a-z-]*:kms:.+)?$",
+        description="the ARN of a KMS key",
+        examples=["arn:aws:kms:us-east-1:111111111111:key/1234abcd-12ab-34cd-56ef-1234567890ab"],
+    )
+    """KMS key that encrypts the images; empty: AES-256. Another one later means another repository."""
+    mutable_tags: list[str] = Field(
+        default=[], max_length=5, description="a list of up to 5 patterns of tags", examples=['["dev-*"]']
+    )
+    """Tags that may move; all others are immutable."""
+    organization: str = Field(
+        default="",
+        pattern=r"^(o-[a-z0-9]{10,32})?$",
+        description="the ID of an AWS organization",
+        examples=["o-abcdef1234"],
+    )
+    """Organization that callers and functions must belong to. AWS advises to enumerate accounts."""
+    publishers: list[str] = Field(
+        default=[], description="a list of principal ARNs", examples=['["arn:aws:iam::222222222222:role/publisher"]']
+    )
+    """Principals of other accounts that may push. They must exist."""
+    statements: list[dict[str, Any]] = Field(
+        default=[], description="a list of policy statements with a Sid each", examples=["[{Sid: Auditors, …}]"]
+    )
+    """Further statements of the repository's policy."""
+    lifecycle: list[Rule] | None = Field(
+        default=None, description="a list of rules; [] for none", examples=["[{keep: 100}]"]
+    )
+    """Rules that delete images; by default the newest 50 of what consumers push and the newest 50 of the rest stay."""
+    replicas: list[Region] = Field(default=[], description="a list of Regions", examples=["[eu-west-1]"])
+    """Further Regions that have the images."""
+    keep: bool = Switch(default=True)
+    """Whether it is protected, and left in place when it leaves the program."""
+    force_delete: bool = Switch(default=False)
+    """Whether destroy may delete it while it holds images, with `keep: false`; has to be applied before it counts."""
 
 
 class Consumer(Section):
     """An account whose Lambda functions may use the images."""
 
     account: AccountId
+    """Its ID."""
+    regions: list[Region] = Field(default=[], description="a list of Regions", examples=["[us-east-1]"])
+    """Regions of its functions; by default all that the repository is in."""
+    functions: str = Field(
+        default="*",
+        pattern=r"^[a-zA-Z0-9_*?-]{1,64}$",
+        description="1 to 64 letters, digits, - and _, with the wildcards * and ?",
+        examples=['"orders-*"'],
+    )
+    """Names of its functions."""
+    roles: list[str] = Field(
+        default=[], description="a list of role ARNs", examples=['["arn:aws:iam::222222222222:role/deployer"]']
+    )
+    """The only roles that may deploy such functions. They must exist; by default the account decides."""
 
 
 class RegistryReference(Section):
@@ -151,7 +221,7 @@ class Api(Section):
 
     path: Path = "hello"
     stage: StageName = "Prod"
-    public: bool = Field(default=False, description="true or false", examples=["true"])
+    public: bool = Switch(default=False)
     """Whether anyone may call it; otherwise callers sign with AWS credentials."""
 
 
@@ -171,12 +241,16 @@ class RegistrySettings(StackSettings):
     role: Literal["registry"]
     repository: Repository
     consumers: list[Consumer] = Field(
-        min_length=1, description="a list of one account or more", examples=['[{account: "222222222222"}]']
+        default=[], description="a list of one account or more", examples=['[{account: "222222222222"}]']
     )
 
     @model_validator(mode="after")
-    def _foreign_and_once(self) -> "RegistrySettings":
+    def _granted(self) -> "RegistrySettings":
         accounts = [consumer.account for consumer in self.consumers]
+        if not accounts and not self.repository.organization:
+            raise ValueError(
+                'consumers must be a list of one account or more. Example: consumers: [{account: "222222222222"}]'
+            )
         if self.account in accounts:
             raise ValueError(
                 f"consumers must not name the registry's own account {self.account}: its functions need no grant"
@@ -298,6 +372,7 @@ def _model_at(model: type[BaseModel], location: tuple[str | int, ...]) -> type[B
         field = _fields(model).get(part)
         annotation: Any = field.annotation if field else None
         inner = [annotation, *getattr(annotation, "__args__", ())]
+        inner += [kind for part in inner for kind in getattr(part, "__args__", ())]
         found = next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
         if found is None:
             return None

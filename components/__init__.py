@@ -3,16 +3,20 @@
 from components.content import ImageBuild
 from components.function import ApiRoute, ImageFunction, ImageFunctionArgs
 from components.image import BuiltImage, ExistingImage, RegistryLogin
+from components.lifecycle import LifecycleRule
+from components.policies import Consumer
 from components.repository import CrossAccountRepository, CrossAccountRepositoryArgs
 
 __all__ = [
     "ApiRoute",
     "BuiltImage",
+    "Consumer",
     "CrossAccountRepository",
     "CrossAccountRepositoryArgs",
     "ExistingImage",
     "ImageBuild",
     "ImageFunction",
     "ImageFunctionArgs",
+    "LifecycleRule",
     "RegistryLogin",
 ]

@@ -1,14 +1,35 @@
 """Policy documents and ARNs, as pure functions of plain values."""
 
-from collections.abc import Iterable
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from components.errors import InvalidArgument
 
 Document = dict[str, Any]
 VERSION = "2012-10-17"
 
+ACCOUNT_ID = re.compile(r"\d{12}")
+ROLE_ARN = re.compile(r"arn:aws(-cn|-us-gov)?:iam::\d{12}:role/\S+")
+FUNCTION_PATTERN = re.compile(r"[a-zA-Z0-9_*?-]{1,64}")
+
 # All that Lambda needs to take an image; neither allows a push.
 # https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#configuration-images-xaccount-permissions
 PULL_ACTIONS = ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
+
+# https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html
+PUSH_ACTIONS = (
+    "ecr:BatchCheckLayerAvailability",
+    "ecr:CompleteLayerUpload",
+    "ecr:InitiateLayerUpload",
+    "ecr:PutImage",
+    "ecr:UploadLayerPart",
+)
+
+# https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html
+POLICY_CHARACTERS = 10_240
 
 
 def partition(region: str) -> str:
@@ -31,7 +52,53 @@ def function_arn(account: str, region: str, name: str) -> str:
     return f"arn:{partition(region)}:lambda:{region}:{account}:function:{name}"
 
 
-def repository_policy(accounts: Iterable[str], region: str) -> Document:
+@dataclass(frozen=True, kw_only=True)
+class Consumer:
+    """An account whose Lambda functions may use a repository's images.
+
+    Attributes:
+        account: account ID, 12 digits.
+        regions: Regions of its functions; default every Region that the repository is in.
+        functions: name pattern of its functions, `*` (default) and `?` standing for any characters and any one.
+        roles: ARNs of the only roles that may create and update such functions; default any principal of the account
+            that the account's own policies allow. ECR refuses a policy that names a role which does not exist.
+
+    Raises:
+        InvalidArgument: one of them has not the form that AWS knows.
+    """
+
+    account: str
+    regions: Sequence[str] = ()
+    functions: str = "*"
+    roles: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if not ACCOUNT_ID.fullmatch(self.account):
+            raise InvalidArgument(
+                f"Consumer account: {self.account!r} given; allowed is an AWS account ID of 12 digits. "
+                'Example: account="222222222222"'
+            )
+        if not FUNCTION_PATTERN.fullmatch(self.functions):
+            raise InvalidArgument(
+                f"Consumer functions: {self.functions!r} given; allowed are 1 to 64 letters, digits, - and _, with * "
+                'and ? as wildcards. Example: functions="orders-*"'
+            )
+        for role in self.roles:
+            if not ROLE_ARN.fullmatch(role) or self.account not in role:
+                raise InvalidArgument(
+                    f"Consumer roles: {role!r} given; allowed are ARNs of roles of account {self.account} that exist. "
+                    f'Example: roles=["arn:aws:iam::{self.account}:role/deployer"]'
+                )
+
+
+def repository_policy(
+    consumers: Iterable[Consumer],
+    region: str,
+    *,
+    organization: str = "",
+    publishers: Iterable[str] = (),
+    extra_statements: Iterable[Mapping[str, Any]] = (),
+) -> Document:
     """Let the Lambda functions of other accounts use a repository's images.
 
     Both statements are needed. With the first, a principal of the account can create and update a function. With the
@@ -40,27 +107,106 @@ def repository_policy(accounts: Iterable[str], region: str) -> Document:
     https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#configuration-images-xaccount-permissions
 
     Args:
-        accounts: account IDs, in any order. ECR may reorder principals, so they are written sorted and once.
+        consumers: in any order. ECR may reorder principals, so they are written sorted.
         region: the repository's Region, which is the functions' as well.
+        organization: ID of an AWS organization (`o-…`) that callers and functions must belong to besides; without
+            consumers, all of its accounts are granted. AWS advises to enumerate accounts instead. The caller statement
+            has the key `aws:PrincipalOrgID`; a service principal never matches that one, its key is `aws:SourceOrgID`.
+            https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+        publishers: ARNs of the principals that may push.
+        extra_statements: further statements, each with a `Sid` of its own.
+
+    Raises:
+        InvalidArgument: two statements have the same `Sid`, or the policy is longer than ECR allows.
     """
-    named = sorted(set(accounts))
+    named = sorted(
+        (consumer for consumer in consumers if not consumer.regions or region in consumer.regions),
+        key=lambda consumer: consumer.account,
+    )
+    callers = [arn for consumer in named for arn in sorted(consumer.roles) or [account_arn(consumer.account, region)]]
+    functions = [function_arn(consumer.account, region, consumer.functions) for consumer in named]
+    caller: Document = {
+        "Sid": "CrossAccountPermission",
+        "Effect": "Allow",
+        "Action": list(PULL_ACTIONS),
+        "Principal": {"AWS": callers or "*"},
+    }
+    service: Document = {
+        "Sid": "LambdaECRImageCrossAccountRetrievalPolicy",
+        "Effect": "Allow",
+        "Action": list(PULL_ACTIONS),
+        "Principal": {"Service": "lambda.amazonaws.com"},
+        "Condition": {"StringLike": {"aws:sourceArn": functions or [function_arn("*", region, "*")]}},
+    }
+    if organization:
+        caller["Condition"] = {"StringEquals": {"aws:PrincipalOrgID": organization}}
+        service["Condition"]["StringEquals"] = {"aws:SourceOrgID": organization}
+    statements = [caller, service] if named or organization else []
+    if pushing := sorted(set(publishers)):
+        statements.append(
+            {"Sid": "Publishers", "Effect": "Allow", "Action": list(PUSH_ACTIONS), "Principal": {"AWS": pushing}}
+        )
+    statements += [dict(statement) for statement in extra_statements]
+    _require_unique_sids(statements)
+    policy = {"Version": VERSION, "Statement": statements}
+    listed = sum(len(f'"{arn}",') for arn in (*callers, *functions))
+    _require_size(policy, listed, len(named))
+    return policy
+
+
+def compact(policy: Document) -> str:
+    """A policy as JSON without a space: ECR counts characters."""
+    return json.dumps(policy, separators=(",", ":"))
+
+
+def _require_unique_sids(statements: list[Document]) -> None:
+    sids = [statement.get("Sid", "") for statement in statements]
+    if wrong := sorted({sid or "none" for sid in sids if not sid or sids.count(sid) > 1}):
+        raise InvalidArgument(
+            f"repository policy: Sid {', '.join(wrong)} given more than once or left out; every statement needs one of "
+            'its own. Example: {"Sid": "AuditorsMayList", …}'
+        )
+
+
+def _require_size(policy: Document, listed: int, accounts: int) -> None:
+    """Refuse a policy that is too long.
+
+    Args:
+        policy: all of it.
+        listed: how many of its characters name accounts.
+        accounts: how many accounts these are.
+    """
+    length = len(compact(policy))
+    if length > POLICY_CHARACTERS:
+        fit = max((POLICY_CHARACTERS - length + listed) * accounts // max(listed, 1), 0)
+        raise InvalidArgument(
+            f"repository policy: {length} characters for {accounts} accounts; ECR allows {POLICY_CHARACTERS}, which is "
+            f"about {fit} accounts here. Serve the rest from a second repository, or name the organization "
+            '(organization="o-…") instead of its accounts.'
+        )
+
+
+def deployer_policy(consumer: Consumer, repository_arns: Iterable[str], regions: Iterable[str]) -> Document:
+    """What a principal of a consumer's account needs to deploy functions that run a repository's images.
+
+    The repository's policy alone does not do: across accounts the caller's own policy has to allow it as well.
+    https://repost.aws/knowledge-center/lambda-ecr-image
+    """
+    served = [region for region in regions if not consumer.regions or region in consumer.regions]
     return {
         "Version": VERSION,
         "Statement": [
             {
-                "Sid": "CrossAccountPermission",
+                "Sid": "UseImages",
                 "Effect": "Allow",
                 "Action": list(PULL_ACTIONS),
-                "Principal": {"AWS": [account_arn(account, region) for account in named]},
+                "Resource": sorted(arn for arn in repository_arns if arn.split(":")[3] in served),
             },
             {
-                "Sid": "LambdaECRImageCrossAccountRetrievalPolicy",
+                "Sid": "DeployFunctions",
                 "Effect": "Allow",
-                "Action": list(PULL_ACTIONS),
-                "Principal": {"Service": "lambda.amazonaws.com"},
-                "Condition": {
-                    "StringLike": {"aws:sourceArn": [function_arn(account, region, "*") for account in named]}
-                },
+                "Action": ["lambda:CreateFunction", "lambda:GetFunction", "lambda:UpdateFunctionCode"],
+                "Resource": [function_arn(consumer.account, region, consumer.functions) for region in sorted(served)],
             },
         ],
     }

@@ -2,16 +2,21 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
 from components.errors import InvalidArgument
-from components.policies import repository_policy
+from components.lifecycle import DEFAULT_LIFECYCLE, LifecycleRule, lifecycle_policy
+from components.policies import Consumer, compact, deployer_policy, repository_policy
 
-ACCOUNT_ID = re.compile(r"\d{12}")
+ORGANIZATION = re.compile(r"o-[a-z0-9]{10,32}")
+
+# https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html
+MUTABLE_TAG_FILTERS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,29 +26,99 @@ class CrossAccountRepositoryArgs:
     Attributes:
         name: the repository's name, 2 to 256 characters, lower case, digits and `._-/`.
             https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html
-        consumers: IDs of the accounts, 12 digits each, whose Lambda functions may use the images. At least one.
         region: the repository's Region. Only functions in the same Region can use it.
+        consumers: the accounts whose Lambda functions may use the images, each once.
+        owner: ID of the account that owns the repository, which is refused as a consumer. Default: not checked.
+        organization: ID of an AWS organization that callers and functions must belong to. Only on request: AWS advises
+            to enumerate accounts. Without consumers every account of it is granted.
+        publishers: ARNs of principals that may push. They must exist. Default none: the owner's account pushes.
+        extra_statements: further statements of the repository's policy, each with a `Sid` of its own.
+        mutable_tags: up to 5 patterns of tags that may move, such as `dev-*`. Default none: scanners look for the word
+            `IMMUTABLE`, which a repository with exceptions does not have.
         scan_on_push: look for known vulnerabilities in every image pushed. Default on.
-        force_delete: let `pulumi destroy` delete a repository that still holds images. Default off. It has to be
-            applied (`pulumi up`) before it counts.
+        kms_key: ARN of the KMS key that encrypts the images. Default AES-256 with a key of ECR's. It cannot be changed
+            later: another key means another repository, and the images of this one are gone.
+            https://docs.aws.amazon.com/AmazonECR/latest/userguide/encryption-at-rest.html
+        lifecycle: rules that delete images. Default: the newest 50 of what consumers push and the newest 50 of the rest
+            stay. Empty: nothing is ever deleted.
+        keep: protect the repository, and leave it in place when it leaves the program. Default on.
+        force_delete: let `pulumi destroy` delete a repository that still holds images; needs `keep=False`. Default off.
+            It has to be applied (`pulumi up`) before it counts.
+        replica_regions: further Regions to have the images in. Each gets the repository with its policy, which ECR does
+            not replicate. The replication rules are one set for the whole registry: this component must be the only
+            one of the account that sets them. https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication.html
 
     Raises:
-        InvalidArgument: no consumer, or one that is not an account ID.
+        InvalidArgument: nobody granted, an account granted twice, the owner granted, more than 5 patterns, or a policy
+            that is too long.
     """
 
     name: str
-    consumers: Sequence[str]
     region: str
+    consumers: Sequence[Consumer] = ()
+    owner: str = ""
+    organization: str = ""
+    publishers: Sequence[str] = ()
+    extra_statements: Sequence[Mapping[str, Any]] = ()
+    mutable_tags: Sequence[str] = ()
     scan_on_push: bool = True
+    kms_key: str = ""
+    lifecycle: Sequence[LifecycleRule] = DEFAULT_LIFECYCLE
+    keep: bool = True
     force_delete: bool = False
+    replica_regions: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        wrong = [account for account in self.consumers if not ACCOUNT_ID.fullmatch(account)]
-        if wrong or not self.consumers:
+        accounts = [consumer.account for consumer in self.consumers]
+        if not accounts and not self.organization:
             raise InvalidArgument(
-                f"CrossAccountRepository consumers: {wrong or 'none'} given; allowed are AWS account IDs of 12 digits, "
-                'at least one. Example: consumers=["222222222222"]'
+                "CrossAccountRepository consumers: none given; allowed is one account or more, or an organization. "
+                'Example: consumers=[Consumer(account="222222222222")]'
             )
+        if twice := sorted({account for account in accounts if accounts.count(account) > 1}):
+            raise InvalidArgument(
+                f"CrossAccountRepository consumers: {', '.join(twice)} given more than once; allowed is one entry an "
+                "account, with all its Regions and one function pattern."
+            )
+        if self.owner in accounts:
+            raise InvalidArgument(
+                f"CrossAccountRepository consumers: the owner {self.owner} given; its own functions need no grant, "
+                "Lambda adds what they need. Leave it out."
+            )
+        if self.organization and not ORGANIZATION.fullmatch(self.organization):
+            raise InvalidArgument(
+                f"CrossAccountRepository organization: {self.organization!r} given; allowed is an organization ID. "
+                'Example: organization="o-abcdef1234"'
+            )
+        if len(self.mutable_tags) > MUTABLE_TAG_FILTERS:
+            raise InvalidArgument(
+                f"CrossAccountRepository mutable_tags: {len(self.mutable_tags)} given; allowed are up to "
+                f'{MUTABLE_TAG_FILTERS} patterns. Example: mutable_tags=["dev-*"]'
+            )
+        if self.force_delete and self.keep:
+            raise InvalidArgument(
+                "CrossAccountRepository force_delete: given together with keep, which protects the repository. "
+                "Example: keep=False, force_delete=True"
+            )
+        if self.region in self.replica_regions or len(set(self.replica_regions)) != len(self.replica_regions):
+            raise InvalidArgument(
+                f"CrossAccountRepository replica_regions: {list(self.replica_regions)} given; allowed are other "
+                f"Regions than {self.region}, each once."
+            )
+        for region in (self.region, *self.replica_regions):
+            self.policy_in(region)
+        lifecycle_policy(self.lifecycle)
+
+    def policy_in(self, region: str) -> str:
+        """The repository's policy in one of its Regions, as JSON."""
+        policy = repository_policy(
+            self.consumers,
+            region,
+            organization=self.organization,
+            publishers=self.publishers,
+            extra_statements=self.extra_statements,
+        )
+        return compact(policy)
 
 
 class CrossAccountRepository(pulumi.ComponentResource):
@@ -61,33 +136,99 @@ class CrossAccountRepository(pulumi.ComponentResource):
     """Name of the repository."""
     registry_id: pulumi.Output[str]
     """ID of the account that owns it."""
+    region: pulumi.Output[str]
+    """Region that is pushed to."""
+    urls: pulumi.Output[dict[str, str]]
+    """URL by Region, replicas included."""
+    deployer_policies: pulumi.Output[dict[str, str]]
+    """For each consumer account, the JSON policy that its deploying principal needs."""
 
     def __init__(self, name: str, args: CrossAccountRepositoryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cross-account-ecr:index:CrossAccountRepository", name, None, opts)
-        child = pulumi.ResourceOptions(parent=self)
-        repository = aws.ecr.Repository(
-            name,
-            name=args.name,
-            image_tag_mutability="IMMUTABLE",
-            image_scanning_configuration={"scan_on_push": args.scan_on_push},
-            force_delete=args.force_delete,
-            opts=child,
+        primary, primary_url = self._repository_in(args.region, name, args)
+        replicas = {region: self._repository_in(region, f"{name}-{region}", args) for region in args.replica_regions}
+        if replicas:
+            self._replicate(name, args, primary.registry_id, [replica for replica, _ in replicas.values()])
+        self.url = primary_url
+        self.arn = primary.arn
+        self.repository_name = primary.name
+        self.registry_id = primary.registry_id
+        self.region = pulumi.Output.from_input(args.region)
+        self.urls = pulumi.Output.all(**{args.region: primary_url, **{key: url for key, (_, url) in replicas.items()}})
+        regions = [args.region, *args.replica_regions]
+        arns = pulumi.Output.all(primary.arn, *(replica.arn for replica, _ in replicas.values()))
+        self.deployer_policies = arns.apply(
+            lambda known: {
+                consumer.account: json.dumps(deployer_policy(consumer, known, regions)) for consumer in args.consumers
+            }
         )
-        policy = aws.ecr.RepositoryPolicy(
-            f"{name}-policy",
-            repository=repository.name,
-            policy=json.dumps(repository_policy(args.consumers, args.region)),
-            opts=child,
-        )
-        self.url = pulumi.Output.all(repository.repository_url, policy.id).apply(lambda known: str(known[0]))
-        self.arn = repository.arn
-        self.repository_name = repository.name
-        self.registry_id = repository.registry_id
         self.register_outputs(
             {
                 "url": self.url,
                 "arn": self.arn,
                 "repository_name": self.repository_name,
                 "registry_id": self.registry_id,
+                "region": self.region,
+                "urls": self.urls,
+                "deployer_policies": self.deployer_policies,
             }
+        )
+
+    def _repository_in(
+        self, region: str, name: str, args: CrossAccountRepositoryArgs
+    ) -> tuple[aws.ecr.Repository, pulumi.Output[str]]:
+        """The repository of one Region with its policies, and its URL, which is known when they are in place."""
+        # Without its policy a repository that is kept would stop serving its consumers, so both stay.
+        child = pulumi.ResourceOptions(parent=self, protect=args.keep, retain_on_delete=args.keep)
+        # The provider's own Region needs no mention.
+        elsewhere = region if region != args.region else None
+        repository = aws.ecr.Repository(
+            name,
+            name=args.name,
+            region=elsewhere,
+            image_tag_mutability="IMMUTABLE_WITH_EXCLUSION" if args.mutable_tags else "IMMUTABLE",
+            image_tag_mutability_exclusion_filters=[
+                {"filter": pattern, "filter_type": "WILDCARD"} for pattern in args.mutable_tags
+            ]
+            or None,
+            image_scanning_configuration={"scan_on_push": args.scan_on_push},
+            encryption_configurations=[{"encryption_type": "KMS", "kms_key": args.kms_key}] if args.kms_key else None,
+            force_delete=args.force_delete,
+            opts=child,
+        )
+        policy = aws.ecr.RepositoryPolicy(
+            f"{name}-policy", repository=repository.name, region=elsewhere, policy=args.policy_in(region), opts=child
+        )
+        if args.lifecycle:
+            aws.ecr.LifecyclePolicy(
+                f"{name}-lifecycle",
+                repository=repository.name,
+                region=elsewhere,
+                policy=json.dumps(lifecycle_policy(args.lifecycle)),
+                opts=child,
+            )
+        url = pulumi.Output.all(repository.repository_url, policy.id).apply(lambda known: str(known[0]))
+        return repository, url
+
+    def _replicate(
+        self,
+        name: str,
+        args: CrossAccountRepositoryArgs,
+        registry_id: pulumi.Output[str],
+        replicas: list[aws.ecr.Repository],
+    ) -> None:
+        """Have ECR copy what is pushed. The targets exist before, else ECR would make them without their policies."""
+        aws.ecr.ReplicationConfiguration(
+            f"{name}-replication",
+            replication_configuration={
+                "rules": [
+                    {
+                        "destinations": [
+                            {"region": region, "registry_id": registry_id} for region in args.replica_regions
+                        ],
+                        "repository_filters": [{"filter": args.name, "filter_type": "PREFIX_MATCH"}],
+                    }
+                ]
+            },
+            opts=pulumi.ResourceOptions(parent=self, depends_on=replicas),
         )

@@ -43,7 +43,7 @@ def call() -> None:
 def destroy() -> None:
     """`pulumi destroy` of both stacks, the consumer first.
 
-    ECR refuses to delete a repository that holds images, so the images go before it.
+    The repository is protected, and ECR refuses to delete one that holds images: both are settled before.
     """
     for stack in reversed(STACKS):
         if not exists(stack):
@@ -51,6 +51,7 @@ def destroy() -> None:
         with step(f"Destroy {stack}") as current:
             if stack == "registry":
                 _empty(output("registry", "repositoryName", or_else=""))
+                pulumi("state", "unprotect", "--all", "--yes", "-s", stack, quiet=True)
             current.say("pulumi destroy")
             pulumi("destroy", "--yes", "--skip-preview", "-s", stack, quiet=True)
             pulumi("stack", "rm", "--yes", "--preserve-config", stack, quiet=True)

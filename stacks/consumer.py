@@ -29,11 +29,12 @@ class Registry(BaseModel):
 
     model_config = ConfigDict(frozen=True, alias_generator=to_camel)
 
-    repository_url: str
+    repository_urls: dict[str, str]
     repository_name: str
     registry_id: str
     region: str
     consumer_accounts: list[str]
+    organization: str
 
 
 async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
@@ -53,7 +54,7 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     )
     registry_account = aws.Provider(
         "registry",
-        region=registry.region,
+        region=settings.region,
         profile=settings.registry.profile or None,
         allowed_account_ids=[registry.registry_id],
     )
@@ -68,7 +69,7 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     else:
         # An immutable tag is refused even with the same content: what another stack or an interrupted update has
         # pushed is taken as it is.
-        image, source = ExistingImage(uri=f"{registry.repository_url}@{digest}"), REUSED
+        image, source = ExistingImage(uri=f"{registry.repository_urls[settings.region]}@{digest}"), REUSED
     function = ImageFunction(
         settings.function.name,
         ImageFunctionArgs(
@@ -123,12 +124,19 @@ def require_service(registry: Registry, settings: ConsumerSettings) -> None:
         RegistryUnusable: another Region, or the account is not among its consumers.
     """
     project = pulumi.get_project()
-    if registry.region != settings.region:
+    if settings.region not in registry.repository_urls:
         raise RegistryUnusable(
-            f"{project}:region is {settings.region}, the repository's is {registry.region}, and Lambda takes images "
-            f"from its own Region only. Write in this stack's file: {project}:region: {registry.region}"
+            f"{project}:region is {settings.region}, the repository is in {', '.join(registry.repository_urls)}, and "
+            f"Lambda takes images from its own Region only. Write in this stack's file: {project}:region: "
+            f"{registry.region}, or add {settings.region} to the registry's repository.replicas."
         )
-    if settings.account not in registry.consumer_accounts:
+    if settings.image.context is not None and settings.region != registry.region:
+        raise RegistryUnusable(
+            f"Images are pushed to {registry.region} and copied to {settings.region} by ECR, some time later. Build in "
+            f"a consumer stack of {registry.region} and name what it has built here. Example: {project}:image: "
+            '{digest: "sha256:…"}'
+        )
+    if settings.account not in registry.consumer_accounts and not registry.organization:
         accounts = [*registry.consumer_accounts, settings.account]
         entries = ", ".join(f'{{account: "{account}"}}' for account in sorted(accounts))
         raise RegistryUnusable(
@@ -155,12 +163,13 @@ def _built_image(build: ImageBuild, registry: Registry, provider: aws.Provider) 
     token = aws.ecr.get_authorization_token_output(
         registry_id=registry.registry_id, opts=pulumi.InvokeOutputOptions(provider=provider)
     )
+    url = registry.repository_urls[registry.region]
     login = RegistryLogin(
-        server=registry.repository_url.partition("/")[0],
+        server=url.partition("/")[0],
         username=token.user_name,
         password=pulumi.Output.secret(token.password),
     )
-    return BuiltImage(build=build, repository_url=registry.repository_url, login=login)
+    return BuiltImage(build=build, repository_url=url, login=login)
 
 
 async def _existing_uri(settings: ConsumerSettings, registry: Registry, provider: aws.Provider) -> str:
@@ -169,11 +178,11 @@ async def _existing_uri(settings: ConsumerSettings, registry: Registry, provider
         found = await _digests(registry, provider)
         if tag not in found:
             raise ImageUnusable(
-                f"There is no image {tag!r} in {registry.repository_url}. "
+                f"There is no image {tag!r} in {registry.repository_urls[settings.region]}. "
                 f"There are: {', '.join(sorted(found)) or 'none'}."
             )
         digest = found[tag]
-    return f"{registry.repository_url}@{digest}"
+    return f"{registry.repository_urls[settings.region]}@{digest}"
 
 
 async def _digests(registry: Registry, provider: aws.Provider) -> dict[str, str]:

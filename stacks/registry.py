@@ -3,27 +3,46 @@
 import pulumi
 import pulumi_aws as aws
 
-from components import CrossAccountRepository, CrossAccountRepositoryArgs
+from components import Consumer, CrossAccountRepository, CrossAccountRepositoryArgs, LifecycleRule
+from components.lifecycle import DEFAULT_LIFECYCLE
 from settings import RegistrySettings
 
 
 async def deploy(settings: RegistrySettings) -> pulumi.Inputs:
-    """Make the repository. Returns the outputs, which consumer stacks read."""
+    """Make the repository. Returns the outputs, which consumer stacks read.
+
+    Raises:
+        InvalidArgument: what only the whole tells, such as a policy that is too long.
+    """
     provider = aws.Provider(
         "registry",
         region=settings.region,
         profile=settings.profile or None,
         allowed_account_ids=[settings.account],
     )
-    accounts = sorted(consumer.account for consumer in settings.consumers)
+    options = settings.repository
+    lifecycle = (
+        DEFAULT_LIFECYCLE
+        if options.lifecycle is None
+        else [LifecycleRule(**rule.model_dump()) for rule in options.lifecycle]
+    )
     repository = CrossAccountRepository(
         "repository",
         CrossAccountRepositoryArgs(
-            name=settings.repository.name,
-            consumers=accounts,
+            name=options.name,
             region=settings.region,
-            scan_on_push=settings.repository.scan_on_push,
-            force_delete=settings.repository.force_delete,
+            consumers=[Consumer(**consumer.model_dump()) for consumer in settings.consumers],
+            owner=settings.account,
+            organization=options.organization,
+            publishers=options.publishers,
+            extra_statements=options.statements,
+            mutable_tags=options.mutable_tags,
+            scan_on_push=options.scan_on_push,
+            kms_key=options.kms_key,
+            lifecycle=lifecycle,
+            keep=options.keep,
+            force_delete=options.force_delete,
+            replica_regions=options.replicas,
         ),
         opts=pulumi.ResourceOptions(provider=provider),
     )
@@ -32,6 +51,9 @@ async def deploy(settings: RegistrySettings) -> pulumi.Inputs:
         "repositoryArn": repository.arn,
         "repositoryName": repository.repository_name,
         "registryId": repository.registry_id,
-        "region": settings.region,
-        "consumerAccounts": accounts,
+        "region": repository.region,
+        "repositoryUrls": repository.urls,
+        "organization": settings.repository.organization,
+        "consumerAccounts": sorted(consumer.account for consumer in settings.consumers),
+        "deployerPolicies": repository.deployer_policies,
     }

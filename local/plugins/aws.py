@@ -27,6 +27,7 @@ CONFIG = Config(retries={"total_max_attempts": 3, "mode": "standard"}, connect_t
 GONE = {
     "RepositoryNotFoundException",
     "RepositoryPolicyNotFoundException",
+    "LifecyclePolicyNotFoundException",
     "NoSuchEntity",
     "NoSuchEntityException",
     "ResourceNotFoundException",
@@ -105,9 +106,16 @@ def _create_repository(aws: Aws, new: Values) -> str:
         repositoryName=new["name"],
         imageTagMutability=new["imageTagMutability"],
         imageScanningConfiguration=new.get("imageScanningConfiguration", {"scanOnPush": False}),
+        encryptionConfiguration=_encryption(new),
         tags=_tag_list(new.get("tags", {})),
     )
     return str(new["name"])
+
+
+def _encryption(new: Values) -> Values:
+    asked = (new.get("encryptionConfigurations") or [{}])[0]
+    key = {"kmsKey": asked["kmsKey"]} if "kmsKey" in asked else {}
+    return {"encryptionType": asked.get("encryptionType", "AES256"), **key}
 
 
 def _read_repository(aws: Aws, name: str, state: Values) -> Values | None:
@@ -121,6 +129,7 @@ def _read_repository(aws: Aws, name: str, state: Values) -> Values | None:
         "repositoryUrl": found["repositoryUri"],
         "imageTagMutability": found["imageTagMutability"],
         "imageScanningConfiguration": found["imageScanningConfiguration"],
+        "encryptionConfigurations": [found["encryptionConfiguration"]],
         "region": aws.region,
         **_tags({tag["Key"]: tag["Value"] for tag in tags}),
     }
@@ -155,6 +164,17 @@ def _set_repository_policy(aws: Aws, new: Values) -> str:
 def _read_repository_policy(aws: Aws, name: str, state: Values) -> Values | None:
     found = aws.client("ecr").get_repository_policy(repositoryName=name)
     return {"repository": name, "policy": found["policyText"], "registryId": found["registryId"], "region": aws.region}
+
+
+def _put_lifecycle_policy(aws: Aws, new: Values) -> str:
+    aws.client("ecr").put_lifecycle_policy(repositoryName=new["repository"], lifecyclePolicyText=new["policy"])
+    return str(new["repository"])
+
+
+def _read_lifecycle_policy(aws: Aws, name: str, state: Values) -> Values | None:
+    found = aws.client("ecr").get_lifecycle_policy(repositoryName=name)
+    registry = {"registryId": found["registryId"], "region": aws.region}
+    return {"repository": name, "policy": found["lifecyclePolicyText"], **registry}
 
 
 # ---- IAM ---------------------------------------------------------------------------------------------------------
@@ -583,8 +603,15 @@ METHOD_KEYS = {"restApi", "resourceId", "httpMethod"}
 KINDS: dict[str, Kind] = {
     "aws:ecr/repository:Repository": Kind(
         sdk=pulumi_aws.ecr.RepositoryArgs,
-        inputs={"name", "imageTagMutability", "imageScanningConfiguration", "forceDelete", "tags"},
-        replaces={"name"},
+        inputs={
+            "name",
+            "imageTagMutability",
+            "imageScanningConfiguration",
+            "encryptionConfigurations",
+            "forceDelete",
+            "tags",
+        },
+        replaces={"name", "encryptionConfigurations"},
         computed={"arn", "registryId", "repositoryUrl"} | REGIONAL | TAGGED,
         create=_create_repository,
         read=_read_repository,
@@ -602,6 +629,15 @@ KINDS: dict[str, Kind] = {
         read=_read_repository_policy,
         update=lambda aws, identity, old, new: str(_set_repository_policy(aws, new)) and None,
         delete=lambda aws, name, state: aws.client("ecr").delete_repository_policy(repositoryName=name),
+    ),
+    "aws:ecr/lifecyclePolicy:LifecyclePolicy": Kind(
+        sdk=pulumi_aws.ecr.LifecyclePolicyArgs,
+        inputs={"repository", "policy"},
+        replaces={"repository", "policy"},
+        computed={"registryId"} | REGIONAL,
+        create=_put_lifecycle_policy,
+        read=_read_lifecycle_policy,
+        delete=lambda aws, name, state: aws.client("ecr").delete_lifecycle_policy(repositoryName=name),
     ),
     "aws:iam/role:Role": Kind(
         sdk=pulumi_aws.iam.RoleArgs,

@@ -29,7 +29,7 @@ def refused(clone: Clone, command: str, **changed: str) -> str:
             'account: "2222" is not allowed; it must be an AWS account',
         ),
         ("Pulumi.consumer.yaml", '"222222222222"', '"333333333333"', "Account 333333333333 may not use the repository"),
-        ("Pulumi.consumer.yaml", "us-east-1", "eu-west-1", "region is eu-west-1, the repository's is us-east-1"),
+        ("Pulumi.consumer.yaml", "us-east-1", "eu-west-1", "region is eu-west-1, the repository is in us-east-1"),
         (
             "Pulumi.consumer.yaml",
             "{context: app,",
@@ -119,13 +119,15 @@ def test_destroy_leaves_nothing(empty: Clone) -> None:
     assert set(empty.owned()) == {"functions", "roles", "log groups", "apis", "repositories"}
     assert empty.shell("pulumi destroy --yes --skip-preview -s consumer").returncode == 0
     assert set(empty.owned()) == {"repositories"}
-    # ECR keeps a repository that holds images; the way out is to say so first, then to destroy.
-    assert "not empty, consider using force_delete" in refused(empty, "pulumi destroy --yes --skip-preview -s registry")
-    empty.edit(
-        "Pulumi.registry.yaml", "{name: cross-account-function}", "{name: cross-account-function, forceDelete: true}"
-    )
+    # A repository is protected, and ECR keeps one that holds images: each says so, and each is a step to undo.
+    destroy = "pulumi destroy --yes --skip-preview -s registry"
+    assert "marked for protection" in refused(empty, destroy)
+    empty.edit("Pulumi.registry.yaml", "{name: cross-account-function}", "{name: cross-account-function, keep: false}")
     empty.up("registry")
-    assert empty.shell("pulumi destroy --yes --skip-preview -s registry").returncode == 0
+    assert "not empty, consider using force_delete" in refused(empty, destroy)
+    empty.edit("Pulumi.registry.yaml", "keep: false", "keep: false, forceDelete: true")
+    empty.up("registry")
+    assert empty.shell(destroy).returncode == 0
     assert empty.owned() == {}
 
 

@@ -35,6 +35,13 @@ def test_repository_is_that_of_the_walk_through(deployed: Clone) -> None:
     assert policy == json.loads((ROOT / "tests" / "unit" / "repository_policy.json").read_text())
 
 
+def test_images_in_use_are_kept_apart_from_the_rest(deployed: Clone) -> None:
+    found = deployed.client("registry", "ecr").get_lifecycle_policy(repositoryName=FUNCTION)
+    first, last = json.loads(found["lifecyclePolicyText"])["rules"]
+    assert first["selection"]["tagPrefixList"] == ["content-"]
+    assert {first["selection"]["countType"], last["selection"]["countType"]} == {"imageCountMoreThan"}
+
+
 def test_function_runs_the_registrys_image_by_digest(deployed: Clone) -> None:
     found = deployed.client("consumer", "lambda").get_function(FunctionName=FUNCTION)
     (image,) = deployed.client("registry", "ecr").describe_images(repositoryName=FUNCTION)["imageDetails"]
@@ -141,6 +148,8 @@ def test_a_consumer_more_is_one_list_entry(deployed: Clone) -> None:
     deployed.edit("Pulumi.registry.yaml", '"222222222222"}]', '"222222222222"}, {account: "333333333333"}]')
     assert deployed.planned("registry") == {"aws:ecr/repositoryPolicy:RepositoryPolicy": "update"}
     deployed.up("registry")
+    policies = json.loads(deployed.output("registry", "deployerPolicies"))
+    assert set(policies) == {"222222222222", "333333333333"}
     assert json.loads(deployed.output("registry", "consumerAccounts")) == ["222222222222", "333333333333"]
 
 

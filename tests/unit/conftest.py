@@ -22,6 +22,9 @@ def recorder() -> Recorder:
 @pytest.fixture
 def run(recorder: Recorder) -> Iterator[Run]:
     """Run a program against the recorder; gives its outputs, resolved."""
+    # What an earlier test left unfinished belongs to a loop that is closed.
+    pulumi.runtime.settings.SETTINGS.rpc_manager.clear()
+    pulumi.runtime.settings.SETTINGS.outputs.clear()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     pulumi.runtime.set_mocks(recorder, project=PROJECT, stack="consumer", organization="organization")

@@ -7,12 +7,15 @@ import pulumi
 PROJECT = "cross-account-ecr"
 REGISTRY_STACK = "organization/cross-account-ecr/registry"
 OWN_STACK = "organization/cross-account-ecr/consumer"
-REGISTRY_OUTPUTS = {
+REGISTRY_OUTPUTS: dict[str, Any] = {
     "repositoryUrl": "111111111111.dkr.ecr.us-east-1.amazonaws.com/cross-account-function",
     "repositoryArn": "arn:aws:ecr:us-east-1:111111111111:repository/cross-account-function",
     "repositoryName": "cross-account-function",
     "registryId": "111111111111",
     "region": "us-east-1",
+    "repositoryUrls": {"us-east-1": "111111111111.dkr.ecr.us-east-1.amazonaws.com/cross-account-function"},
+    "organization": "",
+    "deployerPolicies": {},
     "consumerAccounts": ["222222222222"],
 }
 DIGEST = "sha256:" + "ab" * 32

@@ -2,14 +2,32 @@
 
 import itertools
 import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from components.policies import PULL_ACTIONS, logging_policy, repository_policy
+from components import Consumer
+from components.errors import InvalidArgument
+from components.policies import (
+    POLICY_CHARACTERS,
+    PULL_ACTIONS,
+    PUSH_ACTIONS,
+    Document,
+    compact,
+    deployer_policy,
+    logging_policy,
+)
+from components.policies import repository_policy as policy_of
 
 GOLDEN = Path(__file__).with_name("repository_policy.json")
 ACCOUNTS = ["222222222222", "333333333333", "444444444444"]
+
+
+def repository_policy(accounts: Iterable[str], region: str, **options: Any) -> Document:
+    return policy_of([Consumer(account=account) for account in accounts], region, **options)
 
 
 def test_repository_policy_is_that_of_the_walk_through() -> None:
@@ -20,10 +38,6 @@ def test_repository_policy_is_that_of_the_walk_through() -> None:
 def test_order_of_accounts_changes_nothing(accounts: tuple[str, ...]) -> None:
     # ECR gives principals back in an order of its own; a policy that followed the input would differ for ever.
     assert repository_policy(accounts, "us-east-1") == repository_policy(ACCOUNTS, "us-east-1")
-
-
-def test_an_account_named_twice_stands_there_once() -> None:
-    assert repository_policy(ACCOUNTS + ACCOUNTS, "us-east-1") == repository_policy(ACCOUNTS, "us-east-1")
 
 
 def test_both_statements_name_every_account() -> None:
@@ -53,3 +67,87 @@ def test_a_function_may_write_to_its_own_log_group_only() -> None:
     (statement,) = logging_policy("arn:aws:logs:us-east-1:222222222222:log-group:/aws/lambda/hello")["Statement"]
     assert statement["Resource"] == "arn:aws:logs:us-east-1:222222222222:log-group:/aws/lambda/hello:*"
     assert statement["Action"] == ["logs:CreateLogStream", "logs:PutLogEvents"]
+
+
+def test_named_roles_narrow_the_callers_and_not_the_service() -> None:
+    role = "arn:aws:iam::222222222222:role/deployer"
+    consumers = [Consumer(account="222222222222", roles=[role]), Consumer(account="333333333333")]
+    callers, service = policy_of(consumers, "us-east-1")["Statement"]
+    assert callers["Principal"]["AWS"] == [role, "arn:aws:iam::333333333333:root"]
+    assert len(service["Condition"]["StringLike"]["aws:sourceArn"]) == 2
+
+
+def test_a_function_pattern_narrows_the_service() -> None:
+    _, service = policy_of([Consumer(account="222222222222", functions="orders-*")], "us-east-1")["Statement"]
+    expected = ["arn:aws:lambda:us-east-1:222222222222:function:orders-*"]
+    assert service["Condition"]["StringLike"]["aws:sourceArn"] == expected
+
+
+def test_an_account_is_granted_in_its_regions_only() -> None:
+    consumers = [Consumer(account="222222222222", regions=["eu-west-1"]), Consumer(account="333333333333")]
+    callers, _ = policy_of(consumers, "us-east-1")["Statement"]
+    assert callers["Principal"]["AWS"] == ["arn:aws:iam::333333333333:root"]
+
+
+def test_an_organization_has_a_key_for_callers_and_another_for_the_service() -> None:
+    # aws:PrincipalOrgID never matches a service principal.
+    callers, service = repository_policy(["222222222222"], "us-east-1", organization="o-abcdef1234")["Statement"]
+    assert callers["Condition"] == {"StringEquals": {"aws:PrincipalOrgID": "o-abcdef1234"}}
+    assert service["Condition"]["StringEquals"] == {"aws:SourceOrgID": "o-abcdef1234"}
+    assert "aws:sourceArn" in service["Condition"]["StringLike"]
+
+
+def test_an_organization_alone_never_grants_without_its_condition() -> None:
+    for statement in repository_policy([], "us-east-1", organization="o-abcdef1234")["Statement"]:
+        assert "o-abcdef1234" in json.dumps(statement["Condition"])
+
+
+def test_publishers_may_push_and_nobody_else() -> None:
+    publisher = "arn:aws:iam::555555555555:role/publisher"
+    statements = repository_policy(ACCOUNTS, "us-east-1", publishers=[publisher])["Statement"]
+    (pushing,) = [statement for statement in statements if "ecr:PutImage" in statement["Action"]]
+    assert pushing["Principal"] == {"AWS": [publisher]}
+    assert tuple(pushing["Action"]) == PUSH_ACTIONS
+
+
+def test_extra_statements_are_appended() -> None:
+    extra = {"Sid": "Auditors", "Effect": "Allow", "Action": "ecr:ListImages", "Principal": {"AWS": "*"}}
+    assert repository_policy(ACCOUNTS, "us-east-1", extra_statements=[extra])["Statement"][-1] == extra
+
+
+@pytest.mark.parametrize("sid", ["CrossAccountPermission", ""])
+def test_a_sid_that_is_not_unique_is_refused(sid: str) -> None:
+    with pytest.raises(InvalidArgument, match="given more than once or left out"):
+        repository_policy(ACCOUNTS, "us-east-1", extra_statements=[{"Sid": sid, "Effect": "Deny"}])
+
+
+def test_a_policy_that_is_too_long_is_refused_with_the_number_that_fits() -> None:
+    accounts = [f"{number:012}" for number in range(200)]
+    with pytest.raises(InvalidArgument, match=r"ECR allows 10240, which is about \d+ accounts here") as refused:
+        repository_policy(accounts, "us-east-1")
+    fit = int(re.findall(r"about (\d+) accounts", str(refused.value))[0])
+    assert len(compact(repository_policy(accounts[:fit], "us-east-1"))) <= POLICY_CHARACTERS
+    with pytest.raises(InvalidArgument):
+        repository_policy(accounts[: fit + 3], "us-east-1")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ({"account": "*"}, "Consumer account: .* 12 digits"),
+        ({"account": "2" * 12, "functions": "a b"}, "Consumer functions: 'a b' given"),
+        ({"account": "2" * 12, "roles": ["arn:aws:iam::333333333333:role/x"]}, "roles of account 222222222222"),
+    ],
+)
+def test_a_consumer_that_aws_does_not_know_is_refused(wrong: dict[str, Any], expected: str) -> None:
+    with pytest.raises(InvalidArgument, match=expected):
+        Consumer(**wrong)
+
+
+def test_a_deployer_may_use_the_images_of_its_regions_and_deploy_its_functions() -> None:
+    consumer = Consumer(account="222222222222", regions=["eu-west-1"], functions="orders-*")
+    arns = [f"arn:aws:ecr:{region}:111111111111:repository/hello" for region in ("us-east-1", "eu-west-1")]
+    images, functions = deployer_policy(consumer, arns, ["us-east-1", "eu-west-1"])["Statement"]
+    assert images["Resource"] == ["arn:aws:ecr:eu-west-1:111111111111:repository/hello"]
+    assert images["Action"] == list(PULL_ACTIONS)
+    assert functions["Resource"] == ["arn:aws:lambda:eu-west-1:222222222222:function:orders-*"]

@@ -16,9 +16,10 @@ def options(model: type[BaseModel], prefix: str = "") -> set[str]:
     found = set()
     for name, field in model.model_fields.items():
         inner = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        inner += [kind for part in inner for kind in getattr(part, "__args__", ())]
         nested = next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
         path = f"{prefix}{to_camel(name)}"
-        many = "[]" if "list" in str(field.annotation) else ""
+        many = "[]" if nested and "list" in str(field.annotation) else ""
         found |= options(nested, f"{path}{many}.") if nested else {path}
     return found
 

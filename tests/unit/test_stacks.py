@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from components import ImageBuild
+from components import (
+    ApiRoute,
+    Consumer,
+    CrossAccountRepository,
+    CrossAccountRepositoryArgs,
+    ExistingImage,
+    ImageBuild,
+    ImageFunctionArgs,
+)
 from components.errors import ImageUnusable, InvalidArgument, RegistryUnusable
 from settings import ConsumerSettings, RegistrySettings
 from stacks import consumer, registry
@@ -193,8 +201,13 @@ def test_content_that_this_stack_pushed_keeps_its_image_resource(run: Run, recor
 @pytest.mark.parametrize(
     ("outputs", "changed", "expected"),
     [
-        ({"repositoryUrl": None}, {}, "has no output repositoryUrl. Deploy it first: pulumi up -s registry"),
-        ({"region": "eu-west-1"}, {}, "region is us-east-1, the repository's is eu-west-1"),
+        ({"repositoryUrls": None}, {}, "has no output repositoryUrls. Deploy it first: pulumi up -s registry"),
+        ({"repositoryUrls": {"eu-west-1": "url"}}, {}, "region is us-east-1, the repository is in eu-west-1"),
+        (
+            {"region": "eu-west-1", "repositoryUrls": {"eu-west-1": "url", "us-east-1": "url"}},
+            {},
+            "Images are pushed to eu-west-1 and copied to us-east-1 by ECR",
+        ),
         ({"consumerAccounts": ["333333333333"]}, {}, "Account 222222222222 may not use the repository"),
     ],
 )
@@ -216,9 +229,87 @@ def test_an_image_without_a_digest_never_reaches_lambda(run: Run, recorder: Reco
 
 
 def test_components_check_their_own_arguments() -> None:
-    from components import ApiRoute, CrossAccountRepositoryArgs, ExistingImage, ImageFunctionArgs
-
-    with pytest.raises(InvalidArgument, match=r"consumers: \['12'\] given; allowed are AWS account IDs of 12 digits"):
-        CrossAccountRepositoryArgs(name="hello", consumers=["12"], region="us-east-1")
     with pytest.raises(InvalidArgument, match="memory: 64 given; allowed are 128 to 10240 MB"):
         ImageFunctionArgs(name="hello", image=ExistingImage(uri="x"), route=ApiRoute(path="hello"), memory=64)
+
+
+# ---- options of the repository
+
+CONSUMERS = [Consumer(account="222222222222")]
+
+
+def repository(run: Run, **changed: Any) -> dict[str, Any]:
+    args = CrossAccountRepositoryArgs(**{"name": "hello", "region": "us-east-1", "consumers": CONSUMERS, **changed})
+
+    async def program() -> dict[str, Any]:
+        made = CrossAccountRepository("repository", args)
+        return {"urls": made.urls, "deployer_policies": made.deployer_policies}
+
+    return run(program)
+
+
+def test_mutable_tags_are_exceptions_of_an_immutable_repository(run: Run, recorder: Recorder) -> None:
+    repository(run, mutable_tags=["dev-*"])
+    made = recorder.inputs("aws:ecr/repository:Repository")
+    assert made["imageTagMutability"] == "IMMUTABLE_WITH_EXCLUSION"
+    assert made["imageTagMutabilityExclusionFilters"] == [{"filter": "dev-*", "filterType": "WILDCARD"}]
+
+
+def test_a_kms_key_encrypts(run: Run, recorder: Recorder) -> None:
+    key = "arn:aws:kms:us-east-1:111111111111:key/k"
+    repository(run, kms_key=key)
+    made = recorder.inputs("aws:ecr/repository:Repository")
+    assert made["encryptionConfigurations"] == [{"encryptionType": "KMS", "kmsKey": key}]
+
+
+def test_without_a_key_nothing_is_said_of_encryption(run: Run, recorder: Recorder) -> None:
+    # AES-256 is ECR's default; to write it down would replace a repository that was made without.
+    repository(run)
+    assert "encryptionConfigurations" not in recorder.inputs("aws:ecr/repository:Repository")
+
+
+def test_no_lifecycle_rules_means_no_policy(run: Run, recorder: Recorder) -> None:
+    repository(run, lifecycle=[])
+    assert "aws:ecr/lifecyclePolicy:LifecyclePolicy" not in recorder.kinds()
+
+
+def test_each_replica_has_the_repository_with_its_policies(run: Run, recorder: Recorder) -> None:
+    outputs = repository(run, replica_regions=["eu-west-1"])
+    regions = [item.inputs.get("region") for item in recorder.resources if item.typ == "aws:ecr/repository:Repository"]
+    assert set(regions) == {None, "eu-west-1"}
+    policies = {
+        item.inputs.get("region"): item.inputs["policy"]
+        for item in recorder.resources
+        if item.typ == "aws:ecr/repositoryPolicy:RepositoryPolicy"
+    }
+    assert "lambda:eu-west-1:222222222222" in policies["eu-west-1"]
+    (rule,) = recorder.inputs("aws:ecr/replicationConfiguration:ReplicationConfiguration")["replicationConfiguration"][
+        "rules"
+    ]
+    assert rule["destinations"] == [{"region": "eu-west-1", "registryId": "111111111111"}]
+    assert rule["repositoryFilters"] == [{"filter": "hello", "filterType": "PREFIX_MATCH"}]
+    assert set(outputs["urls"]) == {"us-east-1", "eu-west-1"}
+
+
+def test_every_consumer_gets_the_policy_that_its_deployer_needs(run: Run) -> None:
+    policies = repository(run)["deployer_policies"]
+    assert list(policies) == ["222222222222"]
+    assert REGISTRY_OUTPUTS["repositoryArn"] in policies["222222222222"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ({"consumers": []}, "consumers: none given"),
+        ({"consumers": CONSUMERS * 2}, "222222222222 given more than once"),
+        ({"owner": "222222222222"}, "the owner 222222222222 given; its own functions need no grant"),
+        ({"organization": "acme"}, "organization: 'acme' given"),
+        ({"mutable_tags": ["a"] * 6}, "mutable_tags: 6 given; allowed are up to 5"),
+        ({"force_delete": True}, "force_delete: given together with keep"),
+        ({"replica_regions": ["us-east-1"]}, "allowed are other Regions than us-east-1"),
+        ({"consumers": [Consumer(account=f"{n:012}") for n in range(200)]}, "ECR allows 10240"),
+    ],
+)
+def test_a_repository_that_ecr_refuses_is_refused_before(wrong: dict[str, Any], expected: str) -> None:
+    with pytest.raises(InvalidArgument, match=expected):
+        CrossAccountRepositoryArgs(**{"name": "hello", "region": "us-east-1", "consumers": CONSUMERS, **wrong})

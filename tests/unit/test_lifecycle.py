@@ -1,0 +1,72 @@
+"""No rule deletes an image in use by surprise."""
+
+from typing import Any
+
+import pytest
+
+from components import LifecycleRule
+from components.content import TAG_PREFIX
+from components.errors import InvalidArgument
+from components.lifecycle import DEFAULT_LIFECYCLE, lifecycle_policy
+
+
+def test_by_default_only_a_number_of_newer_images_deletes_one() -> None:
+    # A clock, or a rule for untagged images, deletes what a function still runs.
+    for rule in lifecycle_policy(DEFAULT_LIFECYCLE)["rules"]:
+        assert rule["selection"]["countType"] == "imageCountMoreThan"
+        assert rule["selection"]["countNumber"] >= 50
+        assert rule["selection"]["tagStatus"] != "untagged"
+
+
+def test_by_default_what_consumers_run_is_kept_apart_from_the_rest() -> None:
+    first, last = lifecycle_policy(DEFAULT_LIFECYCLE)["rules"]
+    assert first["selection"]["tagPrefixList"] == [TAG_PREFIX]
+    assert last["selection"]["tagStatus"] == "any"
+    assert first["rulePriority"] < last["rulePriority"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "selection"),
+    [
+        ({"keep": 5}, {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 5}),
+        (
+            {"days": 9, "tag_patterns": ["rc-*"]},
+            {
+                "tagStatus": "tagged",
+                "tagPatternList": ["rc-*"],
+                "countType": "sinceImagePushed",
+                "countUnit": "days",
+                "countNumber": 9,
+            },
+        ),
+        (
+            {"days": 1, "untagged": True},
+            {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 1},
+        ),
+    ],
+)
+def test_a_rule_is_written_as_ecr_reads_it(rule: dict[str, Any], selection: dict[str, Any]) -> None:
+    (written,) = lifecycle_policy([LifecycleRule(**rule)])["rules"]
+    assert written["selection"] == selection
+    assert written["action"] == {"type": "expire"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{}, {"keep": 1, "days": 1}, {"keep": 0}, {"days": -1}, {"keep": 1, "untagged": True, "tag_prefixes": ["a"]}],
+    ids=str,
+)
+def test_a_rule_that_ecr_refuses_is_refused_before(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument, match="LifecycleRule"):
+        LifecycleRule(**wrong)
+
+
+def test_a_pattern_has_four_wildcards_at_most() -> None:
+    assert LifecycleRule(keep=1, tag_patterns=["*a*b*c*"])
+    with pytest.raises(InvalidArgument, match="up to 4 wildcards"):
+        LifecycleRule(keep=1, tag_patterns=["*a*b*c*d*"])
+
+
+def test_a_rule_for_all_images_is_the_last() -> None:
+    with pytest.raises(InvalidArgument, match="stands before another"):
+        lifecycle_policy([LifecycleRule(keep=1), LifecycleRule(keep=1, tag_prefixes=["a"])])
