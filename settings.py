@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import pulumi
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
@@ -33,7 +41,7 @@ RepositoryName = Annotated[
         min_length=2,
         max_length=256,
         pattern=r"^(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*$",
-        description="2 to 256 lower-case letters, digits and single . _ - / between them, a letter first",
+        description="2 to 256 lower-case letters and digits, with single . _ - / between them",
         examples=["cross-account-function"],
     ),
 ]
@@ -185,7 +193,9 @@ class RegistryReference(Section):
 class Image(Section):
     """What the function runs: exactly one of `context`, `digest` and `tag`."""
 
-    context: str | None = Field(default=None, description="a folder, relative to Pulumi.yaml", examples=["app"])
+    context: str | None = Field(
+        default=None, min_length=1, description="a folder, relative to Pulumi.yaml", examples=["app"]
+    )
     dockerfile: str = Field(default="", description="a file, relative to Pulumi.yaml", examples=["app/Dockerfile"])
     args: dict[str, str | None] = Field(
         default={}, description="build arguments; null takes the value from the environment", examples=["{VERSION: 1}"]
@@ -198,7 +208,9 @@ class Image(Section):
     def _exactly_one(self) -> "Image":
         given = [name for name in ("context", "digest", "tag") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"exactly one of context, digest and tag; given: {', '.join(given) or 'none'}")
+            raise ValueError(f"must be exactly one of context, digest and tag; given: {', '.join(given) or 'none'}")
+        if self.context is None and (unused := sorted({"dockerfile", "args", "target"} & self.model_fields_set)):
+            raise ValueError(f"must not have {', '.join(unused)} without a context: nothing is built")
         return self
 
 
@@ -244,19 +256,22 @@ class RegistrySettings(StackSettings):
         default=[], description="a list of one account or more", examples=['[{account: "222222222222"}]']
     )
 
+    @field_validator("consumers")
+    @classmethod
+    def _foreign_and_once(cls, consumers: list[Consumer], info: ValidationInfo) -> list[Consumer]:
+        accounts = [consumer.account for consumer in consumers]
+        if (own := info.data.get("account")) in accounts:
+            raise ValueError(f"must not name the registry's own account {own}: its functions need no grant")
+        if twice := sorted({account for account in accounts if accounts.count(account) > 1}):
+            raise ValueError(f"must name each account once; more than once: {', '.join(twice)}")
+        return consumers
+
     @model_validator(mode="after")
     def _granted(self) -> "RegistrySettings":
-        accounts = [consumer.account for consumer in self.consumers]
-        if not accounts and not self.repository.organization:
+        if not self.consumers and not self.repository.organization:
             raise ValueError(
                 'consumers must be a list of one account or more. Example: consumers: [{account: "222222222222"}]'
             )
-        if self.account in accounts:
-            raise ValueError(
-                f"consumers must not name the registry's own account {self.account}: its functions need no grant"
-            )
-        if twice := sorted({account for account in accounts if accounts.count(account) > 1}):
-            raise ValueError(f"consumers must name each account once; more than once: {', '.join(twice)}")
         return self
 
 
@@ -289,6 +304,10 @@ def load(config: pulumi.Config, environment: Mapping[str, str]) -> RegistrySetti
         InvalidConfiguration: naming every wrong key with its value, the rule and an example.
     """
     texts = {key: text for key in KEYS if (text := config.get(key))}
+    # Misspelt keys are not asked for by name. The CLI hands all of them to the program's environment.
+    namespace = f"{config.name}:"
+    others = (key for key in pulumi.runtime.get_config_env() if key.startswith(namespace))
+    texts |= {key: "" for name in others if (key := name.removeprefix(namespace)) not in KEYS}
     return parse(texts, config.name, environment)
 
 
@@ -319,7 +338,9 @@ def parse(
     values = {key: value for key, value in values.items() if value not in ({}, [])}
     model = ROLES[role]
     problems += [
-        f"{project}:{key}: is not read by a {role} stack. Remove it." for key in values if key not in model.model_fields
+        f"{project}:{key}: is not read by a {role} stack, which has {', '.join(model.model_fields)}. Remove it."
+        for key in values
+        if key not in model.model_fields
     ]
     try:
         settings = model.model_validate({key: value for key, value in values.items() if key in model.model_fields})
@@ -344,12 +365,19 @@ def _describe(project: str, model: type[BaseModel], problem: Any) -> str:
     if kind == "extra_forbidden":
         parent = _model_at(model, location[:-1])
         return f"{key}: there is no such option; there are {', '.join(_fields(parent)) if parent else 'none'}."
-    rule = f"must be {field.description}" if field and field.description else problem["msg"]
-    example = f" Example: {key}: {field.examples[0]}" if field and field.examples else ""
     found = "is missing" if kind == "missing" else f"{json.dumps(value, default=str)} is not allowed"
-    if kind == "missing" and not (field and field.description):
-        return f"{key}: is missing."
-    return f"{key}: {found}; it {rule}.{example}"
+    if field is None or not field.description:
+        return f"{key}: {found}." if kind == "missing" else f"{key}: {found}; it must be {_kind(field)}."
+    example = f" Example: {key}: {field.examples[0]}" if field.examples else ""
+    return f"{key}: {found}; it must be {field.description}.{example}"
+
+
+def _kind(field: FieldInfo | None) -> str:
+    """What a field without a rule of its own is: a section with its options."""
+    model = field.annotation if field else None
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return f"a section with {', '.join(_fields(model))}"
+    return "of another type"
 
 
 def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:

@@ -1,22 +1,5 @@
-"""The two components, usable in any Pulumi program: they know nothing of this one's configuration and stacks."""
+"""The two components, usable in any Pulumi program: they know nothing of this one's configuration and stacks.
 
-from components.content import ImageBuild
-from components.function import ApiRoute, ImageFunction, ImageFunctionArgs
-from components.image import BuiltImage, ExistingImage, RegistryLogin
-from components.lifecycle import LifecycleRule
-from components.policies import Consumer
-from components.repository import CrossAccountRepository, CrossAccountRepositoryArgs
-
-__all__ = [
-    "ApiRoute",
-    "BuiltImage",
-    "Consumer",
-    "CrossAccountRepository",
-    "CrossAccountRepositoryArgs",
-    "ExistingImage",
-    "ImageBuild",
-    "ImageFunction",
-    "ImageFunctionArgs",
-    "LifecycleRule",
-    "RegistryLogin",
-]
+`CrossAccountRepository` is in `components.repository`, `ImageFunction` in `components.function`. Nothing is imported
+here, so that a program loads only the providers that it uses.
+"""

@@ -13,6 +13,7 @@ class FunctionApiArgs:
     """Arguments of `FunctionApi`.
 
     Attributes:
+        api_name: name of the API.
         function_name: name of the function that answers.
         invoke_arn: the ARN by which API Gateway calls it.
         path: path of the route without a leading slash, such as `hello` or `v1/hello`.
@@ -21,6 +22,7 @@ class FunctionApiArgs:
         public: whether anyone may call it. Default no: callers sign with AWS credentials (`AWS_IAM`).
     """
 
+    api_name: str
     function_name: pulumi.Input[str]
     invoke_arn: pulumi.Input[str]
     path: str
@@ -43,7 +45,7 @@ class FunctionApi(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         authorization = "NONE" if args.public else "AWS_IAM"
 
-        api = aws.apigateway.RestApi(name, name=name, endpoint_configuration={"types": "REGIONAL"}, opts=child)
+        api = aws.apigateway.RestApi(name, name=args.api_name, endpoint_configuration={"types": "REGIONAL"}, opts=child)
         parent_id = api.root_resource_id
         for depth, part in enumerate(parts := args.path.split("/")):
             resource = aws.apigateway.Resource(

@@ -61,9 +61,10 @@ class ImageBuild:
         return Path(self.dockerfile) if self.dockerfile else Path(self.context) / "Dockerfile"
 
     def tag(self) -> str:
-        """The content tag: same content, same tag; any change that can change the image, another one.
+        """The content tag: same content, same tag; any change of it, another one.
 
-        Of a file its path, its executable bit and its content count; owner, other mode bits and times do not.
+        Of a file its path, its executable bit and its content count; owner, other mode bits and times do not. Of the
+        base image its name counts: name it by digest to have a new one change the tag.
         """
         sha = hashlib.sha256()
         options = [self.target, self.platform, *(f"{key}={value}" for key, value in sorted(self.args.items()))]
@@ -77,23 +78,38 @@ class ImageBuild:
             _add(sha, str(path.readlink()) if path.is_symlink() else path.read_bytes())
         return TAG_PREFIX + sha.hexdigest()[:TAG_DIGITS]
 
+    def fingerprint(self) -> str:
+        """A hash of what the docker provider compares: the content, and where it lies and with which modes.
+
+        The tag is the same in another folder or with another umask, the provider's resource is not: it would build
+        again and push to a tag that is taken.
+        https://github.com/pulumi/pulumi-docker/blob/master/provider/provider.go
+        """
+        sha = hashlib.sha256()
+        for part in (self.tag(), self.context, self.dockerfile_path.as_posix()):
+            _add(sha, part)
+        for path in (self.dockerfile_path, *(path for _, path in self.files())):
+            _add(sha, f"{path.stat(follow_symlinks=False).st_mode:o}")
+        return sha.hexdigest()[:TAG_DIGITS]
+
     def files(self) -> Iterator[tuple[str, Path]]:
         """The files that are sent to the builder, in a fixed order: path within the context, and path."""
         root = Path(self.context)
-        ignored = _dockerignore(root)
+        ignored = _dockerignore(root, self.dockerfile_path)
         for path in sorted(root.rglob("*"), key=lambda found: found.relative_to(root).as_posix()):
             relative = path.relative_to(root).as_posix()
             if (path.is_symlink() or path.is_file()) and not ignored.match_file(relative):
                 yield relative, path
 
 
-def _dockerignore(context: Path) -> pathspec.GitIgnoreSpec:
-    """The context's `.dockerignore` as patterns.
+def _dockerignore(context: Path, dockerfile: Path) -> pathspec.GitIgnoreSpec:
+    """The patterns of the Dockerfile's own ignore file, if it has one, else of the context's.
 
-    Its rules are those of a .gitignore whose every pattern starts at the root.
+    Their rules are those of a .gitignore whose every pattern starts at the root.
     https://docs.docker.com/build/concepts/context/#dockerignore-files
     """
-    file = context / ".dockerignore"
+    own = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
+    file = own if own.is_file() else context / ".dockerignore"
     lines = [line.strip() for line in file.read_text().splitlines()] if file.is_file() else []
     patterns = []
     for line in lines:

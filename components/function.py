@@ -9,7 +9,7 @@ import pulumi_aws as aws
 
 from components.api import FunctionApi, FunctionApiArgs
 from components.errors import InvalidArgument
-from components.image import BuiltImage, ExistingImage, push, require_digest
+from components.image import PLATFORMS, BuiltImage, ExistingImage, push, require_digest
 from components.policies import lambda_trust_policy, logging_policy
 
 Architecture = Literal["x86_64", "arm64"]
@@ -61,6 +61,11 @@ class ImageFunctionArgs:
     log_retention: int = 30
 
     def __post_init__(self) -> None:
+        if isinstance(self.image, BuiltImage) and self.image.build.platform != PLATFORMS[self.architecture]:
+            raise InvalidArgument(
+                f"ImageFunction architecture: {self.architecture} given for an image of {self.image.build.platform}; "
+                f'allowed is the same for both. Example: ImageBuild(platform="{PLATFORMS[self.architecture]}")'
+            )
         bounds = (("memory", self.memory, MEMORY_MB, "MB"), ("timeout", self.timeout, TIMEOUT_SECONDS, "seconds"))
         for name, value, allowed, unit in bounds:
             if value not in allowed:
@@ -124,6 +129,7 @@ class ImageFunction(pulumi.ComponentResource):
             FunctionApiArgs(
                 function_name=function.name,
                 invoke_arn=function.invoke_arn,
+                api_name=args.name,
                 path=args.route.path,
                 stage=args.route.stage,
                 public=args.route.public,

@@ -38,11 +38,13 @@ class BuiltImage:
         build: what it is built from.
         repository_url: where it is pushed to, without a tag.
         login: what it is pushed with.
+        push: number of the push. Another number builds and pushes the same content again, after the image is gone.
     """
 
     build: ImageBuild
     repository_url: str
     login: RegistryLogin
+    push: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +75,7 @@ def push(name: str, image: BuiltImage, opts: pulumi.ResourceOptions) -> docker.I
         registry=docker.RegistryArgs(
             server=image.login.server, username=image.login.username, password=image.login.password
         ),
-        opts=opts,
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(replacement_trigger=image.push)),
     )
 
 

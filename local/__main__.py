@@ -55,26 +55,33 @@ def shell() -> None:
     _require_cloud()
     program = os.environ.get("SHELL", "/bin/sh")
     print("pulumi preview -s consumer | pulumi up -s consumer | pulumi stack output -s consumer; exit ends the shell")
-    os.execve(program, [program], {**os.environ, **workspace.environment()})
+    os.execve(program, [program], workspace.environment())
 
 
 def test(*arguments: str) -> int:
     """Run the tests (further arguments are pytest's) with a local cloud of their own. Returns pytest's exit code."""
     was_running = docker_engine.host() is not None
-    tools()
-    sys.stdout.flush()
     try:
+        tools()
+        sys.stdout.flush()
         command = [toolchain.PYTHON, "-m", "pytest", *arguments]
-        return subprocess.run(command, cwd=ROOT, env={**os.environ, **workspace.environment()}).returncode
+        return subprocess.run(command, cwd=ROOT, env=workspace.environment()).returncode
     finally:
         if not was_running:
             docker_engine.stop()
 
 
-def down() -> None:
-    """Destroy both stacks and stop what was started; the caches in .local/ stay."""
+def down() -> int:
+    """Destroy both stacks and stop what was started; the caches in .local/ stay. Returns 1 if a destroy failed."""
+    failed = None
     if cloud.is_running():
-        stacks.destroy()
+        try:
+            stacks.recover()
+            if cloud.is_running():
+                stacks.destroy()
+        except LocalError as error:
+            # The cloud and all that is in it end in any case.
+            failed = error
     cloud.stop()
     docker_engine.stop()
     for name in processes.stop_all():
@@ -82,6 +89,9 @@ def down() -> None:
     for folder in workspace.EPHEMERAL:
         workspace.remove(folder)
     print("Stopped. Caches stay in .local/; delete the folder to be rid of them.")
+    if failed:
+        print(f"The stacks were not destroyed in order, but ended with the local cloud: {failed}", file=sys.stderr)
+    return FAILED if failed else 0
 
 
 COMMANDS: dict[str, Callable[..., int | None]] = {

@@ -14,6 +14,7 @@ from local.workspace import DOCKER_CONFIG, LOCAL, ROOT, LocalError
 
 NAME = "dockerd"
 READY_SECONDS = 60
+BRIDGE = Path("/sys/class/net/docker0")
 
 
 def runtime_folder() -> Path:
@@ -29,7 +30,7 @@ def socket() -> Path:
 @cache
 def host() -> str | None:
     """The value of DOCKER_HOST for the engine in use; None if there is no engine."""
-    if processes.is_running(NAME):
+    if processes.is_running(NAME) and _answers(f"unix://{socket()}"):
         return f"unix://{socket()}"
     if given := os.environ.get("DOCKER_HOST"):
         return given if _answers(given) else None
@@ -60,8 +61,16 @@ def engine() -> None:
         if shutil.which("dockerd") is None:
             current.say("installing Debian's docker.io")
             apt_install("docker.io")
+            # Where Debian starts services, the package has started its own by now.
+            host.cache_clear()
+            if host():
+                current.done("installed", _describe())
+                return
         current.say("starting dockerd")
+        processes.stop(NAME)
         runtime_folder().mkdir(exist_ok=True)
+        if not BRIDGE.exists():
+            (runtime_folder() / "made-bridge").touch()
         command = [
             "dockerd",
             "--data-root",
@@ -90,6 +99,7 @@ def buildx() -> None:
         binary = go_build("buildx", "github.com/docker/buildx/cmd/buildx", "-ldflags", "-s -w")
         plugins = DOCKER_CONFIG / "cli-plugins"
         plugins.mkdir(exist_ok=True)
+        (plugins / "docker-buildx").unlink(missing_ok=True)
         (plugins / "docker-buildx").symlink_to(binary)
         current.done("built", "from its Go module")
 
@@ -99,8 +109,9 @@ def stop() -> bool:
     stopped = processes.stop(NAME)
     host.cache_clear()
     if stopped:
+        if (runtime_folder() / "made-bridge").exists():
+            subprocess.run(["ip", "link", "delete", BRIDGE.name], capture_output=True)
         shutil.rmtree(runtime_folder(), ignore_errors=True)
-        subprocess.run(["ip", "link", "delete", "docker0"], capture_output=True)
     return stopped
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from local.workspace import LOGS, RUN, LocalError
 
 STOP_SECONDS = 20
+# Where there is /proc, a process is known by boot and clock tick (proc_pid_stat(5), field 22); elsewhere `ps` tells.
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def is_alive(pid: int) -> bool:
@@ -20,10 +22,18 @@ def is_alive(pid: int) -> bool:
 
 
 def _started_at(pid: int) -> str:
-    """When the process began, as `ps` prints it; empty if there is no such process."""
-    shown = subprocess.run(["ps", "-o", "lstart=,stat=", "-p", str(pid)], capture_output=True, text=True)
-    started, _, state = shown.stdout.strip().rpartition(" ")
-    return "" if state.startswith("Z") else started.strip()
+    """When the process began, in a form that fits no other; empty if there is none, or only what is left of it."""
+    try:
+        boot = BOOT_ID.read_text().strip()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        if BOOT_ID.exists():
+            return ""
+        shown = subprocess.run(["ps", "-o", "lstart=,stat=", "-p", str(pid)], capture_output=True, text=True)
+        started, _, state = shown.stdout.strip().rpartition(" ")
+        return "" if state.startswith("Z") else started.strip()
+    state, ticks = fields[0], fields[19]
+    return "" if state == "Z" else f"{boot} {ticks}"
 
 
 def start(name: str, command: list[str], *, env: dict[str, str], is_ready: Callable[[], bool], seconds: float) -> None:
@@ -56,21 +66,22 @@ def is_running(name: str) -> bool:
 def stop(name: str) -> bool:
     """End the server and wait for it. Returns whether there was one."""
     pid = _pid(name)
+    if pid is not None:
+        _end(pid)
     (RUN / f"{name}.json").unlink(missing_ok=True)
-    if pid is None:
-        return False
+    return pid is not None
+
+
+def _end(pid: int) -> None:
     for sign in (signal.SIGTERM, signal.SIGKILL):
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, sign)
-        except ProcessLookupError:
-            return True
         deadline = time.monotonic() + STOP_SECONDS
         while time.monotonic() < deadline:
             _reap(pid)
             if not _started_at(pid):
-                return True
+                return
             time.sleep(0.05)
-    return True
 
 
 def stop_all() -> list[str]:

@@ -1,16 +1,16 @@
 """The two stacks on the local cloud: deploy, call, destroy. Plain `pulumi` does the work."""
 
 import json
-import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
-from types import FrameType
+from typing import Any
 
 from local import cloud, processes
 from local.steps import step
-from local.workspace import ACCOUNTS, BIN, STATE, LocalError, environment
+from local.workspace import ACCOUNTS, BIN, LOGS, REGION, STATE, LocalError, environment, port
 
 STACKS = tuple(ACCOUNTS)
 
@@ -30,14 +30,17 @@ def call() -> None:
     """GET the endpoint and print URL, status and body.
 
     Raises:
-        LocalError: the answer is not 200.
+        LocalError: there is no answer, or it is not 200.
     """
     url = output("consumer", "endpointUrl")
     began = time.monotonic()
-    status, body = cloud.get(url)
+    try:
+        status, body = cloud.get(url)
+    except OSError as error:
+        raise LocalError(f"GET {url} failed: {error}. The local cloud's log: {LOGS / 'cloud.log'}") from error
     print(f"\nGET {url}\n{status} {body}   ({time.monotonic() - began:.1f} s)")
     if status != 200:
-        raise LocalError(f"The endpoint answered {status}. The function's log is in `docker ps` and `docker logs`.")
+        raise LocalError(f"The endpoint answered {status}. The local cloud's log: {LOGS / 'cloud.log'}")
 
 
 def destroy() -> None:
@@ -70,7 +73,7 @@ def output(stack: str, name: str, *, or_else: str | None = None) -> str:
         LocalError: there is no such output, and no `or_else`.
     """
     shown = subprocess.run(
-        [BIN / "pulumi", "stack", "output", "--json", "-s", stack], env=_env(), capture_output=True, text=True
+        [BIN / "pulumi", "stack", "output", "--json", "-s", stack], env=environment(), capture_output=True, text=True
     )
     outputs = json.loads(shown.stdout) if shown.returncode == 0 else {}
     if name in outputs:
@@ -81,13 +84,20 @@ def output(stack: str, name: str, *, or_else: str | None = None) -> str:
 
 
 def recover() -> None:
-    """Clear what an interrupted update left: its lock and, if operations were under way, the half-known cloud."""
-    pending, locked = _pending_operations(), _stale_locks()
-    if not pending and not locked:
+    """Clear what an interrupted update left: its lock and, if operations were under way, the half-known cloud.
+
+    Raises:
+        LocalError: an update is under way.
+    """
+    locks = {path: _read(path) for path in (STATE / ".pulumi" / "locks").rglob("*.json")}
+    if alive := [lock["pid"] for lock in locks.values() if processes.is_alive(lock["pid"])]:
+        raise LocalError(f"An update of a local stack is under way (process {alive[0]}). Wait for it, or end it.")
+    pending = _pending_operations()
+    if not pending and not locks:
         return
     with step("Interrupted update") as current:
-        for lock in locked:
-            lock.unlink()
+        for path in locks:
+            path.unlink()
         if pending:
             cloud.stop()
             current.done("recovered", f"{pending} operations were under way: the local cloud starts anew")
@@ -100,12 +110,14 @@ def pulumi(*arguments: str, quiet: bool = False) -> None:
 
     Raises:
         LocalError: it failed.
+        KeyboardInterrupt: it was interrupted.
     """
-    previous = signal.signal(signal.SIGINT, _leave_it_to_pulumi)
+    interrupted = threading.Event()
+    previous = signal.signal(signal.SIGINT, lambda number, frame: interrupted.set())
     try:
         with subprocess.Popen(
             [BIN / "pulumi", "--non-interactive", *arguments],
-            env=_env(),
+            env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if quiet else None,
             stderr=subprocess.STDOUT if quiet else None,
@@ -115,28 +127,23 @@ def pulumi(*arguments: str, quiet: bool = False) -> None:
             code = process.wait()
     finally:
         signal.signal(signal.SIGINT, previous)
+    if interrupted.is_set():
+        raise KeyboardInterrupt
     if code != 0:
         raise LocalError(f"`pulumi {' '.join(arguments)}` failed with {code}. {shown.strip()}".strip())
 
 
-def _leave_it_to_pulumi(number: int, frame: FrameType | None) -> None:
-    """Both processes get the signal of the terminal; this one waits."""
-
-
-def _env() -> dict[str, str]:
-    return {**os.environ, **environment()}
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except ValueError as error:
+        raise LocalError(f"{path} is damaged ({error}). Start anew: make down && make demo") from error
 
 
 def _pending_operations() -> int:
     states = (STATE / ".pulumi" / "stacks").rglob("*.json")
-    checkpoints = (json.loads(state.read_text()).get("checkpoint") or {} for state in states)
+    checkpoints = (_read(state).get("checkpoint") or {} for state in states)
     return sum(len((checkpoint.get("latest") or {}).get("pending_operations") or []) for checkpoint in checkpoints)
-
-
-def _stale_locks() -> list[Path]:
-    """Lock files of this machine whose process is gone."""
-    locks = (STATE / ".pulumi" / "locks").rglob("*.json")
-    return [lock for lock in locks if not processes.is_alive(json.loads(lock.read_text())["pid"])]
 
 
 def _empty(repository: str) -> None:
@@ -144,8 +151,9 @@ def _empty(repository: str) -> None:
 
     if not repository:
         return
-    os.environ.update(environment())
-    ecr = boto3.Session(profile_name="registry").client("ecr")
+    address = f"http://127.0.0.1:{port()}"
+    login = {"aws_access_key_id": ACCOUNTS["registry"], "aws_secret_access_key": "local"}
+    ecr = boto3.client("ecr", region_name=REGION, endpoint_url=address, **login)
     images = [
         image
         for page in ecr.get_paginator("list_images").paginate(repositoryName=repository)

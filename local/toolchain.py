@@ -7,19 +7,25 @@ of `local/plugins/` takes its place and the step says so.
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from local.steps import Step, run, step, succeeds
-from local.workspace import BIN, LOCAL, PROJECT, ROOT, VENV, LocalError, digest
+from local.workspace import BIN, LOCAL, PROJECT, ROOT, RUN, VENV, LocalError, digest
 
 TOOLS = ROOT / "local" / "tools"
 PULUMI_VERSION = "3.274.1"
 OLDEST_PULUMI = (3, 200)
 VERSION_VARIABLE = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
 PYTHON = VENV / "bin" / "python"
+STAND_INS = {
+    "pulumi-language-python": "language",
+    "pulumi-resource-aws": "aws",
+    "pulumi-resource-docker": "docker",
+}
 
 
 def python_environment() -> None:
@@ -50,7 +56,7 @@ def pulumi() -> None:
 def plugins() -> None:
     """Language host and providers: the official ones where they can be had, else the stand-ins."""
     with step("Pulumi plugins") as current:
-        chosen = LOCAL / "plugins.json"
+        chosen = RUN / "plugins"
         wanted = {name: _package_version(f"pulumi-{name}") for name in ("aws", "docker")}
         if chosen.exists() and (known := json.loads(chosen.read_text()))["wanted"] == wanted:
             how = known["how"]
@@ -59,6 +65,9 @@ def plugins() -> None:
             how = "installed" if _install_official(wanted) else "stand-in"
         if how == "stand-in":
             _write_stand_ins()
+        else:
+            for name in STAND_INS:
+                (BIN / name).unlink(missing_ok=True)
         chosen.write_text(json.dumps({"wanted": wanted, "how": how}))
         if how == "stand-in":
             current.done(how, "language, aws, docker: local/plugins (no download reachable)")
@@ -75,13 +84,20 @@ def go_build(tool: str, package: str, *flags: str, env: dict[str, str] | None = 
     module = TOOLS / tool
     binary = LOCAL / "tools" / f"{tool}-{digest(module / 'go.mod', module / 'go.sum')}"
     if not binary.exists():
-        if shutil.which("go") is None:
-            raise LocalError(
-                f"{tool} has to be built here and Go is not installed. Install Go 1.26 and run this again."
-            )
+        require_go(tool)
         command = ["go", "build", "-trimpath", *flags, "-o", binary, package]
         run(f"build-{tool}", command, cwd=module, env={**os.environ, **(env or {})})
     return binary
+
+
+def require_go(tool: str) -> None:
+    """Check that there is Go.
+
+    Raises:
+        LocalError: there is none.
+    """
+    if shutil.which("go") is None:
+        raise LocalError(f"{tool} has to be had from a Go module and Go is not installed. Install Go 1.26 first.")
 
 
 def _pulumi_cli(current: Step) -> Path:
@@ -128,27 +144,33 @@ def _pulumi_version(cli: Path) -> tuple[int, ...] | None:
 
 
 # The passphrase backend writes a salt into the stack file it is given. The committed stack files stay as they
-# are: the CLI gets copies of them, made anew at every call, in a project whose program is this folder's.
+# are: the CLI gets copies of them, in a project whose program is this folder's. A copy is made anew when its source has
+# changed, so what `pulumi config set` writes into it lasts until then.
 WRAPPER = """#!/bin/sh
 # Runs the Pulumi CLI on copies of the project and stack files, so that a local run edits no committed file.
 set -eu
 root={root} project={project}
-sed 's#^\\( *virtualenv:\\).*#\\1 {venv}#' "$root/Pulumi.yaml" > "$project/Pulumi.yaml.new"
-echo 'main: {root}' >> "$project/Pulumi.yaml.new"
-mv "$project/Pulumi.yaml.new" "$project/Pulumi.yaml"
+{{
+  sed 's#^\\( *virtualenv:\\).*#\\1 "{venv}"#' "$root/Pulumi.yaml"
+  printf '\\nmain: "%s"\\n' "$root"
+}} > "$project/.Pulumi.yaml.$$"
+mv "$project/.Pulumi.yaml.$$" "$project/Pulumi.yaml"
 for source in "$root"/Pulumi.*.yaml; do
   copy="$project/${{source##*/}}"
-  salt=$(grep -s '^encryptionsalt:' "$copy" || true)
-  {{ cat "$source"; echo "$salt"; }} > "$copy.$$"
-  mv "$copy.$$" "$copy"
+  if [ ! -e "$copy" ] || [ "$source" -nt "$copy" ]; then
+    salt=$(grep -s '^encryptionsalt:' "$copy" || true)
+    {{ grep -v '^encryptionsalt:' "$source"; printf '\\n%s\\n' "$salt"; }} > "$project/.copy.$$"
+    mv "$project/.copy.$$" "$copy"
+  fi
 done
-case "$PWD/" in "$root"/*) exec {cli} --cwd "$project" "$@" ;; esac
+case "$(pwd -P)/" in "$root"/*) exec {cli} --cwd "$project" "$@" ;; esac
 exec {cli} "$@"
 """
 
 
 def _write_wrapper(cli: Path) -> None:
-    text = WRAPPER.format(root=ROOT, project=PROJECT, venv=VENV, cli=cli)
+    quoted = {"root": ROOT, "project": PROJECT, "cli": cli}
+    text = WRAPPER.format(venv=VENV, **{name: shlex.quote(str(path)) for name, path in quoted.items()})
     _write_script("pulumi", text)
 
 
@@ -173,22 +195,24 @@ def _official_path() -> str:
 
 def _write_stand_ins() -> None:
     """Executables that the engine finds on PATH. The program runner is the official one, from the Go module."""
-    listed = subprocess.run(
-        ["go", "list", "-m", "-f", "{{.Dir}}", "github.com/pulumi/pulumi/sdk/v3"],
-        cwd=TOOLS / "pulumi",
-        capture_output=True,
-        text=True,
-    )
-    runner = Path(listed.stdout.strip()) / "python" / "cmd" / "pulumi-language-python-exec"
-    if listed.returncode != 0 or not runner.is_file():
-        run("download-pulumi-sdk", ["go", "mod", "download", "github.com/pulumi/pulumi/sdk/v3"], cwd=TOOLS / "pulumi")
-    shutil.copy(runner, BIN / runner.name)
-    for plugin, module in (
-        ("pulumi-language-python", "language"),
-        ("pulumi-resource-aws", "aws"),
-        ("pulumi-resource-docker", "docker"),
-    ):
-        _write_script(plugin, f'#!/bin/sh\nPYTHONPATH={ROOT} exec {PYTHON} -m local.plugins.{module} "$@"\n')
+    pins = digest(TOOLS / "pulumi" / "go.mod", TOOLS / "pulumi" / "go.sum")
+    runner = LOCAL / "tools" / f"pulumi-language-python-exec-{pins}"
+    if not runner.exists():
+        require_go("the program runner")
+        listed = subprocess.run(
+            ["go", "mod", "download", "-json", "github.com/pulumi/pulumi/sdk/v3"],
+            cwd=TOOLS / "pulumi",
+            capture_output=True,
+            text=True,
+        )
+        if listed.returncode != 0:
+            raise LocalError(f"the module of the Pulumi SDK cannot be downloaded: {listed.stderr.strip()}")
+        runner.parent.mkdir(exist_ok=True)
+        shutil.copy(Path(json.loads(listed.stdout)["Dir"]) / "python" / "cmd" / "pulumi-language-python-exec", runner)
+    shutil.copy(runner, BIN / "pulumi-language-python-exec")
+    for plugin, module in STAND_INS.items():
+        command = f"PYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(str(PYTHON))} -m local.plugins.{module}"
+        _write_script(plugin, f'#!/bin/sh\n{command} "$@"\n')
 
 
 def _write_script(name: str, text: str) -> None:

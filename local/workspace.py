@@ -24,6 +24,11 @@ EPHEMERAL = (RUN, PROJECT, STATE, DOCKER_CONFIG, AWS, LOGS)
 ACCOUNTS = {"registry": "111111111111", "consumer": "222222222222"}
 REGION = "us-east-1"
 DEFAULT_PORT = 4566
+PORTS = range(1024, 65_535 + 1)
+PORT_FILE = RUN / "port"
+
+# What of the caller's environment could lead to another cloud, backend or Python.
+FOREIGN = ("AWS_", "PULUMI_", "VIRTUAL_ENV", "PYTHONPATH", "LAMBDA_BASE_IMAGE")
 
 
 class LocalError(Exception):
@@ -31,13 +36,23 @@ class LocalError(Exception):
 
 
 def port() -> int:
-    """The loopback port of the local cloud: `LOCAL_CLOUD_PORT`, 4566 if unset."""
-    value = os.environ.get("LOCAL_CLOUD_PORT", str(DEFAULT_PORT))
-    if not value.isdigit() or not 1024 <= int(value) <= 65535:
+    """The loopback port of the local cloud: of the one that runs, else `LOCAL_CLOUD_PORT`, else 4566.
+
+    Raises:
+        LocalError: the variable is no port, or another one than that of the cloud that runs.
+    """
+    value = os.environ.get("LOCAL_CLOUD_PORT", "")
+    if value and not (value.isdigit() and int(value) in PORTS):
         raise LocalError(
-            f"LOCAL_CLOUD_PORT={value!r} is not a port from 1024 to 65535. Example: LOCAL_CLOUD_PORT=4567 make demo"
+            f"LOCAL_CLOUD_PORT={value!r} is not a port from {PORTS[0]} to {PORTS[-1]}. "
+            "Example: LOCAL_CLOUD_PORT=4567 make demo"
         )
-    return int(value)
+    remembered = int(PORT_FILE.read_text()) if PORT_FILE.exists() else None
+    if remembered and value and int(value) != remembered:
+        raise LocalError(
+            f"The local cloud runs on port {remembered}, LOCAL_CLOUD_PORT is {value}. End it first: make down"
+        )
+    return remembered or int(value or DEFAULT_PORT)
 
 
 def digest(*paths: Path) -> str:
@@ -77,11 +92,24 @@ def remove(folder: Path) -> None:
 
 
 def environment() -> dict[str, str]:
-    """The variables in which `pulumi`, `docker` and AWS clients talk to the local cloud and nothing else."""
+    """The caller's environment, changed so that `pulumi`, `docker` and AWS clients talk to the local cloud alone."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    return {**kept, **_changes(), "PATH": os.pathsep.join([str(BIN), str(VENV / "bin"), os.environ["PATH"]])}
+
+
+def exports() -> str:
+    """The same as shell lines, for `eval "$(make env)"`."""
+    foreign = sorted(name for name in os.environ if name.startswith(FOREIGN) and name not in _changes())
+    lines = [f"unset {' '.join(foreign)}"] if foreign else []
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in _changes().items()]
+    lines.append(f'export PATH={shlex.quote(str(BIN))}:{shlex.quote(str(VENV / "bin"))}:"$PATH"')
+    return "\n".join(lines)
+
+
+def _changes() -> dict[str, str]:
     from local import base_image, docker_engine
 
-    variables = {
-        "PATH": f"{BIN}:{VENV / 'bin'}:{os.environ['PATH']}",
+    changes = {
         "VIRTUAL_ENV": str(VENV),
         "PULUMI_HOME": str(LOCAL / "pulumi-home"),
         "PULUMI_BACKEND_URL": f"file://{STATE}",
@@ -91,22 +119,15 @@ def environment() -> dict[str, str]:
         "AWS_CONFIG_FILE": str(AWS / "config"),
         "AWS_SHARED_CREDENTIALS_FILE": str(AWS / "credentials"),
         "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_REGION": REGION,
         "DOCKER_CONFIG": str(DOCKER_CONFIG),
-        "LOCAL_CLOUD_PORT": str(port()),
+        "NO_PROXY": "127.0.0.1,localhost",
     }
     if host := docker_engine.host():
-        variables["DOCKER_HOST"] = host
+        changes["DOCKER_HOST"] = host
     if image := base_image.name():
-        variables["BASE_IMAGE"] = image
-    return variables
-
-
-def exports() -> str:
-    """`environment()` as shell lines, for `eval "$(make env)"`."""
-    lines = [f"export {name}={shlex.quote(value)}" for name, value in environment().items()]
-    lines[0] = f'export PATH={shlex.quote(str(BIN))}:{shlex.quote(str(VENV / "bin"))}:"$PATH"'
-    lines.append("unset AWS_PROFILE AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_ENDPOINT_URL")
-    return "\n".join(lines)
+        changes["LAMBDA_BASE_IMAGE"] = image
+    return changes
 
 
 def write_aws_profiles() -> None:

@@ -8,17 +8,10 @@ import pulumi_docker as docker
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
-from components import (
-    ApiRoute,
-    BuiltImage,
-    ExistingImage,
-    ImageBuild,
-    ImageFunction,
-    ImageFunctionArgs,
-    RegistryLogin,
-)
+from components.content import ImageBuild
 from components.errors import ImageUnusable, RegistryUnusable
-from components.image import PLATFORMS
+from components.function import ApiRoute, ImageFunction, ImageFunctionArgs
+from components.image import PLATFORMS, BuiltImage, ExistingImage, RegistryLogin
 from settings import ConsumerSettings
 
 BUILT, REUSED, EXISTING = "built", "reused", "existing"
@@ -58,20 +51,26 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
         profile=settings.registry.profile or None,
         allowed_account_ids=[registry.registry_id],
     )
-    build, source = _image_build(settings), EXISTING
+    # Providers check their credentials when they are first used: now, not after a push.
+    await aws.get_caller_identity(opts=pulumi.InvokeOptions(provider=consumer_account))
+    url, digests = registry.repository_urls[settings.region], await _digests(registry, registry_account)
+    build = _image_build(settings)
     providers: list[pulumi.ProviderResource] = [consumer_account]
     image: BuiltImage | ExistingImage
+    outputs: dict[str, pulumi.Input[Any]] = {}
     if build is None:
-        image = ExistingImage(uri=await _existing_uri(settings, registry, registry_account))
-    elif await _is_own_push(build) or not (digest := (await _digests(registry, registry_account)).get(build.tag())):
-        image, source = _built_image(build, registry, registry_account), BUILT
-        providers.append(docker.Provider("docker"))
+        image = ExistingImage(uri=f"{url}@{_existing_digest(settings, url, digests)}")
+        outputs["imageSource"] = EXISTING
     else:
-        # An immutable tag is refused even with the same content: what another stack or an interrupted update has
-        # pushed is taken as it is.
-        image, source = ExistingImage(uri=f"{registry.repository_urls[settings.region]}@{digest}"), REUSED
+        outputs = await _source_of(build, digests)
+        if outputs["imageSource"] == BUILT:
+            image = _built_image(build, url, registry, registry_account, outputs["imagePush"])
+            providers.append(docker.Provider("docker"))
+        else:
+            image = ExistingImage(uri=f"{url}@{digests[build.tag()]}")
+    # The name of the component is part of every URN and never changes; the function's own may.
     function = ImageFunction(
-        settings.function.name,
+        "function",
         ImageFunctionArgs(
             name=settings.function.name,
             image=image,
@@ -83,14 +82,13 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
         ),
         opts=pulumi.ResourceOptions(providers=providers),
     )
-    outputs: dict[str, pulumi.Input[str]] = {
+    return {
+        **outputs,
         "imageUri": function.image_uri,
-        "imageSource": source,
         "functionName": function.function_name,
         "functionArn": function.function_arn,
         "endpointUrl": function.endpoint_url,
     }
-    return outputs if build is None else {**outputs, "imageTag": build.tag()}
 
 
 async def read_registry(stack: str) -> Registry:
@@ -103,9 +101,10 @@ async def read_registry(stack: str) -> Registry:
         await _stack_outputs(_qualified(stack))
     except Exception as error:
         reason = str(error).rpartition("error: ")[2]
-        raise RegistryUnusable(
-            f"The registry stack {stack!r} cannot be read: {reason}. Deploy it first: pulumi up -s {stack}"
-        ) from None
+        cure = (
+            f" Deploy it first: pulumi stack init {stack} && pulumi up -s {stack}" if "unknown stack" in reason else ""
+        )
+        raise RegistryUnusable(f"The registry stack {stack!r} cannot be read: {reason}.{cure}") from None
     # The reference is what the engine records; of a missing stack it would only say "unknown stack".
     reference = pulumi.StackReference(_qualified(stack))
     try:
@@ -159,30 +158,46 @@ def _image_build(settings: ConsumerSettings) -> ImageBuild | None:
     )
 
 
-def _built_image(build: ImageBuild, registry: Registry, provider: aws.Provider) -> BuiltImage:
+async def _source_of(build: ImageBuild, digests: dict[str, str]) -> dict[str, Any]:
+    """Whether the content is to be built and pushed here, or is in the repository already; as outputs of this stack.
+
+    ECR refuses an existing tag of an immutable repository even with the same content, so what another stack or an
+    interrupted update has pushed is taken as it is. What this stack has pushed itself keeps its resource, for without
+    it the next preview would show it as deleted, unless the image is gone: then it is pushed once more.
+    """
+    tag, inputs = build.tag(), build.fingerprint()
+    before = await _stack_outputs(_qualified(pulumi.get_stack()))
+    own = before.get("imageSource") == BUILT and before.get("imageInputs") == inputs
+    pushes = int(before.get("imagePush", 0))
+    if own and tag not in digests:
+        pulumi.log.warn(f"The image {tag} is gone from the repository; it is built and pushed again.")
+        pushes += 1
+    source = BUILT if own or tag not in digests else REUSED
+    return {"imageSource": source, "imageTag": tag, "imageInputs": inputs, "imagePush": pushes}
+
+
+def _built_image(build: ImageBuild, url: str, registry: Registry, provider: aws.Provider, push: int) -> BuiltImage:
     token = aws.ecr.get_authorization_token_output(
         registry_id=registry.registry_id, opts=pulumi.InvokeOutputOptions(provider=provider)
     )
-    url = registry.repository_urls[registry.region]
     login = RegistryLogin(
         server=url.partition("/")[0],
         username=token.user_name,
         password=pulumi.Output.secret(token.password),
     )
-    return BuiltImage(build=build, repository_url=url, login=login)
+    return BuiltImage(build=build, repository_url=url, login=login, push=push)
 
 
-async def _existing_uri(settings: ConsumerSettings, registry: Registry, provider: aws.Provider) -> str:
+def _existing_digest(settings: ConsumerSettings, url: str, digests: dict[str, str]) -> str:
     digest, tag = settings.image.digest, settings.image.tag
-    if digest is None:
-        found = await _digests(registry, provider)
-        if tag not in found:
-            raise ImageUnusable(
-                f"There is no image {tag!r} in {registry.repository_urls[settings.region]}. "
-                f"There are: {', '.join(sorted(found)) or 'none'}."
-            )
-        digest = found[tag]
-    return f"{registry.repository_urls[settings.region]}@{digest}"
+    if digest is not None:
+        return digest
+    if tag is None or tag not in digests:
+        raise ImageUnusable(
+            f"There is no image {tag!r} in {url}. There are: {', '.join(sorted(digests)) or 'none'}. "
+            "Name one of them, or push it first."
+        )
+    return digests[tag]
 
 
 async def _digests(registry: Registry, provider: aws.Provider) -> dict[str, str]:
@@ -193,12 +208,6 @@ async def _digests(registry: Registry, provider: aws.Provider) -> dict[str, str]
         opts=pulumi.InvokeOptions(provider=provider),
     )
     return {image.image_tag: image.image_digest for image in found.image_ids if image.image_tag}
-
-
-async def _is_own_push(build: ImageBuild) -> bool:
-    """Whether this very stack has built and pushed the content before, so that its image is in its state."""
-    outputs = await _stack_outputs(_qualified(pulumi.get_stack()))
-    return outputs.get("imageSource") == BUILT and outputs.get("imageTag") == build.tag()
 
 
 async def _stack_outputs(qualified: str) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 import pulumi
 import pulumi_aws as aws
 
-from components import Consumer, CrossAccountRepository, CrossAccountRepositoryArgs, LifecycleRule
-from components.lifecycle import DEFAULT_LIFECYCLE
+from components.lifecycle import DEFAULT_LIFECYCLE, LifecycleRule
+from components.policies import Consumer
+from components.repository import CrossAccountRepository, CrossAccountRepositoryArgs
 from settings import RegistrySettings
 
 

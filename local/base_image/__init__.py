@@ -13,10 +13,10 @@ from pathlib import Path
 from local.docker_engine import apt_install, docker
 from local.steps import run, step
 from local.toolchain import PYTHON, go_build
-from local.workspace import LOCAL, ROOT, LocalError, digest
+from local.workspace import LOCAL, ROOT, RUN, LocalError, digest
 
 FOLDER = Path(__file__).resolve().parent
-CHOSEN = LOCAL / "base-image"
+CHOSEN = RUN / "base-image"
 DEBIAN = "trixie"
 FILES = [FOLDER / name for name in ("Dockerfile", "lambda-entrypoint.sh", "requirements.txt")]
 
@@ -24,14 +24,14 @@ FILES = [FOLDER / name for name in ("Dockerfile", "lambda-entrypoint.sh", "requi
 def public_name() -> str:
     """What the app's Dockerfile builds on when nothing else is asked for."""
     text = (ROOT / "app" / "Dockerfile").read_text()
-    match = re.search(r"^ARG BASE_IMAGE=(\S+)", text, re.MULTILINE)
+    match = re.search(r"^ARG LAMBDA_BASE_IMAGE=(\S+)", text, re.MULTILINE)
     if match is None:
-        raise LocalError("app/Dockerfile has no line `ARG BASE_IMAGE=…`.")
+        raise LocalError("app/Dockerfile has no line `ARG LAMBDA_BASE_IMAGE=…`.")
     return match.group(1)
 
 
 def name() -> str | None:
-    """The stand-in's name, to be set as BASE_IMAGE; None where the public image is used."""
+    """The stand-in's name, to be set as LAMBDA_BASE_IMAGE; None where the public image is used."""
     chosen = CHOSEN.read_text().strip() if CHOSEN.exists() else ""
     return chosen or None
 

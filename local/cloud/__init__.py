@@ -9,7 +9,16 @@ from urllib.parse import urlsplit
 from local import docker_engine, processes
 from local.steps import step
 from local.toolchain import PYTHON
-from local.workspace import DOCKER_CONFIG, ROOT, STATE, LocalError, port, remove, write_aws_profiles
+from local.workspace import (
+    DOCKER_CONFIG,
+    PORT_FILE,
+    ROOT,
+    STATE,
+    LocalError,
+    port,
+    remove,
+    write_aws_profiles,
+)
 
 NAME = "cloud"
 READY_SECONDS = 60
@@ -31,6 +40,7 @@ def cloud() -> None:
             current.done("running", f"http://127.0.0.1:{port()}")
             return
         processes.stop(NAME)
+        PORT_FILE.unlink(missing_ok=True)
         _require_free_port()
         lost = (STATE / ".pulumi" / "stacks").exists()
         remove(STATE)
@@ -44,6 +54,7 @@ def cloud() -> None:
             is_ready=_healthy,
             seconds=READY_SECONDS,
         )
+        PORT_FILE.write_text(str(port()))
         detail = f"MiniStack at http://127.0.0.1:{port()}"
         current.done("started", detail + (", empty: the stacks start anew" if lost else ""))
 
@@ -51,8 +62,10 @@ def cloud() -> None:
 def stop() -> bool:
     """End the local cloud and the containers of its functions. Returns whether it ran."""
     stopped = processes.stop(NAME)
+    instance = f"label=ministack.instance={INSTANCE}:{port()}"
+    PORT_FILE.unlink(missing_ok=True)
     if docker_engine.host():
-        listed = docker_engine.docker("ps", "-aq", "--filter", f"label=ministack.instance={INSTANCE}:{port()}")
+        listed = docker_engine.docker("ps", "-aq", "--filter", instance)
         if ids := listed.stdout.split():
             docker_engine.docker("rm", "-f", *ids)
     return stopped

@@ -10,6 +10,7 @@ import inspect
 import json
 import random
 import re
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -53,11 +54,18 @@ class Aws:
 
     def __init__(self, session: boto3.Session) -> None:
         self._session = session
+        self._clients: dict[str, Any] = {}
+        # Making a client is not thread-safe, using one is: "Multithreading or multiprocessing with clients",
+        # https://boto3.amazonaws.com/v1/documentation/api/latest/guide/clients.html
+        self._lock = threading.Lock()
         self.region = session.region_name
         self.account: str = self.client("sts").get_caller_identity()["Account"]
 
     def client(self, service: str) -> Any:
-        return self._session.client(service, config=CONFIG)
+        with self._lock:
+            if service not in self._clients:
+                self._clients[service] = self._session.client(service, config=CONFIG)
+            return self._clients[service]
 
     def arn(self, service: str, resource: str) -> str:
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
@@ -408,7 +416,6 @@ def _create_rest_api(aws: Aws, new: Values) -> str:
         name=new["name"],
         description=new.get("description", ""),
         endpointConfiguration={"types": [new.get("endpointConfiguration", {}).get("types", "EDGE")]},
-        tags=new.get("tags", {}),
     )
     return str(created["id"])
 
@@ -531,9 +538,7 @@ def _delete_integration(aws: Aws, identity: str, state: Values) -> None:
 
 
 def _create_deployment(aws: Aws, new: Values) -> str:
-    created = aws.client("apigateway").create_deployment(
-        restApiId=new["restApi"], description=new.get("description", "")
-    )
+    created = aws.client("apigateway").create_deployment(restApiId=new["restApi"])
     return str(created["id"])
 
 
@@ -541,7 +546,6 @@ def _read_deployment(aws: Aws, identity: str, state: Values) -> Values | None:
     found = aws.client("apigateway").get_deployment(restApiId=state["restApi"], deploymentId=identity)
     return {
         "restApi": state["restApi"],
-        "description": found.get("description", ""),
         "createdDate": found["createdDate"].isoformat(),
         "region": aws.region,
     }
@@ -557,7 +561,6 @@ def _create_stage(aws: Aws, new: Values) -> str:
         stageName=new["stageName"],
         deploymentId=new["deployment"],
         description=new.get("description", ""),
-        tags=new.get("tags", {}),
     )
     return f"ags-{new['restApi']}-{new['stageName']}"
 
@@ -598,7 +601,8 @@ def _delete_stage(aws: Aws, identity: str, state: Values) -> None:
 
 REGIONAL = {"region"}
 TAGGED = {"tagsAll"}
-METHOD_KEYS = {"restApi", "resourceId", "httpMethod"}
+METHOD_PARTS = ("restApi", "resourceId", "httpMethod")
+METHOD_KEYS = set(METHOD_PARTS)
 
 KINDS: dict[str, Kind] = {
     "aws:ecr/repository:Repository": Kind(
@@ -709,7 +713,7 @@ KINDS: dict[str, Kind] = {
     ),
     "aws:apigateway/restApi:RestApi": Kind(
         sdk=pulumi_aws.apigateway.RestApiArgs,
-        inputs={"name", "description", "endpointConfiguration", "tags"},
+        inputs={"name", "description", "endpointConfiguration"},
         replaces=set(),
         computed={"arn", "executionArn", "rootResourceId", "createdDate"} | REGIONAL | TAGGED,
         create=_create_rest_api,
@@ -750,7 +754,7 @@ KINDS: dict[str, Kind] = {
     ),
     "aws:apigateway/deployment:Deployment": Kind(
         sdk=pulumi_aws.apigateway.DeploymentArgs,
-        inputs={"restApi", "description", "triggers"},
+        inputs={"restApi", "triggers"},
         replaces={"restApi", "triggers"},
         computed={"createdDate"} | REGIONAL,
         create=_create_deployment,
@@ -759,7 +763,7 @@ KINDS: dict[str, Kind] = {
     ),
     "aws:apigateway/stage:Stage": Kind(
         sdk=pulumi_aws.apigateway.StageArgs,
-        inputs={"restApi", "stageName", "deployment", "description", "tags"},
+        inputs={"restApi", "stageName", "deployment", "description"},
         replaces={"restApi", "stageName"},
         computed={"arn", "executionArn", "invokeUrl"} | REGIONAL | TAGGED,
         create=_create_stage,
@@ -804,12 +808,18 @@ def _get_images(aws: Aws, arguments: Values) -> Values:
     }
 
 
+def _get_caller_identity(aws: Aws, arguments: Values) -> Values:
+    found = aws.client("sts").get_caller_identity()
+    return {"id": found["Account"], "accountId": found["Account"], "arn": found["Arn"], "userId": found["UserId"]}
+
+
 FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[[Aws, Values], Values]]] = {
     "aws:ecr/getAuthorizationToken:getAuthorizationToken": (
         pulumi_aws.ecr.get_authorization_token,
         _get_authorization_token,
     ),
     "aws:ecr/getImages:getImages": (pulumi_aws.ecr.get_images, _get_images),
+    "aws:index/getCallerIdentity:getCallerIdentity": (pulumi_aws.get_caller_identity, _get_caller_identity),
 }
 
 
@@ -878,14 +888,16 @@ class AwsProvider(Provider):
         identity = rule.create(self._aws, inputs)
         return identity, {**inputs, **(rule.read(self._aws, identity, inputs) or {})}
 
-    def read(self, kind: str, identity: str, state: Values) -> Values | None:
+    def read(self, kind: str, identity: str, state: Values) -> tuple[str, Values] | None:
+        if not state:
+            identity, state = _imported(kind, identity)
         try:
-            live = self._kind(kind).read(self._aws, identity, state or _state_from_id(kind, identity))
+            live = self._kind(kind).read(self._aws, identity, state)
         except botocore.exceptions.ClientError as error:
             if _code(error) in GONE:
                 return None
             raise
-        return None if live is None else {**state, **live}
+        return None if live is None else (identity, {**state, **live})
 
     def update(self, kind: str, urn: str, identity: str, olds: Values, news: Values) -> Values:
         rule = self._kind(kind)
@@ -907,18 +919,28 @@ class AwsProvider(Provider):
         return KINDS[kind]
 
 
-def _state_from_id(kind: str, identity: str) -> Values:
-    """What an import ID of several parts says (https://www.pulumi.com/registry/packages/aws/, each page's "Import")."""
+# Import IDs of several parts ("Import" on each page of https://www.pulumi.com/registry/packages/aws/): the inputs they
+# name, and the ID that the resource has then.
+IMPORT_IDS = {
+    "aws:lambda/permission:Permission": (("function", "statementId"), "{statementId}"),
+    "aws:apigateway/resource:Resource": (("restApi", "id"), "{id}"),
+    "aws:apigateway/method:Method": (METHOD_PARTS, "agm-{restApi}-{resourceId}-{httpMethod}"),
+    "aws:apigateway/integration:Integration": (METHOD_PARTS, "agi-{restApi}-{resourceId}-{httpMethod}"),
+    "aws:apigateway/deployment:Deployment": (("restApi", "id"), "{id}"),
+    "aws:apigateway/stage:Stage": (("restApi", "stageName"), "ags-{restApi}-{stageName}"),
+}
+
+
+def _imported(kind: str, identity: str) -> tuple[str, Values]:
+    """The resource's ID and what the import ID says of it."""
+    if kind not in IMPORT_IDS:
+        return identity, {}
+    names, form = IMPORT_IDS[kind]
     parts = identity.split("/")
-    names = {
-        "aws:lambda/permission:Permission": ["function", "statementId"],
-        "aws:apigateway/resource:Resource": ["restApi", "resourceId"],
-        "aws:apigateway/method:Method": ["restApi", "resourceId", "httpMethod"],
-        "aws:apigateway/integration:Integration": ["restApi", "resourceId", "httpMethod"],
-        "aws:apigateway/deployment:Deployment": ["restApi", "deployment"],
-        "aws:apigateway/stage:Stage": ["restApi", "stageName"],
-    }
-    return dict(zip(names.get(kind, []), parts, strict=False))
+    if len(parts) != len(names):
+        raise Refused(f"the import ID of {kind} is {'/'.join(names)}; given: {identity}")
+    said = dict(zip(names, parts, strict=True))
+    return form.format(**said), {name: value for name, value in said.items() if name != "id"}
 
 
 def _code(error: botocore.exceptions.ClientError) -> str:

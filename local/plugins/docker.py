@@ -76,8 +76,8 @@ class DockerProvider(Provider):
     def create(self, kind: str, urn: str, inputs: Values) -> tuple[str, Values]:
         return str(inputs["imageName"]), self._build_and_push(urn, inputs)
 
-    def read(self, kind: str, identity: str, state: Values) -> Values | None:
-        return state
+    def read(self, kind: str, identity: str, state: Values) -> tuple[str, Values] | None:
+        return identity, state
 
     def update(self, kind: str, urn: str, identity: str, olds: Values, news: Values) -> Values:
         return self._build_and_push(urn, news)

@@ -143,8 +143,8 @@ class Provider(ResourceProviderServicer):
         """Make it. Returns its ID and all its properties."""
         raise NotImplementedError
 
-    def read(self, kind: str, identity: str, state: Values) -> Values | None:
-        """All its properties as they are now; None if it is gone."""
+    def read(self, kind: str, identity: str, state: Values) -> tuple[str, Values] | None:
+        """Its ID and all its properties as they are now; None if it is gone. In an import there is no state yet."""
         raise NotImplementedError
 
     def update(self, kind: str, urn: str, identity: str, olds: Values, news: Values) -> Values:
@@ -245,9 +245,10 @@ class Provider(ResourceProviderServicer):
         kind = _kind(request.urn)
         state, inputs = _values(request.properties), _values(request.inputs)
         with CleanErrors(context):
-            live = self.read(kind, request.id, state)
-        if live is None:
+            found = self.read(kind, request.id, state)
+        if found is None:
             return provider_pb2.ReadResponse()
+        identity, live = found
         # An import has no inputs yet: all that can be one is taken over.
         names = inputs or {
             key: value for key, value in live.items() if key in self.input_names(kind) and value not in (None, [], {})
@@ -256,7 +257,7 @@ class Provider(ResourceProviderServicer):
             key: inputs[key] if key in inputs and same(inputs[key], live.get(key, inputs[key])) else live.get(key)
             for key in names
         }
-        return provider_pb2.ReadResponse(id=request.id, properties=_struct(live), inputs=_struct(read_inputs))
+        return provider_pb2.ReadResponse(id=identity, properties=_struct(live), inputs=_struct(read_inputs))
 
     def Update(self, request, context):
         kind, olds, news = _kind(request.urn), _values(request.olds), _values(request.news)

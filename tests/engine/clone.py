@@ -15,8 +15,8 @@ from typing import Any
 import boto3
 
 ROOT = Path(__file__).resolve().parents[2]
-CACHES = ("venv", "tools", "pulumi-cli", "base-image", "plugins.json")
-FOREIGN = ("PULUMI_", "AWS_", "BASE_IMAGE", "VIRTUAL_ENV", "DOCKER_CONFIG", "LOCAL_CLOUD_PORT", "MAKE", "MFLAGS")
+CACHES = ("venv", "tools", "pulumi-cli", "pulumi-home/plugins")
+FOREIGN = ("PULUMI_", "AWS_", "LAMBDA_BASE_IMAGE", "VIRTUAL_ENV", "DOCKER_CONFIG", "LOCAL_CLOUD_PORT", "MAKE", "MFLAGS")
 
 
 def free_port() -> int:
@@ -49,6 +49,7 @@ class Clone:
         (root / ".local").mkdir()
         for name in CACHES:
             if (cached := ROOT / ".local" / name).exists():
+                (root / ".local" / name).parent.mkdir(exist_ok=True)
                 (root / ".local" / name).symlink_to(cached)
         return cls(root)
 

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -62,7 +63,7 @@ def test_docker_engine_gone(deployed: Clone) -> None:
 
 def test_existing_image_is_previewed_without_docker(deployed: Clone) -> None:
     digest = deployed.output("consumer", "imageUri").partition("@")[2]
-    deployed.edit("Pulumi.consumer.yaml", "{context: app, args: {BASE_IMAGE: null}}", f'{{digest: "{digest}"}}')
+    deployed.edit("Pulumi.consumer.yaml", "{context: app, args: {LAMBDA_BASE_IMAGE: null}}", f'{{digest: "{digest}"}}')
     deployed.up("consumer")
     shown = deployed.shell("DOCKER_HOST=unix:///nowhere/docker.sock pulumi preview -s consumer")
     assert shown.returncode == 0, shown.stdout
@@ -99,7 +100,7 @@ def test_failing_build_shows_its_step_and_makes_nothing(empty: Clone) -> None:
 
 
 def test_ctrl_c_during_the_update_is_recovered_from(empty: Clone) -> None:
-    printed = interrupt_at(empty.start("demo"), "docker:index:Image cross-account-function-image creating")
+    printed = interrupt_at(empty.start("demo"), "docker:index:Image function-image creating")
     assert "Traceback" not in printed
     ran = empty.make("demo")
     assert '200 {"message": "hello world!"}' in ran.stdout, ran.stdout
@@ -108,7 +109,7 @@ def test_ctrl_c_during_the_update_is_recovered_from(empty: Clone) -> None:
 def test_a_killed_update_is_recovered_from(empty: Clone) -> None:
     # SIGKILL leaves a lock and an operation of which nobody knows whether it happened.
     empty.edit("app/app.py", "hello world!", "hello survivor!")
-    interrupt_at(empty.start("demo"), "aws:lambda:Function cross-account-function updating", signal.SIGKILL)
+    interrupt_at(empty.start("demo"), "aws:lambda:Function function updating", signal.SIGKILL)
     ran = empty.make("demo")
     assert "Interrupted update" in ran.stdout
     assert '200 {"message": "hello survivor!"}' in ran.stdout, ran.stdout
@@ -121,7 +122,7 @@ def test_destroy_leaves_nothing(empty: Clone) -> None:
     assert set(empty.owned()) == {"repositories"}
     # A repository is protected, and ECR keeps one that holds images: each says so, and each is a step to undo.
     destroy = "pulumi destroy --yes --skip-preview -s registry"
-    assert "marked for protection" in refused(empty, destroy)
+    assert "because it is protected" in refused(empty, destroy)
     empty.edit("Pulumi.registry.yaml", "{name: cross-account-function}", "{name: cross-account-function, keep: false}")
     empty.up("registry")
     assert "not empty, consider using force_delete" in refused(empty, destroy)
@@ -137,13 +138,32 @@ def test_down_leaves_no_process_and_no_folder_but_caches(empty: Clone) -> None:
     assert ran.returncode == 0, ran.stdout
     assert empty.processes() == []
     left = {path.name for path in (empty.root / ".local").iterdir()}
-    assert left <= {"venv", "tools", "pulumi-cli", "base-image", "plugins.json", "pulumi-home", "bin", "layout"}
+    assert left <= {"venv", "tools", "pulumi-cli", "pulumi-home", "bin", "layout"}
 
 
-def test_commands_without_a_cloud_say_how_to_start_it(empty: Clone) -> None:
-    ran = empty.make("env")
+def test_commands_without_a_cloud_say_how_to_start_it(tmp_path: Path) -> None:
+    ran = Clone.make_in(tmp_path).make("env")
     assert ran.returncode != 0
     assert "The local cloud is not running. Start it with `make demo`." in ran.stdout
+
+
+def test_another_port_is_refused_while_the_cloud_runs(deployed: Clone) -> None:
+    ran = Clone(deployed.root, free_port()).make("demo")
+    assert ran.returncode != 0
+    assert f"The local cloud runs on port {deployed.port}" in ran.stdout
+    assert deployed.get()[0] == 200
+
+
+def test_down_ends_everything_even_if_destroy_fails(tmp_path: Path) -> None:
+    clone = Clone.make_in(tmp_path)
+    assert clone.make("setup").returncode == 0
+    assert clone.shell("pulumi stack init consumer").returncode == 0
+    state = clone.root / ".local" / "state" / ".pulumi" / "stacks" / "cross-account-ecr" / "consumer.json"
+    state.write_text("{")
+    ran = clone.make("down")
+    assert ran.returncode != 0
+    assert "were not destroyed in order" in ran.stdout
+    assert clone.processes() == []
 
 
 def test_a_taken_port_is_named(empty: Clone) -> None:

@@ -130,6 +130,30 @@ def test_a_changed_line_changes_image_and_function_and_is_served(deployed: Clone
     assert deployed.planned("consumer") == {}
 
 
+def test_another_umask_changes_nothing_that_runs(deployed: Clone) -> None:
+    # The docker provider hashes modes: it would build again and push to a tag that is taken.
+    deployed.edit("app/app.py", "hello world!", "hello umask!")
+    deployed.up("consumer")
+    assert deployed.output("consumer", "imageSource") == "built"
+    (deployed.root / "app" / "app.py").chmod(0o664)
+    assert "aws:lambda/function:Function" not in deployed.planned("consumer")
+    deployed.up("consumer")
+    assert deployed.get() == (200, {"message": "hello umask!"})
+    assert deployed.planned("consumer") == {}
+
+
+def test_an_image_that_was_deleted_is_pushed_again(deployed: Clone) -> None:
+    deployed.edit("app/app.py", "hello world!", "hello phoenix!")
+    deployed.up("consumer")
+    tag = deployed.output("consumer", "imageTag")
+    ecr = deployed.client("registry", "ecr")
+    ecr.batch_delete_image(repositoryName=FUNCTION, imageIds=[{"imageTag": tag}])
+    deployed.up("consumer")
+    assert ecr.describe_images(repositoryName=FUNCTION, imageIds=[{"imageTag": tag}])["imageDetails"]
+    assert deployed.get() == (200, {"message": "hello phoenix!"})
+    assert deployed.planned("consumer") == {}
+
+
 def test_a_changed_route_is_deployed_anew(deployed: Clone) -> None:
     deployed.edit("Pulumi.consumer.yaml", "path: hello", "path: v1/bye")
     deployed.up("consumer")
@@ -175,12 +199,42 @@ def test_push_token_is_in_no_state_file(deployed: Clone) -> None:
     assert not [state for state in states if password in state.read_text()]
 
 
-def test_an_existing_function_can_be_imported(deployed: Clone) -> None:
-    # The stand-in reads from an ID alone, as the real provider does.
-    shown = deployed.shell(
-        "cd $(mktemp -d) && printf 'name: other\\nruntime: python\\n' > Pulumi.yaml && touch __main__.py && "
-        "pulumi stack init import >/dev/null && pulumi config set aws:profile consumer && "
-        "pulumi config set aws:region us-east-1 && pulumi import --yes --generate-code=false --protect=false "
-        f"aws:lambda/function:Function imported {FUNCTION}; pulumi stack rm --force --yes import"
-    )
-    assert "1 imported" in shown.stdout, shown.stdout
+def test_every_resource_can_be_imported_by_the_id_that_aws_knows(deployed: Clone) -> None:
+    gateway, iam = deployed.client("consumer", "apigateway"), deployed.client("consumer", "iam")
+    (api,) = gateway.get_rest_apis()["items"]
+    (resource,) = [part for part in gateway.get_resources(restApiId=api["id"])["items"] if part["path"] == "/hello"]
+    deployment = gateway.get_stage(restApiId=api["id"], stageName="Prod")["deploymentId"]
+    (role,) = iam.list_roles()["Roles"]
+    (policy,) = iam.list_role_policies(RoleName=role["RoleName"])["PolicyNames"]
+    grants = json.loads(deployed.client("consumer", "lambda").get_policy(FunctionName=FUNCTION)["Policy"])
+    method = f"{api['id']}/{resource['id']}/GET"
+    ids = {
+        "consumer": {
+            "aws:lambda/function:Function": FUNCTION,
+            "aws:lambda/permission:Permission": f"{FUNCTION}/{grants['Statement'][0]['Sid']}",
+            "aws:cloudwatch/logGroup:LogGroup": f"/aws/lambda/{FUNCTION}",
+            "aws:iam/role:Role": role["RoleName"],
+            "aws:iam/rolePolicy:RolePolicy": f"{role['RoleName']}:{policy}",
+            "aws:apigateway/restApi:RestApi": api["id"],
+            "aws:apigateway/resource:Resource": f"{api['id']}/{resource['id']}",
+            "aws:apigateway/method:Method": method,
+            "aws:apigateway/integration:Integration": method,
+            "aws:apigateway/deployment:Deployment": f"{api['id']}/{deployment}",
+            "aws:apigateway/stage:Stage": f"{api['id']}/Prod",
+        },
+        "registry": {
+            "aws:ecr/repository:Repository": FUNCTION,
+            "aws:ecr/repositoryPolicy:RepositoryPolicy": FUNCTION,
+            "aws:ecr/lifecyclePolicy:LifecyclePolicy": FUNCTION,
+        },
+    }
+    for profile, wanted in ids.items():
+        listed = {"resources": [{"type": kind, "name": "it", "id": identity} for kind, identity in wanted.items()]}
+        shown = deployed.shell(
+            f"cd $(mktemp -d) && echo '{json.dumps(listed)}' > ids.json && touch __main__.py && "
+            "printf 'name: other\\nruntime: python\\n' > Pulumi.yaml && pulumi stack init import && "
+            f"pulumi config set aws:profile {profile} && pulumi config set aws:region us-east-1 && "
+            "pulumi import --yes --generate-code=false --protect=false --file ids.json; "
+            "pulumi stack rm --force --yes import"
+        )
+        assert f"{len(wanted)} imported" in shown.stdout, shown.stdout

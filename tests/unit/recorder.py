@@ -45,6 +45,8 @@ class Recorder(pulumi.runtime.Mocks):
     def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
         if args.token == "pulumi:pulumi:readStackOutputs":
             return {"outputs": self.stacks[args.args["name"]]}
+        if args.token == "aws:index/getCallerIdentity:getCallerIdentity":
+            return {"accountId": "222222222222", "arn": "", "id": "", "userId": ""}
         if args.token == "aws:ecr/getImages:getImages":
             return {"imageIds": [{"imageTag": tag, "imageDigest": digest} for tag, digest in self.tags.items()]}
         assert args.token == "aws:ecr/getAuthorizationToken:getAuthorizationToken", args.token

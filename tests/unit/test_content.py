@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components import ImageBuild
+from components.content import ImageBuild
 from components.errors import ImageUnusable
 
 
@@ -57,6 +57,12 @@ def test_time_and_group_permissions_change_nothing(app: Path) -> None:
     os.utime(app / "app.py", (0, 0))
     (app / "app.py").chmod(0o600)
     assert tag() == before
+
+
+def test_a_dockerfiles_own_ignore_file_wins(app: Path) -> None:
+    (app / ".dockerignore").write_text("app.py")
+    (app / "Dockerfile.dockerignore").write_text("Dockerfile*")
+    assert [name for name, _ in ImageBuild(context="app").files()] == [".dockerignore", "app.py"]
 
 
 def test_another_folder_with_the_same_content_has_the_same_tag(app: Path) -> None:

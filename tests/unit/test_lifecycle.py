@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from components import LifecycleRule
 from components.content import TAG_PREFIX
 from components.errors import InvalidArgument
-from components.lifecycle import DEFAULT_LIFECYCLE, lifecycle_policy
+from components.lifecycle import DEFAULT_LIFECYCLE, LifecycleRule, lifecycle_policy
 
 
 def test_by_default_only_a_number_of_newer_images_deletes_one() -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from components import Consumer
 from components.errors import InvalidArgument
 from components.policies import (
     POLICY_CHARACTERS,
     PULL_ACTIONS,
     PUSH_ACTIONS,
+    Consumer,
     Document,
     compact,
     deployer_policy,

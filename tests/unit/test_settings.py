@@ -89,7 +89,7 @@ def test_an_endpoint_is_public_only_when_it_is_said() -> None:
         (
             CONSUMER,
             {"image": {"context": "app", "tag": "v1"}},
-            "exactly one of context, digest and tag; given: context",
+            "image: must be exactly one of context, digest and tag; given: context",
         ),
         (CONSUMER, {"image": {"digest": "latest"}}, 'image.digest: "latest" is not allowed; it must be sha256: and 64'),
         (CONSUMER, {"function": {"memory": 64}}, "function.memory: 64 is not allowed; it must be a whole number of MB"),
@@ -102,6 +102,9 @@ def test_an_endpoint_is_public_only_when_it_is_said() -> None:
         ),
         (CONSUMER, {"api": {"path": "/hello"}}, 'api.path: "/hello" is not allowed; it must be a path without a slash'),
         (CONSUMER, {"api": {"public": "perhaps"}}, 'api.public: "perhaps" is not allowed; it must be true or false'),
+        (CONSUMER, {"image": {"tag": "v1", "target": "a"}}, "image: must not have target without a context"),
+        (CONSUMER, {"image": {"context": ""}}, 'image.context: "" is not allowed; it must be a folder'),
+        (CONSUMER, {"api": [1]}, "api: [1] is not allowed; it must be a section with path, stage, public"),
         (CONSUMER, {"function": "{memory"}, "function: '{memory' is not a structured value"),
     ],
 )
@@ -121,6 +124,17 @@ def test_all_errors_are_shown_at_once() -> None:
     assert "4 errors" in message
     for key in ("account", "region", "function.memory", "function.timeout"):
         assert f"{PROJECT}:{key}: " in message
+
+
+def test_errors_of_one_section_do_not_hide_those_of_the_whole() -> None:
+    twice = {**REGISTRY, "repository": {"name": "Upper"}, "consumers": [{"account": "2" * 12}] * 2}
+    message = refusal(twice)
+    assert "repository.name" in message
+    assert "more than once" in message
+
+
+def test_a_misspelt_key_is_refused() -> None:
+    assert "functon: is not read by a consumer stack, which has account" in refusal({**CONSUMER, "functon": "{}"})
 
 
 def test_an_account_without_quotes_is_taken_for_what_it_says() -> None:

@@ -1,21 +1,18 @@
 """What each stack asks the engine for."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components import (
-    ApiRoute,
-    Consumer,
-    CrossAccountRepository,
-    CrossAccountRepositoryArgs,
-    ExistingImage,
-    ImageBuild,
-    ImageFunctionArgs,
-)
+from components.content import ImageBuild
 from components.errors import ImageUnusable, InvalidArgument, RegistryUnusable
+from components.function import ApiRoute, ImageFunctionArgs
+from components.image import BuiltImage, ExistingImage, RegistryLogin
+from components.policies import Consumer
+from components.repository import CrossAccountRepository, CrossAccountRepositoryArgs
 from settings import ConsumerSettings, RegistrySettings
 from stacks import consumer, registry
 from tests.unit.conftest import Run
@@ -188,11 +185,30 @@ def test_content_that_another_pushed_is_reused(run: Run, recorder: Recorder, app
 
 def test_content_that_this_stack_pushed_keeps_its_image_resource(run: Run, recorder: Recorder, app: Path) -> None:
     # Without it the next preview would show the image as deleted.
-    tag = ImageBuild(context="app").tag()
-    recorder.tags = {tag: DIGEST}
-    recorder.stacks[OWN_STACK] = {"imageSource": "built", "imageTag": tag}
-    assert deploy(run)["imageSource"] == "built"
+    recorder.stacks[OWN_STACK] = deploy(run)
+    recorder.tags = {ImageBuild(context="app").tag(): DIGEST}
+    outputs = deploy(run)
+    assert outputs["imageSource"] == "built"
+    assert outputs["imagePush"] == 0
     assert IMAGE in recorder.kinds()
+
+
+@pytest.mark.parametrize("change", [lambda app: (app / "app.py").chmod(0o664), lambda app: app.rename("other")])
+def test_the_same_content_elsewhere_is_reused_and_not_pushed_again(
+    run: Run, recorder: Recorder, app: Path, change: Callable[[Path], object]
+) -> None:
+    # The docker provider compares folder and modes; it would build again and push to a tag that is taken.
+    recorder.stacks[OWN_STACK] = deploy(run)
+    recorder.tags = {ImageBuild(context="app").tag(): DIGEST}
+    change(app)
+    context = "app" if app.exists() else "other"
+    assert deploy(run, image={"context": context})["imageSource"] == "reused"
+
+
+def test_an_image_that_is_gone_is_pushed_again(run: Run, recorder: Recorder, app: Path) -> None:
+    recorder.stacks[OWN_STACK] = deploy(run)
+    outputs = deploy(run)
+    assert (outputs["imageSource"], outputs["imagePush"]) == ("built", 1)
 
 
 # ---- what is refused before anything is made
@@ -231,6 +247,14 @@ def test_an_image_without_a_digest_never_reaches_lambda(run: Run, recorder: Reco
 def test_components_check_their_own_arguments() -> None:
     with pytest.raises(InvalidArgument, match="memory: 64 given; allowed are 128 to 10240 MB"):
         ImageFunctionArgs(name="hello", image=ExistingImage(uri="x"), route=ApiRoute(path="hello"), memory=64)
+
+
+def test_an_image_of_another_architecture_is_refused(app: Path) -> None:
+    build = ImageBuild(context="app", platform="linux/amd64")
+    login = RegistryLogin(server="registry", username="AWS", password="token")
+    image = BuiltImage(build=build, repository_url="registry/hello", login=login)
+    with pytest.raises(InvalidArgument, match="architecture: arm64 given for an image of linux/amd64"):
+        ImageFunctionArgs(name="hello", image=image, route=ApiRoute(path="hello"), architecture="arm64")
 
 
 # ---- options of the repository
