@@ -98,10 +98,10 @@ def tail(log: Path, lines: int = 15) -> str:
 def _pid(name: str) -> int | None:
     try:
         record = json.loads((RUN / f"{name}.json").read_text())
-    except (OSError, ValueError):
+        pid, expected = int(record["pid"]), record["started"]
+    except (OSError, ValueError, KeyError):
         return None
-    started = _started_at(record["pid"])
-    return record["pid"] if started and started == record["started"] else None
+    return pid if expected and _started_at(pid) == expected else None
 
 
 def _reap(pid: int) -> None:

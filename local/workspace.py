@@ -18,7 +18,7 @@ AWS = LOCAL / "aws"
 
 # Removed when `.local/` comes from another version of this file; the other folders are caches that carry
 # the hash of what they were made from.
-LAYOUT = "1"
+LAYOUT = "2"
 EPHEMERAL = (RUN, PROJECT, STATE, DOCKER_CONFIG, AWS, LOGS)
 
 ACCOUNTS = {"registry": "111111111111", "consumer": "222222222222"}
