@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .local/venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo shell env down test test-unit lint format lock .local/venv
+.PHONY: help setup demo shell env down test test-unit lint format reference lock .local/venv
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14 | sed 's/\$$\$$/$$/'
@@ -37,6 +37,9 @@ lint: .local/venv ## ruff, and mypy --strict on the program
 format: .local/venv ## let ruff mend and format
 	@$(VENV)/ruff check --fix .
 	@$(VENV)/ruff format .
+
+reference: .local/venv ## write docs/reference.md from the types
+	@PYTHONPATH=. $(VENV)/python docs/reference.py
 
 lock: .local/venv ## pin requirements*.in with hashes, and the Python packages of the base image
 	@$(VENV)/python -m pip install --quiet uv

@@ -27,6 +27,7 @@ from components.errors import InvalidConfiguration
 RETENTION_DAYS = (
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 )  # fmt: skip
+RETENTION_WITH_NONE = (0, *RETENTION_DAYS)
 
 # A field's description is its rule: an error shows it behind "must be".
 AccountId = Annotated[
@@ -196,45 +197,184 @@ class Image(Section):
     context: str | None = Field(
         default=None, min_length=1, description="a folder, relative to Pulumi.yaml", examples=["app"]
     )
+    """Folder to build. Its `.dockerignore` counts."""
     dockerfile: str = Field(default="", description="a file, relative to Pulumi.yaml", examples=["app/Dockerfile"])
+    """Dockerfile; by default the context's."""
     args: dict[str, str | None] = Field(
         default={}, description="build arguments; null takes the value from the environment", examples=["{VERSION: 1}"]
     )
+    """Build arguments. They can be read in the image: no secrets."""
+    cache_from: list[str] = Field(
+        default=[], description="a list of image names with their registry", examples=["[registry/app:cache]"]
+    )
+    """Images whose layers the builder may use."""
+    network: str = Field(default="", description="host, none or default", examples=["host"])
+    """Network of the build's steps."""
     target: str = Field(default="", description="a stage of the Dockerfile", examples=["release"])
+    """Stage to build; by default the last."""
     digest: Digest = None
+    """Run this image of the repository: nothing is built, no Docker is needed."""
     tag: Tag = None
+    """The same by tag; Lambda gets the digest that it names now."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "Image":
         given = [name for name in ("context", "digest", "tag") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"must be exactly one of context, digest and tag; given: {', '.join(given) or 'none'}")
-        if self.context is None and (unused := sorted({"dockerfile", "args", "target"} & self.model_fields_set)):
-            raise ValueError(f"must not have {', '.join(unused)} without a context: nothing is built")
+        of_a_build = {"dockerfile", "args", "cache_from", "network", "target"}
+        if self.context is None and (unused := sorted(of_a_build & self.model_fields_set)):
+            raise ValueError(f"must not have {', '.join(map(to_camel, unused))} without a context: nothing is built")
         return self
+
+
+class Vpc(Section):
+    """A network that the function is attached to."""
+
+    subnets: list[str] = Field(min_length=1, description="a list of subnet IDs", examples=["[subnet-0a1b2c3d]"])
+    """IDs of its subnets."""
+    security_groups: list[str] = Field(
+        min_length=1, description="a list of security group IDs", examples=["[sg-0a1b2c3d]"]
+    )
+    """IDs of its security groups."""
+
+
+class Alarms(Section):
+    """CloudWatch alarms of the function."""
+
+    errors: int = Field(default=1, ge=1, description="a whole number of failed calls a minute", examples=["1"])
+    """Failed calls a minute that raise an alarm."""
+    throttles: int = Field(default=1, ge=1, description="a whole number of refused calls a minute", examples=["1"])
+    """Refused calls a minute that raise an alarm."""
+    duration: float = Field(default=0.9, gt=0, le=1, description="a number above 0, up to 1", examples=["0.9"])
+    """Part of the timeout that a call may take before an alarm is raised."""
+    topic: str = Field(
+        default="", description="the ARN of an SNS topic", examples=["arn:aws:sns:us-east-1:222222222222:alarms"]
+    )
+    """SNS topic that is told; empty: one is made."""
+
+
+class Release(Section):
+    """Published versions behind the alias `live`."""
+
+    provisioned_concurrency: int = Field(default=0, ge=0, description="a whole number of instances", examples=["1"])
+    """Instances that are kept warm."""
 
 
 class Function(Section):
     """The Lambda function."""
 
     name: FunctionName = "cross-account-function"
+    """Its name."""
+    description: str = Field(default="", max_length=256, description="up to 256 characters", examples=["Says hello"])
+    """What it is for."""
     memory: Memory = 128
+    """MB of memory; processor time grows with it."""
     timeout: Timeout = 3
+    """Seconds that one call may take."""
     architecture: Literal["x86_64", "arm64"] = Field(
         default="x86_64", description="x86_64 or arm64", examples=["x86_64"]
     )
+    """The image is built for it."""
+    storage: int = Field(
+        default=512, ge=512, le=10_240, description="a whole number of MB from 512 to 10240", examples=["512"]
+    )
+    """MB of `/tmp`."""
+    environment: dict[str, str] = Field(default={}, description="variables, no secrets", examples=["{STAGE: test}"])
+    """Environment variables. They can be read by whoever can read the function."""
+    secrets: dict[str, str] = Field(
+        default={},
+        description="variables with the ARN of a secret or a parameter",
+        examples=["{DATABASE: arn:aws:secretsmanager:us-east-1:222222222222:secret:database}"],
+    )
+    """Variables whose value is an ARN of Secrets Manager or SSM, which the function may read."""
+    entry_point: list[str] = Field(default=[], description="a list of words", examples=["[/entry.sh]"])
+    """Replaces the image's ENTRYPOINT."""
+    command: list[str] = Field(default=[], description="a list of words", examples=["[app.other]"])
+    """Replaces the image's CMD, the handler."""
+    working_directory: str = Field(default="", description="an absolute path", examples=["/var/task"])
+    """Replaces the image's WORKDIR."""
+    reserved_concurrency: int | None = Field(
+        default=None, ge=0, description="a whole number of calls, 0 or more", examples=["10"]
+    )
+    """How many calls may run at a time."""
+    vpc: Vpc | None = None
+    """Network that it is attached to."""
+    tracing: bool = Switch(default=False)
+    """Whether calls are traced with X-Ray."""
     log_retention: Literal[RETENTION_DAYS] = Field(  # type: ignore[valid-type]  # the table is the type
         default=30, description=f"one of {', '.join(map(str, RETENTION_DAYS))} days", examples=["30"]
     )
+    """Days after which log lines are deleted."""
+    json_logs: bool = Switch(default=False)
+    """Whether every log line is a JSON object."""
+    log_kms_key: str = Field(default="", description="the ARN of a KMS key", examples=["arn:aws:kms:…:key/…"])
+    """KMS key that encrypts the log."""
+    dead_letter: str = Field(
+        default="",
+        description="the ARN of an SQS queue or SNS topic",
+        examples=["arn:aws:sqs:us-east-1:222222222222:failed"],
+    )
+    """Where events of failed asynchronous calls go."""
+    permissions_boundary: str = Field(
+        default="", description="the ARN of a policy", examples=["arn:aws:iam::222222222222:policy/boundary"]
+    )
+    """Policy that bounds the execution role."""
+    statements: list[dict[str, Any]] = Field(
+        default=[], description="a list of policy statements", examples=["[{Effect: Allow, …}]"]
+    )
+    """Further statements of the execution role's policy."""
+    tags: dict[str, str] = Field(default={}, description="tags", examples=["{team: orders}"])
+    """Tags of the function, its role and its log group."""
+    release: Release | None = None
+    """Publish a version with each change and call the alias `live`."""
+    alarms: Alarms | None = None
+    """CloudWatch alarms; `{}` for the usual ones."""
 
 
-class Api(Section):
-    """The REST API in front of the function."""
+class Route(Section):
+    """A path and a method of the API."""
 
     path: Path = "hello"
-    stage: StageName = "Prod"
+    """Path without a leading slash."""
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "ANY"] = Field(
+        default="GET", description="GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS or ANY", examples=["GET"]
+    )
+    """HTTP method."""
     public: bool = Switch(default=False)
     """Whether anyone may call it; otherwise callers sign with AWS credentials."""
+    api_key: bool = Switch(default=False)
+    """Whether a call needs the API's key."""
+
+
+class Throttle(Section):
+    """How many calls the API takes."""
+
+    rate: int = Field(ge=1, description="a whole number of calls a second, 1 or more", examples=["100"])
+    """Calls a second."""
+    burst: int = Field(ge=1, description="a whole number of calls at once, 1 or more", examples=["50"])
+    """Calls at once."""
+
+
+class Api(Route):
+    """What the function is called through; of a REST API also its first route."""
+
+    type: Literal["rest", "url", "none"] = Field(default="rest", description="rest, url or none", examples=["rest"])
+    """A REST API, a function URL, or nothing."""
+    stage: StageName = "Prod"
+    """Name of the REST API's stage."""
+    routes: list[Route] = Field(default=[], description="a list of routes", examples=["[{path: bye, public: true}]"])
+    """Further routes of the REST API."""
+    throttle: Throttle | None = None
+    """How many calls the REST API takes; by default what the account does."""
+    access_log_retention: Literal[RETENTION_WITH_NONE] = Field(  # type: ignore[valid-type]  # the table is the type
+        default=0, description="0 for no access log, or days as of logRetention", examples=["30"]
+    )
+    """Days that the REST API's access log is kept; 0: there is none."""
+    tracing: bool = Switch(default=False)
+    """Whether the REST API traces calls with X-Ray."""
+    cors_origins: list[str] = Field(default=[], description="a list of origins", examples=['["https://example.com"]'])
+    """Origins whose pages may call the function URL."""
 
 
 class StackSettings(Section):
@@ -243,6 +383,7 @@ class StackSettings(Section):
     account: AccountId
     """The account it is made in; credentials of any other are refused."""
     region: Region
+    """Region that it is made in. Lambda takes images from its own Region only."""
     profile: Profile = ""
     """AWS profile; empty means the default credential chain."""
 
@@ -251,6 +392,7 @@ class RegistrySettings(StackSettings):
     """The stack that owns the repository."""
 
     role: Literal["registry"]
+    """What the stack is."""
     repository: Repository
     consumers: list[Consumer] = Field(
         default=[], description="a list of one account or more", examples=['[{account: "222222222222"}]']
@@ -279,6 +421,7 @@ class ConsumerSettings(StackSettings):
     """A stack that runs an image."""
 
     role: Literal["consumer"]
+    """What the stack is."""
     registry: RegistryReference
     image: Image
     function: Function = Function()

@@ -1,100 +1,316 @@
-"""`FunctionApi`: a regional REST API with one route to a Lambda function."""
+"""`FunctionApi`: a regional REST API whose routes call a Lambda function."""
 
 import hashlib
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
+from components.errors import InvalidArgument
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "ANY")
+PATH = re.compile(r"[a-zA-Z0-9._~-]+(/[a-zA-Z0-9._~-]+)*")
+STAGE = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+
+# What one call leaves in the access log.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html
+ACCESS_LOG_FIELDS = {
+    "requestId": "$context.requestId",
+    "time": "$context.requestTime",
+    "sourceIp": "$context.identity.sourceIp",
+    "method": "$context.httpMethod",
+    "path": "$context.path",
+    "status": "$context.status",
+    "latency": "$context.responseLatency",
+    "error": "$context.error.message",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
-class FunctionApiArgs:
-    """Arguments of `FunctionApi`.
+class Route:
+    """A path and a method of a REST API.
 
     Attributes:
-        api_name: name of the API.
-        function_name: name of the function that answers.
-        invoke_arn: the ARN by which API Gateway calls it.
-        path: path of the route without a leading slash, such as `hello` or `v1/hello`.
-        method: HTTP method of the route. Default `GET`.
-        stage: name of the stage, the first part of every path. Default `Prod`.
+        path: path without a leading slash, such as `hello` or `v1/hello`.
+        method: HTTP method, or `ANY`. Default `GET`.
         public: whether anyone may call it. Default no: callers sign with AWS credentials (`AWS_IAM`).
+        api_key: whether a call needs the API's key. Default no.
+
+    Raises:
+        InvalidArgument: a path or method that API Gateway refuses.
     """
 
-    api_name: str
-    function_name: pulumi.Input[str]
-    invoke_arn: pulumi.Input[str]
     path: str
     method: str = "GET"
-    stage: str = "Prod"
     public: bool = False
+    api_key: bool = False
+
+    def __post_init__(self) -> None:
+        if not PATH.fullmatch(self.path):
+            raise InvalidArgument(
+                f"Route path: {self.path!r} given; allowed are letters, digits and . _ ~ - between single slashes, "
+                'none at either end. Example: path="v1/hello"'
+            )
+        if self.method not in METHODS:
+            raise InvalidArgument(
+                f'Route method: {self.method!r} given; allowed are {", ".join(METHODS)}. Example: method="GET"'
+            )
+
+    @property
+    def authorization(self) -> str:
+        """Who may call it, in API Gateway's words."""
+        return "NONE" if self.public else "AWS_IAM"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Throttle:
+    """How many calls a stage takes; what is more is answered with 429.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html
+
+    Attributes:
+        rate: calls a second, in the long run.
+        burst: calls at once.
+
+    Raises:
+        InvalidArgument: one of them is below 1.
+    """
+
+    rate: int
+    burst: int
+
+    def __post_init__(self) -> None:
+        if self.rate < 1 or self.burst < 1:
+            raise InvalidArgument(
+                f"Throttle: rate={self.rate}, burst={self.burst} given; allowed are 1 or more of each. "
+                "Example: Throttle(rate=100, burst=50)"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestApi:
+    """A regional REST API to call a function through.
+
+    Attributes:
+        routes: one or more; the first is the endpoint's URL.
+        stage: name of the stage, the first part of every path. Default `Prod`.
+        throttle: bounds of all routes together. Default those of the account.
+        access_log_retention: days that the access log is kept, a JSON object a call; 0 (default): there is none. API
+            Gateway writes it with a role that is set once for the account and Region.
+            https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html
+        tracing: trace calls with X-Ray. Default off.
+
+    Raises:
+        InvalidArgument: no route, one given twice, or a stage name that API Gateway refuses.
+    """
+
+    routes: Sequence[Route]
+    stage: str = "Prod"
+    throttle: Throttle | None = None
+    access_log_retention: int = 0
+    tracing: bool = False
+
+    def __post_init__(self) -> None:
+        given = [(route.path, route.method) for route in self.routes]
+        if not given or len(set(given)) != len(given):
+            raise InvalidArgument(
+                f"RestApi routes: {given or 'none'} given; allowed is one or more, each path and method once. "
+                'Example: routes=[Route(path="hello")]'
+            )
+        if not STAGE.fullmatch(self.stage):
+            raise InvalidArgument(
+                f"RestApi stage: {self.stage!r} given; allowed are 1 to 128 letters, digits, - and _. "
+                'Example: stage="Prod"'
+            )
 
 
 class FunctionApi(pulumi.ComponentResource):
-    """A regional REST API that hands one route to a Lambda function.
+    """A regional REST API that hands its routes to a Lambda function.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
     """
 
     endpoint_url: pulumi.Output[str]
-    """URL of the route."""
+    """URL of the first route."""
+    api_key: pulumi.Output[str | None]
+    """The key that routes with `api_key` ask for, a secret; None without such a route."""
 
-    def __init__(self, name: str, args: FunctionApiArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        args: RestApi,
+        *,
+        api_name: str,
+        function_name: pulumi.Input[str],
+        invoke_arn: pulumi.Input[str],
+        qualifier: pulumi.Input[str] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Make the API.
+
+        Args:
+            name: name of the component.
+            args: routes and options.
+            api_name: name of the API.
+            function_name: name of the function that answers.
+            invoke_arn: the ARN by which API Gateway calls it.
+            qualifier: alias of the function that is called. Default the function itself.
+            opts: options of the component.
+        """
         super().__init__("cross-account-ecr:index:FunctionApi", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        authorization = "NONE" if args.public else "AWS_IAM"
-
-        api = aws.apigateway.RestApi(name, name=args.api_name, endpoint_configuration={"types": "REGIONAL"}, opts=child)
-        parent_id = api.root_resource_id
-        for depth, part in enumerate(parts := args.path.split("/")):
-            resource = aws.apigateway.Resource(
-                "-".join([name, *parts[: depth + 1]]), rest_api=api.id, parent_id=parent_id, path_part=part, opts=child
-            )
-            parent_id = resource.id
-        method = aws.apigateway.Method(
-            f"{name}-method",
-            rest_api=api.id,
-            resource_id=parent_id,
-            http_method=args.method,
-            authorization=authorization,
-            opts=child,
-        )
-        integration = aws.apigateway.Integration(
-            f"{name}-integration",
-            rest_api=api.id,
-            resource_id=parent_id,
-            http_method=method.http_method,
-            type="AWS_PROXY",
-            integration_http_method="POST",
-            uri=args.invoke_arn,
-            opts=child,
-        )
+        api = aws.apigateway.RestApi(name, name=api_name, endpoint_configuration={"types": "REGIONAL"}, opts=child)
+        resources = self._resources(name, api, args.routes, child)
+        integrations = [
+            self._route(name, api, route, resources[route.path], invoke_arn, child) for route in args.routes
+        ]
         # A deployment is a snapshot of the routes: without a trigger an edited route never goes live.
         # https://www.pulumi.com/registry/packages/aws/api-docs/apigateway/deployment/
-        routes = pulumi.Output.all(args.path, args.method, authorization, args.invoke_arn)
+        routes = json.dumps([(route.path, route.method, route.authorization, route.api_key) for route in args.routes])
         deployment = aws.apigateway.Deployment(
             f"{name}-deployment",
             rest_api=api.id,
-            triggers={"routes": routes.apply(_fingerprint)},
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[integration]),
+            triggers={"routes": pulumi.Output.all(routes, invoke_arn).apply(_fingerprint)},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=integrations),
         )
-        stage = aws.apigateway.Stage(
-            f"{name}-stage", rest_api=api.id, deployment=deployment.id, stage_name=args.stage, opts=child
-        )
-        permission = aws.lambda_.Permission(
-            f"{name}-permission",
-            function=args.function_name,
-            action="lambda:InvokeFunction",
-            principal="apigateway.amazonaws.com",
-            source_arn=pulumi.Output.concat(api.execution_arn, "/", args.stage, "/", args.method, "/", args.path),
+        stage = self._stage(name, args, api, deployment, api_name, child)
+        permissions = [
+            aws.lambda_.Permission(
+                f"{_route_name(name, route)}-permission",
+                function=function_name,
+                qualifier=qualifier,
+                action="lambda:InvokeFunction",
+                principal="apigateway.amazonaws.com",
+                # Of `ANY` the method is a wildcard in API Gateway's own ARN, of all others it is the method.
+                source_arn=pulumi.Output.concat(
+                    api.execution_arn, f"/{args.stage}/{'*' if route.method == 'ANY' else route.method}/{route.path}"
+                ),
+                opts=child,
+            )
+            for route in args.routes
+        ]
+        self.api_key = self._key(name, args, api, stage, child)
+        # Nobody gets the URL before a call of it can succeed.
+        known = pulumi.Output.all(stage.invoke_url, *(permission.id for permission in permissions))
+        self.endpoint_url = known.apply(lambda values: f"{values[0]}/{args.routes[0].path}")
+        self.register_outputs({"endpoint_url": self.endpoint_url, "api_key": self.api_key})
+
+    def _resources(
+        self, name: str, api: aws.apigateway.RestApi, routes: Sequence[Route], child: pulumi.ResourceOptions
+    ) -> dict[str, pulumi.Output[str]]:
+        """The IDs of all paths; what paths have in common is made once."""
+        made: dict[str, pulumi.Output[str]] = {"": api.root_resource_id}
+        for route in routes:
+            parts = route.path.split("/")
+            for depth, part in enumerate(parts):
+                above, path = "/".join(parts[:depth]), "/".join(parts[: depth + 1])
+                if path not in made:
+                    made[path] = aws.apigateway.Resource(
+                        "-".join([name, *parts[: depth + 1]]),
+                        rest_api=api.id,
+                        parent_id=made[above],
+                        path_part=part,
+                        opts=child,
+                    ).id
+        return made
+
+    def _route(
+        self,
+        name: str,
+        api: aws.apigateway.RestApi,
+        route: Route,
+        resource_id: pulumi.Output[str],
+        invoke_arn: pulumi.Input[str],
+        child: pulumi.ResourceOptions,
+    ) -> aws.apigateway.Integration:
+        method = aws.apigateway.Method(
+            f"{_route_name(name, route)}-method",
+            rest_api=api.id,
+            resource_id=resource_id,
+            http_method=route.method,
+            authorization=route.authorization,
+            api_key_required=True if route.api_key else None,
             opts=child,
         )
-        # Nobody gets the URL before a call of it can succeed.
-        self.endpoint_url = pulumi.Output.all(stage.invoke_url, permission.id).apply(
-            lambda known: f"{known[0]}/{args.path}"
+        return aws.apigateway.Integration(
+            f"{_route_name(name, route)}-integration",
+            rest_api=api.id,
+            resource_id=resource_id,
+            http_method=method.http_method,
+            type="AWS_PROXY",
+            integration_http_method="POST",
+            uri=invoke_arn,
+            opts=child,
         )
-        self.register_outputs({"endpoint_url": self.endpoint_url})
+
+    def _stage(
+        self,
+        name: str,
+        args: RestApi,
+        api: aws.apigateway.RestApi,
+        deployment: aws.apigateway.Deployment,
+        api_name: str,
+        child: pulumi.ResourceOptions,
+    ) -> aws.apigateway.Stage:
+        access_log: aws.apigateway.StageAccessLogSettingsArgsDict | None = None
+        if args.access_log_retention:
+            log_group = aws.cloudwatch.LogGroup(
+                f"{name}-access-log",
+                name=f"/aws/apigateway/{api_name}/{args.stage}",
+                retention_in_days=args.access_log_retention,
+                opts=child,
+            )
+            access_log = {"destination_arn": log_group.arn, "format": json.dumps(ACCESS_LOG_FIELDS)}
+        stage = aws.apigateway.Stage(
+            f"{name}-stage",
+            rest_api=api.id,
+            deployment=deployment.id,
+            stage_name=args.stage,
+            access_log_settings=access_log,
+            xray_tracing_enabled=True if args.tracing else None,
+            opts=child,
+        )
+        if args.throttle:
+            aws.apigateway.MethodSettings(
+                f"{name}-settings",
+                rest_api=api.id,
+                stage_name=stage.stage_name,
+                method_path="*/*",
+                settings={
+                    "throttling_rate_limit": float(args.throttle.rate),
+                    "throttling_burst_limit": args.throttle.burst,
+                },
+                opts=child,
+            )
+        return stage
+
+    def _key(
+        self,
+        name: str,
+        args: RestApi,
+        api: aws.apigateway.RestApi,
+        stage: aws.apigateway.Stage,
+        child: pulumi.ResourceOptions,
+    ) -> pulumi.Output[str | None]:
+        """The key and the plan that ties it to the stage, if a route asks for one."""
+        if not any(route.api_key for route in args.routes):
+            return pulumi.Output.from_input(None)
+        key = aws.apigateway.ApiKey(f"{name}-key", opts=child)
+        plan = aws.apigateway.UsagePlan(
+            f"{name}-plan", api_stages=[{"api_id": api.id, "stage": stage.stage_name}], opts=child
+        )
+        aws.apigateway.UsagePlanKey(
+            f"{name}-plan-key", key_id=key.id, key_type="API_KEY", usage_plan_id=plan.id, opts=child
+        )
+        return pulumi.Output.secret(key.value)
+
+
+def _route_name(name: str, route: Route) -> str:
+    """The beginning of the names of what belongs to a route."""
+    return "-".join([name, route.method.lower(), *route.path.split("/")])
 
 
 def _fingerprint(routes: list[str]) -> str:

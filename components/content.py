@@ -24,6 +24,8 @@ class ImageBuild:
         dockerfile: the Dockerfile; default `Dockerfile` in the context.
         args: build arguments. They can be read in the image and in the state: no secrets.
         target: stage of the Dockerfile to build; default the last.
+        cache_from: images whose layers the builder may use, with their registry. They do not change what comes out.
+        network: network of the build's steps: `host`, `none`, or the builder's default.
         platform: `linux/amd64` or `linux/arm64`. Always given, for a default would follow the machine.
 
     Raises:
@@ -35,6 +37,8 @@ class ImageBuild:
     dockerfile: str = ""
     args: dict[str, str] = field(default_factory=dict)
     target: str = ""
+    cache_from: tuple[str, ...] = ()
+    network: str = ""
     platform: str = "linux/amd64"
 
     def __post_init__(self) -> None:
@@ -86,7 +90,7 @@ class ImageBuild:
         https://github.com/pulumi/pulumi-docker/blob/master/provider/provider.go
         """
         sha = hashlib.sha256()
-        for part in (self.tag(), self.context, self.dockerfile_path.as_posix()):
+        for part in (self.tag(), self.context, self.dockerfile_path.as_posix(), self.network, *self.cache_from):
             _add(sha, part)
         for path in (self.dockerfile_path, *(path for _, path in self.files())):
             _add(sha, f"{path.stat(follow_symlinks=False).st_mode:o}")

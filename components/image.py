@@ -69,6 +69,8 @@ def push(name: str, image: BuiltImage, opts: pulumi.ResourceOptions) -> docker.I
             dockerfile=build.dockerfile_path.as_posix(),
             args=build.args,
             target=build.target or None,
+            cache_from=docker.CacheFromArgs(images=list(build.cache_from)) if build.cache_from else None,
+            network=build.network or None,
             platform=build.platform,
         ),
         # Credentials of a docker provider would be a change with every new token; here they are none.

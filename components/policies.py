@@ -28,6 +28,13 @@ PUSH_ACTIONS = (
     "ecr:UploadLayerPart",
 )
 
+NETWORK_ACTIONS = (
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+)
+
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html
 POLICY_CHARACTERS = 10_240
 
@@ -225,19 +232,45 @@ def lambda_trust_policy() -> Document:
     }
 
 
-def logging_policy(log_group_arn: str) -> Document:
-    """Let a function write to its own log group and no other. The group exists before the function does.
+def execution_policy(
+    log_group_arn: str,
+    *,
+    secrets: Iterable[str] = (),
+    dead_letter: str = "",
+    in_vpc: bool = False,
+    tracing: bool = False,
+    extra_statements: Iterable[Mapping[str, Any]] = (),
+) -> Document:
+    """What a function's role may do: write to its own log group, and use what else its arguments name.
 
     Args:
-        log_group_arn: without the `:*` that stands for its streams.
+        log_group_arn: without the `:*` that stands for its streams. The group exists before the function does.
+        secrets: ARNs of secrets and parameters that it reads.
+        dead_letter: ARN of the queue or topic that gets failed events.
+        in_vpc: whether Lambda attaches it to a network. The actions know no resource before the interface exists.
+            https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions
+        tracing: whether it sends traces, which knows no resource either.
+            https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html
+        extra_statements: further statements.
     """
-    return {
-        "Version": VERSION,
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
-                "Resource": f"{log_group_arn}:*",
-            }
-        ],
+    statements = [_allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], f"{log_group_arn}:*")]
+    reading = {
+        "Secrets": ("secretsmanager:GetSecretValue", ":secretsmanager:"),
+        "Parameters": ("ssm:GetParameter", ":ssm:"),
     }
+    known = sorted(set(secrets))
+    for sid, (action, service) in reading.items():
+        if arns := [arn for arn in known if service in arn]:
+            statements.append(_allow(sid, [action], arns))
+    if dead_letter:
+        action = "sqs:SendMessage" if ":sqs:" in dead_letter else "sns:Publish"
+        statements.append(_allow("DeadLetters", [action], dead_letter))
+    if in_vpc:
+        statements.append(_allow("Network", list(NETWORK_ACTIONS), "*"))
+    if tracing:
+        statements.append(_allow("Traces", ["xray:PutTelemetryRecords", "xray:PutTraceSegments"], "*"))
+    return {"Version": VERSION, "Statement": [*statements, *map(dict, extra_statements)]}
+
+
+def _allow(sid: str, actions: list[str], resource: str | list[str]) -> Document:
+    return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resource}

@@ -8,11 +8,13 @@ import pulumi_docker as docker
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
+from components.alarms import Alarms
+from components.api import RestApi, Route, Throttle
 from components.content import ImageBuild
 from components.errors import ImageUnusable, RegistryUnusable
-from components.function import ApiRoute, ImageFunction, ImageFunctionArgs
+from components.function import FunctionUrl, ImageFunction, ImageFunctionArgs, Logs, Release, Vpc
 from components.image import PLATFORMS, BuiltImage, ExistingImage, RegistryLogin
-from settings import ConsumerSettings
+from settings import Api, ConsumerSettings
 
 BUILT, REUSED, EXISTING = "built", "reused", "existing"
 
@@ -70,25 +72,65 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
             image = ExistingImage(uri=f"{url}@{digests[build.tag()]}")
     # The name of the component is part of every URN and never changes; the function's own may.
     function = ImageFunction(
-        "function",
-        ImageFunctionArgs(
-            name=settings.function.name,
-            image=image,
-            route=ApiRoute(path=settings.api.path, stage=settings.api.stage, public=settings.api.public),
-            memory=settings.function.memory,
-            timeout=settings.function.timeout,
-            architecture=settings.function.architecture,
-            log_retention=settings.function.log_retention,
-        ),
-        opts=pulumi.ResourceOptions(providers=providers),
+        "function", function_args(settings, image), opts=pulumi.ResourceOptions(providers=providers)
     )
     return {
         **outputs,
         "imageUri": function.image_uri,
+        "imageDigest": function.image_digest,
         "functionName": function.function_name,
         "functionArn": function.function_arn,
+        "functionVersion": function.version,
+        "aliasArn": function.alias_arn,
         "endpointUrl": function.endpoint_url,
+        "apiKey": function.api_key,
+        "logGroupName": function.log_group_name,
     }
+
+
+def function_args(settings: ConsumerSettings, image: BuiltImage | ExistingImage) -> ImageFunctionArgs:
+    """The function as the settings describe it."""
+    options = settings.function
+    return ImageFunctionArgs(
+        name=options.name,
+        image=image,
+        endpoint=_endpoint(settings.api),
+        description=options.description,
+        memory=options.memory,
+        timeout=options.timeout,
+        architecture=options.architecture,
+        storage=options.storage,
+        environment=options.environment,
+        secrets=options.secrets,
+        entry_point=options.entry_point,
+        command=options.command,
+        working_directory=options.working_directory,
+        reserved_concurrency=options.reserved_concurrency,
+        vpc=Vpc(**options.vpc.model_dump()) if options.vpc else None,
+        tracing=options.tracing,
+        logs=Logs(retention=options.log_retention, json=options.json_logs, kms_key=options.log_kms_key),
+        dead_letter=options.dead_letter,
+        permissions_boundary=options.permissions_boundary,
+        statements=options.statements,
+        release=Release(**options.release.model_dump()) if options.release else None,
+        alarms=Alarms(**options.alarms.model_dump()) if options.alarms else None,
+        tags=options.tags,
+    )
+
+
+def _endpoint(api: Api) -> RestApi | FunctionUrl | None:
+    if api.type == "none":
+        return None
+    if api.type == "url":
+        return FunctionUrl(public=api.public, cors_origins=api.cors_origins)
+    first = Route(path=api.path, method=api.method, public=api.public, api_key=api.api_key)
+    return RestApi(
+        routes=[first, *(Route(**route.model_dump()) for route in api.routes)],
+        stage=api.stage,
+        throttle=Throttle(**api.throttle.model_dump()) if api.throttle else None,
+        access_log_retention=api.access_log_retention,
+        tracing=api.tracing,
+    )
 
 
 async def read_registry(stack: str) -> Registry:
@@ -154,6 +196,8 @@ def _image_build(settings: ConsumerSettings) -> ImageBuild | None:
         dockerfile=image.dockerfile,
         args={name: value for name, value in image.args.items() if value is not None},
         target=image.target,
+        cache_from=tuple(image.cache_from),
+        network=image.network,
         platform=PLATFORMS[settings.function.architecture],
     )
 

@@ -33,6 +33,8 @@ GONE = {
     "NoSuchEntityException",
     "ResourceNotFoundException",
     "NotFoundException",
+    "NotFound",
+    "ProvisionedConcurrencyConfigNotFoundException",
 }
 # The provider retries while a new role spreads; https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
 ROLE_NOT_READY = "cannot be assumed by Lambda"
@@ -91,6 +93,7 @@ class Kind:
         defaults: inputs that the provider fills in.
         named: the input that gets a generated name when it is left out.
         volatile: outputs that every update changes.
+        volatile_when: outputs that an update changes besides while an input is on.
     """
 
     sdk: type
@@ -104,6 +107,7 @@ class Kind:
     defaults: Values = field(default_factory=dict)
     named: str | None = None
     volatile: frozenset[str] = frozenset()
+    volatile_when: dict[str, frozenset[str]] = field(default_factory=dict)
 
 
 # ---- ECR ---------------------------------------------------------------------------------------------------------
@@ -287,19 +291,36 @@ def _update_log_group(aws: Aws, name: str, old: Values, new: Values) -> None:
 # ---- Lambda ------------------------------------------------------------------------------------------------------
 
 
+# What Lambda has when nothing is said, which is also what an option goes back to when it is left out.
+FUNCTION_DEFAULTS: Values = {
+    "description": "",
+    "environment": {"variables": {}},
+    "ephemeralStorage": {"size": 512},
+    "tracingConfig": {"mode": "PassThrough"},
+    "loggingConfig": {"logFormat": "Text"},
+    "deadLetterConfig": {},
+    "vpcConfig": {},
+    "imageConfig": {},
+}
+IMAGE_CONFIG = {"entryPoints": "EntryPoint", "commands": "Command", "workingDirectory": "WorkingDirectory"}
+
+
 def _function_configuration(new: Values) -> Values:
-    configuration = {
-        "FunctionName": new["name"],
-        "Role": new["role"],
-        "Description": new.get("description", ""),
-        "MemorySize": new["memorySize"],
-        "Timeout": new["timeout"],
-        "Environment": {"Variables": new.get("environment", {}).get("variables", {})},
+    said = {**FUNCTION_DEFAULTS, **new}
+    return {
+        "FunctionName": said["name"],
+        "Role": said["role"],
+        "Description": said["description"],
+        "MemorySize": said["memorySize"],
+        "Timeout": said["timeout"],
+        "Environment": {"Variables": said["environment"].get("variables", {})},
+        "EphemeralStorage": {"Size": said["ephemeralStorage"]["size"]},
+        "TracingConfig": {"Mode": said["tracingConfig"]["mode"]},
+        "LoggingConfig": {"LogFormat": said["loggingConfig"]["logFormat"]},
+        "DeadLetterConfig": {_pascal(key): value for key, value in said["deadLetterConfig"].items()},
+        "VpcConfig": {_pascal(key): value for key, value in said["vpcConfig"].items()},
+        "ImageConfig": {IMAGE_CONFIG[key]: value for key, value in said["imageConfig"].items()},
     }
-    if logging := new.get("loggingConfig"):
-        names = {"logFormat": "LogFormat", "logGroup": "LogGroup"}
-        configuration["LoggingConfig"] = {names[key]: value for key, value in logging.items()}
-    return configuration
 
 
 def _create_function(aws: Aws, new: Values) -> str:
@@ -313,6 +334,7 @@ def _create_function(aws: Aws, new: Values) -> str:
                 Code={"ImageUri": new["imageUri"]},
                 Architectures=new["architectures"],
                 Tags=new.get("tags", {}),
+                Publish=bool(new.get("publish")),
             )
             break
         except botocore.exceptions.ClientError as error:
@@ -322,14 +344,23 @@ def _create_function(aws: Aws, new: Values) -> str:
     client.get_waiter("function_active_v2").wait(
         FunctionName=new["name"], WaiterConfig={"Delay": 1, "MaxAttempts": 300}
     )
+    _reserve(client, new)
     return str(new["name"])
+
+
+def _reserve(client: Any, new: Values) -> None:
+    if "reservedConcurrentExecutions" in new:
+        client.put_function_concurrency(
+            FunctionName=new["name"], ReservedConcurrentExecutions=new["reservedConcurrentExecutions"]
+        )
+    else:
+        client.delete_function_concurrency(FunctionName=new["name"])
 
 
 def _read_function(aws: Aws, name: str, state: Values) -> Values | None:
     found = aws.client("lambda").get_function(FunctionName=name)
     configuration = found["Configuration"]
     arn = configuration["FunctionArn"]
-    logging = configuration.get("LoggingConfig", {})
     live = {
         "name": name,
         "arn": arn,
@@ -347,12 +378,31 @@ def _read_function(aws: Aws, name: str, state: Values) -> Values | None:
         "region": aws.region,
         **_tags(found.get("Tags", {})),
     }
-    if variables := configuration.get("Environment", {}).get("Variables"):
-        live["environment"] = {"variables": variables}
-    if "loggingConfig" in state or not state:
-        names = {"LogFormat": "logFormat", "LogGroup": "logGroup"}
-        live["loggingConfig"] = {names[key]: value for key, value in logging.items() if key in names}
-    return live
+    versions = aws.client("lambda").get_paginator("list_versions_by_function").paginate(FunctionName=name)
+    published = [item["Version"] for page in versions for item in page["Versions"] if item["Version"] != "$LATEST"]
+    if published:
+        live["version"] = max(published, key=int)
+        live["qualifiedArn"] = f"{arn}:{live['version']}"
+        live["publish"] = True
+    if "Concurrency" in found:
+        live["reservedConcurrentExecutions"] = found["Concurrency"]["ReservedConcurrentExecutions"]
+    image = configuration.get("ImageConfigResponse", {}).get("ImageConfig", {})
+    current = {
+        "environment": {"variables": configuration.get("Environment", {}).get("Variables", {})},
+        "ephemeralStorage": {"size": configuration.get("EphemeralStorage", {}).get("Size", 512)},
+        "tracingConfig": {"mode": configuration.get("TracingConfig", {}).get("Mode", "PassThrough")},
+        "loggingConfig": {"logFormat": configuration.get("LoggingConfig", {}).get("LogFormat", "Text")},
+        "deadLetterConfig": _of(configuration.get("DeadLetterConfig", {}), "targetArn"),
+        "vpcConfig": _of(configuration.get("VpcConfig", {}), "subnetIds", "securityGroupIds"),
+        "imageConfig": {key: image[name] for key, name in IMAGE_CONFIG.items() if image.get(name)},
+    }
+    # What is as Lambda has it anyway is left out, as the provider leaves it out of an unset block.
+    return {**live, **{key: value for key, value in current.items() if value != FUNCTION_DEFAULTS[key]}}
+
+
+def _of(values: Values, *names: str) -> Values:
+    """Some of a structure in AWS's spelling, in Pulumi's."""
+    return {name: values[_pascal(name)] for name in names if values.get(_pascal(name))}
 
 
 def _update_function(aws: Aws, name: str, old: Values, new: Values) -> None:
@@ -364,6 +414,10 @@ def _update_function(aws: Aws, name: str, old: Values, new: Values) -> None:
     if (old["imageUri"], old["architectures"]) != (new["imageUri"], new["architectures"]):
         client.update_function_code(FunctionName=name, ImageUri=new["imageUri"], Architectures=new["architectures"])
         updated.wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 300})
+    if new.get("publish"):
+        client.publish_version(FunctionName=name)
+    if old.get("reservedConcurrentExecutions") != new.get("reservedConcurrentExecutions"):
+        _reserve(client, new)
     if removed := sorted(set(old.get("tags") or {}) - set(new.get("tags") or {})):
         client.untag_resource(Resource=old["arn"], TagKeys=removed)
     if new.get("tags"):
@@ -406,6 +460,128 @@ def _read_permission(aws: Aws, identity: str, state: Values) -> Values | None:
 
 def _remove_permission(aws: Aws, identity: str, state: Values) -> None:
     aws.client("lambda").remove_permission(FunctionName=state["function"], StatementId=identity)
+
+
+def _alias_settings(new: Values) -> Values:
+    weights = new.get("routingConfig", {}).get("additionalVersionWeights", {})
+    return {
+        "FunctionName": new["functionName"],
+        "Name": new["name"],
+        "FunctionVersion": new["functionVersion"],
+        "RoutingConfig": {"AdditionalVersionWeights": weights},
+    }
+
+
+def _create_alias(aws: Aws, new: Values) -> str:
+    aws.client("lambda").create_alias(**_alias_settings(new))
+    return str(new["name"])
+
+
+def _read_alias(aws: Aws, name: str, state: Values) -> Values | None:
+    found = aws.client("lambda").get_alias(FunctionName=state["functionName"], Name=name)
+    arn = found["AliasArn"]
+    weights = found.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
+    return {
+        "functionName": state["functionName"],
+        "name": name,
+        "functionVersion": found["FunctionVersion"],
+        "arn": arn,
+        "invokeArn": f"arn:aws:apigateway:{aws.region}:lambda:path/2015-03-31/functions/{arn}/invocations",
+        "region": aws.region,
+        **({"routingConfig": {"additionalVersionWeights": weights}} if weights else {}),
+    }
+
+
+def _provision(aws: Aws, new: Values) -> str:
+    key = {"FunctionName": new["functionName"], "Qualifier": new["qualifier"]}
+    count = new["provisionedConcurrentExecutions"]
+    aws.client("lambda").put_provisioned_concurrency_config(**key, ProvisionedConcurrentExecutions=count)
+    return f"{new['functionName']},{new['qualifier']}"
+
+
+def _read_provisioned(aws: Aws, identity: str, state: Values) -> Values | None:
+    function, _, qualifier = identity.partition(",")
+    found = aws.client("lambda").get_provisioned_concurrency_config(FunctionName=function, Qualifier=qualifier)
+    return {
+        "functionName": function,
+        "qualifier": qualifier,
+        "provisionedConcurrentExecutions": found["RequestedProvisionedConcurrentExecutions"],
+        "region": aws.region,
+    }
+
+
+def _url_key(values: Values) -> Values:
+    qualifier = {"Qualifier": values["qualifier"]} if values.get("qualifier") else {}
+    return {"FunctionName": values["functionName"], **qualifier}
+
+
+def _url_settings(new: Values) -> Values:
+    cors = {_pascal(key): value for key, value in new.get("cors", {}).items()}
+    return {**_url_key(new), "AuthType": new["authorizationType"], "Cors": cors}
+
+
+def _create_url(aws: Aws, new: Values) -> str:
+    aws.client("lambda").create_function_url_config(**_url_settings(new))
+    return "/".join(filter(None, (new["functionName"], new.get("qualifier"))))
+
+
+def _read_url(aws: Aws, identity: str, state: Values) -> Values | None:
+    function, _, qualifier = identity.partition("/")
+    key = {"functionName": function, **({"qualifier": qualifier} if qualifier else {})}
+    found = aws.client("lambda").get_function_url_config(**_url_key(key))
+    cors = _of(found.get("Cors", {}), "allowOrigins")
+    return {
+        **key,
+        "authorizationType": found["AuthType"],
+        "functionUrl": found["FunctionUrl"],
+        "functionArn": found["FunctionArn"],
+        "region": aws.region,
+        **({"cors": cors} if cors else {}),
+    }
+
+
+# ---- CloudWatch alarms and SNS -----------------------------------------------------------------------------------
+
+ALARM_INPUTS = {
+    "name",
+    "alarmDescription",
+    "namespace",
+    "metricName",
+    "dimensions",
+    "statistic",
+    "period",
+    "evaluationPeriods",
+    "comparisonOperator",
+    "threshold",
+    "treatMissingData",
+    "alarmActions",
+}
+
+
+def _put_alarm(aws: Aws, new: Values) -> str:
+    plain = {_pascal(key): value for key, value in new.items() if key not in ("name", "dimensions")}
+    dimensions = [{"Name": key, "Value": value} for key, value in new.get("dimensions", {}).items()]
+    aws.client("cloudwatch").put_metric_alarm(AlarmName=new["name"], Dimensions=dimensions, **plain)
+    return str(new["name"])
+
+
+def _read_alarm(aws: Aws, name: str, state: Values) -> Values | None:
+    alarms = aws.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    if not alarms:
+        return None
+    found = alarms[0]
+    plain = {key: found[_pascal(key)] for key in ALARM_INPUTS - {"name", "dimensions"} if _pascal(key) in found}
+    dimensions = {item["Name"]: item["Value"] for item in found.get("Dimensions", [])}
+    return {**plain, "name": name, "dimensions": dimensions, "arn": found["AlarmArn"], "region": aws.region}
+
+
+def _create_topic(aws: Aws, new: Values) -> str:
+    return str(aws.client("sns").create_topic(Name=new["name"])["TopicArn"])
+
+
+def _read_topic(aws: Aws, arn: str, state: Values) -> Values | None:
+    aws.client("sns").get_topic_attributes(TopicArn=arn)
+    return {"name": arn.rpartition(":")[2], "arn": arn, "region": aws.region}
 
 
 # ---- API Gateway -------------------------------------------------------------------------------------------------
@@ -631,7 +807,7 @@ KINDS: dict[str, Kind] = {
         computed={"registryId"} | REGIONAL,
         create=_set_repository_policy,
         read=_read_repository_policy,
-        update=lambda aws, identity, old, new: str(_set_repository_policy(aws, new)) and None,
+        update=lambda aws, identity, old, new: _done(_set_repository_policy(aws, new)),
         delete=lambda aws, name, state: aws.client("ecr").delete_repository_policy(repositoryName=name),
     ),
     "aws:ecr/lifecyclePolicy:LifecyclePolicy": Kind(
@@ -661,7 +837,7 @@ KINDS: dict[str, Kind] = {
         computed=set(),
         create=_put_role_policy,
         read=_read_role_policy,
-        update=lambda aws, identity, old, new: str(_put_role_policy(aws, new)) and None,
+        update=lambda aws, identity, old, new: _done(_put_role_policy(aws, new)),
         delete=_delete_role_policy,
         named="name",
     ),
@@ -688,7 +864,14 @@ KINDS: dict[str, Kind] = {
             "timeout",
             "description",
             "environment",
+            "ephemeralStorage",
+            "imageConfig",
+            "vpcConfig",
+            "tracingConfig",
+            "deadLetterConfig",
             "loggingConfig",
+            "reservedConcurrentExecutions",
+            "publish",
             "tags",
         },
         replaces={"name", "packageType"},
@@ -700,6 +883,62 @@ KINDS: dict[str, Kind] = {
         defaults={"memorySize": 128, "timeout": 3, "packageType": "Zip"},
         named="name",
         volatile=frozenset({"lastModified"}),
+        volatile_when={"publish": frozenset({"version", "qualifiedArn"})},
+    ),
+    "aws:lambda/alias:Alias": Kind(
+        sdk=pulumi_aws.lambda_.AliasArgs,
+        inputs={"functionName", "name", "functionVersion", "routingConfig"},
+        replaces={"functionName", "name"},
+        computed={"arn", "invokeArn"} | REGIONAL,
+        create=_create_alias,
+        read=_read_alias,
+        update=lambda aws, identity, old, new: aws.client("lambda").update_alias(**_alias_settings(new)),
+        delete=lambda aws, name, state: aws.client("lambda").delete_alias(
+            FunctionName=state["functionName"], Name=name
+        ),
+    ),
+    "aws:lambda/provisionedConcurrencyConfig:ProvisionedConcurrencyConfig": Kind(
+        sdk=pulumi_aws.lambda_.ProvisionedConcurrencyConfigArgs,
+        inputs={"functionName", "qualifier", "provisionedConcurrentExecutions"},
+        replaces={"functionName", "qualifier"},
+        computed=REGIONAL,
+        create=_provision,
+        read=_read_provisioned,
+        update=lambda aws, identity, old, new: _done(_provision(aws, new)),
+        delete=lambda aws, identity, state: aws.client("lambda").delete_provisioned_concurrency_config(
+            FunctionName=state["functionName"], Qualifier=state["qualifier"]
+        ),
+    ),
+    "aws:lambda/functionUrl:FunctionUrl": Kind(
+        sdk=pulumi_aws.lambda_.FunctionUrlArgs,
+        inputs={"functionName", "qualifier", "authorizationType", "cors"},
+        replaces={"functionName", "qualifier"},
+        computed={"functionUrl", "functionArn", "urlId"} | REGIONAL,
+        create=_create_url,
+        read=_read_url,
+        update=lambda aws, identity, old, new: aws.client("lambda").update_function_url_config(**_url_settings(new)),
+        delete=lambda aws, identity, state: aws.client("lambda").delete_function_url_config(**_url_key(state)),
+    ),
+    "aws:cloudwatch/metricAlarm:MetricAlarm": Kind(
+        sdk=pulumi_aws.cloudwatch.MetricAlarmArgs,
+        inputs=ALARM_INPUTS,
+        replaces={"name"},
+        computed={"arn"} | REGIONAL,
+        create=_put_alarm,
+        read=_read_alarm,
+        update=lambda aws, identity, old, new: _done(_put_alarm(aws, new)),
+        delete=lambda aws, name, state: aws.client("cloudwatch").delete_alarms(AlarmNames=[name]),
+        named="name",
+    ),
+    "aws:sns/topic:Topic": Kind(
+        sdk=pulumi_aws.sns.TopicArgs,
+        inputs={"name"},
+        replaces={"name"},
+        computed={"arn"} | REGIONAL,
+        create=_create_topic,
+        read=_read_topic,
+        delete=lambda aws, arn, state: aws.client("sns").delete_topic(TopicArn=arn),
+        named="name",
     ),
     "aws:lambda/permission:Permission": Kind(
         sdk=pulumi_aws.lambda_.PermissionArgs,
@@ -748,7 +987,7 @@ KINDS: dict[str, Kind] = {
         computed=REGIONAL,
         create=_put_integration,
         read=_read_integration,
-        update=lambda aws, identity, old, new: str(_put_integration(aws, new)) and None,
+        update=lambda aws, identity, old, new: _done(_put_integration(aws, new)),
         delete=_delete_integration,
         defaults={"timeoutMilliseconds": 29_000},
     ),
@@ -877,8 +1116,10 @@ class AwsProvider(Provider):
     def computed(self, kind: str) -> frozenset[str]:
         return frozenset(self._kind(kind).computed)
 
-    def changed_outputs(self, kind: str, changed: set[str]) -> frozenset[str]:
-        return self._kind(kind).volatile if changed else frozenset()
+    def changed_outputs(self, kind: str, changed: set[str], news: Values) -> frozenset[str]:
+        rule = self._kind(kind)
+        besides = [outputs for name, outputs in rule.volatile_when.items() if news.get(name)]
+        return rule.volatile.union(*besides) if changed else frozenset()
 
     def input_names(self, kind: str) -> frozenset[str]:
         return frozenset(self._kind(kind).inputs)
@@ -945,6 +1186,14 @@ def _imported(kind: str, identity: str) -> tuple[str, Values]:
 
 def _code(error: botocore.exceptions.ClientError) -> str:
     return str(error.response["Error"]["Code"])
+
+
+def _done(identity: str) -> None:
+    """A `create` that is an `update` as well: AWS calls it put or set, and the ID stays."""
+
+
+def _pascal(name: str) -> str:
+    return name[0].upper() + name[1:]
 
 
 def _camel(name: str) -> str:

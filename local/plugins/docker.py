@@ -67,7 +67,7 @@ class DockerProvider(Provider):
     def computed(self, kind: str) -> frozenset[str]:
         return frozenset({"baseImageName", "repoDigest", "registryServer", "context", "dockerfile", "platform"})
 
-    def changed_outputs(self, kind: str, changed: set[str]) -> frozenset[str]:
+    def changed_outputs(self, kind: str, changed: set[str], news: Values) -> frozenset[str]:
         return self.computed(kind) if changed else frozenset()
 
     def input_names(self, kind: str) -> frozenset[str]:

@@ -135,7 +135,7 @@ class Provider(ResourceProviderServicer):
         """The outputs that are no inputs: unknown in the preview of a create."""
         raise NotImplementedError
 
-    def changed_outputs(self, kind: str, changed: set[str]) -> frozenset[str]:
+    def changed_outputs(self, kind: str, changed: set[str], news: Values) -> frozenset[str]:
         """The outputs that an update of these inputs makes unknown in a preview."""
         return frozenset()
 
@@ -263,7 +263,7 @@ class Provider(ResourceProviderServicer):
         kind, olds, news = _kind(request.urn), _values(request.olds), _values(request.news)
         if request.preview:
             changed = self._changed(kind, _values(request.old_inputs), news, request.ignoreChanges)
-            unknown = dict.fromkeys(self.changed_outputs(kind, changed), UNKNOWN)
+            unknown = dict.fromkeys(self.changed_outputs(kind, changed, news), UNKNOWN)
             return provider_pb2.UpdateResponse(properties=_struct({**olds, **news, **unknown}))
         with CleanErrors(context):
             properties = self.update(kind, request.urn, request.id, olds, news)

@@ -161,6 +161,51 @@ def test_a_changed_route_is_deployed_anew(deployed: Clone) -> None:
     assert deployed.get() == (200, {"message": "hello world!"})
 
 
+def test_options_of_the_function_reach_lambda(deployed: Clone) -> None:
+    options = (
+        "storage: 1024, description: Says hello, environment: {STAGE: test}, command: [app.handler], "
+        "reservedConcurrency: 5, tracing: true, jsonLogs: true, tags: {team: orders}, alarms: {}"
+    )
+    deployed.edit("Pulumi.consumer.yaml", "architecture: x86_64", f"architecture: x86_64, {options}")
+    deployed.up("consumer")
+    found = deployed.client("consumer", "lambda").get_function(FunctionName=FUNCTION)
+    configuration = found["Configuration"]
+    assert configuration["EphemeralStorage"] == {"Size": 1024}
+    assert configuration["Environment"] == {"Variables": {"STAGE": "test"}}
+    assert configuration["TracingConfig"] == {"Mode": "Active"}
+    assert configuration["LoggingConfig"]["LogFormat"] == "JSON"
+    assert found["Concurrency"] == {"ReservedConcurrentExecutions": 5}
+    assert found["Tags"] == {"team": "orders"}
+    alarms = deployed.client("consumer", "cloudwatch").describe_alarms()["MetricAlarms"]
+    assert sorted(alarm["MetricName"] for alarm in alarms) == ["Duration", "Errors", "Throttles"]
+    assert deployed.get()[0] == 200
+    assert deployed.planned("consumer") == {}
+    assert deployed.shell("pulumi refresh --yes --skip-preview -s consumer").returncode == 0
+    assert deployed.planned("consumer") == {}
+
+
+def test_a_release_moves_the_alias_that_callers_use(deployed: Clone) -> None:
+    deployed.edit("Pulumi.consumer.yaml", "architecture: x86_64", "architecture: x86_64, release: {}")
+    deployed.edit("app/app.py", "hello world!", "hello one!")
+    deployed.up("consumer")
+    assert deployed.get() == (200, {"message": "hello one!"})
+    first = deployed.output("consumer", "functionVersion")
+    deployed.edit("app/app.py", "hello one!", "hello two!")
+    deployed.up("consumer")
+    alias = deployed.client("consumer", "lambda").get_alias(FunctionName=FUNCTION, Name="live")
+    assert alias["FunctionVersion"] == deployed.output("consumer", "functionVersion") == str(int(first) + 1)
+    assert deployed.get() == (200, {"message": "hello two!"})
+    assert deployed.planned("consumer") == {}
+
+
+def test_a_function_url_instead_of_an_api(deployed: Clone) -> None:
+    deployed.edit("Pulumi.consumer.yaml", "{path: hello, stage: Prod, public: true}", "{type: url, public: true}")
+    deployed.up("consumer")
+    assert "lambda-url" in deployed.output("consumer", "endpointUrl")
+    assert deployed.client("consumer", "apigateway").get_rest_apis()["items"] == []
+    assert deployed.planned("consumer") == {}
+
+
 def test_a_private_endpoint_refuses_unsigned_calls(deployed: Clone) -> None:
     deployed.edit("Pulumi.consumer.yaml", ", public: true", "")
     deployed.up("consumer")

@@ -81,7 +81,12 @@ class Recorder(pulumi.runtime.Mocks):
             "aws:lambda/function:Function": {
                 "arn": f"arn:aws:lambda:us-east-1:222222222222:function:{name}",
                 "invokeArn": f"arn:aws:apigateway:us-east-1:lambda:path/{name}/invocations",
+                "version": "7" if args.inputs.get("publish") else "$LATEST",
             },
+            "aws:lambda/alias:Alias": {"arn": "arn:live", "invokeArn": "arn:live/invocations"},
+            "aws:lambda/functionUrl:FunctionUrl": {"functionUrl": "https://url.lambda-url.us-east-1.on.aws/"},
+            "aws:apigateway/apiKey:ApiKey": {"value": "the-key"},
+            "aws:sns/topic:Topic": {"arn": "arn:topic"},
             "aws:apigateway/restApi:RestApi": {
                 "rootResourceId": "root",
                 "executionArn": "arn:aws:execute-api:us-east-1:222222222222:api",

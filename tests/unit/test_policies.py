@@ -18,7 +18,7 @@ from components.policies import (
     Document,
     compact,
     deployer_policy,
-    logging_policy,
+    execution_policy,
 )
 from components.policies import repository_policy as policy_of
 
@@ -64,7 +64,7 @@ def test_arns_are_of_the_regions_partition(region: str, partition: str) -> None:
 
 
 def test_a_function_may_write_to_its_own_log_group_only() -> None:
-    (statement,) = logging_policy("arn:aws:logs:us-east-1:222222222222:log-group:/aws/lambda/hello")["Statement"]
+    (statement,) = execution_policy("arn:aws:logs:us-east-1:222222222222:log-group:/aws/lambda/hello")["Statement"]
     assert statement["Resource"] == "arn:aws:logs:us-east-1:222222222222:log-group:/aws/lambda/hello:*"
     assert statement["Action"] == ["logs:CreateLogStream", "logs:PutLogEvents"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from components.content import ImageBuild
 from components.errors import ImageUnusable, InvalidArgument, RegistryUnusable
-from components.function import ApiRoute, ImageFunctionArgs
+from components.function import ImageFunction, ImageFunctionArgs, Release
 from components.image import BuiltImage, ExistingImage, RegistryLogin
 from components.policies import Consumer
 from components.repository import CrossAccountRepository, CrossAccountRepositoryArgs
@@ -246,7 +246,7 @@ def test_an_image_without_a_digest_never_reaches_lambda(run: Run, recorder: Reco
 
 def test_components_check_their_own_arguments() -> None:
     with pytest.raises(InvalidArgument, match="memory: 64 given; allowed are 128 to 10240 MB"):
-        ImageFunctionArgs(name="hello", image=ExistingImage(uri="x"), route=ApiRoute(path="hello"), memory=64)
+        ImageFunctionArgs(name="hello", image=ExistingImage(uri="x"), memory=64)
 
 
 def test_an_image_of_another_architecture_is_refused(app: Path) -> None:
@@ -254,7 +254,7 @@ def test_an_image_of_another_architecture_is_refused(app: Path) -> None:
     login = RegistryLogin(server="registry", username="AWS", password="token")
     image = BuiltImage(build=build, repository_url="registry/hello", login=login)
     with pytest.raises(InvalidArgument, match="architecture: arm64 given for an image of linux/amd64"):
-        ImageFunctionArgs(name="hello", image=image, route=ApiRoute(path="hello"), architecture="arm64")
+        ImageFunctionArgs(name="hello", image=image, architecture="arm64")
 
 
 # ---- options of the repository
@@ -337,3 +337,167 @@ def test_every_consumer_gets_the_policy_that_its_deployer_needs(run: Run) -> Non
 def test_a_repository_that_ecr_refuses_is_refused_before(wrong: dict[str, Any], expected: str) -> None:
     with pytest.raises(InvalidArgument, match=expected):
         CrossAccountRepositoryArgs(**{"name": "hello", "region": "us-east-1", "consumers": CONSUMERS, **wrong})
+
+
+# ---- options of the function
+
+
+def test_every_option_reaches_the_function(run: Run, recorder: Recorder, app: Path) -> None:
+    secret = "arn:aws:secretsmanager:us-east-1:222222222222:secret:database"
+    queue = "arn:aws:sqs:us-east-1:222222222222:failed"
+    deploy(
+        run,
+        function={
+            "description": "Says hello",
+            "storage": 1024,
+            "environment": {"STAGE": "test"},
+            "secrets": {"DATABASE": secret},
+            "entryPoint": ["/entry.sh"],
+            "command": ["app.other"],
+            "workingDirectory": "/srv",
+            "reservedConcurrency": 5,
+            "vpc": {"subnets": ["subnet-1"], "securityGroups": ["sg-1"]},
+            "tracing": True,
+            "jsonLogs": True,
+            "deadLetter": queue,
+            "tags": {"team": "orders"},
+        },
+    )
+    function = recorder.inputs(FUNCTION)
+    expected = {
+        "description": "Says hello",
+        "ephemeralStorage": {"size": 1024},
+        "environment": {"variables": {"STAGE": "test", "DATABASE": secret}},
+        "imageConfig": {"entryPoints": ["/entry.sh"], "commands": ["app.other"], "workingDirectory": "/srv"},
+        "reservedConcurrentExecutions": 5,
+        "vpcConfig": {"subnetIds": ["subnet-1"], "securityGroupIds": ["sg-1"]},
+        "tracingConfig": {"mode": "Active"},
+        "loggingConfig": {"logFormat": "JSON"},
+        "deadLetterConfig": {"targetArn": queue},
+        "tags": {"team": "orders"},
+    }
+    assert {key: function[key] for key in expected} == expected
+    policy = json.loads(recorder.inputs("aws:iam/rolePolicy:RolePolicy")["policy"])
+    allowed = {statement["Sid"]: statement["Resource"] for statement in policy["Statement"]}
+    assert allowed["Secrets"] == [secret]
+    assert allowed["DeadLetters"] == queue
+    assert set(allowed) == {"Logs", "Secrets", "DeadLetters", "Network", "Traces"}
+
+
+def test_what_is_not_asked_for_is_left_to_lambda(run: Run, recorder: Recorder, app: Path) -> None:
+    deploy(run)
+    said = set(recorder.inputs(FUNCTION))
+    assert not said & {
+        "environment",
+        "vpcConfig",
+        "tracingConfig",
+        "imageConfig",
+        "publish",
+        "deadLetterConfig",
+        "tags",
+    }
+
+
+def test_a_release_publishes_and_calls_the_alias(run: Run, recorder: Recorder, app: Path) -> None:
+    outputs = deploy(run, function={"release": {"provisionedConcurrency": 2}})
+    assert recorder.inputs(FUNCTION)["publish"] is True
+    alias = recorder.inputs("aws:lambda/alias:Alias")
+    assert (alias["name"], alias["functionVersion"]) == ("live", "7")
+    assert recorder.inputs("aws:apigateway/integration:Integration")["uri"] == "arn:live/invocations"
+    assert recorder.inputs("aws:lambda/permission:Permission")["qualifier"] == "live"
+    provisioned = recorder.inputs("aws:lambda/provisionedConcurrencyConfig:ProvisionedConcurrencyConfig")
+    assert (provisioned["qualifier"], provisioned["provisionedConcurrentExecutions"]) == ("live", 2)
+    assert outputs["aliasArn"] == "arn:live"
+
+
+def test_a_canary_leaves_the_previous_version_its_share(run: Run, recorder: Recorder) -> None:
+    release = Release(previous_version="6", previous_share=0.9)
+    args = ImageFunctionArgs(name="hello", image=ExistingImage(uri=f"{URL}@{DIGEST}"), release=release)
+
+    async def program() -> dict[str, Any]:
+        ImageFunction("function", args)
+        return {}
+
+    run(program)
+    alias = recorder.inputs("aws:lambda/alias:Alias")
+    assert alias["routingConfig"] == {"additionalVersionWeights": {"6": 0.9}}
+
+
+def test_several_routes_share_their_paths_and_have_a_permission_each(run: Run, recorder: Recorder, app: Path) -> None:
+    routes = [{"path": "v1/orders", "method": "POST"}, {"path": "v1/orders"}, {"path": "v1/bye", "public": True}]
+    deploy(run, api={"path": "v1", "routes": routes})
+    parts = [item.inputs["pathPart"] for item in recorder.resources if item.typ == "aws:apigateway/resource:Resource"]
+    assert sorted(parts) == ["bye", "orders", "v1"]
+    sources = {
+        item.inputs["sourceArn"].partition(":api/")[2]
+        for item in recorder.resources
+        if item.typ == "aws:lambda/permission:Permission"
+    }
+    assert sources == {"Prod/GET/v1", "Prod/POST/v1/orders", "Prod/GET/v1/orders", "Prod/GET/v1/bye"}
+
+
+def test_throttle_access_log_tracing_and_key_of_the_api(run: Run, recorder: Recorder, app: Path) -> None:
+    api = {"apiKey": True, "throttle": {"rate": 100, "burst": 50}, "accessLogRetention": 7, "tracing": True}
+    outputs = deploy(run, api=api)
+    settings = recorder.inputs("aws:apigateway/methodSettings:MethodSettings")
+    assert settings["methodPath"] == "*/*"
+    assert settings["settings"] == {"throttlingRateLimit": 100, "throttlingBurstLimit": 50}
+    stage = recorder.inputs("aws:apigateway/stage:Stage")
+    assert stage["xrayTracingEnabled"] is True
+    assert json.loads(stage["accessLogSettings"]["format"])["status"] == "$context.status"
+    assert recorder.inputs("aws:apigateway/method:Method")["apiKeyRequired"] is True
+    assert outputs["apiKey"] == "the-key"
+
+
+@pytest.mark.parametrize(("public", "authorization"), [(True, "NONE"), (False, "AWS_IAM")])
+def test_a_function_url_instead_of_an_api(
+    run: Run, recorder: Recorder, app: Path, public: bool, authorization: str
+) -> None:
+    outputs = deploy(run, api={"type": "url", "public": public, "corsOrigins": ["https://example.com"]})
+    url = recorder.inputs("aws:lambda/functionUrl:FunctionUrl")
+    assert url["authorizationType"] == authorization
+    assert url["cors"] == {"allowOrigins": ["https://example.com"]}
+    assert outputs["endpointUrl"] == "https://url.lambda-url.us-east-1.on.aws/"
+    assert not [kind for kind in recorder.kinds() if "apigateway" in kind]
+
+
+def test_no_endpoint_at_all(run: Run, recorder: Recorder, app: Path) -> None:
+    assert deploy(run, api={"type": "none"})["endpointUrl"] is None
+
+
+def test_alarms_tell_a_topic_of_their_own_or_the_one_given(run: Run, recorder: Recorder, app: Path) -> None:
+    deploy(run, function={"alarms": {"duration": 0.5}, "timeout": 10})
+    alarms = {
+        item.inputs["metricName"]: item.inputs
+        for item in recorder.resources
+        if item.typ == "aws:cloudwatch/metricAlarm:MetricAlarm"
+    }
+    assert set(alarms) == {"Errors", "Throttles", "Duration"}
+    assert alarms["Duration"]["threshold"] == 5000
+    assert alarms["Errors"]["alarmActions"] == ["arn:topic"]
+    recorder.resources.clear()
+    deploy(run, function={"alarms": {"topic": "arn:aws:sns:us-east-1:222222222222:mine"}})
+    assert "aws:sns/topic:Topic" not in recorder.kinds()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ({"environment": {"AWS_REGION": "x"}}, "environment: 'AWS_REGION' given"),
+        ({"environment": {"1": "x"}}, "environment: '1' given"),
+        ({"environment": {"AA": "x" * 4095}}, "environment: 4097 bytes given; allowed are 4096"),
+        ({"environment": {"AA": "x"}, "secrets": {"AA": "arn:aws:ssm:r:222222222222:parameter/x"}}, "as a secret as"),
+        ({"storage": 100}, "storage: 100 given"),
+        ({"dead_letter": "queue"}, "dead_letter: 'queue' given"),
+        ({"reserved_concurrency": -1}, "reserved_concurrency: -1 given"),
+    ],
+)
+def test_a_function_that_lambda_refuses_is_refused_before(wrong: dict[str, Any], expected: str) -> None:
+    with pytest.raises(InvalidArgument, match=expected):
+        ImageFunctionArgs(name="hello", image=ExistingImage(uri="x"), **wrong)
+
+
+def test_a_secret_given_by_value_is_refused_without_repeating_it() -> None:
+    with pytest.raises(InvalidArgument, match="the value of 'DATABASE' is no reference") as refused:
+        ImageFunctionArgs(name="hello", image=ExistingImage(uri="x"), secrets={"DATABASE": "hunter2"})
+    assert "hunter2" not in str(refused.value)
