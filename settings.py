@@ -191,8 +191,11 @@ class RegistryReference(Section):
     """AWS profile of the registry's account, for the push; empty means the default credential chain."""
 
 
+IMAGE_SOURCES = ("context", "digest", "tag", "promote")
+
+
 class Image(Section):
-    """What the function runs: exactly one of `context`, `digest` and `tag`."""
+    """What the function runs: exactly one of `context`, `digest`, `tag` and `promote`."""
 
     context: str | None = Field(
         default=None, min_length=1, description="a folder, relative to Pulumi.yaml", examples=["app"]
@@ -216,12 +219,18 @@ class Image(Section):
     """Run this image of the repository: nothing is built, no Docker is needed."""
     tag: Tag = None
     """The same by tag; Lambda gets the digest that it names now."""
+    promote: str | None = Field(
+        default=None, min_length=1, description="the name of a consumer stack", examples=["consumer-test"]
+    )
+    """Run the image that another consumer stack runs, unbuilt."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "Image":
-        given = [name for name in ("context", "digest", "tag") if getattr(self, name) is not None]
+        given = [name for name in IMAGE_SOURCES if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"must be exactly one of context, digest and tag; given: {', '.join(given) or 'none'}")
+            raise ValueError(
+                f"must be exactly one of context, digest, tag and promote; given: {', '.join(given) or 'none'}"
+            )
         of_a_build = {"dockerfile", "args", "cache_from", "network", "target"}
         if self.context is None and (unused := sorted(of_a_build & self.model_fields_set)):
             raise ValueError(f"must not have {', '.join(map(to_camel, unused))} without a context: nothing is built")

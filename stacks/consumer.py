@@ -61,7 +61,7 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     image: BuiltImage | ExistingImage
     outputs: dict[str, pulumi.Input[Any]] = {}
     if build is None:
-        image = ExistingImage(uri=f"{url}@{_existing_digest(settings, url, digests)}")
+        image = ExistingImage(uri=f"{url}@{await _existing_digest(settings, url, digests)}")
         outputs["imageSource"] = EXISTING
     else:
         outputs = await _source_of(build, digests)
@@ -142,7 +142,7 @@ async def read_registry(stack: str) -> Registry:
     try:
         await _stack_outputs(_qualified(stack))
     except Exception as error:
-        reason = str(error).rpartition("error: ")[2]
+        reason = _reason(error)
         cure = (
             f" Deploy it first: pulumi stack init {stack} && pulumi up -s {stack}" if "unknown stack" in reason else ""
         )
@@ -232,8 +232,10 @@ def _built_image(build: ImageBuild, url: str, registry: Registry, provider: aws.
     return BuiltImage(build=build, repository_url=url, login=login, push=push)
 
 
-def _existing_digest(settings: ConsumerSettings, url: str, digests: dict[str, str]) -> str:
-    digest, tag = settings.image.digest, settings.image.tag
+async def _existing_digest(settings: ConsumerSettings, url: str, digests: dict[str, str]) -> str:
+    digest, tag, stack = settings.image.digest, settings.image.tag, settings.image.promote
+    if stack is not None:
+        return await _promoted_digest(stack)
     if digest is not None:
         return digest
     if tag is None or tag not in digests:
@@ -242,6 +244,26 @@ def _existing_digest(settings: ConsumerSettings, url: str, digests: dict[str, st
             "Name one of them, or push it first."
         )
     return digests[tag]
+
+
+async def _promoted_digest(stack: str) -> str:
+    """The digest that another consumer stack runs.
+
+    Raises:
+        ImageUnusable: there is no such stack, or it runs nothing yet.
+    """
+    try:
+        digest = (await _stack_outputs(_qualified(stack))).get("imageDigest")
+    except Exception as error:
+        raise ImageUnusable(f"The stack {stack!r} cannot be read: {_reason(error)}.") from None
+    if not digest:
+        raise ImageUnusable(f"The stack {stack!r} runs no image yet. Deploy it first: pulumi up -s {stack}")
+    return str(digest)
+
+
+def _reason(error: Exception) -> str:
+    """What the engine says of a failed call, without the names of the functions it went through."""
+    return str(error).rpartition("error: ")[2]
 
 
 async def _digests(registry: Registry, provider: aws.Provider) -> dict[str, str]:

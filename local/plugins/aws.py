@@ -737,8 +737,18 @@ def _create_stage(aws: Aws, new: Values) -> str:
         stageName=new["stageName"],
         deploymentId=new["deployment"],
         description=new.get("description", ""),
+        tracingEnabled=bool(new.get("xrayTracingEnabled")),
     )
+    _set_access_log(aws, new)
     return f"ags-{new['restApi']}-{new['stageName']}"
+
+
+def _set_access_log(aws: Aws, new: Values) -> None:
+    settings = new.get("accessLogSettings", {})
+    changes = [
+        {"op": "replace", "path": f"/accessLogSettings/{key}", "value": value} for key, value in settings.items()
+    ] or [{"op": "remove", "path": "/accessLogSettings"}]
+    aws.client("apigateway").update_stage(restApiId=new["restApi"], stageName=new["stageName"], patchOperations=changes)
 
 
 def _read_stage(aws: Aws, identity: str, state: Values) -> Values | None:
@@ -746,17 +756,25 @@ def _read_stage(aws: Aws, identity: str, state: Values) -> Values | None:
     client = aws.client("apigateway")
     found = client.get_stage(restApiId=api, stageName=name)
     # On AWS: https://API.execute-api.REGION.amazonaws.com/STAGE, which leads nowhere from here.
+    access_log = _known(found.get("accessLogSettings", {}), "destinationArn", "format")
     return {
         "restApi": api,
         "stageName": name,
         "deployment": found["deploymentId"],
         "description": found.get("description", ""),
+        "xrayTracingEnabled": found.get("tracingEnabled", False),
         "invokeUrl": f"{client.meta.endpoint_url}/_aws/execute-api/{api}/{name}",
         "executionArn": aws.arn("execute-api", f"{api}/{name}"),
         "arn": f"arn:aws:apigateway:{aws.region}::/restapis/{api}/stages/{name}",
         "region": aws.region,
+        **({"accessLogSettings": access_log} if access_log else {}),
         **_tags(found.get("tags", {})),
     }
+
+
+def _known(values: Values, *names: str) -> Values:
+    """Some of a structure whose spelling is the same for AWS and Pulumi."""
+    return {name: values[name] for name in names if values.get(name)}
 
 
 def _update_stage(aws: Aws, identity: str, old: Values, new: Values) -> None:
@@ -766,11 +784,95 @@ def _update_stage(aws: Aws, identity: str, old: Values, new: Values) -> None:
         for key, path in paths.items()
         if old.get(key) != new.get(key)
     ]
+    tracing = str(bool(new.get("xrayTracingEnabled"))).lower()
+    changes.append({"op": "replace", "path": "/tracingEnabled", "value": tracing})
     aws.client("apigateway").update_stage(restApiId=new["restApi"], stageName=new["stageName"], patchOperations=changes)
+    if old.get("accessLogSettings") != new.get("accessLogSettings"):
+        _set_access_log(aws, new)
 
 
 def _delete_stage(aws: Aws, identity: str, state: Values) -> None:
     aws.client("apigateway").delete_stage(restApiId=state["restApi"], stageName=state["stageName"])
+
+
+THROTTLING = {"throttlingRateLimit": "throttling/rateLimit", "throttlingBurstLimit": "throttling/burstLimit"}
+
+
+def _method_settings(aws: Aws, new: Values) -> str:
+    """Settings of methods: only the throttling of them is carried out here."""
+    if wrong := sorted(set(new["settings"]) - set(THROTTLING)):
+        raise Refused(f"the local stand-in of aws does not carry out the method settings {', '.join(wrong)}")
+    path = new["methodPath"].replace("~1", "/")
+    changes = [
+        {"op": "replace", "path": f"/{path}/{THROTTLING[key]}", "value": str(value)}
+        for key, value in new["settings"].items()
+    ]
+    aws.client("apigateway").update_stage(restApiId=new["restApi"], stageName=new["stageName"], patchOperations=changes)
+    return f"{new['restApi']}-{new['stageName']}-{new['methodPath']}"
+
+
+def _read_method_settings(aws: Aws, identity: str, state: Values) -> Values | None:
+    stage = aws.client("apigateway").get_stage(restApiId=state["restApi"], stageName=state["stageName"])
+    found = stage.get("methodSettings", {}).get(state["methodPath"])
+    if found is None:
+        return None
+    keys = {key: state[key] for key in ("restApi", "stageName", "methodPath")}
+    return {**keys, "settings": _known(found, *THROTTLING), "region": aws.region}
+
+
+def _delete_method_settings(aws: Aws, identity: str, state: Values) -> None:
+    aws.client("apigateway").update_stage(
+        restApiId=state["restApi"],
+        stageName=state["stageName"],
+        patchOperations=[{"op": "remove", "path": f"/{state['methodPath']}"}],
+    )
+
+
+def _create_api_key(aws: Aws, new: Values) -> str:
+    return str(aws.client("apigateway").create_api_key(name=new["name"], enabled=True)["id"])
+
+
+def _read_api_key(aws: Aws, identity: str, state: Values) -> Values | None:
+    found = aws.client("apigateway").get_api_key(apiKey=identity, includeValue=True)
+    arn = f"arn:aws:apigateway:{aws.region}::/apikeys/{identity}"
+    return {"name": found["name"], "value": found["value"], "arn": arn, "region": aws.region, "tagsAll": {}}
+
+
+def _create_usage_plan(aws: Aws, new: Values) -> str:
+    stages = [_known(stage, "apiId", "stage") for stage in new.get("apiStages", [])]
+    return str(aws.client("apigateway").create_usage_plan(name=new["name"], apiStages=stages)["id"])
+
+
+def _read_usage_plan(aws: Aws, identity: str, state: Values) -> Values | None:
+    found = aws.client("apigateway").get_usage_plan(usagePlanId=identity)
+    arn = f"arn:aws:apigateway:{aws.region}::/usageplans/{identity}"
+    stages = [_known(stage, "apiId", "stage") for stage in found.get("apiStages", [])]
+    return {"name": found["name"], "apiStages": stages, "arn": arn, "region": aws.region, "tagsAll": {}}
+
+
+def _delete_usage_plan(aws: Aws, identity: str, state: Values) -> None:
+    """A plan with stages cannot be deleted; the provider takes them out first."""
+    client = aws.client("apigateway")
+    changes = [
+        {"op": "remove", "path": "/apiStages", "value": f"{stage['apiId']}:{stage['stage']}"}
+        for stage in state.get("apiStages", [])
+    ]
+    if changes:
+        client.update_usage_plan(usagePlanId=identity, patchOperations=changes)
+    client.delete_usage_plan(usagePlanId=identity)
+
+
+def _create_usage_plan_key(aws: Aws, new: Values) -> str:
+    aws.client("apigateway").create_usage_plan_key(
+        usagePlanId=new["usagePlanId"], keyId=new["keyId"], keyType=new["keyType"]
+    )
+    return str(new["keyId"])
+
+
+def _read_usage_plan_key(aws: Aws, identity: str, state: Values) -> Values | None:
+    found = aws.client("apigateway").get_usage_plan_key(usagePlanId=state["usagePlanId"], keyId=identity)
+    plan = {"usagePlanId": state["usagePlanId"], "keyId": identity, "keyType": "API_KEY", "region": aws.region}
+    return {**plan, "name": found.get("name", ""), "value": found.get("value", "")}
 
 
 # ---- the table ---------------------------------------------------------------------------------------------------
@@ -1002,13 +1104,57 @@ KINDS: dict[str, Kind] = {
     ),
     "aws:apigateway/stage:Stage": Kind(
         sdk=pulumi_aws.apigateway.StageArgs,
-        inputs={"restApi", "stageName", "deployment", "description"},
+        inputs={"restApi", "stageName", "deployment", "description", "accessLogSettings", "xrayTracingEnabled"},
         replaces={"restApi", "stageName"},
         computed={"arn", "executionArn", "invokeUrl"} | REGIONAL | TAGGED,
         create=_create_stage,
         read=_read_stage,
         update=_update_stage,
         delete=_delete_stage,
+    ),
+    "aws:apigateway/methodSettings:MethodSettings": Kind(
+        sdk=pulumi_aws.apigateway.MethodSettingsArgs,
+        inputs={"restApi", "stageName", "methodPath", "settings"},
+        replaces={"restApi", "stageName", "methodPath"},
+        computed=REGIONAL,
+        create=_method_settings,
+        read=_read_method_settings,
+        update=lambda aws, identity, old, new: _done(_method_settings(aws, new)),
+        delete=_delete_method_settings,
+    ),
+    "aws:apigateway/apiKey:ApiKey": Kind(
+        sdk=pulumi_aws.apigateway.ApiKeyArgs,
+        inputs={"name", "description"},
+        replaces={"name"},
+        computed={"arn", "value"} | REGIONAL | TAGGED,
+        create=_create_api_key,
+        read=_read_api_key,
+        update=lambda aws, identity, old, new: None,
+        delete=lambda aws, identity, state: aws.client("apigateway").delete_api_key(apiKey=identity),
+        named="name",
+        # The SDK says so where nothing is said.
+        defaults={"description": "Managed by Pulumi"},
+    ),
+    "aws:apigateway/usagePlan:UsagePlan": Kind(
+        sdk=pulumi_aws.apigateway.UsagePlanArgs,
+        inputs={"name", "apiStages"},
+        replaces={"name", "apiStages"},
+        computed={"arn"} | REGIONAL | TAGGED,
+        create=_create_usage_plan,
+        read=_read_usage_plan,
+        delete=_delete_usage_plan,
+        named="name",
+    ),
+    "aws:apigateway/usagePlanKey:UsagePlanKey": Kind(
+        sdk=pulumi_aws.apigateway.UsagePlanKeyArgs,
+        inputs={"keyId", "keyType", "usagePlanId"},
+        replaces={"keyId", "keyType", "usagePlanId"},
+        computed={"name", "value"} | REGIONAL,
+        create=_create_usage_plan_key,
+        read=_read_usage_plan_key,
+        delete=lambda aws, identity, state: aws.client("apigateway").delete_usage_plan_key(
+            usagePlanId=state["usagePlanId"], keyId=identity
+        ),
     ),
 }
 

@@ -110,10 +110,11 @@ class Clone:
         """One output of a stack."""
         return self.shell(f"pulumi stack output {name} -s {stack}").stdout.strip()
 
-    def get(self) -> tuple[int, dict[str, str]]:
+    def get(self, headers: dict[str, str] | None = None, stack: str = "consumer") -> tuple[int, dict[str, str]]:
         """GET the endpoint: status and JSON body."""
+        request = urllib.request.Request(self.output(stack, "endpointUrl"), headers=headers or {})  # noqa: S310
         try:
-            with urllib.request.urlopen(self.output("consumer", "endpointUrl"), timeout=60) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)

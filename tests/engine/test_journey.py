@@ -198,6 +198,47 @@ def test_a_release_moves_the_alias_that_callers_use(deployed: Clone) -> None:
     assert deployed.planned("consumer") == {}
 
 
+def test_throttle_access_log_and_key_of_the_api(deployed: Clone) -> None:
+    options = "throttle: {rate: 100, burst: 50}, accessLogRetention: 7, tracing: true, apiKey: true"
+    deployed.edit("Pulumi.consumer.yaml", "public: true}", f"public: true, {options}}}")
+    deployed.up("consumer")
+    gateway = deployed.client("consumer", "apigateway")
+    (api,) = gateway.get_rest_apis()["items"]
+    stage = gateway.get_stage(restApiId=api["id"], stageName="Prod")
+    assert stage["tracingEnabled"] is True
+    assert json.loads(stage["accessLogSettings"]["format"])["status"] == "$context.status"
+    assert stage["methodSettings"]["*/*"]["throttlingRateLimit"] == 100
+    assert deployed.get()[0] == 403
+    key = deployed.shell("pulumi stack output apiKey --show-secrets -s consumer").stdout.strip()
+    assert deployed.get({"x-api-key": key}) == (200, {"message": "hello world!"})
+    assert key not in deployed.shell("pulumi stack output -s consumer").stdout
+    assert deployed.planned("consumer") == {}
+
+
+def test_a_second_consumer_runs_what_the_first_has_tested(deployed: Clone) -> None:
+    deployed.edit("Pulumi.registry.yaml", '"222222222222"}]', '"222222222222"}, {account: "333333333333"}]')
+    deployed.up("registry")
+    aws = deployed.root / ".local" / "aws"
+    for name in ("config", "credentials"):
+        text = (aws / name).read_text()
+        third = text[text.rindex("[") :].replace("consumer", "production").replace("2" * 12, "3" * 12)
+        (aws / name).write_text(f"{text}\n{third}")
+    stack = (deployed.root / "Pulumi.consumer.yaml").read_text()
+    stack = stack.replace("profile: consumer", "profile: production").replace("2" * 12, "3" * 12)
+    stack = stack.replace("{context: app, args: {LAMBDA_BASE_IMAGE: null}}", "{promote: consumer}")
+    (deployed.root / "Pulumi.production.yaml").write_text(stack)
+    try:
+        made = deployed.shell("pulumi stack init production && pulumi up --yes --skip-preview -s production")
+        assert made.returncode == 0, made.stdout
+        assert deployed.output("production", "imageUri") == deployed.output("consumer", "imageUri")
+        assert deployed.output("production", "functionArn").split(":")[4] == "333333333333"
+        assert deployed.get(stack="production") == (200, {"message": "hello world!"})
+        assert deployed.planned("production") == {}
+    finally:
+        deployed.shell("pulumi destroy --yes --skip-preview -s production && pulumi stack rm --yes production")
+        (deployed.root / "Pulumi.production.yaml").unlink(missing_ok=True)
+
+
 def test_a_function_url_instead_of_an_api(deployed: Clone) -> None:
     deployed.edit("Pulumi.consumer.yaml", "{path: hello, stage: Prod, public: true}", "{type: url, public: true}")
     deployed.up("consumer")

@@ -89,7 +89,7 @@ def test_an_endpoint_is_public_only_when_it_is_said() -> None:
         (
             CONSUMER,
             {"image": {"context": "app", "tag": "v1"}},
-            "image: must be exactly one of context, digest and tag; given: context",
+            "image: must be exactly one of context, digest, tag and promote; given: context",
         ),
         (CONSUMER, {"image": {"digest": "latest"}}, 'image.digest: "latest" is not allowed; it must be sha256: and 64'),
         (CONSUMER, {"function": {"memory": 64}}, "function.memory: 64 is not allowed; it must be a whole number of MB"),

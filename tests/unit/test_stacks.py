@@ -168,6 +168,18 @@ def test_an_existing_image_needs_no_docker(run: Run, recorder: Recorder, image: 
     assert not [kind for kind in recorder.kinds() if "docker" in kind]
 
 
+def test_an_image_is_promoted_from_the_stack_that_runs_it(run: Run, recorder: Recorder) -> None:
+    recorder.stacks["organization/cross-account-ecr/consumer-test"] = {"imageDigest": DIGEST}
+    assert deploy(run, image={"promote": "consumer-test"})["imageUri"] == f"{URL}@{DIGEST}"
+    assert IMAGE not in recorder.kinds()
+
+
+def test_a_stack_that_runs_nothing_has_nothing_to_promote(run: Run, recorder: Recorder) -> None:
+    recorder.stacks["organization/cross-account-ecr/consumer-test"] = {}
+    with pytest.raises(ImageUnusable, match="runs no image yet. Deploy it first: pulumi up -s consumer-test"):
+        deploy(run, image={"promote": "consumer-test"})
+
+
 def test_a_missing_tag_is_refused_with_those_there_are(run: Run, recorder: Recorder) -> None:
     recorder.tags = {"v1": DIGEST}
     with pytest.raises(ImageUnusable, match="There is no image 'v2'.*There are: v1"):
