@@ -268,6 +268,8 @@ class Release(Section):
 
     provisioned_concurrency: int = Field(default=0, ge=0, description="a whole number of instances", examples=["1"])
     """Instances that are kept warm."""
+    previous_share: float = Field(default=0, ge=0, lt=1, description="a number from 0 to below 1", examples=["0.9"])
+    """Share of the calls that the version of the previous image keeps, until this is 0 again."""
 
 
 class Function(Section):
@@ -354,6 +356,10 @@ class Route(Section):
     """Whether anyone may call it; otherwise callers sign with AWS credentials."""
     api_key: bool = Switch(default=False)
     """Whether a call needs the API's key."""
+    required: list[Annotated[str, Field(pattern=r"^(querystring|header)\.[a-zA-Z0-9._$-]+$")]] = Field(
+        default=[], description="a list of querystring.NAME and header.NAME", examples=["[querystring.name]"]
+    )
+    """Query parameters and headers without which a call is answered with 400."""
 
 
 class Throttle(Section):
@@ -380,10 +386,17 @@ class Api(Route):
         default=0, description="0 for no access log, or days as of logRetention", examples=["30"]
     )
     """Days that the REST API's access log is kept; 0: there is none."""
+    execution_logs: bool = Switch(default=False)
+    """Whether errors of the REST API itself are logged."""
     tracing: bool = Switch(default=False)
     """Whether the REST API traces calls with X-Ray."""
-    cors_origins: list[str] = Field(default=[], description="a list of origins", examples=['["https://example.com"]'])
-    """Origins whose pages may call the function URL."""
+    cors_origin: str = Field(
+        default="",
+        pattern=r"^(\*|https?://[^\s/'*]+)?$",
+        description="an origin without a path, or *",
+        examples=["https://example.com"],
+    )
+    """Origin whose pages may call it."""
 
 
 class StackSettings(Section):

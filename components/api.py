@@ -1,5 +1,6 @@
 """`FunctionApi`: a regional REST API whose routes call a Lambda function."""
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -13,6 +14,8 @@ from components.errors import InvalidArgument
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "ANY")
 PATH = re.compile(r"[a-zA-Z0-9._~-]+(/[a-zA-Z0-9._~-]+)*")
+PARAMETER = re.compile(r"(querystring|header)\.[a-zA-Z0-9._$-]+")
+ORIGIN = re.compile(r"\*|https?://[^\s/'*]+")
 STAGE = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 
 # What one call leaves in the access log.
@@ -38,15 +41,19 @@ class Route:
         method: HTTP method, or `ANY`. Default `GET`.
         public: whether anyone may call it. Default no: callers sign with AWS credentials (`AWS_IAM`).
         api_key: whether a call needs the API's key. Default no.
+        required: query parameters and headers without which a call is answered with 400 and does not reach the
+            function: `querystring.NAME` or `header.NAME`. Default none.
+            https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-method-request-validation.html
 
     Raises:
-        InvalidArgument: a path or method that API Gateway refuses.
+        InvalidArgument: a path, method or parameter that API Gateway refuses.
     """
 
     path: str
     method: str = "GET"
     public: bool = False
     api_key: bool = False
+    required: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not PATH.fullmatch(self.path):
@@ -58,6 +65,13 @@ class Route:
             raise InvalidArgument(
                 f'Route method: {self.method!r} given; allowed are {", ".join(METHODS)}. Example: method="GET"'
             )
+
+        for parameter in self.required:
+            if not PARAMETER.fullmatch(parameter):
+                raise InvalidArgument(
+                    f"Route required: {parameter!r} given; allowed are querystring.NAME and header.NAME. "
+                    'Example: required=["querystring.name"]'
+                )
 
     @property
     def authorization(self) -> str:
@@ -101,17 +115,23 @@ class RestApi:
         access_log_retention: days that the access log is kept, a JSON object a call; 0 (default): there is none. API
             Gateway writes it with a role that is set once for the account and Region.
             https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html
+        execution_logs: log errors of API Gateway itself, with the role that the access log needs. Default off.
         tracing: trace calls with X-Ray. Default off.
+        cors_origin: the origin whose pages may call it, or `*`. API Gateway answers the browser's preflight for every
+            path; the function has to send `Access-Control-Allow-Origin` with its own answers. Default none.
+            https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-cors.html
 
     Raises:
-        InvalidArgument: no route, one given twice, or a stage name that API Gateway refuses.
+        InvalidArgument: no route, one given twice, or a stage name or origin that API Gateway refuses.
     """
 
     routes: Sequence[Route]
     stage: str = "Prod"
     throttle: Throttle | None = None
     access_log_retention: int = 0
+    execution_logs: bool = False
     tracing: bool = False
+    cors_origin: str = ""
 
     def __post_init__(self) -> None:
         given = [(route.path, route.method) for route in self.routes]
@@ -119,6 +139,16 @@ class RestApi:
             raise InvalidArgument(
                 f"RestApi routes: {given or 'none'} given; allowed is one or more, each path and method once. "
                 'Example: routes=[Route(path="hello")]'
+            )
+        if self.cors_origin and not ORIGIN.fullmatch(self.cors_origin):
+            raise InvalidArgument(
+                f"RestApi cors_origin: {self.cors_origin!r} given; allowed is one origin without a path, or *. "
+                'Example: cors_origin="https://example.com"'
+            )
+        if self.cors_origin and any(route.method in ("OPTIONS", "ANY") for route in self.routes):
+            raise InvalidArgument(
+                "RestApi cors_origin: given with a route for OPTIONS or ANY; allowed is one of them, for that route "
+                "answers the preflight itself."
             )
         if not STAGE.fullmatch(self.stage):
             raise InvalidArgument(
@@ -164,12 +194,17 @@ class FunctionApi(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         api = aws.apigateway.RestApi(name, name=api_name, endpoint_configuration={"types": "REGIONAL"}, opts=child)
         resources = self._resources(name, api, args.routes, child)
-        integrations = [
-            self._route(name, api, route, resources[route.path], invoke_arn, child) for route in args.routes
+        validator = self._validator(name, args, api, child)
+        integrations: list[pulumi.Resource] = [
+            self._route(name, api, route, resources[route.path], invoke_arn, validator, child) for route in args.routes
         ]
+        if args.cors_origin:
+            for path in dict.fromkeys(route.path for route in args.routes):
+                methods = [route.method for route in args.routes if route.path == path]
+                integrations.append(self._preflight(name, api, path, resources[path], methods, args.cors_origin, child))
         # A deployment is a snapshot of the routes: without a trigger an edited route never goes live.
         # https://www.pulumi.com/registry/packages/aws/api-docs/apigateway/deployment/
-        routes = json.dumps([(route.path, route.method, route.authorization, route.api_key) for route in args.routes])
+        routes = json.dumps([dataclasses.astuple(route) for route in args.routes] + [args.cors_origin])
         deployment = aws.apigateway.Deployment(
             f"{name}-deployment",
             rest_api=api.id,
@@ -224,6 +259,7 @@ class FunctionApi(pulumi.ComponentResource):
         route: Route,
         resource_id: pulumi.Output[str],
         invoke_arn: pulumi.Input[str],
+        validator: aws.apigateway.RequestValidator | None,
         child: pulumi.ResourceOptions,
     ) -> aws.apigateway.Integration:
         method = aws.apigateway.Method(
@@ -233,6 +269,8 @@ class FunctionApi(pulumi.ComponentResource):
             http_method=route.method,
             authorization=route.authorization,
             api_key_required=True if route.api_key else None,
+            request_parameters={f"method.request.{name}": True for name in route.required} or None,
+            request_validator_id=validator.id if validator and route.required else None,
             opts=child,
         )
         return aws.apigateway.Integration(
@@ -244,6 +282,69 @@ class FunctionApi(pulumi.ComponentResource):
             integration_http_method="POST",
             uri=invoke_arn,
             opts=child,
+        )
+
+    def _validator(
+        self, name: str, args: RestApi, api: aws.apigateway.RestApi, child: pulumi.ResourceOptions
+    ) -> aws.apigateway.RequestValidator | None:
+        """What checks parameters, if a route requires some."""
+        if not any(route.required for route in args.routes):
+            return None
+        return aws.apigateway.RequestValidator(
+            f"{name}-validator", rest_api=api.id, validate_request_parameters=True, opts=child
+        )
+
+    def _preflight(
+        self,
+        name: str,
+        api: aws.apigateway.RestApi,
+        path: str,
+        resource_id: pulumi.Output[str],
+        methods: Sequence[str],
+        origin: str,
+        child: pulumi.ResourceOptions,
+    ) -> aws.apigateway.IntegrationResponse:
+        """API Gateway's own answer to OPTIONS, which a browser sends before a call from another origin."""
+        prefix = "-".join([name, "options", *path.split("/")])
+        headers = {
+            "Access-Control-Allow-Origin": origin,
+            "Access-Control-Allow-Methods": ",".join(sorted({"OPTIONS", *methods})),
+            "Access-Control-Allow-Headers": "Authorization,Content-Type,X-Amz-Date,X-Amz-Security-Token,X-Api-Key",
+        }
+        method = aws.apigateway.Method(
+            f"{prefix}-method",
+            rest_api=api.id,
+            resource_id=resource_id,
+            http_method="OPTIONS",
+            authorization="NONE",
+            opts=child,
+        )
+        integration = aws.apigateway.Integration(
+            f"{prefix}-integration",
+            rest_api=api.id,
+            resource_id=resource_id,
+            http_method=method.http_method,
+            type="MOCK",
+            request_templates={"application/json": '{"statusCode": 204}'},
+            opts=child,
+        )
+        response = aws.apigateway.MethodResponse(
+            f"{prefix}-response",
+            rest_api=api.id,
+            resource_id=resource_id,
+            http_method=method.http_method,
+            status_code="204",
+            response_parameters={f"method.response.header.{header}": True for header in headers},
+            opts=child,
+        )
+        return aws.apigateway.IntegrationResponse(
+            f"{prefix}-integration-response",
+            rest_api=api.id,
+            resource_id=resource_id,
+            http_method=method.http_method,
+            status_code=response.status_code,
+            response_parameters={f"method.response.header.{header}": f"'{value}'" for header, value in headers.items()},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[integration]),
         )
 
     def _stage(
@@ -273,16 +374,19 @@ class FunctionApi(pulumi.ComponentResource):
             xray_tracing_enabled=True if args.tracing else None,
             opts=child,
         )
+        settings: aws.apigateway.MethodSettingsSettingsArgsDict = {}
         if args.throttle:
+            settings["throttling_rate_limit"] = float(args.throttle.rate)
+            settings["throttling_burst_limit"] = args.throttle.burst
+        if args.execution_logs:
+            settings["logging_level"] = "ERROR"
+        if settings:
             aws.apigateway.MethodSettings(
                 f"{name}-settings",
                 rest_api=api.id,
                 stage_name=stage.stage_name,
                 method_path="*/*",
-                settings={
-                    "throttling_rate_limit": float(args.throttle.rate),
-                    "throttling_burst_limit": args.throttle.burst,
-                },
+                settings=settings,
                 opts=child,
             )
         return stage

@@ -14,7 +14,7 @@ from components.content import ImageBuild
 from components.errors import ImageUnusable, RegistryUnusable
 from components.function import FunctionUrl, ImageFunction, ImageFunctionArgs, Logs, Release, Vpc
 from components.image import PLATFORMS, BuiltImage, ExistingImage, RegistryLogin
-from settings import Api, ConsumerSettings
+from settings import Api, ConsumerSettings, Function
 
 BUILT, REUSED, EXISTING = "built", "reused", "existing"
 
@@ -57,22 +57,29 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     await aws.get_caller_identity(opts=pulumi.InvokeOptions(provider=consumer_account))
     url, digests = registry.repository_urls[settings.region], await _digests(registry, registry_account)
     build = _image_build(settings)
+    before = await _stack_outputs(_qualified(pulumi.get_stack()))
     providers: list[pulumi.ProviderResource] = [consumer_account]
     image: BuiltImage | ExistingImage
     outputs: dict[str, pulumi.Input[Any]] = {}
     if build is None:
-        image = ExistingImage(uri=f"{url}@{await _existing_digest(settings, url, digests)}")
+        digest = await _existing_digest(settings, url, digests)
+        image = ExistingImage(uri=f"{url}@{digest}")
         outputs["imageSource"] = EXISTING
+        changed = digest != before.get("imageDigest")
     else:
-        outputs = await _source_of(build, digests)
+        outputs = _source_of(build, digests, before)
+        changed = outputs["imageTag"] != before.get("imageTag")
         if outputs["imageSource"] == BUILT:
             image = _built_image(build, url, registry, registry_account, outputs["imagePush"])
             providers.append(docker.Provider("docker"))
         else:
             image = ExistingImage(uri=f"{url}@{digests[build.tag()]}")
+    # A changed image leaves its version behind as the one that may keep a share of the calls.
+    previous = str(before.get("functionVersion" if changed else "previousVersion") or "")
+    outputs["previousVersion"] = previous
     # The name of the component is part of every URN and never changes; the function's own may.
     function = ImageFunction(
-        "function", function_args(settings, image), opts=pulumi.ResourceOptions(providers=providers)
+        "function", function_args(settings, image, previous), opts=pulumi.ResourceOptions(providers=providers)
     )
     return {
         **outputs,
@@ -88,8 +95,10 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     }
 
 
-def function_args(settings: ConsumerSettings, image: BuiltImage | ExistingImage) -> ImageFunctionArgs:
-    """The function as the settings describe it."""
+def function_args(
+    settings: ConsumerSettings, image: BuiltImage | ExistingImage, previous_version: str
+) -> ImageFunctionArgs:
+    """The function as the settings describe it; with the version that a canary leaves its share."""
     options = settings.function
     return ImageFunctionArgs(
         name=options.name,
@@ -112,9 +121,20 @@ def function_args(settings: ConsumerSettings, image: BuiltImage | ExistingImage)
         dead_letter=options.dead_letter,
         permissions_boundary=options.permissions_boundary,
         statements=options.statements,
-        release=Release(**options.release.model_dump()) if options.release else None,
+        release=_release(options, previous_version),
         alarms=Alarms(**options.alarms.model_dump()) if options.alarms else None,
         tags=options.tags,
+    )
+
+
+def _release(options: Function, previous_version: str) -> Release | None:
+    if options.release is None:
+        return None
+    canary = options.release.previous_share > 0 and previous_version.isdigit()
+    return Release(
+        previous_version=previous_version if canary else "",
+        previous_share=options.release.previous_share if canary else 0.0,
+        provisioned_concurrency=options.release.provisioned_concurrency,
     )
 
 
@@ -122,13 +142,15 @@ def _endpoint(api: Api) -> RestApi | FunctionUrl | None:
     if api.type == "none":
         return None
     if api.type == "url":
-        return FunctionUrl(public=api.public, cors_origins=api.cors_origins)
-    first = Route(path=api.path, method=api.method, public=api.public, api_key=api.api_key)
+        return FunctionUrl(public=api.public, cors_origins=[api.cors_origin] if api.cors_origin else [])
+    first = Route(path=api.path, method=api.method, public=api.public, api_key=api.api_key, required=api.required)
     return RestApi(
         routes=[first, *(Route(**route.model_dump()) for route in api.routes)],
         stage=api.stage,
         throttle=Throttle(**api.throttle.model_dump()) if api.throttle else None,
         access_log_retention=api.access_log_retention,
+        execution_logs=api.execution_logs,
+        cors_origin=api.cors_origin,
         tracing=api.tracing,
     )
 
@@ -202,7 +224,7 @@ def _image_build(settings: ConsumerSettings) -> ImageBuild | None:
     )
 
 
-async def _source_of(build: ImageBuild, digests: dict[str, str]) -> dict[str, Any]:
+def _source_of(build: ImageBuild, digests: dict[str, str], before: dict[str, Any]) -> dict[str, Any]:
     """Whether the content is to be built and pushed here, or is in the repository already; as outputs of this stack.
 
     ECR refuses an existing tag of an immutable repository even with the same content, so what another stack or an
@@ -210,7 +232,6 @@ async def _source_of(build: ImageBuild, digests: dict[str, str]) -> dict[str, An
     it the next preview would show it as deleted, unless the image is gone: then it is pushed once more.
     """
     tag, inputs = build.tag(), build.fingerprint()
-    before = await _stack_outputs(_qualified(pulumi.get_stack()))
     own = before.get("imageSource") == BUILT and before.get("imageInputs") == inputs
     pushes = int(before.get("imagePush", 0))
     if own and tag not in digests:

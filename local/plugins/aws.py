@@ -660,6 +660,8 @@ def _put_method(aws: Aws, new: Values) -> str:
         **_method_keys(new),
         authorizationType=new["authorization"],
         apiKeyRequired=new.get("apiKeyRequired", False),
+        requestParameters=new.get("requestParameters", {}),
+        **({"requestValidatorId": new["requestValidatorId"]} if new.get("requestValidatorId") else {}),
     )
     return f"agm-{new['restApi']}-{new['resourceId']}-{new['httpMethod']}"
 
@@ -669,15 +671,25 @@ def _read_method(aws: Aws, identity: str, state: Values) -> Values | None:
     return {
         **{key: state[key] for key in ("restApi", "resourceId", "httpMethod")},
         "authorization": found["authorizationType"],
-        "apiKeyRequired": found.get("apiKeyRequired", False),
+        "apiKeyRequired": bool(found.get("apiKeyRequired")),
         "region": aws.region,
+        **_known(found, "requestParameters", "requestValidatorId"),
     }
 
 
 def _update_method(aws: Aws, identity: str, old: Values, new: Values) -> None:
     changes = [
         {"op": "replace", "path": "/authorizationType", "value": new["authorization"]},
-        {"op": "replace", "path": "/apiKeyRequired", "value": str(new.get("apiKeyRequired", False)).lower()},
+        # MiniStack keeps the text of a patch, where AWS reads "false": an empty one counts as false.
+        {"op": "replace", "path": "/apiKeyRequired", "value": "true" if new.get("apiKeyRequired") else ""},
+        {"op": "replace", "path": "/requestValidatorId", "value": new.get("requestValidatorId", "")},
+    ]
+    before, after = (values.get("requestParameters") or {} for values in (old, new))
+    changes += [{"op": "remove", "path": f"/requestParameters/{name}"} for name in sorted(set(before) - set(after))]
+    changes += [
+        {"op": "add", "path": f"/requestParameters/{name}", "value": str(required).lower()}
+        for name, required in sorted(after.items())
+        if before.get(name) != required
     ]
     aws.client("apigateway").update_method(**_method_keys(new), patchOperations=changes)
 
@@ -690,9 +702,8 @@ def _put_integration(aws: Aws, new: Values) -> str:
     aws.client("apigateway").put_integration(
         **_method_keys(new),
         type=new["type"],
-        integrationHttpMethod=new["integrationHttpMethod"],
-        uri=new["uri"],
         timeoutInMillis=new["timeoutMilliseconds"],
+        **_known(new, "integrationHttpMethod", "uri", "requestTemplates"),
     )
     return f"agi-{new['restApi']}-{new['resourceId']}-{new['httpMethod']}"
 
@@ -702,10 +713,10 @@ def _read_integration(aws: Aws, identity: str, state: Values) -> Values | None:
     return {
         **{key: state[key] for key in ("restApi", "resourceId", "httpMethod")},
         "type": found["type"],
-        "integrationHttpMethod": found.get("httpMethod", ""),
-        "uri": found.get("uri", ""),
         "timeoutMilliseconds": found.get("timeoutInMillis", 29_000),
         "region": aws.region,
+        **_known(found, "uri", "requestTemplates"),
+        **({"integrationHttpMethod": found["httpMethod"]} if found.get("httpMethod") else {}),
     }
 
 
@@ -795,16 +806,20 @@ def _delete_stage(aws: Aws, identity: str, state: Values) -> None:
     aws.client("apigateway").delete_stage(restApiId=state["restApi"], stageName=state["stageName"])
 
 
-THROTTLING = {"throttlingRateLimit": "throttling/rateLimit", "throttlingBurstLimit": "throttling/burstLimit"}
+METHOD_SETTINGS = {
+    "throttlingRateLimit": "throttling/rateLimit",
+    "throttlingBurstLimit": "throttling/burstLimit",
+    "loggingLevel": "logging/loglevel",
+}
 
 
 def _method_settings(aws: Aws, new: Values) -> str:
-    """Settings of methods: only the throttling of them is carried out here."""
-    if wrong := sorted(set(new["settings"]) - set(THROTTLING)):
+    """Settings of all methods of a stage."""
+    if wrong := sorted(set(new["settings"]) - set(METHOD_SETTINGS)):
         raise Refused(f"the local stand-in of aws does not carry out the method settings {', '.join(wrong)}")
     path = new["methodPath"].replace("~1", "/")
     changes = [
-        {"op": "replace", "path": f"/{path}/{THROTTLING[key]}", "value": str(value)}
+        {"op": "replace", "path": f"/{path}/{METHOD_SETTINGS[key]}", "value": str(value)}
         for key, value in new["settings"].items()
     ]
     aws.client("apigateway").update_stage(restApiId=new["restApi"], stageName=new["stageName"], patchOperations=changes)
@@ -817,7 +832,7 @@ def _read_method_settings(aws: Aws, identity: str, state: Values) -> Values | No
     if found is None:
         return None
     keys = {key: state[key] for key in ("restApi", "stageName", "methodPath")}
-    return {**keys, "settings": _known(found, *THROTTLING), "region": aws.region}
+    return {**keys, "settings": _known(found, *METHOD_SETTINGS), "region": aws.region}
 
 
 def _delete_method_settings(aws: Aws, identity: str, state: Values) -> None:
@@ -826,6 +841,52 @@ def _delete_method_settings(aws: Aws, identity: str, state: Values) -> None:
         stageName=state["stageName"],
         patchOperations=[{"op": "remove", "path": f"/{state['methodPath']}"}],
     )
+
+
+def _create_validator(aws: Aws, new: Values) -> str:
+    created = aws.client("apigateway").create_request_validator(
+        restApiId=new["restApi"],
+        name=new["name"],
+        validateRequestParameters=new.get("validateRequestParameters", False),
+    )
+    return str(created["id"])
+
+
+def _read_validator(aws: Aws, identity: str, state: Values) -> Values | None:
+    found = aws.client("apigateway").get_request_validator(restApiId=state["restApi"], requestValidatorId=identity)
+    return {
+        "restApi": state["restApi"],
+        "name": found["name"],
+        "validateRequestParameters": found["validateRequestParameters"],
+        "region": aws.region,
+    }
+
+
+def _response_keys(values: Values) -> Values:
+    return {**_method_keys(values), "statusCode": values["statusCode"]}
+
+
+def _put_method_response(aws: Aws, new: Values) -> str:
+    aws.client("apigateway").put_method_response(
+        **_response_keys(new), responseParameters=new.get("responseParameters", {})
+    )
+    return f"agmr-{new['restApi']}-{new['resourceId']}-{new['httpMethod']}-{new['statusCode']}"
+
+
+def _put_integration_response(aws: Aws, new: Values) -> str:
+    aws.client("apigateway").put_integration_response(
+        **_response_keys(new), responseParameters=new.get("responseParameters", {})
+    )
+    return f"agir-{new['restApi']}-{new['resourceId']}-{new['httpMethod']}-{new['statusCode']}"
+
+
+def _read_response(call: str) -> Callable[[Aws, str, Values], Values | None]:
+    def read(aws: Aws, identity: str, state: Values) -> Values | None:
+        found = getattr(aws.client("apigateway"), call)(**_response_keys(state))
+        keys = {key: state[key] for key in (*METHOD_PARTS, "statusCode")}
+        return {**keys, **_known(found, "responseParameters"), "region": aws.region}
+
+    return read
 
 
 def _create_api_key(aws: Aws, new: Values) -> str:
@@ -1074,7 +1135,7 @@ KINDS: dict[str, Kind] = {
     ),
     "aws:apigateway/method:Method": Kind(
         sdk=pulumi_aws.apigateway.MethodArgs,
-        inputs=METHOD_KEYS | {"authorization", "apiKeyRequired"},
+        inputs=METHOD_KEYS | {"authorization", "apiKeyRequired", "requestParameters", "requestValidatorId"},
         replaces=METHOD_KEYS,
         computed=REGIONAL,
         create=_put_method,
@@ -1084,7 +1145,7 @@ KINDS: dict[str, Kind] = {
     ),
     "aws:apigateway/integration:Integration": Kind(
         sdk=pulumi_aws.apigateway.IntegrationArgs,
-        inputs=METHOD_KEYS | {"type", "integrationHttpMethod", "uri", "timeoutMilliseconds"},
+        inputs=METHOD_KEYS | {"type", "integrationHttpMethod", "uri", "requestTemplates", "timeoutMilliseconds"},
         replaces=METHOD_KEYS | {"type", "integrationHttpMethod"},
         computed=REGIONAL,
         create=_put_integration,
@@ -1121,6 +1182,40 @@ KINDS: dict[str, Kind] = {
         read=_read_method_settings,
         update=lambda aws, identity, old, new: _done(_method_settings(aws, new)),
         delete=_delete_method_settings,
+    ),
+    "aws:apigateway/requestValidator:RequestValidator": Kind(
+        sdk=pulumi_aws.apigateway.RequestValidatorArgs,
+        inputs={"restApi", "name", "validateRequestParameters"},
+        replaces={"restApi", "name", "validateRequestParameters"},
+        computed=REGIONAL,
+        create=_create_validator,
+        read=_read_validator,
+        delete=lambda aws, identity, state: aws.client("apigateway").delete_request_validator(
+            restApiId=state["restApi"], requestValidatorId=identity
+        ),
+        named="name",
+    ),
+    "aws:apigateway/methodResponse:MethodResponse": Kind(
+        sdk=pulumi_aws.apigateway.MethodResponseArgs,
+        inputs=METHOD_KEYS | {"statusCode", "responseParameters"},
+        replaces=METHOD_KEYS | {"statusCode"},
+        computed=REGIONAL,
+        create=_put_method_response,
+        read=_read_response("get_method_response"),
+        update=lambda aws, identity, old, new: _done(_put_method_response(aws, new)),
+        delete=lambda aws, identity, state: aws.client("apigateway").delete_method_response(**_response_keys(state)),
+    ),
+    "aws:apigateway/integrationResponse:IntegrationResponse": Kind(
+        sdk=pulumi_aws.apigateway.IntegrationResponseArgs,
+        inputs=METHOD_KEYS | {"statusCode", "responseParameters"},
+        replaces=METHOD_KEYS | {"statusCode"},
+        computed=REGIONAL,
+        create=_put_integration_response,
+        read=_read_response("get_integration_response"),
+        update=lambda aws, identity, old, new: _done(_put_integration_response(aws, new)),
+        delete=lambda aws, identity, state: aws.client("apigateway").delete_integration_response(
+            **_response_keys(state)
+        ),
     ),
     "aws:apigateway/apiKey:ApiKey": Kind(
         sdk=pulumi_aws.apigateway.ApiKeyArgs,

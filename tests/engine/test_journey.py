@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import urllib.request
 
 from tests.engine.clone import ROOT, Clone
 
@@ -212,6 +213,21 @@ def test_throttle_access_log_and_key_of_the_api(deployed: Clone) -> None:
     key = deployed.shell("pulumi stack output apiKey --show-secrets -s consumer").stdout.strip()
     assert deployed.get({"x-api-key": key}) == (200, {"message": "hello world!"})
     assert key not in deployed.shell("pulumi stack output -s consumer").stdout
+    assert deployed.planned("consumer") == {}
+
+
+def test_required_parameters_and_preflight_of_the_api(deployed: Clone) -> None:
+    options = "required: [querystring.name], corsOrigin: https://example.com"
+    deployed.edit("Pulumi.consumer.yaml", "public: true}", f"public: true, {options}}}")
+    deployed.up("consumer")
+    assert deployed.get()[0] == 400
+    url = deployed.output("consumer", "endpointUrl")
+    with urllib.request.urlopen(f"{url}?name=you", timeout=60) as answer:  # noqa: S310
+        assert answer.status == 200
+    preflight = urllib.request.Request(url, method="OPTIONS")  # noqa: S310
+    with urllib.request.urlopen(preflight, timeout=60) as answer:  # noqa: S310
+        assert answer.status == 204
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://example.com"
     assert deployed.planned("consumer") == {}
 
 

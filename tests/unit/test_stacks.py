@@ -435,6 +435,38 @@ def test_a_canary_leaves_the_previous_version_its_share(run: Run, recorder: Reco
     assert alias["routingConfig"] == {"additionalVersionWeights": {"6": 0.9}}
 
 
+def test_a_changed_image_leaves_its_version_a_share_until_it_is_taken_back(
+    run: Run, recorder: Recorder, app: Path
+) -> None:
+    canary = {"release": {"previousShare": 0.9}}
+    recorder.stacks[OWN_STACK] = {**deploy(run, function=canary), "functionVersion": "6"}
+    assert "routingConfig" not in recorder.inputs("aws:lambda/alias:Alias")
+    (app / "app.py").write_text("print('changed')\n")
+    for _ in range(2):  # the second update changes nothing and must not move the share
+        recorder.resources.clear()
+        recorder.stacks[OWN_STACK] = deploy(run, function=canary)
+        weights = recorder.inputs("aws:lambda/alias:Alias")["routingConfig"]
+        assert weights == {"additionalVersionWeights": {"6": 0.9}}
+
+
+def test_required_parameters_are_checked_before_the_function(run: Run, recorder: Recorder, app: Path) -> None:
+    deploy(run, api={"required": ["querystring.name", "header.X-Tenant"]})
+    method = recorder.inputs("aws:apigateway/method:Method")
+    assert method["requestParameters"] == {
+        "method.request.querystring.name": True,
+        "method.request.header.X-Tenant": True,
+    }
+    assert method["requestValidatorId"]
+    assert recorder.inputs("aws:apigateway/requestValidator:RequestValidator")["validateRequestParameters"] is True
+
+
+def test_a_preflight_is_answered_for_every_path(run: Run, recorder: Recorder, app: Path) -> None:
+    deploy(run, api={"corsOrigin": "https://example.com", "routes": [{"path": "hello", "method": "POST"}]})
+    answer = recorder.inputs("aws:apigateway/integrationResponse:IntegrationResponse")["responseParameters"]
+    assert answer["method.response.header.Access-Control-Allow-Origin"] == "'https://example.com'"
+    assert answer["method.response.header.Access-Control-Allow-Methods"] == "'GET,OPTIONS,POST'"
+
+
 def test_several_routes_share_their_paths_and_have_a_permission_each(run: Run, recorder: Recorder, app: Path) -> None:
     routes = [{"path": "v1/orders", "method": "POST"}, {"path": "v1/orders"}, {"path": "v1/bye", "public": True}]
     deploy(run, api={"path": "v1", "routes": routes})
@@ -465,7 +497,7 @@ def test_throttle_access_log_tracing_and_key_of_the_api(run: Run, recorder: Reco
 def test_a_function_url_instead_of_an_api(
     run: Run, recorder: Recorder, app: Path, public: bool, authorization: str
 ) -> None:
-    outputs = deploy(run, api={"type": "url", "public": public, "corsOrigins": ["https://example.com"]})
+    outputs = deploy(run, api={"type": "url", "public": public, "corsOrigin": "https://example.com"})
     url = recorder.inputs("aws:lambda/functionUrl:FunctionUrl")
     assert url["authorizationType"] == authorization
     assert url["cors"] == {"allowOrigins": ["https://example.com"]}
