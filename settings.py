@@ -21,12 +21,8 @@ from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
 from components.errors import InvalidConfiguration
+from components.limits import MEMORY_MB, RETENTION_DAYS, STORAGE_MB, TIMEOUT_SECONDS
 
-# The retention periods that CloudWatch Logs knows.
-# https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
-RETENTION_DAYS = (
-    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
-)  # fmt: skip
 RETENTION_WITH_NONE = (0, *RETENTION_DAYS)
 
 # A field's description is its rule: an error shows it behind "must be".
@@ -83,10 +79,12 @@ Tag = Annotated[
         examples=["v1"],
     ),
 ]
-Memory = Annotated[
-    int, Field(ge=128, le=10_240, description="a whole number of MB from 128 to 10240", examples=["128"])
-]
-Timeout = Annotated[int, Field(ge=1, le=900, description="a whole number of seconds from 1 to 900", examples=["3"])]
+
+
+def Within(bounds: range, unit: str, *, default: int) -> Any:  # noqa: N802  # a kind of Field
+    """An option that is a whole number within bounds."""
+    rule = f"a whole number of {unit} from {bounds[0]} to {bounds[-1]}"
+    return Field(default=default, ge=bounds[0], le=bounds[-1], description=rule, examples=[str(default)])
 
 
 def Switch(*, default: bool) -> Any:  # noqa: N802  # a kind of Field
@@ -279,17 +277,15 @@ class Function(Section):
     """Its name."""
     description: str = Field(default="", max_length=256, description="up to 256 characters", examples=["Says hello"])
     """What it is for."""
-    memory: Memory = 128
+    memory: int = Within(MEMORY_MB, "MB", default=128)
     """MB of memory; processor time grows with it."""
-    timeout: Timeout = 3
+    timeout: int = Within(TIMEOUT_SECONDS, "seconds", default=3)
     """Seconds that one call may take."""
     architecture: Literal["x86_64", "arm64"] = Field(
         default="x86_64", description="x86_64 or arm64", examples=["x86_64"]
     )
     """The image is built for it."""
-    storage: int = Field(
-        default=512, ge=512, le=10_240, description="a whole number of MB from 512 to 10240", examples=["512"]
-    )
+    storage: int = Within(STORAGE_MB, "MB", default=512)
     """MB of `/tmp`."""
     environment: dict[str, str] = Field(default={}, description="variables, no secrets", examples=["{STAGE: test}"])
     """Environment variables. They can be read by whoever can read the function."""
@@ -371,6 +367,16 @@ class Throttle(Section):
     """Calls at once."""
 
 
+API_OPTIONS = {
+    "rest": {
+        "path", "method", "public", "api_key", "required", "stage", "routes", "throttle", "access_log_retention",
+        "execution_logs", "tracing", "cors_origin",
+    },
+    "url": {"public", "cors_origin"},
+    "none": set[str](),
+}  # fmt: skip
+
+
 class Api(Route):
     """What the function is called through; of a REST API also its first route."""
 
@@ -397,6 +403,18 @@ class Api(Route):
         examples=["https://example.com"],
     )
     """Origin whose pages may call it."""
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> "Api":
+        if others := sorted(self.model_fields_set - API_OPTIONS[self.type] - {"type"}):
+            raise ValueError(
+                f"must not have {', '.join(map(to_camel, others))} with type {self.type}, which has "
+                f"{', '.join(sorted(map(to_camel, API_OPTIONS[self.type]))) or 'no options'}"
+            )
+        called = [(route.method, route.path) for route in (self, *self.routes)]
+        if twice := sorted({f"{method} {path}" for method, path in called if called.count((method, path)) > 1}):
+            raise ValueError(f"must have each method and path once; more than once: {', '.join(twice)}")
+        return self
 
 
 class StackSettings(Section):

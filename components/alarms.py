@@ -43,8 +43,8 @@ class Alarms:
 
 def make_alarms(
     name: str, alarms: Alarms, function_name: pulumi.Input[str], timeout: int, opts: pulumi.ResourceOptions
-) -> None:
-    """Make the alarms of one function, and the topic if there is none.
+) -> pulumi.Output[str]:
+    """Make the alarms of one function, and the topic if there is none. Returns the topic's ARN.
 
     Args:
         name: beginning of the resources' names.
@@ -76,3 +76,4 @@ def make_alarms(
             alarm_actions=[topic],
             opts=opts,
         )
+    return topic

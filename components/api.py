@@ -11,6 +11,9 @@ import pulumi
 import pulumi_aws as aws
 
 from components.errors import InvalidArgument
+from components.limits import require_retention
+
+SLUG_CHARACTERS = 30
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "ANY")
 PATH = re.compile(r"[a-zA-Z0-9._~-]+(/[a-zA-Z0-9._~-]+)*")
@@ -150,6 +153,8 @@ class RestApi:
                 "RestApi cors_origin: given with a route for OPTIONS or ANY; allowed is one of them, for that route "
                 "answers the preflight itself."
             )
+        if self.access_log_retention:
+            require_retention("RestApi access_log_retention", self.access_log_retention)
         if not STAGE.fullmatch(self.stage):
             raise InvalidArgument(
                 f"RestApi stage: {self.stage!r} given; allowed are 1 to 128 letters, digits, - and _. "
@@ -160,6 +165,8 @@ class RestApi:
 class FunctionApi(pulumi.ComponentResource):
     """A regional REST API that hands its routes to a Lambda function.
 
+    A route that is taken out answers with an error from then on; it is gone from the API with the next change of
+    routes, for Pulumi deletes its parts after the new deployment, which is a snapshot, was made.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
     """
 
@@ -211,7 +218,6 @@ class FunctionApi(pulumi.ComponentResource):
             triggers={"routes": pulumi.Output.all(routes, invoke_arn).apply(_fingerprint)},
             opts=pulumi.ResourceOptions(parent=self, depends_on=integrations),
         )
-        stage = self._stage(name, args, api, deployment, api_name, child)
         permissions = [
             aws.lambda_.Permission(
                 f"{_route_name(name, route)}-permission",
@@ -227,10 +233,10 @@ class FunctionApi(pulumi.ComponentResource):
             )
             for route in args.routes
         ]
+        # The stage goes live with what it may call: a running API that turns to the alias has no gap.
+        stage = self._stage(name, args, api, deployment, api_name, permissions, child)
         self.api_key = self._key(name, args, api, stage, child)
-        # Nobody gets the URL before a call of it can succeed.
-        known = pulumi.Output.all(stage.invoke_url, *(permission.id for permission in permissions))
-        self.endpoint_url = known.apply(lambda values: f"{values[0]}/{args.routes[0].path}")
+        self.endpoint_url = stage.invoke_url.apply(lambda url: f"{url}/{args.routes[0].path}")
         self.register_outputs({"endpoint_url": self.endpoint_url, "api_key": self.api_key})
 
     def _resources(
@@ -244,7 +250,7 @@ class FunctionApi(pulumi.ComponentResource):
                 above, path = "/".join(parts[:depth]), "/".join(parts[: depth + 1])
                 if path not in made:
                     made[path] = aws.apigateway.Resource(
-                        "-".join([name, *parts[: depth + 1]]),
+                        f"{name}-{_slug(path)}",
                         rest_api=api.id,
                         parent_id=made[above],
                         path_part=part,
@@ -305,7 +311,7 @@ class FunctionApi(pulumi.ComponentResource):
         child: pulumi.ResourceOptions,
     ) -> aws.apigateway.IntegrationResponse:
         """API Gateway's own answer to OPTIONS, which a browser sends before a call from another origin."""
-        prefix = "-".join([name, "options", *path.split("/")])
+        prefix = f"{name}-options-{_slug(path)}"
         headers = {
             "Access-Control-Allow-Origin": origin,
             "Access-Control-Allow-Methods": ",".join(sorted({"OPTIONS", *methods})),
@@ -354,6 +360,7 @@ class FunctionApi(pulumi.ComponentResource):
         api: aws.apigateway.RestApi,
         deployment: aws.apigateway.Deployment,
         api_name: str,
+        permissions: Sequence[aws.lambda_.Permission],
         child: pulumi.ResourceOptions,
     ) -> aws.apigateway.Stage:
         access_log: aws.apigateway.StageAccessLogSettingsArgsDict | None = None
@@ -372,7 +379,7 @@ class FunctionApi(pulumi.ComponentResource):
             stage_name=args.stage,
             access_log_settings=access_log,
             xray_tracing_enabled=True if args.tracing else None,
-            opts=child,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=permissions),
         )
         settings: aws.apigateway.MethodSettingsSettingsArgsDict = {}
         if args.throttle:
@@ -414,7 +421,15 @@ class FunctionApi(pulumi.ComponentResource):
 
 def _route_name(name: str, route: Route) -> str:
     """The beginning of the names of what belongs to a route."""
-    return "-".join([name, route.method.lower(), *route.path.split("/")])
+    return f"{name}-{route.method.lower()}-{_slug(route.path)}"
+
+
+def _slug(path: str) -> str:
+    """A path as part of a name. Names become statement IDs, which know letters, digits and - only, and are short."""
+    if re.fullmatch(rf"[a-zA-Z0-9]{{1,{SLUG_CHARACTERS}}}", path):
+        return path
+    readable = re.sub(r"[^a-zA-Z0-9]+", "-", path).strip("-")[:SLUG_CHARACTERS]
+    return f"{readable}-{hashlib.sha256(path.encode()).hexdigest()[:6]}"
 
 
 def _fingerprint(routes: list[str]) -> str:

@@ -13,15 +13,10 @@ from components.alarms import Alarms, make_alarms
 from components.api import FunctionApi, RestApi
 from components.errors import InvalidArgument
 from components.image import PLATFORMS, BuiltImage, ExistingImage, push, require_digest
+from components.limits import ENVIRONMENT_BYTES, MEMORY_MB, STORAGE_MB, TIMEOUT_SECONDS, require_retention
 from components.policies import execution_policy, lambda_trust_policy
 
 Architecture = Literal["x86_64", "arm64"]
-
-# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-MEMORY_MB = range(128, 10_240 + 1)
-TIMEOUT_SECONDS = range(1, 900 + 1)
-STORAGE_MB = range(512, 10_240 + 1)
-ENVIRONMENT_BYTES = 4096
 
 # What Lambda sets itself and refuses to have set.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
@@ -89,6 +84,9 @@ class Logs:
     json: bool = False
     kms_key: str = ""
 
+    def __post_init__(self) -> None:
+        require_retention("Logs retention", self.retention)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
@@ -105,6 +103,11 @@ class Release:
     provisioned_concurrency: int = 0
 
     def __post_init__(self) -> None:
+        if self.provisioned_concurrency < 0:
+            raise InvalidArgument(
+                f"Release provisioned_concurrency: {self.provisioned_concurrency} given; allowed is 0 or more. "
+                "Example: provisioned_concurrency=1"
+            )
         if bool(self.previous_version) != (0 < self.previous_share < 1):
             raise InvalidArgument(
                 f"Release: previous_version={self.previous_version!r}, previous_share={self.previous_share} given; "
@@ -236,7 +239,8 @@ class ImageFunctionArgs:
                     "Manager secret or an SSM parameter. "
                     f'Example: secrets={{"{name}": "arn:aws:secretsmanager:us-east-1:222222222222:secret:name"}}'
                 )
-        size = sum(len(name.encode()) + len(value.encode()) for name, value in self.variables().items())
+        # Lambda measures the JSON text of all variables.
+        size = len(json.dumps(self.variables(), separators=(",", ":"), ensure_ascii=False).encode())
         if size > ENVIRONMENT_BYTES:
             raise InvalidArgument(
                 f"ImageFunction environment: {size} bytes given; allowed are {ENVIRONMENT_BYTES} for all variables. "
@@ -260,13 +264,15 @@ class ImageFunction(pulumi.ComponentResource):
     function_arn: pulumi.Output[str]
     """ARN of the function."""
     version: pulumi.Output[str]
-    """The version published last; `$LATEST` without a `Release`."""
+    """The version published last; `$LATEST` before the first."""
     alias_arn: pulumi.Output[str | None]
     """ARN of the alias `live`; None without a `Release`."""
     endpoint_url: pulumi.Output[str | None]
     """URL that calls it; None without an endpoint."""
     api_key: pulumi.Output[str | None]
     """The key that routes with `api_key` ask for, a secret; None without such a route."""
+    alarm_topic_arn: pulumi.Output[str | None]
+    """ARN of the topic that alarms tell; None without alarms."""
     log_group_name: pulumi.Output[str]
     """Name of its log group."""
 
@@ -305,8 +311,11 @@ class ImageFunction(pulumi.ComponentResource):
         )
         function = self._function(name, args, role, [log_group, role_policy])
         alias = self._alias(name, args.release, function, child) if args.release else None
-        if args.alarms:
-            make_alarms(name, args.alarms, function.name, args.timeout, child)
+        self.alarm_topic_arn = (
+            make_alarms(name, args.alarms, function.name, args.timeout, child).apply(lambda arn: arn)
+            if args.alarms
+            else pulumi.Output.from_input(None)
+        )
 
         self.api_key = pulumi.Output.from_input(None)
         self.image_digest = self.image_uri.apply(lambda uri: uri.partition("@")[2])
@@ -326,6 +335,7 @@ class ImageFunction(pulumi.ComponentResource):
                 "alias_arn": self.alias_arn,
                 "endpoint_url": self.endpoint_url,
                 "api_key": self.api_key,
+                "alarm_topic_arn": self.alarm_topic_arn,
                 "log_group_name": self.log_group_name,
             }
         )
@@ -351,12 +361,13 @@ class ImageFunction(pulumi.ComponentResource):
             architectures=[args.architecture],
             memory_size=args.memory,
             timeout=args.timeout,
-            ephemeral_storage={"size": args.storage} if args.storage != STORAGE_MB[0] else None,
+            # The provider takes these three for unchanged when they are left out, so they are always said.
+            ephemeral_storage={"size": args.storage},
             environment={"variables": args.variables()} if args.variables() else None,
             reserved_concurrent_executions=args.reserved_concurrency,
             vpc_config={"subnet_ids": vpc.subnets, "security_group_ids": vpc.security_groups} if vpc else None,
-            tracing_config={"mode": "Active"} if args.tracing else None,
-            logging_config={"log_format": "JSON"} if args.logs.json else None,
+            tracing_config={"mode": "Active" if args.tracing else "PassThrough"},
+            logging_config={"log_format": "JSON" if args.logs.json else "Text"},
             dead_letter_config={"target_arn": args.dead_letter} if args.dead_letter else None,
             publish=True if args.release else None,
             role=role.arn,
@@ -417,8 +428,42 @@ class ImageFunction(pulumi.ComponentResource):
                 cors={"allow_origins": list(endpoint.cors_origins)} if endpoint.cors_origins else None,
                 opts=child,
             )
-            return url.function_url.apply(lambda known: known)
+            grants = self._url_grants(name, function, qualifier, child) if endpoint.public else []
+            known = pulumi.Output.all(url.function_url, *(grant.id for grant in grants))
+            return known.apply(lambda values: str(values[0]))
         return pulumi.Output.from_input(None)
+
+    def _url_grants(
+        self,
+        name: str,
+        function: aws.lambda_.Function,
+        qualifier: pulumi.Input[str] | None,
+        child: pulumi.ResourceOptions,
+    ) -> list[aws.lambda_.Permission]:
+        """The two statements without which a public URL answers 403.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
+        """
+        return [
+            aws.lambda_.Permission(
+                f"{name}-url-public",
+                function=function.name,
+                qualifier=qualifier,
+                principal="*",
+                action="lambda:InvokeFunctionUrl",
+                function_url_auth_type="NONE",
+                opts=child,
+            ),
+            aws.lambda_.Permission(
+                f"{name}-url-invoke",
+                function=function.name,
+                qualifier=qualifier,
+                principal="*",
+                action="lambda:InvokeFunction",
+                invoked_via_function_url=True,
+                opts=child,
+            ),
+        ]
 
 
 def _policy(args: ImageFunctionArgs, log_group_arn: str) -> dict[str, Any]:

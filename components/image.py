@@ -9,6 +9,7 @@ import pulumi_docker as docker
 from components.content import ImageBuild
 from components.errors import ImageUnusable
 
+NAME_DIGITS = 8
 IMAGE_URI = re.compile(r"[^@]+@sha256:[0-9a-f]{64}")
 
 # https://docs.aws.amazon.com/lambda/latest/dg/foundation-arch.html
@@ -59,10 +60,14 @@ class ExistingImage:
 
 
 def push(name: str, image: BuiltImage, opts: pulumi.ResourceOptions) -> docker.Image:
-    """The resource that builds an image and pushes it under its content tag."""
+    """The resource that builds an image and pushes it under its content tag.
+
+    Other content is another resource, not an update of this one: after an update that failed behind the push, a step
+    back finds the resource of before unchanged, where an update would push to a tag that is taken.
+    """
     build = image.build
     return docker.Image(
-        name,
+        f"{name}-{build.fingerprint()[:NAME_DIGITS]}-{image.push}",
         image_name=f"{image.repository_url}:{build.tag()}",
         build=docker.DockerBuildArgs(
             context=build.context,
@@ -77,7 +82,7 @@ def push(name: str, image: BuiltImage, opts: pulumi.ResourceOptions) -> docker.I
         registry=docker.RegistryArgs(
             server=image.login.server, username=image.login.username, password=image.login.password
         ),
-        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(replacement_trigger=image.push)),
+        opts=opts,
     )
 
 

@@ -15,8 +15,8 @@ WILDCARDS_PER_PATTERN = 4
 class LifecycleRule:
     """A rule that deletes images: those beyond a number, or those older than some days.
 
-    It looks at images with one of the prefixes or patterns, or at untagged ones, or, with none of the three, at all
-    that no earlier rule looks at.
+    It looks at images that have tags for all of the prefixes or all of the patterns, or at untagged ones, or, with
+    none of the three, at all images.
 
     Attributes:
         description: what it is for.
@@ -57,28 +57,28 @@ class LifecycleRule:
 
     @property
     def is_for_all(self) -> bool:
-        """Whether it looks at all images that no earlier rule looks at."""
+        """Whether it looks at all images."""
         return not (self.tag_prefixes or self.tag_patterns or self.untagged)
 
 
-# An image that a function runs is deleted by no clock, only by 50 newer ones: with the content tags that consumers
-# push, by 50 later builds with other content. Lambda fails a function whose image is gone.
-# https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-images.html
-DEFAULT_LIFECYCLE = (
-    LifecycleRule(description="what consumers run", tag_prefixes=(TAG_PREFIX,), keep=50),
-    LifecycleRule(description="everything else", keep=50),
-)
+# An image that a function runs is deleted by no clock, only by 50 newer ones with a content tag: by 50 later builds
+# with other content. Images with other tags, which somebody has named, are deleted by nothing. Lambda fails a function
+# whose image is gone. https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-images.html
+DEFAULT_LIFECYCLE = (LifecycleRule(description="what consumers push", tag_prefixes=(TAG_PREFIX,), keep=50),)
 
 
 def lifecycle_policy(rules: Sequence[LifecycleRule]) -> dict[str, Any]:
     """The policy document of rules in their order of priority.
 
-    An image that a rule looks at is out of reach of later ones, so what consumers run is kept apart from the rest.
+    An image that a rule looks at is not deleted by later ones, but counted by them.
     https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html#lp_evaluation_rules
 
     Raises:
-        InvalidArgument: a rule for all images is not the last one.
+        InvalidArgument: a rule for all images is not the last one, or two rules look at the same images.
     """
+    selections = [(rule.untagged, tuple(rule.tag_prefixes), tuple(rule.tag_patterns)) for rule in rules]
+    if len(set(selections)) != len(selections):
+        raise InvalidArgument("lifecycle: two rules for the same images given; allowed is one for each selection.")
     if any(rule.is_for_all for rule in rules[:-1]):
         raise InvalidArgument("lifecycle: a rule for all images stands before another; allowed is one, as the last.")
     return {"rules": [_rule(rule, priority) for priority, rule in enumerate(rules, start=1)]}

@@ -29,10 +29,12 @@ PUSH_ACTIONS = (
 )
 
 NETWORK_ACTIONS = (
+    "ec2:AssignPrivateIpAddresses",
     "ec2:CreateNetworkInterface",
     "ec2:DeleteNetworkInterface",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
 )
 
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html
@@ -91,11 +93,15 @@ class Consumer:
                 'and ? as wildcards. Example: functions="orders-*"'
             )
         for role in self.roles:
-            if not ROLE_ARN.fullmatch(role) or self.account not in role:
+            if not ROLE_ARN.fullmatch(role) or f"::{self.account}:role/" not in role:
                 raise InvalidArgument(
                     f"Consumer roles: {role!r} given; allowed are ARNs of roles of account {self.account} that exist. "
                     f'Example: roles=["arn:aws:iam::{self.account}:role/deployer"]'
                 )
+
+    def is_in(self, region: str) -> bool:
+        """Whether it has functions in a Region."""
+        return not self.regions or region in self.regions
 
 
 def repository_policy(
@@ -126,29 +132,29 @@ def repository_policy(
     Raises:
         InvalidArgument: two statements have the same `Sid`, or the policy is longer than ECR allows.
     """
-    named = sorted(
-        (consumer for consumer in consumers if not consumer.regions or region in consumer.regions),
-        key=lambda consumer: consumer.account,
-    )
+    listed = list(consumers)
+    # An organization grants all of its accounts only where nobody is named at all, not where nobody is left.
+    everyone = bool(organization) and not listed
+    named = sorted((consumer for consumer in listed if consumer.is_in(region)), key=lambda consumer: consumer.account)
     callers = [arn for consumer in named for arn in sorted(consumer.roles) or [account_arn(consumer.account, region)]]
     functions = [function_arn(consumer.account, region, consumer.functions) for consumer in named]
     caller: Document = {
         "Sid": "CrossAccountPermission",
         "Effect": "Allow",
         "Action": list(PULL_ACTIONS),
-        "Principal": {"AWS": callers or "*"},
+        "Principal": {"AWS": "*" if everyone else callers},
     }
     service: Document = {
         "Sid": "LambdaECRImageCrossAccountRetrievalPolicy",
         "Effect": "Allow",
         "Action": list(PULL_ACTIONS),
         "Principal": {"Service": "lambda.amazonaws.com"},
-        "Condition": {"StringLike": {"aws:sourceArn": functions or [function_arn("*", region, "*")]}},
+        "Condition": {"StringLike": {"aws:sourceArn": [function_arn("*", region, "*")] if everyone else functions}},
     }
     if organization:
         caller["Condition"] = {"StringEquals": {"aws:PrincipalOrgID": organization}}
         service["Condition"]["StringEquals"] = {"aws:SourceOrgID": organization}
-    statements = [caller, service] if named or organization else []
+    statements = [caller, service] if named or everyone else []
     if pushing := sorted(set(publishers)):
         statements.append(
             {"Sid": "Publishers", "Effect": "Allow", "Action": list(PUSH_ACTIONS), "Principal": {"AWS": pushing}}
@@ -156,8 +162,7 @@ def repository_policy(
     statements += [dict(statement) for statement in extra_statements]
     _require_unique_sids(statements)
     policy = {"Version": VERSION, "Statement": statements}
-    listed = sum(len(f'"{arn}",') for arn in (*callers, *functions))
-    _require_size(policy, listed, len(named))
+    _require_size(policy, sum(len(f'"{arn}",') for arn in (*callers, *functions)), len(named))
     return policy
 
 
@@ -194,12 +199,13 @@ def _require_size(policy: Document, listed: int, accounts: int) -> None:
 
 
 def deployer_policy(consumer: Consumer, repository_arns: Iterable[str], regions: Iterable[str]) -> Document:
-    """What a principal of a consumer's account needs to deploy functions that run a repository's images.
+    """What the use of the images asks of a principal that deploys functions in a consumer's account.
 
-    The repository's policy alone does not do: across accounts the caller's own policy has to allow it as well.
+    The repository's policy alone does not do: across accounts the caller's own policy has to allow it as well. What
+    else it needs to manage functions, roles, logs and APIs is the account's own affair.
     https://repost.aws/knowledge-center/lambda-ecr-image
     """
-    served = [region for region in regions if not consumer.regions or region in consumer.regions]
+    served = [region for region in regions if consumer.is_in(region)]
     return {
         "Version": VERSION,
         "Statement": [
@@ -245,7 +251,9 @@ def execution_policy(
 
     Args:
         log_group_arn: without the `:*` that stands for its streams. The group exists before the function does.
-        secrets: ARNs of secrets and parameters that it reads.
+        secrets: ARNs of secrets and parameters that it reads. Secrets Manager puts six characters of its own behind a
+            secret's name; an ARN without them is granted as well. A secret under a key of yours needs a statement that
+            allows `kms:Decrypt` besides. https://docs.aws.amazon.com/secretsmanager/latest/userguide/getting-started.html
         dead_letter: ARN of the queue or topic that gets failed events.
         in_vpc: whether Lambda attaches it to a network. The actions know no resource before the interface exists.
             https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions
@@ -261,7 +269,8 @@ def execution_policy(
     known = sorted(set(secrets))
     for sid, (action, service) in reading.items():
         if arns := [arn for arn in known if service in arn]:
-            statements.append(_allow(sid, [action], arns))
+            suffixed = [f"{arn}-??????" for arn in arns if sid == "Secrets"]
+            statements.append(_allow(sid, [action], arns + suffixed))
     if dead_letter:
         action = "sqs:SendMessage" if ":sqs:" in dead_letter else "sns:Publish"
         statements.append(_allow("DeadLetters", [action], dead_letter))

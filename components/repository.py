@@ -39,13 +39,14 @@ class CrossAccountRepositoryArgs:
         kms_key: ARN of the KMS key that encrypts the images. Default AES-256 with a key of ECR's. It cannot be changed
             later: another key means another repository, and the images of this one are gone.
             https://docs.aws.amazon.com/AmazonECR/latest/userguide/encryption-at-rest.html
-        lifecycle: rules that delete images. Default: the newest 50 of what consumers push and the newest 50 of the rest
-            stay. Empty: nothing is ever deleted.
+        lifecycle: rules that delete images. Default: of what consumers push under content tags the newest 50 stay, and
+            nothing else is ever deleted. Empty: nothing is ever deleted.
         keep: protect the repository, and leave it in place when it leaves the program. Default on.
         force_delete: let `pulumi destroy` delete a repository that still holds images; needs `keep=False`. Default off.
             It has to be applied (`pulumi up`) before it counts.
         replica_regions: further Regions to have the images in. Each gets the repository with its policy, which ECR does
-            not replicate. The replication rules are one set for the whole registry: this component must be the only
+            not replicate. ECR selects by the beginning of the name: repositories whose names begin with this one's are
+            copied as well. The replication rules are one set for the whole registry: this component must be the only
             one of the account that sets them. https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication.html
 
     Raises:
@@ -105,7 +106,24 @@ class CrossAccountRepositoryArgs:
                 f"CrossAccountRepository replica_regions: {list(self.replica_regions)} given; allowed are other "
                 f"Regions than {self.region}, each once."
             )
-        for region in (self.region, *self.replica_regions):
+        if self.kms_key and self.replica_regions:
+            raise InvalidArgument(
+                "CrossAccountRepository kms_key: given together with replica_regions; allowed is one of them, for a "
+                "key belongs to one Region."
+            )
+        regions = (self.region, *self.replica_regions)
+        for consumer in self.consumers:
+            if not any(map(consumer.is_in, regions)):
+                raise InvalidArgument(
+                    f"CrossAccountRepository consumers: {consumer.account} given for {', '.join(consumer.regions)}; "
+                    f"the repository is in {', '.join(regions)}. Name one of these, or none for all."
+                )
+        for region in regions:
+            if self.consumers and not any(consumer.is_in(region) for consumer in self.consumers):
+                raise InvalidArgument(
+                    f"CrossAccountRepository consumers: none given for {region}, where the repository is as well. "
+                    "Leave the Region out of replica_regions, or add it to a consumer."
+                )
             self.policy_in(region)
         lifecycle_policy(self.lifecycle)
 
@@ -200,12 +218,13 @@ class CrossAccountRepository(pulumi.ComponentResource):
             f"{name}-policy", repository=repository.name, region=elsewhere, policy=args.policy_in(region), opts=child
         )
         if args.lifecycle:
+            # Other rules are another resource to the provider. It is not protected, since without it no image is lost.
             aws.ecr.LifecyclePolicy(
                 f"{name}-lifecycle",
                 repository=repository.name,
                 region=elsewhere,
                 policy=json.dumps(lifecycle_policy(args.lifecycle)),
-                opts=child,
+                opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
             )
         url = pulumi.Output.all(repository.repository_url, policy.id).apply(lambda known: str(known[0]))
         return repository, url

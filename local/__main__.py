@@ -74,6 +74,9 @@ def test(*arguments: str) -> int:
 def down() -> int:
     """Destroy both stacks and stop what was started; the caches in .local/ stay. Returns 1 if a destroy failed."""
     failed = None
+    if workspace.PORT_FILE.exists():
+        # What runs is ended, whatever port the next one shall have.
+        os.environ.pop("LOCAL_CLOUD_PORT", None)
     if cloud.is_running():
         try:
             stacks.recover()

@@ -14,6 +14,7 @@ from local.workspace import DOCKER_CONFIG, LOCAL, ROOT, LocalError
 
 NAME = "dockerd"
 READY_SECONDS = 60
+ANSWER_SECONDS = 10
 BRIDGE = Path("/sys/class/net/docker0")
 
 
@@ -136,7 +137,8 @@ def docker(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def _answers(address: str) -> bool:
     return succeeds(
-        ["docker", "version", "--format", "{{.Server.Version}}"], env={**os.environ, "DOCKER_HOST": address}
+        ["timeout", str(ANSWER_SECONDS), "docker", "version", "--format", "{{.Server.Version}}"],
+        env={**os.environ, "DOCKER_HOST": address},
     )
 
 

@@ -26,7 +26,7 @@ def _started_at(pid: int) -> str:
     try:
         boot = BOOT_ID.read_text().strip()
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         if BOOT_ID.exists():
             return ""
         shown = subprocess.run(["ps", "-o", "lstart=,stat=", "-p", str(pid)], capture_output=True, text=True)

@@ -11,6 +11,8 @@ from pathlib import Path
 from local.processes import tail
 from local.workspace import LOGS, LocalError
 
+# A download of a plugin counts as a probe as well.
+PROBE_SECONDS = 600
 SPINNER = "|/-\\"
 
 
@@ -101,6 +103,11 @@ def run(
 def succeeds(command: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> bool:
     """Whether a quiet probe exits with 0."""
     try:
-        return subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
-    except OSError:
+        return (
+            subprocess.run(
+                command, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_SECONDS
+            ).returncode
+            == 0
+        )
+    except (OSError, subprocess.TimeoutExpired):
         return False

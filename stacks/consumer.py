@@ -29,6 +29,7 @@ class Registry(BaseModel):
     registry_id: str
     region: str
     consumer_accounts: list[str]
+    consumer_regions: dict[str, list[str]]
     organization: str
 
 
@@ -55,8 +56,11 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     )
     # Providers check their credentials when they are first used: now, not after a push.
     await aws.get_caller_identity(opts=pulumi.InvokeOptions(provider=consumer_account))
-    url, digests = registry.repository_urls[settings.region], await _digests(registry, registry_account)
+    url = registry.repository_urls[settings.region]
     build = _image_build(settings)
+    # A digest is taken as it is: only looking for a tag needs a right in the registry's account.
+    looks = build is not None or settings.image.tag is not None
+    digests = await _digests(registry, registry_account) if looks else {}
     before = await _stack_outputs(_qualified(pulumi.get_stack()))
     providers: list[pulumi.ProviderResource] = [consumer_account]
     image: BuiltImage | ExistingImage
@@ -92,6 +96,7 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
         "endpointUrl": function.endpoint_url,
         "apiKey": function.api_key,
         "logGroupName": function.log_group_name,
+        "alarmTopicArn": function.alarm_topic_arn,
     }
 
 
@@ -187,6 +192,7 @@ def require_service(registry: Registry, settings: ConsumerSettings) -> None:
         RegistryUnusable: another Region, or the account is not among its consumers.
     """
     project = pulumi.get_project()
+    granted = registry.consumer_regions.get(settings.region, [])
     if settings.region not in registry.repository_urls:
         raise RegistryUnusable(
             f"{project}:region is {settings.region}, the repository is in {', '.join(registry.repository_urls)}, and "
@@ -199,7 +205,14 @@ def require_service(registry: Registry, settings: ConsumerSettings) -> None:
             f"a consumer stack of {registry.region} and name what it has built here. Example: {project}:image: "
             '{digest: "sha256:…"}'
         )
-    if settings.account not in registry.consumer_accounts and not registry.organization:
+    everyone = bool(registry.organization) and not registry.consumer_accounts
+    if settings.account in registry.consumer_accounts and settings.account not in granted:
+        raise RegistryUnusable(
+            f"Account {settings.account} may use the repository {registry.repository_name}, but not in "
+            f"{settings.region}. Add the Region to its consumers entry in the registry's stack file and run: "
+            f"pulumi up -s {settings.registry.stack}"
+        )
+    if settings.account not in granted and not everyone:
         accounts = [*registry.consumer_accounts, settings.account]
         entries = ", ".join(f'{{account: "{account}"}}' for account in sorted(accounts))
         raise RegistryUnusable(

@@ -27,26 +27,23 @@ async def deploy(settings: RegistrySettings) -> pulumi.Inputs:
         if options.lifecycle is None
         else [LifecycleRule(**rule.model_dump()) for rule in options.lifecycle]
     )
-    repository = CrossAccountRepository(
-        "repository",
-        CrossAccountRepositoryArgs(
-            name=options.name,
-            region=settings.region,
-            consumers=[Consumer(**consumer.model_dump()) for consumer in settings.consumers],
-            owner=settings.account,
-            organization=options.organization,
-            publishers=options.publishers,
-            extra_statements=options.statements,
-            mutable_tags=options.mutable_tags,
-            scan_on_push=options.scan_on_push,
-            kms_key=options.kms_key,
-            lifecycle=lifecycle,
-            keep=options.keep,
-            force_delete=options.force_delete,
-            replica_regions=options.replicas,
-        ),
-        opts=pulumi.ResourceOptions(provider=provider),
+    args = CrossAccountRepositoryArgs(
+        name=options.name,
+        region=settings.region,
+        consumers=[Consumer(**consumer.model_dump()) for consumer in settings.consumers],
+        owner=settings.account,
+        organization=options.organization,
+        publishers=options.publishers,
+        extra_statements=options.statements,
+        mutable_tags=options.mutable_tags,
+        scan_on_push=options.scan_on_push,
+        kms_key=options.kms_key,
+        lifecycle=lifecycle,
+        keep=options.keep,
+        force_delete=options.force_delete,
+        replica_regions=options.replicas,
     )
+    repository = CrossAccountRepository("repository", args, opts=pulumi.ResourceOptions(provider=provider))
     return {
         "repositoryUrl": repository.url,
         "repositoryArn": repository.arn,
@@ -55,6 +52,10 @@ async def deploy(settings: RegistrySettings) -> pulumi.Inputs:
         "region": repository.region,
         "repositoryUrls": repository.urls,
         "organization": settings.repository.organization,
-        "consumerAccounts": sorted(consumer.account for consumer in settings.consumers),
+        "consumerAccounts": sorted(consumer.account for consumer in args.consumers),
+        "consumerRegions": {
+            region: sorted(consumer.account for consumer in args.consumers if consumer.is_in(region))
+            for region in (args.region, *args.replica_regions)
+        },
         "deployerPolicies": repository.deployer_policies,
     }

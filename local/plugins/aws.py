@@ -291,7 +291,7 @@ def _update_log_group(aws: Aws, name: str, old: Values, new: Values) -> None:
 # ---- Lambda ------------------------------------------------------------------------------------------------------
 
 
-# What Lambda has when nothing is said, which is also what an option goes back to when it is left out.
+# What Lambda has when nothing is said.
 FUNCTION_DEFAULTS: Values = {
     "description": "",
     "environment": {"variables": {}},
@@ -426,6 +426,8 @@ def _update_function(aws: Aws, name: str, old: Values, new: Values) -> None:
 
 def _add_permission(aws: Aws, new: Values) -> str:
     optional = {
+        "FunctionUrlAuthType": new.get("functionUrlAuthType"),
+        "InvokedViaFunctionUrl": new.get("invokedViaFunctionUrl"),
         "SourceArn": new.get("sourceArn"),
         "SourceAccount": new.get("sourceAccount"),
         "Qualifier": new.get("qualifier"),
@@ -943,6 +945,18 @@ TAGGED = {"tagsAll"}
 METHOD_PARTS = ("restApi", "resourceId", "httpMethod")
 METHOD_KEYS = set(METHOD_PARTS)
 
+PERMISSION_INPUTS = {
+    "function",
+    "action",
+    "principal",
+    "sourceArn",
+    "sourceAccount",
+    "statementId",
+    "qualifier",
+    "functionUrlAuthType",
+    "invokedViaFunctionUrl",
+}
+
 KINDS: dict[str, Kind] = {
     "aws:ecr/repository:Repository": Kind(
         sdk=pulumi_aws.ecr.RepositoryArgs,
@@ -1105,8 +1119,8 @@ KINDS: dict[str, Kind] = {
     ),
     "aws:lambda/permission:Permission": Kind(
         sdk=pulumi_aws.lambda_.PermissionArgs,
-        inputs={"function", "action", "principal", "sourceArn", "sourceAccount", "statementId", "qualifier"},
-        replaces={"function", "action", "principal", "sourceArn", "sourceAccount", "statementId", "qualifier"},
+        inputs=PERMISSION_INPUTS,
+        replaces=PERMISSION_INPUTS,
         computed=REGIONAL,
         create=_add_permission,
         read=_read_permission,
@@ -1349,6 +1363,11 @@ class AwsProvider(Provider):
         if rule.named and rule.named not in inputs:
             suffix = "".join(random.Random(seed).choices("0123456789abcdef", k=NAME_SUFFIX_DIGITS))
             inputs[rule.named] = olds.get(rule.named) or f"{name}-{suffix}"
+        # https://docs.aws.amazon.com/lambda/latest/api/API_AddPermission.html
+        if rule.named == "statementId" and not re.fullmatch(r"[a-zA-Z0-9_-]{1,100}", inputs["statementId"]):
+            raise WrongInputs(
+                [("statementId", f"{inputs['statementId']!r} is not of 1 to 100 letters, digits, - and _")]
+            )
         return inputs
 
     def replaces(self, kind: str) -> frozenset[str]:

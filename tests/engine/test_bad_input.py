@@ -100,7 +100,7 @@ def test_failing_build_shows_its_step_and_makes_nothing(empty: Clone) -> None:
 
 
 def test_ctrl_c_during_the_update_is_recovered_from(empty: Clone) -> None:
-    printed = interrupt_at(empty.start("demo"), "docker:index:Image function-image creating")
+    printed = interrupt_at(empty.start("demo"), "docker:index:Image function-image-")
     assert "Traceback" not in printed
     ran = empty.make("demo")
     assert '200 {"message": "hello world!"}' in ran.stdout, ran.stdout

@@ -36,11 +36,16 @@ def test_repository_is_that_of_the_walk_through(deployed: Clone) -> None:
     assert policy == json.loads((ROOT / "tests" / "unit" / "repository_policy.json").read_text())
 
 
-def test_images_in_use_are_kept_apart_from_the_rest(deployed: Clone) -> None:
-    found = deployed.client("registry", "ecr").get_lifecycle_policy(repositoryName=FUNCTION)
-    first, last = json.loads(found["lifecyclePolicyText"])["rules"]
-    assert first["selection"]["tagPrefixList"] == ["content-"]
-    assert {first["selection"]["countType"], last["selection"]["countType"]} == {"imageCountMoreThan"}
+def test_lifecycle_rules_can_be_changed_although_the_repository_is_protected(deployed: Clone) -> None:
+    ecr = deployed.client("registry", "ecr")
+    deployed.edit("Pulumi.registry.yaml", "{name: cross", "{lifecycle: [{keep: 7}], name: cross")
+    deployed.up("registry")
+    (rule,) = json.loads(ecr.get_lifecycle_policy(repositoryName=FUNCTION)["lifecyclePolicyText"])["rules"]
+    assert rule["selection"] == {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 7}
+    deployed.restore()
+    deployed.up("registry")
+    (rule,) = json.loads(ecr.get_lifecycle_policy(repositoryName=FUNCTION)["lifecyclePolicyText"])["rules"]
+    assert rule["selection"]["tagPrefixList"] == ["content-"]
 
 
 def test_function_runs_the_registrys_image_by_digest(deployed: Clone) -> None:
@@ -117,9 +122,9 @@ def test_a_changed_line_changes_image_and_function_and_is_served(deployed: Clone
     deployed.edit("app/app.py", "hello world!", "hello!")
     deployed.up("consumer")
     deployed.edit("app/app.py", "hello!", "hello again!")
-    changed = {"docker:index/image:Image": "update", "aws:lambda/function:Function": "update"}
-    assert deployed.planned("consumer") == changed
-    assert deployed.up("consumer") == {"update": 2}
+    # Other content is another image resource: the new one is made, the function updated, the old one dropped.
+    assert set(deployed.planned("consumer")) == {"docker:index/image:Image", "aws:lambda/function:Function"}
+    assert deployed.up("consumer") == {"create": 1, "update": 1, "delete": 1}
     assert deployed.get() == (200, {"message": "hello again!"})
     assert deployed.planned("consumer") == {}
 
@@ -141,6 +146,19 @@ def test_another_umask_changes_nothing_that_runs(deployed: Clone) -> None:
     deployed.up("consumer")
     assert deployed.get() == (200, {"message": "hello umask!"})
     assert deployed.planned("consumer") == {}
+
+
+def test_a_step_back_after_a_failed_update_needs_no_push(deployed: Clone) -> None:
+    deployed.edit("app/app.py", "hello world!", "hello before!")
+    deployed.up("consumer")
+    # The push succeeds, then the function is not there to be updated.
+    deployed.edit("app/app.py", "hello before!", "hello after!")
+    deployed.client("consumer", "lambda").delete_function(FunctionName=FUNCTION)
+    assert deployed.shell("pulumi up --yes --skip-preview -s consumer").returncode != 0
+    deployed.edit("app/app.py", "hello after!", "hello before!")
+    assert deployed.shell("pulumi refresh --yes --skip-preview -s consumer").returncode == 0
+    deployed.up("consumer")
+    assert deployed.get() == (200, {"message": "hello before!"})
 
 
 def test_an_image_that_was_deleted_is_pushed_again(deployed: Clone) -> None:
@@ -259,6 +277,9 @@ def test_a_function_url_instead_of_an_api(deployed: Clone) -> None:
     deployed.edit("Pulumi.consumer.yaml", "{path: hello, stage: Prod, public: true}", "{type: url, public: true}")
     deployed.up("consumer")
     assert "lambda-url" in deployed.output("consumer", "endpointUrl")
+    policy = json.loads(deployed.client("consumer", "lambda").get_policy(FunctionName=FUNCTION)["Policy"])
+    actions = {statement["Action"] for statement in policy["Statement"]}
+    assert actions == {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}
     assert deployed.client("consumer", "apigateway").get_rest_apis()["items"] == []
     assert deployed.planned("consumer") == {}
 

@@ -17,6 +17,7 @@ REGISTRY_OUTPUTS: dict[str, Any] = {
     "organization": "",
     "deployerPolicies": {},
     "consumerAccounts": ["222222222222"],
+    "consumerRegions": {"us-east-1": ["222222222222"]},
 }
 DIGEST = "sha256:" + "ab" * 32
 

@@ -17,11 +17,15 @@ def test_by_default_only_a_number_of_newer_images_deletes_one() -> None:
         assert rule["selection"]["tagStatus"] != "untagged"
 
 
-def test_by_default_what_consumers_run_is_kept_apart_from_the_rest() -> None:
-    first, last = lifecycle_policy(DEFAULT_LIFECYCLE)["rules"]
-    assert first["selection"]["tagPrefixList"] == [TAG_PREFIX]
-    assert last["selection"]["tagStatus"] == "any"
-    assert first["rulePriority"] < last["rulePriority"]
+def test_by_default_only_what_consumers_push_is_ever_deleted() -> None:
+    # A rule for all images counts those with content tags as well, and would delete what somebody has named.
+    (rule,) = lifecycle_policy(DEFAULT_LIFECYCLE)["rules"]
+    assert rule["selection"]["tagPrefixList"] == [TAG_PREFIX]
+
+
+def test_two_rules_for_the_same_images_are_refused() -> None:
+    with pytest.raises(InvalidArgument, match="two rules for the same images"):
+        lifecycle_policy([LifecycleRule(keep=1, untagged=True), LifecycleRule(days=1, untagged=True)])
 
 
 @pytest.mark.parametrize(

@@ -151,3 +151,8 @@ def test_a_deployer_may_use_the_images_of_its_regions_and_deploy_its_functions()
     assert images["Resource"] == ["arn:aws:ecr:eu-west-1:111111111111:repository/hello"]
     assert images["Action"] == list(PULL_ACTIONS)
     assert functions["Resource"] == ["arn:aws:lambda:eu-west-1:222222222222:function:orders-*"]
+
+
+def test_an_organization_does_not_stand_in_for_consumers_of_other_regions() -> None:
+    consumers = [Consumer(account="222222222222", regions=["eu-west-1"])]
+    assert policy_of(consumers, "us-east-1", organization="o-abcdef1234")["Statement"] == []

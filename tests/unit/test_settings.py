@@ -104,6 +104,8 @@ def test_an_endpoint_is_public_only_when_it_is_said() -> None:
         (CONSUMER, {"api": {"public": "perhaps"}}, 'api.public: "perhaps" is not allowed; it must be true or false'),
         (CONSUMER, {"image": {"tag": "v1", "target": "a"}}, "image: must not have target without a context"),
         (CONSUMER, {"image": {"context": ""}}, 'image.context: "" is not allowed; it must be a folder'),
+        (CONSUMER, {"api": {"type": "url", "apiKey": True}}, "api: must not have apiKey with type url, which has cors"),
+        (CONSUMER, {"api": {"routes": [{}]}}, "must have each method and path once; more than once: GET hello"),
         (CONSUMER, {"api": [1]}, "api: [1] is not allowed; it must be a section with path, method, public"),
         (CONSUMER, {"function": "{memory"}, "function: '{memory' is not a structured value"),
     ],

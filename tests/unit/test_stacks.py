@@ -1,6 +1,7 @@
 """What each stack asks the engine for."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -236,7 +237,16 @@ def test_an_image_that_is_gone_is_pushed_again(run: Run, recorder: Recorder, app
             {},
             "Images are pushed to eu-west-1 and copied to us-east-1 by ECR",
         ),
-        ({"consumerAccounts": ["333333333333"]}, {}, "Account 222222222222 may not use the repository"),
+        (
+            {"consumerAccounts": ["333333333333"], "consumerRegions": {"us-east-1": ["333333333333"]}},
+            {},
+            "Account 222222222222 may not use the repository",
+        ),
+        (
+            {"consumerRegions": {"us-east-1": []}},
+            {},
+            "may use the repository cross-account-function, but not in us-east-1",
+        ),
     ],
 )
 def test_a_registry_that_does_not_serve_the_consumer_is_refused(
@@ -343,6 +353,21 @@ def test_every_consumer_gets_the_policy_that_its_deployer_needs(run: Run) -> Non
         ({"mutable_tags": ["a"] * 6}, "mutable_tags: 6 given; allowed are up to 5"),
         ({"force_delete": True}, "force_delete: given together with keep"),
         ({"replica_regions": ["us-east-1"]}, "allowed are other Regions than us-east-1"),
+        (
+            {"replica_regions": ["eu-west-1"], "kms_key": "arn:aws:kms:x"},
+            "kms_key: given together with replica_regions",
+        ),
+        (
+            {"consumers": [Consumer(account="2" * 12, regions=["eu-west-1"])]},
+            "222222222222 given for eu-west-1; the repository is in us-east-1",
+        ),
+        (
+            {
+                "consumers": [Consumer(account="2" * 12, regions=["us-east-1"])],
+                "replica_regions": ["eu-west-1"],
+            },
+            "none given for eu-west-1",
+        ),
         ({"consumers": [Consumer(account=f"{n:012}") for n in range(200)]}, "ECR allows 10240"),
     ],
 )
@@ -391,7 +416,8 @@ def test_every_option_reaches_the_function(run: Run, recorder: Recorder, app: Pa
     assert {key: function[key] for key in expected} == expected
     policy = json.loads(recorder.inputs("aws:iam/rolePolicy:RolePolicy")["policy"])
     allowed = {statement["Sid"]: statement["Resource"] for statement in policy["Statement"]}
-    assert allowed["Secrets"] == [secret]
+    # Secrets Manager puts six characters of its own behind a secret's name.
+    assert allowed["Secrets"] == [secret, f"{secret}-??????"]
     assert allowed["DeadLetters"] == queue
     assert set(allowed) == {"Logs", "Secrets", "DeadLetters", "Network", "Traces"}
 
@@ -399,15 +425,16 @@ def test_every_option_reaches_the_function(run: Run, recorder: Recorder, app: Pa
 def test_what_is_not_asked_for_is_left_to_lambda(run: Run, recorder: Recorder, app: Path) -> None:
     deploy(run)
     said = set(recorder.inputs(FUNCTION))
-    assert not said & {
-        "environment",
-        "vpcConfig",
-        "tracingConfig",
-        "imageConfig",
-        "publish",
-        "deadLetterConfig",
-        "tags",
-    }
+    assert not said & {"environment", "vpcConfig", "imageConfig", "publish", "deadLetterConfig", "tags"}
+
+
+def test_what_the_provider_would_not_turn_back_is_always_said(run: Run, recorder: Recorder, app: Path) -> None:
+    # Left out, these are no change to the provider: an option that was on would stay on.
+    deploy(run)
+    function = recorder.inputs(FUNCTION)
+    assert function["ephemeralStorage"] == {"size": 512}
+    assert function["tracingConfig"] == {"mode": "PassThrough"}
+    assert function["loggingConfig"] == {"logFormat": "Text"}
 
 
 def test_a_release_publishes_and_calls_the_alias(run: Run, recorder: Recorder, app: Path) -> None:
@@ -501,6 +528,13 @@ def test_a_function_url_instead_of_an_api(
     url = recorder.inputs("aws:lambda/functionUrl:FunctionUrl")
     assert url["authorizationType"] == authorization
     assert url["cors"] == {"allowOrigins": ["https://example.com"]}
+    grants = {
+        item.inputs["action"]: item.inputs
+        for item in recorder.resources
+        if item.typ == "aws:lambda/permission:Permission"
+    }
+    # A public URL without both answers 403.
+    assert set(grants) == ({"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"} if public else set())
     assert outputs["endpointUrl"] == "https://url.lambda-url.us-east-1.on.aws/"
     assert not [kind for kind in recorder.kinds() if "apigateway" in kind]
 
@@ -529,7 +563,7 @@ def test_alarms_tell_a_topic_of_their_own_or_the_one_given(run: Run, recorder: R
     [
         ({"environment": {"AWS_REGION": "x"}}, "environment: 'AWS_REGION' given"),
         ({"environment": {"1": "x"}}, "environment: '1' given"),
-        ({"environment": {"AA": "x" * 4095}}, "environment: 4097 bytes given; allowed are 4096"),
+        ({"environment": {"AA": "x" * 4088}}, "environment: 4097 bytes given; allowed are 4096"),
         ({"environment": {"AA": "x"}, "secrets": {"AA": "arn:aws:ssm:r:222222222222:parameter/x"}}, "as a secret as"),
         ({"storage": 100}, "storage: 100 given"),
         ({"dead_letter": "queue"}, "dead_letter: 'queue' given"),
@@ -545,3 +579,21 @@ def test_a_secret_given_by_value_is_refused_without_repeating_it() -> None:
     with pytest.raises(InvalidArgument, match="the value of 'DATABASE' is no reference") as refused:
         ImageFunctionArgs(name="hello", image=ExistingImage(uri="x"), secrets={"DATABASE": "hunter2"})
     assert "hunter2" not in str(refused.value)
+
+
+def test_routes_that_look_alike_have_names_of_their_own(run: Run, recorder: Recorder, app: Path) -> None:
+    paths = ["a/b", "a-b", "v1.0/hello", "x" * 60]
+    deploy(run, api={"path": "hello", "routes": [{"path": path} for path in paths]})
+    names = [item.name for item in recorder.resources if item.typ == "aws:lambda/permission:Permission"]
+    assert len(set(names)) == len(paths) + 1
+    # They become statement IDs.
+    assert all(re.fullmatch(r"[a-zA-Z0-9-]{1,92}", name) for name in names)
+
+
+def test_other_content_is_another_image_resource(run: Run, recorder: Recorder, app: Path) -> None:
+    # An update in place would push to a taken tag when a failed update is taken back.
+    deploy(run)
+    (app / "app.py").write_text("print('changed')\n")
+    deploy(run)
+    first, second = [item.name for item in recorder.resources if item.typ == IMAGE]
+    assert first != second
