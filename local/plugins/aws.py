@@ -1292,14 +1292,15 @@ def _get_images(aws: Aws, arguments: Values) -> Values:
     selected = {"repositoryName": arguments["repositoryName"]}
     if "registryId" in arguments:
         selected["registryId"] = arguments["registryId"]
-    pages = aws.client("ecr").get_paginator("list_images").paginate(**selected)
-    images = [image for page in pages for image in page["imageIds"]]
-    return {
-        **arguments,
-        "id": aws.region,
-        "region": aws.region,
-        "imageIds": [{key: image.get(key, "") for key in ("imageDigest", "imageTag")} for image in images],
-    }
+    # The provider calls ListImages, which gives an image once a tag; MiniStack's gives it once, with the last tag.
+    pages = aws.client("ecr").get_paginator("describe_images").paginate(**selected)
+    images = [
+        {"imageDigest": image["imageDigest"], "imageTag": tag}
+        for page in pages
+        for image in page["imageDetails"]
+        for tag in image.get("imageTags") or [""]
+    ]
+    return {**arguments, "id": aws.region, "region": aws.region, "imageIds": images}
 
 
 def _get_caller_identity(aws: Aws, arguments: Values) -> Values:
