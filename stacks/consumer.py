@@ -48,24 +48,18 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
         profile=settings.profile or None,
         allowed_account_ids=[settings.account],
     )
-    registry_account = aws.Provider(
-        "registry",
-        region=settings.region,
-        profile=settings.registry.profile or None,
-        allowed_account_ids=[registry.registry_id],
-    )
     # Providers check their credentials when they are first used: now, not after a push.
     await aws.get_caller_identity(opts=pulumi.InvokeOptions(provider=consumer_account))
     url = registry.repository_urls[settings.region]
     build = _image_build(settings)
-    # A digest is taken as it is: only looking for a tag needs a right in the registry's account.
-    looks = build is not None or settings.image.tag is not None
-    digests = await _digests(registry, registry_account) if looks else {}
+    # A digest is taken as it is: only a tag has to be looked up, and a push made, with the registry's account.
+    registry_account = _registry_account(settings, registry) if build or settings.image.tag else None
+    digests = await _digests(registry, registry_account) if registry_account else {}
     before = await _stack_outputs(_qualified(pulumi.get_stack()))
     providers: list[pulumi.ProviderResource] = [consumer_account]
     image: BuiltImage | ExistingImage
     outputs: dict[str, pulumi.Input[Any]] = {}
-    if build is None:
+    if build is None or registry_account is None:
         digest = await _existing_digest(settings, url, digests)
         image = ExistingImage(uri=f"{url}@{digest}")
         outputs["imageSource"] = EXISTING
@@ -252,6 +246,15 @@ def _source_of(build: ImageBuild, digests: dict[str, str], before: dict[str, Any
         pushes += 1
     source = BUILT if own or tag not in digests else REUSED
     return {"imageSource": source, "imageTag": tag, "imageInputs": inputs, "imagePush": pushes}
+
+
+def _registry_account(settings: ConsumerSettings, registry: Registry) -> aws.Provider:
+    return aws.Provider(
+        "registry",
+        region=settings.region,
+        profile=settings.registry.profile or None,
+        allowed_account_ids=[registry.registry_id],
+    )
 
 
 def _built_image(build: ImageBuild, url: str, registry: Registry, provider: aws.Provider, push: int) -> BuiltImage:

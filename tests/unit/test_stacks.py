@@ -181,6 +181,12 @@ def test_a_stack_that_runs_nothing_has_nothing_to_promote(run: Run, recorder: Re
         deploy(run, image={"promote": "consumer-test"})
 
 
+def test_a_digest_needs_no_credentials_of_the_registrys_account(run: Run, recorder: Recorder) -> None:
+    deploy(run, image={"digest": DIGEST})
+    providers = [resource.name for resource in recorder.resources if resource.typ == "pulumi:providers:aws"]
+    assert providers == ["consumer"]
+
+
 def test_a_missing_tag_is_refused_with_those_there_are(run: Run, recorder: Recorder) -> None:
     recorder.tags = {"v1": DIGEST}
     with pytest.raises(ImageUnusable, match="There is no image 'v2'.*There are: v1"):
