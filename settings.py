@@ -581,14 +581,18 @@ def _model_at(model: type[BaseModel], location: tuple[str | int, ...]) -> type[B
         if isinstance(part, int):
             continue
         field = _fields(model).get(part)
-        annotation: Any = field.annotation if field else None
-        inner = [annotation, *getattr(annotation, "__args__", ())]
-        inner += [kind for part in inner for kind in getattr(part, "__args__", ())]
-        found = next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        found = section_of(field) if field else None
         if found is None:
             return None
         model = found
     return model
+
+
+def section_of(field: FieldInfo) -> type[BaseModel] | None:
+    """The section that a field holds, alone, optional or in a list; None if it holds a plain value."""
+    inner: list[Any] = [field.annotation, *getattr(field.annotation, "__args__", ())]
+    inner += [kind for part in inner for kind in getattr(part, "__args__", ())]
+    return next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def _with_environment(

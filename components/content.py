@@ -5,6 +5,7 @@ import posixpath
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import pathspec
@@ -64,6 +65,7 @@ class ImageBuild:
         """The Dockerfile, relative to the program's folder."""
         return Path(self.dockerfile) if self.dockerfile else Path(self.context) / "Dockerfile"
 
+    @cached_property
     def tag(self) -> str:
         """The content tag: same content, same tag; any change of it, another one.
 
@@ -82,6 +84,7 @@ class ImageBuild:
             _add(sha, str(path.readlink()) if path.is_symlink() else path.read_bytes())
         return TAG_PREFIX + sha.hexdigest()[:TAG_DIGITS]
 
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of what the docker provider compares: the content, and where it lies and with which modes.
 
@@ -90,7 +93,7 @@ class ImageBuild:
         https://github.com/pulumi/pulumi-docker/blob/master/provider/provider.go
         """
         sha = hashlib.sha256()
-        for part in (self.tag(), self.context, self.dockerfile_path.as_posix(), self.network, *self.cache_from):
+        for part in (self.tag, self.context, self.dockerfile_path.as_posix(), self.network, *self.cache_from):
             _add(sha, part)
         for path in (self.dockerfile_path, *(path for _, path in self.files())):
             _add(sha, f"{path.stat(follow_symlinks=False).st_mode:o}")

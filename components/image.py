@@ -67,8 +67,8 @@ def push(name: str, image: BuiltImage, opts: pulumi.ResourceOptions) -> docker.I
     """
     build = image.build
     return docker.Image(
-        f"{name}-{build.fingerprint()[:NAME_DIGITS]}-{image.push}",
-        image_name=f"{image.repository_url}:{build.tag()}",
+        f"{name}-{build.fingerprint[:NAME_DIGITS]}-{image.push}",
+        image_name=f"{image.repository_url}:{build.tag}",
         build=docker.DockerBuildArgs(
             context=build.context,
             dockerfile=build.dockerfile_path.as_posix(),

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
-from settings import ConsumerSettings, RegistrySettings
+from settings import ConsumerSettings, RegistrySettings, section_of
 
 PAGE = Path(__file__).with_name("reference.md")
 HEAD = """# Options
@@ -41,16 +41,10 @@ def options(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str
     meanings = {name: text for kind in reversed(model.__mro__) for name, text in _attribute_docstrings(kind).items()}
     for name, field in model.model_fields.items():
         path = f"{prefix}{to_camel(name)}"
-        if nested := _nested(field):
+        if nested := section_of(field):
             yield from options(nested, f"{path}{'[]' if 'list' in str(field.annotation) else ''}.")
         else:
             yield path, _cell(meanings.get(name, "")), _cell(_rule(field)), _default(field)
-
-
-def _nested(field: FieldInfo) -> type[BaseModel] | None:
-    inner = [field.annotation, *getattr(field.annotation, "__args__", ())]
-    inner += [kind for part in inner for kind in getattr(part, "__args__", ())]
-    return next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def _rule(field: FieldInfo) -> str:

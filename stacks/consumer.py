@@ -15,6 +15,7 @@ from components.errors import ImageUnusable, RegistryUnusable
 from components.function import FunctionUrl, ImageFunction, ImageFunctionArgs, Logs, Release, Vpc
 from components.image import PLATFORMS, BuiltImage, ExistingImage, RegistryLogin
 from settings import Api, ConsumerSettings, Function
+from stacks import account_provider
 
 BUILT, REUSED, EXISTING = "built", "reused", "existing"
 
@@ -42,11 +43,8 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     """
     registry = await read_registry(settings.registry.stack)
     require_service(registry, settings)
-    consumer_account = aws.Provider(
-        "consumer",
-        region=settings.region,
-        profile=settings.profile or None,
-        allowed_account_ids=[settings.account],
+    consumer_account = account_provider(
+        "consumer", account=settings.account, region=settings.region, profile=settings.profile
     )
     # Providers check their credentials when they are first used: now, not after a push.
     await aws.get_caller_identity(opts=pulumi.InvokeOptions(provider=consumer_account))
@@ -71,7 +69,7 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
             image = _built_image(build, url, registry, registry_account, outputs["imagePush"])
             providers.append(docker.Provider("docker"))
         else:
-            image = ExistingImage(uri=f"{url}@{digests[build.tag()]}")
+            image = ExistingImage(uri=f"{url}@{digests[build.tag]}")
     # A changed image leaves its version behind as the one that may keep a share of the calls.
     previous = str(before.get("functionVersion" if changed else "previousVersion") or "")
     outputs["previousVersion"] = previous
@@ -238,7 +236,7 @@ def _source_of(build: ImageBuild, digests: dict[str, str], before: dict[str, Any
     interrupted update has pushed is taken as it is. What this stack has pushed itself keeps its resource, for without
     it the next preview would show it as deleted, unless the image is gone: then it is pushed once more.
     """
-    tag, inputs = build.tag(), build.fingerprint()
+    tag, inputs = build.tag, build.fingerprint
     own = before.get("imageSource") == BUILT and before.get("imageInputs") == inputs
     pushes = int(before.get("imagePush", 0))
     if own and tag not in digests:
@@ -249,11 +247,8 @@ def _source_of(build: ImageBuild, digests: dict[str, str], before: dict[str, Any
 
 
 def _registry_account(settings: ConsumerSettings, registry: Registry) -> aws.Provider:
-    return aws.Provider(
-        "registry",
-        region=settings.region,
-        profile=settings.registry.profile or None,
-        allowed_account_ids=[registry.registry_id],
+    return account_provider(
+        "registry", account=registry.registry_id, region=settings.region, profile=settings.registry.profile
     )
 
 

@@ -1,12 +1,12 @@
 """The registry stack: the repository, in the account that owns it."""
 
 import pulumi
-import pulumi_aws as aws
 
 from components.lifecycle import DEFAULT_LIFECYCLE, LifecycleRule
 from components.policies import Consumer
 from components.repository import CrossAccountRepository, CrossAccountRepositoryArgs
 from settings import RegistrySettings
+from stacks import account_provider
 
 
 async def deploy(settings: RegistrySettings) -> pulumi.Inputs:
@@ -15,12 +15,7 @@ async def deploy(settings: RegistrySettings) -> pulumi.Inputs:
     Raises:
         InvalidArgument: what only the whole tells, such as a policy that is too long.
     """
-    provider = aws.Provider(
-        "registry",
-        region=settings.region,
-        profile=settings.profile or None,
-        allowed_account_ids=[settings.account],
-    )
+    provider = account_provider("registry", account=settings.account, region=settings.region, profile=settings.profile)
     options = settings.repository
     lifecycle = (
         DEFAULT_LIFECYCLE

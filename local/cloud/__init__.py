@@ -71,12 +71,12 @@ def stop() -> bool:
     return stopped
 
 
-def get(url: str, path: str | None = None) -> tuple[int, str]:
+def get(url: str) -> tuple[int, str]:
     """GET a URL whose host is the local cloud. Returns status and body."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection("127.0.0.1", port(), timeout=60)
     try:
-        connection.request("GET", path or parts.path, headers={"Host": parts.netloc})
+        connection.request("GET", parts.path, headers={"Host": parts.netloc})
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
     finally:

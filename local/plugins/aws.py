@@ -152,7 +152,7 @@ def _update_repository(aws: Aws, name: str, old: Values, new: Values) -> None:
     ecr.put_image_tag_mutability(repositoryName=name, imageTagMutability=new["imageTagMutability"])
     scanning = new.get("imageScanningConfiguration", {"scanOnPush": False})
     ecr.put_image_scanning_configuration(repositoryName=name, imageScanningConfiguration=scanning)
-    removed = sorted(set(old.get("tags") or {}) - set(new.get("tags") or {}))
+    removed = _dropped_tags(old, new)
     if removed:
         ecr.untag_resource(resourceArn=old["arn"], tagKeys=removed)
     if new.get("tags"):
@@ -225,7 +225,7 @@ def _update_role(aws: Aws, name: str, old: Values, new: Values) -> None:
         iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=boundary)
     elif old.get("permissionsBoundary"):
         iam.delete_role_permissions_boundary(RoleName=name)
-    if removed := sorted(set(old.get("tags") or {}) - set(new.get("tags") or {})):
+    if removed := _dropped_tags(old, new):
         iam.untag_role(RoleName=name, TagKeys=removed)
     if new.get("tags"):
         iam.tag_role(RoleName=name, Tags=_tag_list(new["tags"]))
@@ -282,7 +282,7 @@ def _read_log_group(aws: Aws, name: str, state: Values) -> Values | None:
 
 def _update_log_group(aws: Aws, name: str, old: Values, new: Values) -> None:
     _set_retention(aws, name, new)
-    if removed := sorted(set(old.get("tags") or {}) - set(new.get("tags") or {})):
+    if removed := _dropped_tags(old, new):
         aws.client("logs").untag_resource(resourceArn=old["arn"], tagKeys=removed)
     if new.get("tags"):
         aws.client("logs").tag_resource(resourceArn=old["arn"], tags=new["tags"])
@@ -418,7 +418,7 @@ def _update_function(aws: Aws, name: str, old: Values, new: Values) -> None:
         client.publish_version(FunctionName=name)
     if old.get("reservedConcurrentExecutions") != new.get("reservedConcurrentExecutions"):
         _reserve(client, new)
-    if removed := sorted(set(old.get("tags") or {}) - set(new.get("tags") or {})):
+    if removed := _dropped_tags(old, new):
         client.untag_resource(Resource=old["arn"], TagKeys=removed)
     if new.get("tags"):
         client.tag_resource(Resource=old["arn"], Tags=new["tags"])
@@ -1459,6 +1459,10 @@ def _pascal(name: str) -> str:
 
 def _camel(name: str) -> str:
     return re.sub(r"_(\w)", lambda match: match[1].upper(), name)
+
+
+def _dropped_tags(old: Values, new: Values) -> list[str]:
+    return sorted(set(old.get("tags") or {}) - set(new.get("tags") or {}))
 
 
 def _tag_list(tags: dict[str, str]) -> list[dict[str, str]]:

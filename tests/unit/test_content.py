@@ -11,7 +11,7 @@ from components.errors import ImageUnusable
 
 
 def tag(**changed: object) -> str:
-    return ImageBuild(**{"context": "app", **changed}).tag()  # type: ignore[arg-type]
+    return ImageBuild(**{"context": "app", **changed}).tag  # type: ignore[arg-type]
 
 
 def test_a_tag_is_one_that_a_registry_takes(app: Path) -> None:

@@ -96,7 +96,7 @@ def test_consumer_pushes_the_content_tag_for_the_functions_platform(run: Run, re
     deploy(run, function={"architecture": "arm64"})
     image = recorder.inputs(IMAGE)
     assert image["build"]["platform"] == "linux/arm64"
-    expected = ImageBuild(context="app", platform="linux/arm64").tag()
+    expected = ImageBuild(context="app", platform="linux/arm64").tag
     assert image["imageName"] == f"{URL}:{expected}"
 
 
@@ -195,7 +195,7 @@ def test_a_missing_tag_is_refused_with_those_there_are(run: Run, recorder: Recor
 
 def test_content_that_another_pushed_is_reused(run: Run, recorder: Recorder, app: Path) -> None:
     # ECR refuses an existing tag of an immutable repository, even with the same digest.
-    recorder.tags = {ImageBuild(context="app").tag(): DIGEST}
+    recorder.tags = {ImageBuild(context="app").tag: DIGEST}
     outputs = deploy(run)
     assert outputs["imageUri"] == f"{URL}@{DIGEST}"
     assert outputs["imageSource"] == "reused"
@@ -205,7 +205,7 @@ def test_content_that_another_pushed_is_reused(run: Run, recorder: Recorder, app
 def test_content_that_this_stack_pushed_keeps_its_image_resource(run: Run, recorder: Recorder, app: Path) -> None:
     # Without it the next preview would show the image as deleted.
     recorder.stacks[OWN_STACK] = deploy(run)
-    recorder.tags = {ImageBuild(context="app").tag(): DIGEST}
+    recorder.tags = {ImageBuild(context="app").tag: DIGEST}
     outputs = deploy(run)
     assert outputs["imageSource"] == "built"
     assert outputs["imagePush"] == 0
@@ -218,7 +218,7 @@ def test_the_same_content_elsewhere_is_reused_and_not_pushed_again(
 ) -> None:
     # The docker provider compares folder and modes; it would build again and push to a tag that is taken.
     recorder.stacks[OWN_STACK] = deploy(run)
-    recorder.tags = {ImageBuild(context="app").tag(): DIGEST}
+    recorder.tags = {ImageBuild(context="app").tag: DIGEST}
     change(app)
     context = "app" if app.exists() else "other"
     assert deploy(run, image={"context": context})["imageSource"] == "reused"
