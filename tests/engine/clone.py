@@ -111,8 +111,12 @@ class Clone:
         return self.shell(f"pulumi stack output {name} -s {stack}").stdout.strip()
 
     def get(self, headers: dict[str, str] | None = None, stack: str = "consumer") -> tuple[int, dict[str, str]]:
-        """GET the endpoint: status and JSON body."""
-        request = urllib.request.Request(self.output(stack, "endpointUrl"), headers=headers or {})  # noqa: S310
+        """GET a stack's endpoint: status and JSON body."""
+        return self.get_url(self.output(stack, "endpointUrl"), headers)
+
+    def get_url(self, url: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str]]:
+        """GET a URL: status and JSON body."""
+        request = urllib.request.Request(url, headers=headers or {})  # noqa: S310
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
                 return answer.status, json.load(answer)

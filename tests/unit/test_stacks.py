@@ -274,7 +274,7 @@ def test_an_image_without_a_digest_never_reaches_lambda(run: Run, recorder: Reco
 
 def test_components_check_their_own_arguments() -> None:
     with pytest.raises(InvalidArgument, match="memory: 64 given; allowed are 128 to 10240 MB"):
-        ImageFunctionArgs(name="hello", image=ExistingImage(uri="x"), memory=64)
+        ImageFunctionArgs(name="hello", image=ExistingImage(uri=f"{URL}@{DIGEST}"), memory=64)
 
 
 def test_an_image_of_another_architecture_is_refused(app: Path) -> None:
@@ -578,12 +578,12 @@ def test_alarms_tell_a_topic_of_their_own_or_the_one_given(run: Run, recorder: R
 )
 def test_a_function_that_lambda_refuses_is_refused_before(wrong: dict[str, Any], expected: str) -> None:
     with pytest.raises(InvalidArgument, match=expected):
-        ImageFunctionArgs(name="hello", image=ExistingImage(uri="x"), **wrong)
+        ImageFunctionArgs(name="hello", image=ExistingImage(uri=f"{URL}@{DIGEST}"), **wrong)
 
 
 def test_a_secret_given_by_value_is_refused_without_repeating_it() -> None:
     with pytest.raises(InvalidArgument, match="the value of 'DATABASE' is no reference") as refused:
-        ImageFunctionArgs(name="hello", image=ExistingImage(uri="x"), secrets={"DATABASE": "hunter2"})
+        ImageFunctionArgs(name="hello", image=ExistingImage(uri=f"{URL}@{DIGEST}"), secrets={"DATABASE": "hunter2"})
     assert "hunter2" not in str(refused.value)
 
 
