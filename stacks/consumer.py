@@ -136,6 +136,7 @@ def _release(options: Function, previous_version: str) -> Release | None:
         previous_version=previous_version if canary else "",
         previous_share=options.release.previous_share if canary else 0.0,
         provisioned_concurrency=options.release.provisioned_concurrency,
+        test_event=options.release.test_event,
     )
 
 

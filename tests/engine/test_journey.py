@@ -229,6 +229,23 @@ def test_a_release_moves_the_alias_that_callers_use(deployed: Clone) -> None:
     assert deployed.planned("consumer") == {}
 
 
+def test_a_version_that_fails_its_test_never_gets_a_call(deployed: Clone) -> None:
+    release = "release: {testEvent: {httpMethod: GET}}"
+    deployed.edit("Pulumi.consumer.yaml", "architecture: x86_64", f"architecture: x86_64, {release}")
+    deployed.edit("app/app.py", "hello world!", "hello tested!")
+    deployed.up("consumer")
+    assert deployed.get() == (200, {"message": "hello tested!"})
+    assert deployed.planned("consumer") == {}
+    deployed.edit("app/app.py", "    return {", "    raise RuntimeError(event)\n    return {")
+    failed = deployed.shell("pulumi up --yes --skip-preview -s consumer")
+    assert failed.returncode != 0
+    assert "RuntimeError" in failed.stdout
+    assert deployed.get() == (200, {"message": "hello tested!"})
+    deployed.edit("app/app.py", "raise RuntimeError(event)", "event = dict(event)")
+    deployed.up("consumer")
+    assert deployed.get() == (200, {"message": "hello tested!"})
+
+
 def test_a_canary_keeps_calls_on_the_version_before(deployed: Clone) -> None:
     release = "release: {provisionedConcurrency: 1, previousShare: 0.9}"
     deployed.edit("Pulumi.consumer.yaml", "architecture: x86_64", f"architecture: x86_64, {release}")
