@@ -17,15 +17,17 @@ from deployment.errors import (
     CredentialsError,
     DeploymentError,
     PendingOperations,
+    PolicyViolated,
     ProviderError,
     TimedOut,
 )
-from deployment.events import Diagnostic, Event, Progress, Step
-from deployment.results import BLINDED, StackResult, StackStatus
+from deployment.events import BLINDED, UNKNOWN, Diagnostic, Event, Progress, Step, Violation
+from deployment.results import StackResult, StackStatus
 from deployment.workspace import Backend
 
 __all__ = [
     "BLINDED",
+    "UNKNOWN",
     "Backend",
     "BuildError",
     "Cancelled",
@@ -40,10 +42,12 @@ __all__ = [
     "Event",
     "Options",
     "PendingOperations",
+    "PolicyViolated",
     "Progress",
     "ProviderError",
     "StackResult",
     "StackStatus",
     "Step",
     "TimedOut",
+    "Violation",
 ]
