@@ -21,7 +21,7 @@ from deployment.errors import (
     ProviderError,
     TimedOut,
 )
-from deployment.events import BLINDED, UNKNOWN, Diagnostic, Event, Progress, Step, Violation
+from deployment.events import BLINDED, UNKNOWN, Diagnostic, Ended, Event, Progress, Step, Violation
 from deployment.results import StackResult, StackStatus
 from deployment.workspace import Backend
 
@@ -39,6 +39,7 @@ __all__ = [
     "Deployment",
     "DeploymentError",
     "Diagnostic",
+    "Ended",
     "Event",
     "Options",
     "PendingOperations",

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pulumi.automation import CommandResult, OnOutput, PulumiCommand
-from pulumi.automation.errors import create_command_error
+from pulumi.automation.errors import InvalidVersionError, create_command_error
+
+from deployment.errors import ConfigurationError
 
 
 class InterruptibleCommand(PulumiCommand):
@@ -18,10 +20,17 @@ class InterruptibleCommand(PulumiCommand):
 
     Attributes:
         interrupted: set when everything was interrupted; nothing is started any more.
+
+    Raises:
+        ConfigurationError: there is no such CLI, or one of another age than the SDK.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        try:
+            super().__init__()
+        except (OSError, InvalidVersionError) as error:
+            cure = "Install the Pulumi CLI: https://www.pulumi.com/docs/iac/download-install/"
+            raise ConfigurationError(f"no usable `pulumi` on PATH: {error}", stack="", cure=cure) from None
         self._running: dict[subprocess.Popen[str], str] = {}
         self._lock = threading.Lock()
         self.interrupted = threading.Event()

@@ -93,6 +93,11 @@ class Diagnostic(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ended(Event):
+    """The engine has ended an operation on the stack, well or not. A release is several operations."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Violation(Diagnostic):
     """A resource is not as a policy pack asks. Severity `error` ends the operation.
 
@@ -112,6 +117,8 @@ def translated(stack: str, event: EngineEvent) -> Event | None:
         return Diagnostic(stack=stack, urn=line.urn or "", severity=line.severity.partition("#")[0], text=text)
     if violation := event.policy_event:
         return _violation(stack, violation)
+    if event.summary_event:
+        return Ended(stack=stack)
     if before := event.resource_pre_event:
         return _step(stack, before.metadata, "planned" if before.planning else "started")
     if after := event.res_outputs_event:
