@@ -22,6 +22,7 @@ MARKER = "<!-- deployment preview -->"
 LIMIT = 65_536
 
 POLICY = "aws:ecr/repositoryPolicy:RepositoryPolicy"
+PROVIDER = "pulumi:providers:"
 OPERATIONS = ("delete", "replace", "update", "create")
 
 # What is lost when a resource is deleted or replaced.
@@ -124,7 +125,7 @@ def _overview(outcomes: Outcomes) -> str:
             rows.append([code(name), *[""] * len(OPERATIONS), "failed"])
             continue
         counts = [sum(step.operation == operation for step in _shown(outcome)) for operation in OPERATIONS]
-        same = sum(step.operation in UNCHANGED and step.type not in (STACK, IMAGE) for step in outcome.steps)
+        same = sum(step.operation in UNCHANGED and step.type.startswith("aws:") for step in outcome.steps)
         rows.append([code(name), *(str(count or "") for count in counts), str(same)])
     return table(["stack", *OPERATIONS, "unchanged"], rows)
 
@@ -224,9 +225,12 @@ def _details(result: StackResult) -> list[Part]:
 
 
 def _shown(result: StackResult) -> Sequence[Step]:
-    """The changes in a fixed order, less the image resources: they say where an image was built, and delete none."""
+    """The changes in a fixed order, less the books that the engine keeps.
+
+    The resource of an image says where it was built, which differs between machines, and a deletion of it deletes none.
+    """
     order = {operation: place for place, operation in enumerate(OPERATIONS)}
-    steps = [step for step in result.changed if step.type not in (STACK, IMAGE)]
+    steps = [step for step in result.changed if step.type not in (STACK, IMAGE) and not step.type.startswith(PROVIDER)]
     return sorted(steps, key=lambda step: (order.get(step.operation, len(order)), step.type, step.name))
 
 

@@ -87,6 +87,7 @@ class Deployment:
         self._options = options or Options()
         self._workspace = Workspace(folder, self._options.backend, self._options.environment or {}, program)
         self._logs = self._options.logs or Path(tempfile.mkdtemp(prefix="deployment-logs-"))
+        self._packs = [str(pack) for pack in self._options.policy_packs]
         self._command = InterruptibleCommand()
         self._on_event = on_event
         self._telling = threading.Lock()
@@ -218,15 +219,17 @@ class Deployment:
         return results
 
     def _preview(self, name: str, build: bool) -> StackResult:
-        packs = [str(pack) for pack in self._options.policy_packs]
         config = self._config(name)
+        exclude = None
         if not build and name in self.consumers:
             digest = self._status(name).outputs.get("imageDigest")
             if not digest:
                 cure = "Preview it with a build."
                 raise ConfigurationError(f"{name} runs no image yet to preview with", stack=name, cure=cure)
             config["image"] = {"digest": digest}
-        return self._run(name, "preview", config=config, policy_packs=packs)
+            # The image built before would be dropped from the state, for which its provider asks for Docker.
+            exclude = [f"**{errors.IMAGE}::**"]
+        return self._run(name, "preview", config=config, policy_packs=self._packs, exclude=exclude)
 
     def _require_release(self, name: str, check: Check | None, shares: Sequence[float]) -> None:
         """Refuse what cannot be done in the end before anything is done."""
@@ -281,8 +284,7 @@ class Deployment:
         if share is not None and (release := config.get("function", {}).get("release")) is not None:
             changed = {**release, "previousShare": round(1 - share, 4)}
             config["function"] = {**config["function"], "release": changed}
-        packs = [str(pack) for pack in self._options.policy_packs]
-        return self._run(name, "up", config=config, policy_packs=packs)
+        return self._run(name, "up", config=config, policy_packs=self._packs)
 
     def _config(self, name: str) -> dict[str, Any]:
         return dict(self._settings[name]) if name in self._settings else self._workspace.config(name)

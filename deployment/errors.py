@@ -149,23 +149,24 @@ def translated(stack: str, error: CommandError, diagnostics: Sequence[Diagnostic
     if first is None:
         return DeploymentError(_last_line(output), stack=stack)
     about = {"stack": stack, "urn": first.urn}
-    if PENDING in first.text:
+    said = first.text.removeprefix("Preview failed: ")
+    if PENDING in said:
         cure = f"python -m deployment repair {stack}"
-        return PendingOperations(first.text, **about, cure=cure)
-    if CREDENTIALS.search(first.text):
+        return PendingOperations(said, **about, cure=cure)
+    if CREDENTIALS.search(said):
         cure = "Log in to the account that the stack's file names, or name another profile there."
-        return CredentialsError(first.text, **about, cure=cure)
+        return CredentialsError(said, **about, cure=cure)
     if isinstance(first, Violation):
         text = "\n".join(line.text for line in errors if isinstance(line, Violation))
         return PolicyViolated(text, **about, cure="Change it, or the rule in the policy pack's configuration.")
     if first.type == DOCKER:
         cure = "Start Docker. A preview without a build needs none: python -m deployment preview --no-build"
-        return BuildError(first.text, **about, cure=cure)
+        return BuildError(said, **about, cure=cure)
     if first.type == IMAGE:
-        return BuildError(first.text, **about, cure="Mend what the build or the push says, and deploy again.")
+        return BuildError(said, **about, cure="Mend what the build or the push says, and deploy again.")
     if first.type == STACK:
-        return ConfigurationError(first.text, **about, cure="Correct it and deploy again; nothing was made.")
-    return ProviderError(first.text, **about, cure="Deploy again once it is mended; what was made is kept.")
+        return ConfigurationError(said, **about, cure="Correct it and deploy again; nothing was made.")
+    return ProviderError(said, **about, cure="Deploy again once it is mended; what was made is kept.")
 
 
 def _last_line(output: str) -> str:
