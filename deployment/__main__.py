@@ -23,10 +23,11 @@ from deployment.view import report, view
 Outcomes = Mapping[str, StackResult | DeploymentError]
 OnEvent = Callable[[Event], None]
 
-DRIFTED = 8
+DRIFTED, PENDING = 8, 10
 EXIT_CODES = {
     0: "Done; a drift was looked for and not found.",
     DRIFTED: "Drift was found.",
+    PENDING: "A killed run has left operations of which nobody knows the end.",
     **{
         kind.exit_code: (inspect.getdoc(kind) or "").partition("\n")[0]
         for kind in (
@@ -38,7 +39,6 @@ EXIT_CODES = {
             errors.CheckFailed,
             errors.PolicyViolated,
             errors.TimedOut,
-            errors.PendingOperations,
             errors.Cancelled,
         )
     },
@@ -251,7 +251,7 @@ def status(stacks: Stacks) -> int:
         _print_json({name: asdict(stack) for name, stack in known.items()})
     else:
         print("\n".join(_described(stack) for stack in known.values()))
-    return errors.PendingOperations.exit_code if any(stack.pending for stack in known.values()) else 0
+    return PENDING if any(stack.pending for stack in known.values()) else 0
 
 
 @command("promote consumer production")

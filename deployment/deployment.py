@@ -65,7 +65,8 @@ class Deployment:
         registry: name of the registry's stack; None leaves it alone.
         consumers: names of the consumers' stacks.
         settings: configuration by stack, keys without the project, in place of `Pulumi.STACK.yaml`.
-        program: a program of this process in place of the folder's; relative paths still count from the folder.
+        program: a program of this process in place of the folder's, to be written as `__main__.py` is. Its relative
+            paths count from this process's working directory, those of providers from the folder.
         options: how they are run.
         on_event: is told what happens, one event at a time, from threads of this package.
     """

@@ -8,7 +8,6 @@ DeploymentError
 ├── PolicyViolated       a resource is not as a policy pack asks
 ├── ProviderError        AWS refused an operation; what was made before stays
 ├── CheckFailed          the endpoint did not answer as it should; says what was rolled back
-├── PendingOperations    a killed run left operations of which nobody knows the end
 ├── TimedOut             it took longer than it may
 └── Cancelled            it was cancelled
 """
@@ -27,7 +26,6 @@ LOCK = re.compile(r"created by (?P<who>\S+) \(pid (?P<pid>\d+)\) at (?P<when>\S+
 CREDENTIALS = re.compile(
     r"credential|AWS account ID not allowed|security token|UnrecognizedClient|InvalidClientTokenId", re.I
 )
-PENDING = "pending operations"
 
 
 class DeploymentError(Exception):
@@ -110,12 +108,6 @@ class CheckFailed(DeploymentError):
         self.rolled_back_to = rolled_back_to
 
 
-class PendingOperations(DeploymentError):
-    """A run was killed in the middle of operations; whether they were carried out is not known."""
-
-    exit_code = 10
-
-
 class TimedOut(DeploymentError):
     """The operation took longer than its limit and was interrupted."""
 
@@ -147,12 +139,10 @@ def translated(stack: str, error: CommandError, diagnostics: Sequence[Diagnostic
     errors = [line for line in diagnostics if line.severity == "error"]
     first = next((line for line in errors if line.type != STACK), errors[0] if errors else None)
     if first is None:
-        return DeploymentError(_last_line(output), stack=stack)
+        cure = "Look for what it has left: python -m deployment status"
+        return DeploymentError(_said(output) or "pulumi ended without saying why", stack=stack, cure=cure)
     about = {"stack": stack, "urn": first.urn}
     said = first.text.removeprefix("Preview failed: ")
-    if PENDING in said:
-        cure = f"python -m deployment repair {stack}"
-        return PendingOperations(said, **about, cure=cure)
     if CREDENTIALS.search(said):
         cure = "Log in to the account that the stack's file names, or name another profile there."
         return CredentialsError(said, **about, cure=cure)
@@ -169,6 +159,6 @@ def translated(stack: str, error: CommandError, diagnostics: Sequence[Diagnostic
     return ProviderError(said, **about, cure="Deploy again once it is mended; what was made is kept.")
 
 
-def _last_line(output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return lines[-1].removeprefix("stderr: ").removeprefix("error: ") if lines else "the command failed"
+def _said(output: str) -> str:
+    """The last error that the CLI has printed."""
+    return next((line.partition("error: ")[2] for line in reversed(output.splitlines()) if "error: " in line), "")
