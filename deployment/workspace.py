@@ -81,6 +81,8 @@ class Workspace:
         if not project.is_file():
             raise ConfigurationError(f"there is no {project}", stack="", cure="Name the program's folder.")
         self._settings = _read(project, "")
+        if not {"name", "runtime"} <= set(self._settings):
+            raise ConfigurationError(f"{project} has no name or no runtime", stack="", cure="Correct it.")
         self.project: str = self._settings["name"]
         self._scratch = tempfile.TemporaryDirectory(prefix="deployment-")
 
