@@ -81,9 +81,10 @@ def content_diff(folder: Path, result: StackResult, commit: str) -> ContentDiff 
     if not commit:
         return ContentDiff(context=context, files=len(ours[1]))
     with tempfile.TemporaryDirectory(prefix="deployment-base-") as tree:
-        archive = _git(folder, "archive", "--format=tar", commit, ".")
-        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-            files.extractall(tree, filter="data")
+        # A commit that has nothing of the folder gives no archive.
+        if archive := _git(folder, "archive", "--format=tar", commit, "."):
+            with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+                files.extractall(tree, filter="data")
         try:
             theirs = _content(Path(tree), before[0] if before else build)
         except Refused:
