@@ -20,6 +20,9 @@ from pulumi.automation import CommandError, ConcurrentUpdateError
 from deployment.events import STACK, Diagnostic, Violation
 from deployment.results import StackResult
 
+# Where the program itself reports: at the stack, or at none.
+PROGRAM = frozenset({STACK, ""})
+CRASH = re.compile("unhandled (error|exception)")
 IMAGE, DOCKER = "docker:index/image:Image", "pulumi:providers:docker"
 LOCK = re.compile(r"created by (?P<who>\S+) \(pid (?P<pid>\d+)\) at (?P<when>\S+)")
 # Credentials fail wherever they are first used, so here only the words tell.
@@ -137,7 +140,7 @@ def translated(stack: str, error: CommandError, diagnostics: Sequence[Diagnostic
         holder = f"{lock['who']}, process {lock['pid']}, since {lock['when']}" if lock else "unknown"
         return ConflictError(f"another update holds the stack {stack}: {holder}", stack=stack, holder=holder)
     errors = [line for line in diagnostics if line.severity == "error"]
-    first = next((line for line in errors if line.type != STACK), errors[0] if errors else None)
+    first = next((line for line in errors if line.type not in PROGRAM), errors[0] if errors else None)
     if first is None:
         cure = "Look for what it has left: python -m deployment status"
         return DeploymentError(_said(output) or "pulumi ended without saying why", stack=stack, cure=cure)
@@ -154,7 +157,9 @@ def translated(stack: str, error: CommandError, diagnostics: Sequence[Diagnostic
         return BuildError(said, **about, cure=cure)
     if first.type == IMAGE:
         return BuildError(said, **about, cure="Mend what the build or the push says, and deploy again.")
-    if first.type == STACK:
+    if first.type in PROGRAM and CRASH.search(said):
+        return DeploymentError(said, **about, cure="It is a fault of the program; its output is in the log.")
+    if first.type in PROGRAM:
         return ConfigurationError(said, **about, cure="Correct it and deploy again; nothing was made.")
     return ProviderError(said, **about, cure="Deploy again once it is mended; what was made is kept.")
 

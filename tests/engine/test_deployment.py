@@ -296,6 +296,7 @@ def test_a_refusal_of_aws_is_typed_with_its_resource(program: Program) -> None:
 
 def test_without_docker_a_preview_says_how_to_go_on_and_does(program: Program) -> None:
     nowhere = {"DOCKER_HOST": "unix:///nowhere.sock"}
+    program.config["consumer"]["image"] = program.answering("unbuilt")
     program.config["consumer"]["function"]["memory"] = 256
     with program.deployment(environment=nowhere) as deployment:
         with pytest.raises(BuildError, match="nowhere.sock") as failed:

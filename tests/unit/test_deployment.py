@@ -32,7 +32,7 @@ def failed(stderr: str = "") -> CommandError:
 
 
 def error_at(kind: str, text: str) -> Diagnostic:
-    return Diagnostic(stack="consumer", urn=urn(kind), severity="error", text=text)
+    return Diagnostic(stack="consumer", urn=urn(kind) if kind else "", severity="error", text=text)
 
 
 def test_a_step_has_type_name_and_inputs_in_which_secrets_and_unknowns_are_words() -> None:
@@ -89,6 +89,8 @@ def test_a_result_has_each_resource_once_a_replacement_as_a_whole() -> None:
     ("kind", "text", "expected"),
     [
         (STACK, "memory: 1 is not allowed", errors.ConfigurationError),
+        ("", "memory: 1 is not allowed", errors.ConfigurationError),
+        ("", "an unhandled error occurred: Program exited with non-zero exit code: 2", errors.DeploymentError),
         ("docker:index/image:Image", "the image did not build", errors.BuildError),
         ("pulumi:providers:docker", "failed to connect to any docker daemon", errors.BuildError),
         ("pulumi:providers:aws", "AWS account ID not allowed: 222222222222", errors.CredentialsError),
@@ -98,10 +100,11 @@ def test_a_result_has_each_resource_once_a_replacement_as_a_whole() -> None:
 def test_the_place_of_the_first_error_decides_what_it_is(
     kind: str, text: str, expected: type[errors.DeploymentError]
 ) -> None:
-    lines = [error_at(STACK, "update failed"), error_at(kind, f"Preview failed: {text}")]
-    error = errors.translated("consumer", failed(), lines if kind != STACK else lines[1:])
+    of_the_stack, first = error_at(STACK, "update failed"), error_at(kind, f"Preview failed: {text}")
+    lines = [first, of_the_stack] if kind in ("", STACK) else [of_the_stack, first]
+    error = errors.translated("consumer", failed(), lines)
     assert type(error) is expected
-    assert (str(error), error.stack, error.urn) == (text, "consumer", urn(kind))
+    assert (str(error), error.stack, error.urn) == (text, "consumer", first.urn)
     assert error.cure
 
 
