@@ -40,7 +40,7 @@ from deployment import (
     Step,
     TimedOut,
 )
-from tests.engine.clone import Clone
+from tests.engine.clone import Clone, free_port
 
 ALIAS = "aws:lambda/alias:Alias"
 FUNCTION = "aws:lambda/function:Function"
@@ -581,3 +581,47 @@ def test_a_pull_requests_comment_is_the_same_on_two_machines(pull_request: Progr
         env={**program.environment, "TZ": "Asia/Tokyo"}, text=True, capture_output=True,
     )  # fmt: skip
     assert theirs.stdout == ours.stdout
+
+
+WORKFLOWS = ("preview", "deploy", "drift")
+
+
+def commands(clone: Clone) -> Iterator[tuple[str, dict[str, str]]]:
+    """What the workflows run, but for what only GitHub has, in the order of a change: name of the job, script, values."""
+    given = {"origin/${{ github.base_ref }}": "target", "${{ matrix.stack }}": "consumer"}
+    for workflow in WORKFLOWS:
+        text = (clone.root / ".github" / "workflows" / f"{workflow}.yml").read_text()
+        for job in yaml.safe_load(text)["jobs"].values():
+            for step in job["steps"]:
+                if step.get("run", "").startswith(("docker", "python")):
+                    values = {name: given[value] for name, value in step.get("env", {}).items() if value in given}
+                    yield step["run"], values
+
+
+def test_what_the_workflows_run_is_run_here_in_their_order(pull_request: Program) -> None:
+    """The image is built and called, the preview written, the registry deployed, then the consumer, then nothing drifts."""
+    program, port = pull_request, free_port()
+    python = f"{Path(sys.executable).parent}:{program.environment['PATH']}"
+    ran = []
+    for script, values in commands(program.clone):
+        # One Docker engine may serve several runs of this test.
+        local = re.sub(r"\bhandler\b", f"handler-{port}", script).replace("9000", str(port))
+        done = subprocess.run(
+            ["bash", "-eo", "pipefail", "-c", local], cwd=program.clone.root, text=True, capture_output=True,
+            env={**program.environment, "PATH": python, **values},
+        )  # fmt: skip
+        assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+        ran.append(script.split()[:4])
+    subprocess.run(["docker", "rmi", "-f", f"handler-{port}"], env=program.environment, capture_output=True)
+    assert ran == [
+        ["docker", "build", "--tag", "handler"],
+        ["docker", "run", "--detach", "--rm"],
+        ["python", "-m", "deployment", "preview"],
+        ["python", "-m", "deployment", "up"],
+        ["python", "-m", "deployment", "up"],
+        ["python", "-m", "deployment", "drift"],
+    ]
+    assert (program.clone.root / "comment.md").read_text().startswith("<!-- deployment preview -->")
+    (program.clone.root / "comment.md").unlink()
+    (program.clone.root / "answer.json").unlink()
+    assert program.clone.get()[1] == {"message": "hello reviewer!"}
