@@ -587,7 +587,7 @@ WORKFLOWS = ("preview", "deploy", "drift")
 
 
 def commands(clone: Clone) -> Iterator[tuple[str, dict[str, str]]]:
-    """What the workflows run, but for what only GitHub has, in the order of a change: name of the job, script, values."""
+    """What the workflows run, but for what only GitHub has, in the order of a change, with the values of variables."""
     given = {"origin/${{ github.base_ref }}": "target", "${{ matrix.stack }}": "consumer"}
     for workflow in WORKFLOWS:
         text = (clone.root / ".github" / "workflows" / f"{workflow}.yml").read_text()
@@ -599,7 +599,7 @@ def commands(clone: Clone) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def test_what_the_workflows_run_is_run_here_in_their_order(pull_request: Program) -> None:
-    """The image is built and called, the preview written, the registry deployed, then the consumer, then nothing drifts."""
+    """The image is built and called, the preview written, the registry deployed, then the consumer; nothing drifts."""
     program, port = pull_request, free_port()
     python = f"{Path(sys.executable).parent}:{program.environment['PATH']}"
     ran = []

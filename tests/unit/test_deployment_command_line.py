@@ -1,6 +1,9 @@
 """`python -m deployment`, with a deployment that does nothing in place of the real one."""
 
+import inspect
 import json
+import re
+import shlex
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
@@ -11,7 +14,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import deployment.__main__ as command_line
-from deployment import BuildError, Check, ConflictError, Progress, StackResult, StackStatus, Step, errors
+from deployment import BuildError, Check, ConflictError, Deployment, Progress, StackResult, StackStatus, Step, errors
 from deployment.view import LiveView, PlainView, report, summary, view
 
 README = Path("README.md").read_text()
@@ -34,7 +37,8 @@ class Recorded:
     made: dict[str, Any]
     called: tuple[str, tuple[Any, ...], dict[str, Any]]
 
-    def __init__(self, folder: Path, **options: Any) -> None:
+    def __init__(self, folder: Path = Path(), **options: Any) -> None:
+        inspect.signature(Deployment).bind(folder, **options)
         type(self).made = {"folder": folder, **options}
 
     def __enter__(self) -> "Recorded":
@@ -45,6 +49,7 @@ class Recorded:
 
     def __getattr__(self, name: str) -> Any:
         def call(*arguments: Any, **options: Any) -> Any:
+            inspect.signature(getattr(Deployment, name)).bind(self, *arguments, **options)
             type(self).called = (name, arguments, options)
             if isinstance(self.answer, Exception):
                 raise self.answer
@@ -236,3 +241,30 @@ def test_exit_codes_are_in_the_help_and_in_the_readme() -> None:
     for code, meaning in command_line.EXIT_CODES.items():
         assert f"{code:<4} {meaning}" in shown
         assert f"| {code} | {meaning} |" in README
+
+
+def commands() -> list[str]:
+    """The deployment commands of the README's shell blocks."""
+    return re.findall(r"^python -m deployment ([^#\n]*)", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_of_the_readme_is_one(command: str) -> None:
+    answers = {"status": {}, "promote": result(), "rollback": result(), "repair": result()}
+    name, *arguments = shlex.split(command)
+    Recorded.answer = answers.get(name, {"consumer": result()})
+    assert run(name, *arguments).exit_code == 0
+
+
+def test_the_readmes_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    [block] = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    urn = "urn:pulumi:production::p::pulumi:pulumi:Stack::production"
+    outputs = {"endpointUrl": "https://one"}
+    changed = Step(stack="production", urn=urn, operation="update", state="done", new=outputs)
+    Recorded.answer = {"production": result(changed, stack="production")}
+    monkeypatch.setattr("deployment.Deployment", Recorded)
+    exec(compile(block, "README.md", "exec"), {})  # noqa: S102  # what a reader would run
+    assert Recorded.called == ("up", (), {"check": Check()})
+    assert capsys.readouterr().out == "{'update': 1} https://one\n"
+    Recorded.made["on_event"](step("create"))
+    assert capsys.readouterr().out == f"consumer create {FUNCTION} function\n"
