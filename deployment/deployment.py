@@ -255,15 +255,16 @@ class Deployment:
                     self._checked(name, check, self._up(name, share=share))
             return self._checked(name, check, self._up(name, share=1.0 if shares else None))
         except (CheckFailed, ProviderError) as error:
-            if check is None or not before or (isinstance(error, CheckFailed) and error.image == before):
+            failed = error.image if isinstance(error, CheckFailed) else ""
+            if check is None or not before or failed == before:
                 raise
+            about = {"stack": name, "urn": error.urn, "image": failed}
             try:
                 self._up(name, image={"digest": before}, share=1.0 if shares else None)
             except DeploymentError as second:
                 text = f"{error} Going back to {before} failed as well: {second}"
-                raise CheckFailed(text, stack=name, rolled_back_to="") from error
-            text = f"{error} It runs {before} again."
-            raise CheckFailed(text, stack=name, urn=error.urn, rolled_back_to=before) from error
+                raise CheckFailed(text, **about, rolled_back_to="") from error
+            raise CheckFailed(f"{error} It runs {before} again.", **about, rolled_back_to=before) from error
 
     def _checked(self, name: str, check: Check | None, result: StackResult) -> StackResult:
         url = result.outputs.get("endpointUrl")
