@@ -140,10 +140,15 @@ class Deployment:
         """What has changed in the cloud behind the states; the states stay as they are."""
         return self._in_order(lambda name: self._run(name, "preview_refresh"))
 
-    def destroy(self) -> Results:
-        """Destroy the consumers side by side, then the registry."""
-        results = self._side_by_side(lambda name: self._run(name, "destroy"), self.consumers)
-        return results | ({self.registry: self._run(self.registry, "destroy")} if self.registry else {})
+    def destroy(self, *, remove: bool = False) -> Results:
+        """Destroy the consumers side by side, then the registry.
+
+        Args:
+            remove: whether the stacks and their history are deleted as well.
+        """
+        act = functools.partial(self._run, operation="destroy", remove=remove)
+        results = self._side_by_side(act, self.consumers)
+        return results | ({self.registry: act(self.registry)} if self.registry else {})
 
     def status(self) -> dict[str, StackStatus]:
         """What is known of all stacks."""
