@@ -25,6 +25,9 @@ from pulumi_policy import (
 )
 from pulumi_policy.proxy import UnknownValueError
 
+# A property that every resource of its type has is missing where the provider has refused the resource already.
+NotThere = (UnknownValueError, KeyError)
+
 Parameters = Mapping[str, Any]
 Statement = Mapping[str, Any]
 Check = Callable[[ResourceValidationArgs, Parameters], Iterator[str]]
@@ -442,8 +445,8 @@ def resource_rule(types: Sequence[str], check: Check, /, **facts: Any) -> Policy
             try:
                 for found in check(args, args.get_config()):
                     report(f"{found} {facts['cure']}\n{facts['url']}", args.urn)
-            except UnknownValueError as unknown:
-                args.not_applicable(unknown.message)
+            except NotThere:
+                args.not_applicable("a property is not known yet")
 
     return ResourceValidationPolicy(validate=validate, **about(check, **facts))
 
@@ -457,7 +460,7 @@ def stack_rule(types: Sequence[str], check: StackCheck, /, **facts: Any) -> Poli
                 try:
                     for found in check(resource, args.get_config(), args.resources):
                         report(f"{found} {facts['cure']}\n{facts['url']}", resource.urn)
-                except UnknownValueError:
+                except NotThere:
                     continue
 
     return StackValidationPolicy(validate=validate, **about(check, **facts))

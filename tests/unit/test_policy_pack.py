@@ -447,6 +447,11 @@ def test_a_rule_looks_at_its_own_kinds_only() -> None:
     assert [rule for rule in BY_NAME if found(rule, ("aws:s3/bucket:Bucket", {}))] == []
 
 
+@pytest.mark.parametrize(("rule", "kind"), sorted({(rule, resources[0][0]) for rule, resources, _ in PASSING}))
+def test_a_resource_that_the_provider_has_refused_breaks_no_rule(rule: str, kind: str) -> None:
+    assert len(found(rule, (kind, {}))) <= 1
+
+
 KEYS = st.sampled_from(
     ["Statement", "Effect", "Principal", "Service", "AWS", "Action", "Resource", "Condition", "StringLike", "Sid"]
 )
@@ -513,6 +518,15 @@ def row(rule: Policy) -> str:
 def test_readme_lists_the_rules() -> None:
     section = README.partition("## Policy pack")[2].partition("\n## ")[0]
     assert [line for line in section.splitlines() if line.startswith("| [`")] == [row(rule) for rule in RULES]
+
+
+def test_the_readmes_example_of_a_configuration_is_read() -> None:
+    example = json.loads(README.partition("```json\n")[2].partition("```")[0])
+    given = {rule: value for rule, value in example.items() if isinstance(value, dict)}
+    for values in given.values():
+        values.pop("enforcementLevel", None)
+    assert set(given) < set(example) <= set(BY_NAME)
+    assert unread(given) == []
 
 
 def test_the_pack_asks_for_the_package_that_the_tests_use() -> None:
