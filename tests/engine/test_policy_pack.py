@@ -235,19 +235,23 @@ def test_an_update_is_stopped_before_the_change(deployed: Clone, tmp_path: Path)
 @pytest.mark.parametrize(
     ("levels", "expected"),
     [
-        ({"function-timout": "mandatory"}, "function-timout: there is no such rule; there are all, repository-imm"),
         (
-            {"function-timeout": {"maximun": 5}},
-            "function-timeout.maximun: 5.0 given, but there is no such parameter; there are enforcementLevel, minimum",
+            {"function-timout": "mandatory", "function-timeout": {"maximun": 5}},
+            [
+                "function-timout: there is no such rule; there are all, repository-immutable-tags, ",
+                "function-timeout.maximun: 5.0 given, but there is no such parameter; there are enforcementLevel, min",
+            ],
         ),
-        ({"function-timeout": {"maximum": 5000}}, "function-timeout: maximum: Must be less than or equal to 900"),
+        ({"function-timeout": {"maximum": 5000}}, ["function-timeout: maximum: Must be less than or equal to 900"]),
     ],
-    ids=["rule", "parameter", "value"],
+    ids=["names", "value"],
 )
-def test_wrong_configuration_is_refused(deployed: Clone, tmp_path: Path, levels: dict[str, Any], expected: str) -> None:
+def test_wrong_configuration_is_refused(
+    deployed: Clone, tmp_path: Path, levels: dict[str, Any], expected: list[str]
+) -> None:
     code, violations, shown = previewed(deployed, "registry", tmp_path, levels=levels)
     assert (code != 0, violations) == (True, set())
-    assert expected in shown
+    assert [text for text in expected if text not in shown] == []
 
 
 @pytest.fixture
