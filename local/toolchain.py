@@ -176,8 +176,19 @@ for source in "$root"/Pulumi.*.yaml; do
     mv "$project/.copy.$$" "$copy"
   fi
 done
-case "$(pwd -P)/" in "$root"/*) exec {cli} --cwd "$project" "$@" ;; esac
-exec {cli} "$@"
+case "$(pwd -P)/" in "$root"/*) ;; *) exec {cli} "$@" ;; esac
+# A policy pack and its configuration are looked for where the user is, not in the project's folder.
+before=
+for argument; do
+  shift
+  case $before:$argument in
+    --policy-pack:[!/]* | --policy-pack-config:[!/]*) argument=$(pwd)/$argument ;;
+    *:--policy-pack=[!/]* | *:--policy-pack-config=[!/]*) argument=${{argument%%=*}}=$(pwd)/${{argument#*=}} ;;
+  esac
+  before=$argument
+  set -- "$@" "$argument"
+done
+exec {cli} --cwd "$project" "$@"
 """
 
 
