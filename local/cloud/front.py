@@ -2,8 +2,7 @@
 
 * ECR (`registry.py`): registries that Docker can push to and pull from, tokens, access across accounts.
 * Lambda (`functions.py`): the checks of an image, and what becomes of an idle function.
-* API Gateway: an unsigned call of an API finds it whatever account it belongs to, and calls a function only with
-  that function's permission.
+* API Gateway (`gateway.py`): calls find their API in whatever account, and need the function's permission.
 * `POST /_local/…`: what takes weeks or a day on AWS, at once.
 """
 
@@ -11,16 +10,14 @@ import re
 
 from ministack.app import _is_ecr_registry_path
 from ministack.app import app as ministack
-from ministack.core.responses import set_request_account_id, set_request_region
-from ministack.services import apigateway_v1
 
+from local.cloud import gateway
 from local.cloud.access import Tokens
 from local.cloud.asgi import Receive, Scope, Send, answer, header
-from local.cloud.functions import FUNCTION_URL, Functions
+from local.cloud.functions import Functions
 from local.cloud.registry import Registry
 
-EXECUTE_API_PATH = re.compile(r"/(?:_aws/execute-api/(\w+)/.*|restapis/(\w+)/[^/]+/_user_request_/.*)")
-EXECUTE_API_HOST = re.compile(r"(\w+)\.execute-api\.")
+FUNCTION_URL = re.compile(r"(?:(?P<host>\w+)\.lambda-url\.|/_aws/lambda-url/(?P<path>\w+)(?:/|$))")
 AGE_PATH = re.compile(r"/_local/functions/(\d{12})/([\w-]+)/age")
 
 
@@ -36,6 +33,7 @@ class Front:
         tokens = Tokens(token_seconds)
         self._registry = Registry(f"localhost:{port}", tokens)
         self._functions = Functions(f"localhost:{port}", f"127.0.0.1:{port}", tokens)
+        gateway.guard(self._functions)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, most of them by MiniStack alone."""
@@ -54,8 +52,8 @@ class Front:
         elif path.startswith("/_local/") and scope["method"] == "POST":
             await self._local(path, send)
         else:
-            if api := _called_api(path, host):
-                _select_owner(api)
+            if api := gateway.called_api(path, host):
+                gateway.select_owner(api)
             await ministack(scope, receive, send)
 
     async def _local(self, path: str, send: Send) -> None:
@@ -66,16 +64,3 @@ class Front:
             await answer(send, status, {"functions": aged, "state": "Inactive"})
         else:
             await answer(send, 404, {"message": f"{path} is not a call of the local cloud."})
-
-
-def _called_api(path: str, host: str) -> str | None:
-    match = EXECUTE_API_PATH.fullmatch(path) or EXECUTE_API_HOST.match(host)
-    return next((group for group in match.groups() if group), None) if match else None
-
-
-def _select_owner(api: str) -> None:
-    """Make the API's owner the account and region of this request."""
-    for (account, region, api_id), _ in apigateway_v1._rest_apis.all_items():
-        if api_id == api:
-            set_request_account_id(account)
-            set_request_region(region)

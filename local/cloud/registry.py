@@ -8,7 +8,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -18,7 +18,7 @@ from ministack.core.responses import get_region
 from ministack.services import ecr
 
 from local.cloud import access
-from local.cloud.access import Caller, Tokens
+from local.cloud.access import Caller, Key, Tokens
 from local.cloud.asgi import Receive, Scope, Send, answer, giving, header, read, rewriting, with_headers
 
 HOST = r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com"
@@ -40,7 +40,7 @@ ACTIONS = {
     ("blob_upload_session", "PUT"): ("ecr:UploadLayerPart", "ecr:CompleteLayerUpload"),
     ("blob_upload_session", "DELETE"): ("ecr:UploadLayerPart",),
     ("tags_list", "GET"): ("ecr:ListImages",),
-}  # fmt: skip
+}
 # An upload in a single call.
 UPLOAD = ("ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload")
 VERSION = [(b"docker-distribution-api-version", b"registry/2.0")]
@@ -70,6 +70,11 @@ class Repository:
         return ecr._repositories.get_scoped(self.account, self.region, self.name)
 
     @property
+    def policy(self) -> str:
+        """The text of its policy; nothing when it has none."""
+        return ecr._repo_policies.get_scoped(self.account, self.region, self.name) or ""
+
+    @property
     def images(self) -> list[dict[str, Any]]:
         """MiniStack's records of its images, the oldest first."""
         return ecr._images.get_scoped(self.account, self.region, self.name) or []
@@ -92,9 +97,10 @@ class Repository:
 
     def denial(self, caller: Caller, *actions: str) -> str | None:
         """Why a caller may not do all of this here, or None when it may."""
-        record, policy, keys = self.record, None, {}
+        # What does not exist has no policy: the caller's own decide whether it hears so.
+        record, policy, keys = self.record, None, dict[str, str]()
         if record is not None:
-            policy = ecr._repo_policies.get_scoped(self.account, self.region, self.name) or ""
+            policy = self.policy
             for tag in record.get("tags", []):
                 keys |= {f"{prefix}:resourcetag/{tag['Key'].lower()}": tag["Value"] for prefix in ("aws", "ecr")}
         reasons = (access.denial(caller, action, self.arn, policy, keys=keys) for action in actions)
@@ -160,8 +166,8 @@ class Registry:
         else:
             path = f"/v2/{match['rest']}"
             inner = with_headers(scope, host=repository.host.encode(), authorization=None)
-            inner |= {"path": path, "raw_path": path.encode(), "query_string": urlencode(query).encode()}
-            await ministack(inner, receive, _rewriting_location(send, repository.host))
+            called = {"path": path, "raw_path": path.encode(), "query_string": urlencode(query).encode()}
+            await ministack({**inner, **called}, receive, _rewriting_location(send, repository.host))
 
     async def api(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Calls of the ECR API, of the caller's own registry or of the one that `registryId` names."""
@@ -230,7 +236,7 @@ class Registry:
                 query["from"] = name
         return query
 
-    def _with_tokens(self, body: bytes, caller: Caller, data: Mapping[str, Any]) -> bytes:
+    def _with_tokens(self, body: bytes, caller: Key, data: Mapping[str, Any]) -> bytes:
         """The answer of GetAuthorizationToken with a token of its own for each registry that was asked for."""
         answered = json.loads(body)
         if "authorizationData" in answered:  # and not an error
@@ -239,7 +245,7 @@ class Registry:
             ]
         return json.dumps(answered).encode()
 
-    def _authorization(self, caller: Caller, account: str) -> dict[str, Any]:
+    def _authorization(self, caller: Key, account: str) -> dict[str, Any]:
         secret, token = self._tokens.issue(caller)
         return {
             "authorizationToken": base64.b64encode(f"AWS:{secret}".encode()).decode(),
@@ -284,7 +290,7 @@ async def _fail(send: Send, code: str, message: str) -> None:
 def _rewriting_location(send: Send, host: str) -> Send:
     """A `send` that puts the registry's host back into the paths that Docker is told to go on with."""
 
-    async def inner(message: dict[str, Any]) -> None:
+    async def inner(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             message["headers"] = [
                 (name, value.replace(b"/v2/", f"/v2/{host}/".encode(), 1) if name.lower() == b"location" else value)
