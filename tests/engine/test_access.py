@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import boto3
@@ -35,6 +35,7 @@ PUSH = [
     "ecr:UploadLayerPart",
 ]
 
+NO_ACCESS = "Lambda does not have permission to access the ECR image. Check the ECR permissions."
 ROOT_SECRET = "local"  # MiniStack takes any for an account's root
 
 Client = Callable[..., Any]
@@ -192,7 +193,8 @@ def scratch(clone: Clone, uri: str, lambda_: Any = None) -> Iterator[Any]:
         owner.get_waiter("function_active_v2").wait(FunctionName="scratch", WaiterConfig={"Delay": 1})
         yield owner
     finally:
-        owner.delete_function(FunctionName="scratch")
+        with suppress(owner.exceptions.ResourceNotFoundException):
+            owner.delete_function(FunctionName="scratch")
 
 
 # ---- registry tokens ---------------------------------------------------------------------------------------------
@@ -450,15 +452,28 @@ def test_a_lifecycle_policy_is_applied_when_asked(deployed: Clone) -> None:
 # ---- Lambda ------------------------------------------------------------------------------------------------------
 
 
-def test_an_update_without_the_account_statement_is_refused_and_repaired(deployed: Clone) -> None:
+def test_a_stack_without_the_account_statement_is_refused_and_repaired(deployed: Clone) -> None:
     deployed.edit("app/app.py", "hello world!", "hello access!")
     with repository_policy(deployed, without(CALLER)):
         failed = deployed.shell("pulumi up --yes --skip-preview -s consumer")
         assert failed.returncode != 0
-        assert "Lambda does not have permission to access the ECR image. Check the ECR permissions." in failed.stdout
+        assert "no resource-based policy allows the ecr:BatchGetImage action" in failed.stdout
         assert deployed.get() == (200, {"message": "hello world!"})
     deployed.up("consumer")
     assert deployed.get() == (200, {"message": "hello access!"})
+
+
+def test_lambda_takes_an_image_only_from_an_account_that_is_granted(deployed: Clone) -> None:
+    url, tag = running_image(deployed)
+    with scratch(deployed, f"{url}:{tag}") as lambda_, repository_policy(deployed, without(CALLER)):
+        denied = "AccessDeniedException", NO_ACCESS
+        update = {"FunctionName": "scratch", "ImageUri": f"{url}:{tag}"}
+        assert refusal(lambda: lambda_.update_function_code(**update)) == denied
+        assert lambda_.invoke(FunctionName="scratch")["StatusCode"] == 200
+        lambda_.delete_function(FunctionName="scratch")
+        assert refusal(lambda: create(deployed, f"{url}:{tag}")) == denied
+    create(deployed, f"{url}:{tag}")
+    deployed.client("consumer", "lambda").delete_function(FunctionName="scratch")
 
 
 def test_a_deployer_needs_the_images_actions_and_pass_role(deployed: Clone) -> None:
