@@ -11,6 +11,7 @@ os.environ.update(AUTH="true", LAMBDA_EXECUTOR="docker", GATEWAY_PORT=PORT, BIND
 from hypercorn.asyncio import serve  # noqa: E402
 from hypercorn.config import Config  # noqa: E402
 
+from local.cloud.faults import Faults  # noqa: E402
 from local.cloud.front import Front  # noqa: E402
 
 
@@ -22,7 +23,7 @@ async def main() -> None:
     stopped = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stopped.set)
-    await serve(Front(int(PORT)), config, shutdown_trigger=stopped.wait)
+    await serve(Faults(Front(int(PORT))), config, shutdown_trigger=stopped.wait)
 
 
 if __name__ == "__main__":
