@@ -10,7 +10,7 @@ from typing import Any
 
 from local import cloud, processes
 from local.steps import step
-from local.workspace import ACCOUNTS, BIN, LOGS, REGION, STATE, LocalError, environment, port
+from local.workspace import ACCOUNTS, BIN, CLOUD_STATE, LOGS, REGION, STATE, LocalError, environment, port, remove
 
 STACKS = tuple(ACCOUNTS)
 
@@ -100,6 +100,9 @@ def recover() -> None:
             path.unlink()
         if pending:
             cloud.stop()
+            for folder in (CLOUD_STATE, STATE):
+                remove(folder)
+                folder.mkdir()
             current.done("recovered", f"{pending} operations were under way: the local cloud starts anew")
         else:
             current.done("recovered", "a lock without an owner was removed")

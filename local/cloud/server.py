@@ -4,15 +4,25 @@ import asyncio
 import os
 import signal
 
+from local.workspace import CLOUD_STATE
+
 # MiniStack reads its settings when it is imported.
 PORT = os.environ["LOCAL_CLOUD_PORT"]
-os.environ.update(AUTH="true", LAMBDA_EXECUTOR="docker", GATEWAY_PORT=PORT, BIND_HOST="127.0.0.1")
+os.environ.update(
+    AUTH="true",
+    LAMBDA_EXECUTOR="docker",
+    GATEWAY_PORT=PORT,
+    BIND_HOST="127.0.0.1",
+    PERSIST_STATE="1",
+    STATE_DIR=str(CLOUD_STATE),
+)
 
 from hypercorn.asyncio import serve  # noqa: E402
 from hypercorn.config import Config  # noqa: E402
 
 from local.cloud.faults import Faults  # noqa: E402
 from local.cloud.front import Front  # noqa: E402
+from local.cloud.kept import Kept  # noqa: E402
 
 
 async def main() -> None:
@@ -23,7 +33,7 @@ async def main() -> None:
     stopped = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stopped.set)
-    await serve(Faults(Front(int(PORT))), config, shutdown_trigger=stopped.wait)
+    await serve(Faults(Kept(Front(int(PORT)))), config, shutdown_trigger=stopped.wait)
 
 
 if __name__ == "__main__":
