@@ -285,7 +285,7 @@ class ImageFunction(pulumi.ComponentResource):
             # A build can fail in many ways; nothing else is made before it has succeeded.
             child = pulumi.ResourceOptions(parent=self, depends_on=[pushed])
         else:
-            self.image_uri = pulumi.Output.from_input(require_digest(args.image.uri))
+            self.image_uri = pulumi.Output.from_input(args.image.uri).apply(require_digest)
 
         # Lambda would make the group itself, without a retention, at the first call.
         log_group = aws.cloudwatch.LogGroup(

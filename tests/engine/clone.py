@@ -1,5 +1,6 @@
 """A clone of this folder with warm caches, in which the commands of the README are run as a user would."""
 
+import base64
 import json
 import os
 import shutil
@@ -111,8 +112,12 @@ class Clone:
         return self.shell(f"pulumi stack output {name} -s {stack}").stdout.strip()
 
     def get(self, headers: dict[str, str] | None = None, stack: str = "consumer") -> tuple[int, dict[str, str]]:
-        """GET the endpoint: status and JSON body."""
-        request = urllib.request.Request(self.output(stack, "endpointUrl"), headers=headers or {})  # noqa: S310
+        """GET a stack's endpoint: status and JSON body."""
+        return self.get_url(self.output(stack, "endpointUrl"), headers)
+
+    def get_url(self, url: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str]]:
+        """GET a URL: status and JSON body."""
+        request = urllib.request.Request(url, headers=headers or {})  # noqa: S310
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
                 return answer.status, json.load(answer)
@@ -126,6 +131,14 @@ class Clone:
             service, region_name="us-east-1", endpoint_url=f"http://127.0.0.1:{self.port}",
             aws_access_key_id=account, aws_secret_access_key="local",
         )  # fmt: skip
+
+    def log_in_to_registry(self) -> None:
+        """`docker login` of the clone's own Docker configuration to the registry, as its owner."""
+        data = self.client("registry", "ecr").get_authorization_token()["authorizationData"][0]
+        user, _, password = base64.b64decode(data["authorizationToken"]).decode().partition(":")
+        server = self.output("registry", "repositoryUrl").partition("/")[0]
+        done = self.shell(f'docker login -u {user} -p "$PASSWORD" {server}', PASSWORD=password)
+        assert done.returncode == 0, done.stdout
 
     def edit(self, name: str, old: str, new: str) -> None:
         """Replace a text in a file of the clone."""
