@@ -163,6 +163,9 @@ class CrossAccountRepository(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: CrossAccountRepositoryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cross-account-ecr:index:CrossAccountRepository", name, None, opts)
+        if not args.keep:
+            # A destroy does not run the program: what is applied before it is the last chance to name who is served.
+            pulumi.log.warn(_deletable(args), self)
         primary, primary_url = self._repository_in(args.region, name, args)
         replicas = {region: self._repository_in(region, f"{name}-{region}", args) for region in args.replica_regions}
         if replicas:
@@ -251,3 +254,14 @@ class CrossAccountRepository(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=replicas),
         )
+
+
+def _deletable(args: CrossAccountRepositoryArgs) -> str:
+    """What it means for its consumers that a repository may be deleted."""
+    when = "with all its images" if args.force_delete else "once it holds no image"
+    accounts = ", ".join(sorted(consumer.account for consumer in args.consumers))
+    return (
+        f"The repository {args.name} is not kept: `pulumi destroy` deletes it, {when}. Functions of "
+        f"{accounts or args.organization} that run its images fail then, at the latest when Lambda pulls them again. "
+        "Destroy the stacks of these consumers first."
+    )

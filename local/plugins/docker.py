@@ -18,6 +18,7 @@ import docker.errors
 import docker.utils.build
 import pulumi_docker
 import requests
+import urllib3.exceptions
 
 from local.plugins.provider import Provider, Refused, Values, WrongInputs, is_unknown, main, undeclared
 
@@ -157,7 +158,7 @@ class DockerProvider(Provider):
                 if layer and status != told.get(layer):
                     told[layer] = status
                     self.log(urn, f"{layer}: {status}", passing=True)
-        except (docker.errors.DockerException, requests.RequestException) as error:
+        except (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise Refused(f"the push of {name} failed: the Docker engine broke it off ({_reason(error)})") from error
         if not digest:
             raise Refused(f"the push of {name} ended without a digest")
