@@ -217,8 +217,14 @@ class CrossAccountRepository(pulumi.ComponentResource):
             force_delete=args.force_delete,
             opts=child,
         )
+        # Policies go with the repository, and not before it: ECR refuses to delete one that holds images, and it has to
+        # go on serving its consumers then.
         policy = aws.ecr.RepositoryPolicy(
-            f"{name}-policy", repository=repository.name, region=elsewhere, policy=args.policy_in(region), opts=child
+            f"{name}-policy",
+            repository=repository.name,
+            region=elsewhere,
+            policy=args.policy_in(region),
+            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(deleted_with=repository)),
         )
         if args.lifecycle:
             # Other rules are another resource to the provider. It is not protected, since without it no image is lost.
@@ -227,7 +233,7 @@ class CrossAccountRepository(pulumi.ComponentResource):
                 repository=repository.name,
                 region=elsewhere,
                 policy=json.dumps(lifecycle_policy(args.lifecycle)),
-                opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
+                opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True, deleted_with=repository),
             )
         url = pulumi.Output.all(repository.repository_url, policy.id).apply(lambda known: str(known[0]))
         return repository, url

@@ -310,17 +310,23 @@ def test_a_local_cloud_that_is_killed_between_two_resources_comes_back_with_what
 # ---- the registry
 
 
-def test_a_registry_that_is_given_up_names_its_consumers(clone: Clone) -> None:
-    destroy = "pulumi destroy --yes --skip-preview -s registry"
+def test_a_registry_that_is_given_up_names_its_consumers_and_goes_on_serving_them(clone: Clone) -> None:
+    destroy, ecr = "pulumi destroy --yes --skip-preview -s registry", clone.client("registry", "ecr")
+    policy = ecr.get_repository_policy(repositoryName=FUNCTION)["policyText"]
     assert "because it is protected" in fails(clone, destroy)
-    clone.edit("Pulumi.registry.yaml", "{name: cross-account-function}", "{name: cross-account-function, keep: false}")
-    given_up = clone.shell("pulumi up --yes --skip-preview -s registry").stdout
-    clone.edit("Pulumi.registry.yaml", ", keep: false", "")
-    warning = "The repository cross-account-function is not kept: `pulumi destroy` deletes it, once it holds no image."
-    assert f"{warning} Functions of 222222222222 that run its images fail then" in given_up
-    assert clone.get()[0] == 200
+    stack_file = clone.root / "Pulumi.registry.yaml"
+    with changed(stack_file, stack_file.read_text().replace("{name: cross", "{keep: false, name: cross")):
+        given_up = clone.shell("pulumi up --yes --skip-preview -s registry").stdout
+    named = "Functions of 222222222222 that run its images fail then"
+    assert f"`pulumi destroy` deletes it, once it holds no image. {named}" in given_up
+    assert "not empty, consider using force_delete" in fails(clone, destroy)
+    # Neither refusal has taken anything from the consumers.
+    assert ecr.get_repository_policy(repositoryName=FUNCTION)["policyText"] == policy
+    assert ecr.get_lifecycle_policy(repositoryName=FUNCTION)["lifecyclePolicyText"]
     clone.up("registry")
     assert "because it is protected" in fails(clone, destroy)
+    clone.up("registry")
+    assert clone.planned("consumer") == {}
 
 
 def test_a_policy_that_was_edited_by_hand_is_shown_and_put_right(clone: Clone) -> None:
