@@ -7,10 +7,19 @@ import signal
 import sys
 from typing import Any
 
+from local.workspace import CLOUD_STATE
+
 # MiniStack reads its settings when it is imported.
 PORT = os.environ["LOCAL_CLOUD_PORT"]
 HOST = os.environ.setdefault("BIND_HOST", "127.0.0.1")
-os.environ.update(AUTH="true", LAMBDA_EXECUTOR="docker", GATEWAY_PORT=PORT, IOT_MTLS_ENABLED="0")
+os.environ.update(
+    AUTH="true",
+    LAMBDA_EXECUTOR="docker",
+    GATEWAY_PORT=PORT,
+    IOT_MTLS_ENABLED="0",
+    PERSIST_STATE="1",
+    STATE_DIR=str(CLOUD_STATE),
+)
 # Registry tokens live shorter where a test waits for their end.
 TOKEN_SECONDS = float(os.environ.get("LOCAL_CLOUD_TOKEN_SECONDS", "43200"))
 
@@ -46,7 +55,9 @@ async def main() -> None:
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
 
+    from local.cloud.faults import Faults
     from local.cloud.front import Front
+    from local.cloud.kept import Kept
 
     config = Config()
     config.bind = [f"{HOST}:{PORT}"]
@@ -54,7 +65,7 @@ async def main() -> None:
     stopped = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stopped.set)
-    await serve(Front(int(PORT), TOKEN_SECONDS), config, shutdown_trigger=stopped.wait)
+    await serve(Faults(Kept(Front(int(PORT), TOKEN_SECONDS))), config, shutdown_trigger=stopped.wait)
 
 
 if __name__ == "__main__":

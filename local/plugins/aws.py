@@ -23,7 +23,7 @@ import botocore.exceptions
 import pulumi_aws
 from botocore.config import Config
 
-from local.plugins.provider import Provider, Refused, Values, WrongInputs, is_unknown, main, undeclared
+from local.plugins.provider import HalfMade, Provider, Refused, Values, WrongInputs, is_unknown, main, undeclared
 
 CONFIG = Config(retries={"total_max_attempts": 3, "mode": "standard"}, connect_timeout=5, read_timeout=120)
 GONE = {
@@ -74,6 +74,10 @@ class Aws:
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
 
 
+def _at_once(aws: Aws, new: Values) -> None:
+    """Most resources are there as soon as they are made."""
+
+
 def _no_update(aws: Aws, identity: str, olds: Values, news: Values) -> None:
     raise Refused("nothing of this resource can be changed in place")
 
@@ -88,6 +92,7 @@ class Kind:
         replaces: inputs whose change needs a new resource.
         computed: outputs that are no inputs.
         create: makes it and returns its ID.
+        settle: waits until it can be used.
         read: all properties as they are now, or None; what AWS does not keep may be left out.
         update: changes it in place.
         delete: deletes it.
@@ -104,6 +109,7 @@ class Kind:
     create: Callable[[Aws, Values], str]
     read: Callable[[Aws, str, Values], Values | None]
     delete: Callable[[Aws, str, Values], None]
+    settle: Callable[[Aws, Values], None] = _at_once
     update: Callable[[Aws, str, Values, Values], None] = _no_update
     defaults: Values = field(default_factory=dict)
     named: str | None = None
@@ -342,11 +348,15 @@ def _create_function(aws: Aws, new: Values) -> str:
             if ROLE_NOT_READY not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(1)
+    return str(new["name"])
+
+
+def _await_function(aws: Aws, new: Values) -> None:
+    client = aws.client("lambda")
     client.get_waiter("function_active_v2").wait(
         FunctionName=new["name"], WaiterConfig={"Delay": 1, "MaxAttempts": 300}
     )
     _reserve(client, new)
-    return str(new["name"])
 
 
 def _reserve(client: Any, new: Values) -> None:
@@ -1066,6 +1076,7 @@ KINDS: dict[str, Kind] = {
         replaces={"name", "packageType"},
         computed={"arn", "invokeArn", "qualifiedArn", "lastModified", "version"} | REGIONAL | TAGGED,
         create=_create_function,
+        settle=_await_function,
         read=_read_function,
         update=_update_function,
         delete=lambda aws, name, state: aws.client("lambda").delete_function(FunctionName=name),
@@ -1410,7 +1421,11 @@ class AwsProvider(Provider):
     def create(self, kind: str, urn: str, inputs: Values) -> tuple[str, Values]:
         rule = self._kind(kind)
         identity = rule.create(self._aws, inputs)
-        return identity, {**inputs, **(rule.read(self._aws, identity, inputs) or {})}
+        try:
+            rule.settle(self._aws, inputs)
+            return identity, {**inputs, **(rule.read(self._aws, identity, inputs) or {})}
+        except Exception as error:
+            raise HalfMade(identity, inputs, error) from error
 
     def read(self, kind: str, identity: str, state: Values) -> tuple[str, Values] | None:
         if not state:

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,14 @@ class Clone:
             stderr=subprocess.STDOUT,
         )  # fmt: skip
 
+    def begin(self, command: str) -> subprocess.Popen[str]:
+        """Start a command line in the environment that `make env` prints, in a process group of its own."""
+        script = f'eval "$(make -s env)" && {command}'
+        return subprocess.Popen(
+            ["bash", "-c", script], cwd=self.root, env=self.env, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
     def up(self, stack: str) -> dict[str, int]:
         """`pulumi up`; gives the number of resources by what happened to them."""
         done = self.shell(f"pulumi up --yes --skip-preview -s {stack}")
@@ -147,6 +157,26 @@ class Clone:
         """`docker login` of the clone's own Docker configuration to the registry, as its owner."""
         done = self.login(self.client("registry", "ecr"))
         assert done.returncode == 0, done.stderr
+
+    def control(self, method: str, fault: dict[str, Any] | None = None) -> list[int]:
+        """Add a fault of the local cloud (`POST`) or clear them (`DELETE`): how often each has struck."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/_local/faults", json.dumps(fault).encode() if fault else None, method=method
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return [fault["struck"] for fault in json.load(answer)["faults"]]
+
+    @contextmanager
+    def faults(self, *faults: dict[str, Any]) -> Iterator[list[int]]:
+        """Faults of the local cloud while the block lasts; each has to strike. The list tells how often, afterwards."""
+        struck: list[int] = []
+        for fault in faults:
+            self.control("POST", fault)
+        try:
+            yield struck
+        finally:
+            struck += self.control("DELETE")
+        assert all(struck), f"{faults} struck {struck} times"
 
     def edit(self, name: str, old: str, new: str) -> None:
         """Replace a text in a file of the clone."""
