@@ -18,6 +18,8 @@ from ministack.app import app as ministack
 from ministack.core.responses import set_request_account_id, set_request_region
 from ministack.services import apigateway_v1, ecr
 
+from local.cloud.corrections import refused_function
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -84,6 +86,10 @@ class Front:
         """Lambda calls: the image is handed to MiniStack under the name that the Lambda service pulls by."""
         ours, theirs = f'"{self.registry}/'.encode(), f'"{self.lambda_registry}/'.encode()
         body = (await _body(receive)).replace(ours, theirs)
+        texts = {name.decode().lower(): value.decode() for name, value in scope["headers"]}
+        if refusal := refused_function(texts, scope["method"], scope["path"], body):
+            await _answer(send, 403, {"Type": "User", "Message": refusal}, error="AccessDeniedException")
+            return
         headers = [(name, value) for name, value in scope["headers"] if name != b"content-length"]
         inner = {**scope, "headers": [*headers, (b"content-length", str(len(body)).encode())]}
         await ministack(inner, _receiving(body, receive), _rewriting(send, lambda text: text.replace(theirs, ours)))
@@ -129,9 +135,11 @@ def _immutable_tag(host: str, rest: str) -> str | None:
     return None
 
 
-async def _answer(send: Send, status: int, body: object) -> None:
+async def _answer(send: Send, status: int, body: object, *, error: str = "") -> None:
     payload = json.dumps(body).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(payload)).encode())]
+    if error:
+        headers.append((b"x-amzn-errortype", error.encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": payload})
 

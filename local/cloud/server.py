@@ -11,11 +11,13 @@ os.environ.update(AUTH="true", LAMBDA_EXECUTOR="docker", GATEWAY_PORT=PORT, BIND
 from hypercorn.asyncio import serve  # noqa: E402
 from hypercorn.config import Config  # noqa: E402
 
+from local.cloud import corrections  # noqa: E402
 from local.cloud.front import Front  # noqa: E402
 
 
 async def main() -> None:
     """Serve until SIGTERM or SIGINT, then let MiniStack remove the containers of its functions."""
+    corrections.apply()
     config = Config()
     config.bind = [f"127.0.0.1:{PORT}"]
     config.keep_alive_timeout = 75

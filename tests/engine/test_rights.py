@@ -1,0 +1,226 @@
+"""The policies in `docs/policies/` are enough for every step, and without any single permission its step fails.
+
+The users are IAM users of the local cloud, which judges their calls; the root keys of the accounts are used to make the
+users and to put the stacks into the state that a case starts from.
+"""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docs.permissions import PRINCIPALS, Permission, Step, permissions, policy
+from tests.engine.clone import Clone
+
+# Who is behind the profiles `registry` and `consumer`.
+DEPLOY_REGISTRY = ("registry-deployer", "consumer-deployer")
+DEPLOY_CONSUMER = ("registry-pusher", "consumer-deployer")
+PREVIEW = ("registry-preview", "consumer-preview")
+
+COMMANDS: dict[Step, list[str]] = {
+    "create": ["up", "--yes", "--skip-preview"],
+    "update": ["up", "--yes", "--skip-preview"],
+    "refresh": ["refresh", "--yes", "--skip-preview"],
+    "destroy": ["destroy", "--yes", "--skip-preview"],
+    "preview": ["preview", "--refresh"],
+}
+
+# Cases that leave the stacks as they are come first, then what the next ones need is still there, or already gone.
+ORDER: list[tuple[str, Step]] = [
+    ("registry-preview", "preview"),
+    ("consumer-preview", "preview"),
+    ("registry-pusher", "preview"),
+    ("consumer-deployer", "refresh"),
+    ("registry-deployer", "refresh"),
+    ("consumer-deployer", "update"),
+    ("consumer-deployer", "destroy"),
+    ("consumer-deployer", "create"),
+    ("registry-pusher", "create"),
+    ("registry-deployer", "update"),
+    ("registry-deployer", "destroy"),
+    ("registry-deployer", "create"),
+]
+CASES = sorted(permissions(), key=lambda line: ORDER.index((line.principal, line.step)))
+
+# What an update changes, there or back: file, one text, the other one.
+CHANGES = {
+    "logs:PutRetentionPolicy": ("Pulumi.consumer.yaml", "timeout: 3,", "timeout: 3, logRetention: 7,"),
+    "lambda:UpdateFunctionConfiguration": ("Pulumi.consumer.yaml", "memory: 128", "memory: 256"),
+    "apigateway:PATCH": ("Pulumi.consumer.yaml", "public: true", "public: false"),
+    "ecr:PutImageScanningConfiguration": ("Pulumi.registry.yaml", "{name: cross", "{scanOnPush: false, name: cross"),
+}
+DELETABLE = ("Pulumi.registry.yaml", "{name: cross", "{keep: false, forceDelete: true, name: cross")
+BUILD = "{context: app, args: {LAMBDA_BASE_IMAGE: null}}"
+
+# Lambda does not say which action the image needs.
+PULL_REFUSED = "Lambda does not have permission to access the ECR image"
+
+
+class Users:
+    """The two stacks of a clone, run by users with the policies of `docs/policies/`."""
+
+    def __init__(self, clone: Clone) -> None:
+        self.clone = clone
+        listed = clone.shell("env -0").stdout.split("\0")
+        self._env = dict(entry.split("=", 1) for entry in listed if "=" in entry)
+        keys = {name: self._make(name) for name in PRINCIPALS}
+        self._credentials: dict[tuple[str, str], Path] = {}
+        for cast in (DEPLOY_REGISTRY, DEPLOY_CONSUMER, PREVIEW):
+            path = self._credentials[cast] = clone.root / ".local" / "aws" / "-".join(cast)
+            path.write_text(f"[registry]\n{keys[cast[0]]}\n[consumer]\n{keys[cast[1]]}\n")
+
+    def _make(self, principal: str) -> str:
+        iam = self._iam(principal)
+        iam.create_user(UserName=principal)
+        key = iam.create_access_key(UserName=principal)["AccessKey"]
+        self.grant(principal)
+        return f"aws_access_key_id = {key['AccessKeyId']}\naws_secret_access_key = {key['SecretAccessKey']}"
+
+    def _iam(self, principal: str) -> Any:
+        return self.clone.client(principal.partition("-")[0], "iam")
+
+    def grant(self, principal: str, *, without: Permission | None = None) -> None:
+        """Give a user its policy, whole or without one permission."""
+        document = json.dumps(policy(principal, without=without))
+        self._iam(principal).put_user_policy(UserName=principal, PolicyName="rights", PolicyDocument=document)
+
+    @contextmanager
+    def without(self, permission: Permission) -> Iterator[None]:
+        """Take a permission away for a while."""
+        self.grant(permission.principal, without=permission)
+        try:
+            yield
+        finally:
+            self.grant(permission.principal)
+
+    def run(self, step: Step, stack: str) -> subprocess.CompletedProcess[str]:
+        """One step of one stack, one resource after the other."""
+        deploy = DEPLOY_REGISTRY if stack == "registry" else DEPLOY_CONSUMER
+        credentials = self._credentials[PREVIEW if step == "preview" else deploy]
+        return self.run_as(credentials, *COMMANDS[step], "--parallel", "1", "-s", stack)
+
+    def run_as(self, credentials: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.clone.root / ".local" / "bin" / "pulumi", "--non-interactive", *arguments],
+            cwd=self.clone.root, env={**self._env, "AWS_SHARED_CREDENTIALS_FILE": str(credentials)},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    def passes(self, step: Step, stack: str) -> None:
+        """Run a step that has to succeed."""
+        ran = self.run(step, stack)
+        assert ran.returncode == 0, ran.stdout
+
+    def types(self, stack: str) -> set[str]:
+        """The types of the resources in a stack's state."""
+        state = self.clone.root / ".local" / "state" / ".pulumi" / "stacks" / "cross-account-ecr" / f"{stack}.json"
+        deployment = json.loads(state.read_text())["checkpoint"]["latest"] or {}
+        return {resource["type"] for resource in deployment.get("resources") or []}
+
+    def bring_about(self, permission: Permission) -> None:
+        """Get everything into a state in which the step makes the call."""
+        stack, kind = stack_of(permission), kind_of(permission)
+        # Without a build, where none is needed.
+        other = permission.action == "lambda:UpdateFunctionCode"
+        digests = self.digests[:2] if permission.principal == "consumer-deployer" else []
+        self._set_image(f'{{digest: "{digests[other]}"}}' if digests else BUILD)
+        if permission.step == "update" and not other:
+            self.change(*CHANGES[permission.action])
+        if permission.step == "destroy" and stack == "registry":
+            self.change(*DELETABLE, back=False)
+        if permission.used_by == "docker.Image":
+            self.edit_app(permission.action)
+        made = kind in self.types(stack)
+        if made and permission.step == "create":
+            self.passes("destroy", stack)
+        if kind and not made and permission.step != "create":
+            self.passes("create", stack)
+
+    def change(self, name: str, one: str, other: str, *, back: bool = True) -> None:
+        """Replace one text in a file by the other, or the other by the one."""
+        path = self.clone.root / name
+        text = path.read_text()
+        if other not in text:
+            path.write_text(text.replace(one, other))
+        elif back:
+            path.write_text(text.replace(other, one))
+
+    def edit_app(self, text: str) -> None:
+        """Make the image another one, with a layer that the registry does not have."""
+        path = self.clone.root / "app" / "app.py"
+        path.write_text(f"{path.read_text()}\n# {text}\n")
+
+    @property
+    def digests(self) -> list[str]:
+        """The images in the repository."""
+        found = self.clone.client("registry", "ecr").list_images(repositoryName="cross-account-function")
+        return [image["imageDigest"] for image in found["imageIds"]]
+
+    def _set_image(self, image: str) -> None:
+        path = self.clone.root / "Pulumi.consumer.yaml"
+        text = re.sub(r"(?<=cross-account-ecr:image: ).*", lambda _: image, path.read_text())
+        if text != path.read_text():
+            path.write_text(text)
+
+
+def kind_of(permission: Permission) -> str:
+    """The resource type that makes the call; empty for a function, which needs no resource."""
+    package, name = permission.used_by.split(".")
+    member = name[0].lower() + name[1:]
+    if member == name:
+        return ""
+    return f"docker:index/{member}:{name}" if package == "docker" else f"aws:{package}/{member}:{name}"
+
+
+def stack_of(permission: Permission) -> str:
+    """The stack that makes the call."""
+    return "registry" if kind_of(permission).startswith("aws:ecr/") else "consumer"
+
+
+@pytest.fixture(scope="module")
+def users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Users]:
+    """Users of both accounts, and a local cloud in which nothing is deployed yet."""
+    clone = Clone.make_in(tmp_path_factory.mktemp("rights"))
+    try:
+        ran = clone.make("setup")
+        assert ran.returncode == 0, ran.stdout
+        users = Users(clone)
+        for stack in ("registry", "consumer"):
+            assert clone.shell(f"pulumi stack init {stack}").returncode == 0
+        yield users
+    finally:
+        clone.make("down")
+
+
+def test_with_these_policies_every_step_passes(users: Users) -> None:
+    for stack in ("registry", "consumer"):
+        users.passes("create", stack)
+    for change in CHANGES.values():
+        users.change(*change)
+    users.edit_app("another image")
+    for stack in ("registry", "consumer"):
+        users.passes("update", stack)
+        users.passes("refresh", stack)
+        users.passes("preview", stack)
+    assert users.clone.last_update("consumer") == {}, "the refresh found a difference"
+
+
+@pytest.mark.parametrize(
+    "missing", CASES, ids=lambda line: f"{line.principal}-{line.step}-{line.statement}-{line.action}"
+)
+def test_without_one_permission_its_step_fails_and_names_it(users: Users, missing: Permission) -> None:
+    users.bring_about(missing)
+    with users.without(missing):
+        ran = users.run(missing.step, stack_of(missing))
+    assert ran.returncode != 0, ran.stdout
+    pulled = missing.used_by == "lambda.Function" and missing.action.startswith("ecr:")
+    assert (PULL_REFUSED if pulled else f"not authorized to perform: {missing.action}") in ran.stdout
+
+
+def test_who_previews_cannot_change_anything(users: Users) -> None:
+    pass
