@@ -6,6 +6,8 @@ import signal
 
 # MiniStack reads its settings when it is imported.
 PORT = os.environ["LOCAL_CLOUD_PORT"]
+# A life of registry tokens that a test can wait for.
+TOKEN_SECONDS = float(os.environ.get("LOCAL_CLOUD_TOKEN_SECONDS", "43200"))
 os.environ.update(AUTH="true", LAMBDA_EXECUTOR="docker", GATEWAY_PORT=PORT, BIND_HOST="127.0.0.1")
 
 from hypercorn.asyncio import serve  # noqa: E402
@@ -24,7 +26,7 @@ async def main() -> None:
     stopped = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stopped.set)
-    await serve(Front(int(PORT)), config, shutdown_trigger=stopped.wait)
+    await serve(Front(int(PORT), TOKEN_SECONDS), config, shutdown_trigger=stopped.wait)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A clone of this folder with warm caches, in which the commands of the README are run as a user would."""
 
+import base64
 import json
 import os
 import shutil
@@ -126,6 +127,17 @@ class Clone:
             service, region_name="us-east-1", endpoint_url=f"http://127.0.0.1:{self.port}",
             aws_access_key_id=account, aws_secret_access_key="local",
         )  # fmt: skip
+
+    def login(self, ecr: Any) -> subprocess.CompletedProcess[str]:
+        """`docker login` with the registry token of an ECR client, for `docker` below."""
+        (data,) = ecr.get_authorization_token()["authorizationData"]
+        user, _, token = base64.b64decode(data["authorizationToken"]).decode().partition(":")
+        return self.docker("login", "-u", user, "--password-stdin", f"localhost:{self.port}", text=token)
+
+    def docker(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        """Run `docker` with this text as its input and the credentials of this clone's last login."""
+        env = {**self.env, "DOCKER_CONFIG": str(self.root / ".local" / "docker-config"), "DOCKER_BUILDKIT": "0"}
+        return subprocess.run(["docker", *arguments], env=env, input=text, capture_output=True, text=True)
 
     def edit(self, name: str, old: str, new: str) -> None:
         """Replace a text in a file of the clone."""

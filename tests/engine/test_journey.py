@@ -69,13 +69,14 @@ def test_image_is_one_that_lambda_takes(deployed: Clone) -> None:
 def test_a_taken_tag_is_refused_as_ecr_refuses_it(deployed: Clone) -> None:
     # ECR refuses it even with the content that the tag names already.
     url, tag = deployed.output("registry", "repositoryUrl"), deployed.output("consumer", "imageTag")
-    docker("pull", f"{url}:{tag}")
-    pushed = subprocess.run(["docker", "push", f"{url}:{tag}"], capture_output=True, text=True)
+    deployed.login(deployed.client("registry", "ecr"))
+    assert deployed.docker("pull", f"{url}:{tag}").returncode == 0
+    pushed = deployed.docker("push", f"{url}:{tag}")
     assert pushed.returncode != 0
     assert "already exists" in pushed.stderr
     assert "the tag is immutable" in pushed.stderr
-    docker("tag", f"{url}:{tag}", f"{url}:another")
-    docker("push", f"{url}:another")
+    deployed.docker("tag", f"{url}:{tag}", f"{url}:another")
+    assert deployed.docker("push", f"{url}:another").returncode == 0
 
 
 def test_lambda_pulls_through_the_registry(deployed: Clone) -> None:
