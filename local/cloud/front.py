@@ -3,10 +3,14 @@
 * ECR (`registry.py`): registries that Docker can push to and pull from, tokens, access across accounts.
 * Lambda (`functions.py`): the checks of an image, and what becomes of an idle function.
 * API Gateway (`gateway.py`): calls find their API in whatever account, and need the function's permission.
-* `POST /_local/…`: what takes weeks or a day on AWS, at once.
+* What takes AWS days or weeks, at once: `POST /_local/functions/ACCOUNT/NAME/age` makes a function idle,
+  `POST /_local/repositories/ACCOUNT/REGION/NAME/lifecycle?days=N` applies the lifecycle policy as of N days from now.
 """
 
+import dataclasses
 import re
+import time
+from urllib.parse import parse_qsl
 
 from ministack.app import _is_ecr_registry_path
 from ministack.app import app as ministack
@@ -15,10 +19,12 @@ from local.cloud import gateway
 from local.cloud.access import Tokens
 from local.cloud.asgi import Receive, Scope, Send, answer, header
 from local.cloud.functions import Functions
-from local.cloud.registry import Registry
+from local.cloud.registry import Registry, Repository
 
 FUNCTION_URL = re.compile(r"(?:(?P<host>\w+)\.lambda-url\.|/_aws/lambda-url/(?P<path>\w+)(?:/|$))")
 AGE_PATH = re.compile(r"/_local/functions/(\d{12})/([\w-]+)/age")
+LIFECYCLE_PATH = re.compile(r"/_local/repositories/(\d{12})/([a-z0-9-]+)/([a-z0-9._/-]+)/lifecycle")
+SECONDS_A_DAY = 24 * 3600
 
 
 class Front:
@@ -50,17 +56,22 @@ class Front:
         elif match := (FUNCTION_URL.match(host) or FUNCTION_URL.match(path)):
             await self._functions.url(match["host"] or match["path"], scope, receive, send)
         elif path.startswith("/_local/") and scope["method"] == "POST":
-            await self._local(path, send)
+            await self._local(scope, send)
         else:
             if api := gateway.called_api(path, host):
                 gateway.select_owner(api)
             await ministack(scope, receive, send)
 
-    async def _local(self, path: str, send: Send) -> None:
+    async def _local(self, scope: Scope, send: Send) -> None:
         """Calls of the local cloud itself."""
+        path, query = scope["path"], dict(parse_qsl(scope["query_string"].decode()))
         if match := AGE_PATH.fullmatch(path):
             aged = await self._functions.age(match[1], match[2])
-            status = 200 if aged else 404
-            await answer(send, status, {"functions": aged, "state": "Inactive"})
+            await answer(send, 200 if aged else 404, {"functions": aged, "state": "Inactive"})
+        elif match := LIFECYCLE_PATH.fullmatch(path):
+            now = time.time() + float(query.get("days", 0)) * SECONDS_A_DAY
+            expired = self._registry.expire(Repository(*match.groups()), now)
+            images = [dataclasses.asdict(image) for image in expired or []]
+            await answer(send, 404 if expired is None else 200, {"expired": images})
         else:
             await answer(send, 404, {"message": f"{path} is not a call of the local cloud."})

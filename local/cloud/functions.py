@@ -10,23 +10,27 @@ import asyncio
 import json
 import logging
 import re
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import parse_qsl
 
 import docker
+from ministack.app import SERVICE_HANDLERS
 from ministack.app import app as ministack
 from ministack.core.responses import get_region
 from ministack.services import ecr, lambda_svc
 
 from local.cloud import access
 from local.cloud.access import Caller, Key, Service, Tokens
-from local.cloud.asgi import Receive, Scope, Send, answer, giving, header, read, rewriting, with_headers
+from local.cloud.asgi import Receive, Scope, Send, answer, giving, header, read, rewriting
 from local.cloud.images import NO_ACCESS, PULL, Image, Refused, accepted
 from local.cloud.registry import Repository
 
 log = logging.getLogger("local.cloud.functions")
 
 LAMBDA = "lambda.amazonaws.com"
+# The body of the request under way, once the image in it has the name that Lambda pulls by.
+CHANGED: ContextVar[bytes] = ContextVar("changed", default=b"")
 CALL = re.compile(r"/2015-03-31/functions/(?P<name>[^/]+)/(?P<call>[^/]+)/?")
 NEW = re.compile(r"/2015-03-31/functions/?")
 
@@ -52,11 +56,12 @@ class Functions:
         self._lambda_registry = lambda_registry
         self._tokens = tokens
         self._pull_before_start()
+        _take_changed_bodies()
 
     async def api(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Calls of the Lambda API."""
-        method, path, body = scope["method"], scope["path"], await read(receive)
-        caller = access.signer(scope, body)
+        method, path, signed = scope["method"], scope["path"], await read(receive)
+        caller, body = access.signer(scope, signed), signed
         call = CALL.fullmatch(path)
         try:
             if caller is None:
@@ -76,8 +81,8 @@ class Functions:
             fault = {"Type": "User", "Message": str(refused), "message": str(refused)}
             await answer(send, refused.status, fault, [(b"x-amzn-errortype", refused.code.encode())])
             return
-        inner = with_headers(scope, content_length=str(len(body)).encode())
-        await ministack(inner, giving(body, receive), rewriting(send, self._as_users_see_it))
+        CHANGED.set(body)
+        await ministack(scope, giving(signed, receive), rewriting(send, self._as_users_see_it))
 
     async def url(self, url: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Calls of a function URL, which wake an idle function as well."""
@@ -188,6 +193,16 @@ class Functions:
 
     def _as_users_see_it(self, body: bytes) -> bytes:
         return body.replace(f'"{self._lambda_registry}/'.encode(), f'"{self._registry}/'.encode())
+
+
+def _take_changed_bodies() -> None:
+    """Let MiniStack check a signature on what was signed, and then do what is asked with the changed body."""
+    handle = SERVICE_HANDLERS["lambda"]
+
+    async def handle_changed(method: str, path: str, headers: Any, body: bytes, query: Any) -> Any:
+        return await handle(method, path, headers, CHANGED.get() or body, query)
+
+    SERVICE_HANDLERS["lambda"] = handle_changed
 
 
 def configuration_of(reference: str, account: str, region: str) -> dict[str, Any] | None:

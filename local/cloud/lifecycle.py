@@ -4,9 +4,9 @@ https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html#lp
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 SECONDS_A_DAY = 24 * 3600
@@ -59,7 +59,12 @@ def _selects(selection: Mapping[str, Any], image: Record) -> bool:
     if status != "tagged":
         return status == "any" or not tags
     patterns = [*(f"{prefix}*" for prefix in selection.get("tagPrefixList", [])), *selection.get("tagPatternList", [])]
-    return bool(tags) and all(any(fnmatchcase(tag, pattern) for tag in tags) for pattern in patterns)
+    return bool(tags) and all(any(_matches(tag, pattern) for tag in tags) for pattern in patterns)
+
+
+def _matches(tag: str, pattern: str) -> bool:
+    """Whether a tag is of a pattern, in which `*` stands for any characters."""
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), tag) is not None
 
 
 def _over(selection: Mapping[str, Any], images: Sequence[Record], now: float) -> Sequence[Record]:

@@ -17,9 +17,10 @@ from ministack.app import app as ministack
 from ministack.core.responses import get_region
 from ministack.services import ecr
 
-from local.cloud import access
+from local.cloud import access, lifecycle
 from local.cloud.access import Caller, Key, Tokens
 from local.cloud.asgi import Receive, Scope, Send, answer, giving, header, read, rewriting, with_headers
+from local.cloud.lifecycle import Expired
 
 HOST = r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com"
 REGISTRY_HOST = re.compile(HOST)
@@ -197,6 +198,21 @@ class Registry:
             credential = re.sub("Credential=[^/]+/", f"Credential={owner}/", header(scope, "authorization"))
             scope = with_headers(scope, authorization=credential.encode(), x_amz_security_token=None)
         await ministack(scope, receive, rewriting(send, self._localise))
+
+    def expire(self, repository: Repository, now: float) -> list[Expired] | None:
+        """Apply a repository's lifecycle policy, which ECR does within a day.
+
+        Returns: what was deleted, or None when the repository has no such policy.
+        """
+        scope = repository.account, repository.region, repository.name
+        policy = ecr._lifecycle_policies.get_scoped(*scope)
+        if repository.record is None or policy is None:
+            return None
+        deleted = lifecycle.expired(json.loads(policy), repository.images, now)
+        digests = {image.digest for image in deleted}
+        kept = [image for image in repository.images if image["imageDigest"] not in digests]
+        ecr._images.set_scoped(*scope, kept)
+        return deleted
 
     async def _caller(self, scope: Scope, send: Send) -> Caller | None:
         """Who got the token of a request; a request without a good one is refused."""
