@@ -80,8 +80,7 @@ TABLE: dict[str, dict[Step, list[Line]]] = {
         ],
     },
     "registry-pusher": {
-        "preview": LOOK_UPS,
-        "create": [("Repository", action, "docker.Image") for action in PUSH_ACTIONS],
+        "create": [*LOOK_UPS, *(("Repository", action, "docker.Image") for action in PUSH_ACTIONS)],
     },
     "registry-preview": {"preview": [*REGISTRY_READS, *LOOK_UPS]},
     "consumer-deployer": {
@@ -113,9 +112,9 @@ TABLE: dict[str, dict[Step, list[Line]]] = {
             ("Function", "lambda:RemovePermission", "lambda.Permission"),
             ("Function", "lambda:DeleteFunction", "lambda.Function"),
             ("Role", "iam:DeleteRolePolicy", "iam.RolePolicy"),
+            ("LogGroup", "logs:DeleteLogGroup", "cloudwatch.LogGroup"),
             ("Role", "iam:ListInstanceProfilesForRole", "iam.Role"),
             ("Role", "iam:DeleteRole", "iam.Role"),
-            ("LogGroup", "logs:DeleteLogGroup", "cloudwatch.LogGroup"),
         ],
     },
     "consumer-preview": {"preview": CONSUMER_READS},
@@ -235,34 +234,37 @@ def committed() -> tuple[RegistrySettings, ConsumerSettings]:
 
 HEAD = """# Policies
 
-What deploys and previews the committed stacks, and no more: [IAM policies](https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies.html)
-for the accounts, Region and names of `Pulumi.registry.yaml` and `Pulumi.consumer.yaml`. Written by `make policies` from the table in
-`docs/permissions.py`; after a change of a stack file, run it again.
+What deploys and previews the committed stacks, and no more: IAM policies for the accounts, the Region and the names of
+`Pulumi.registry.yaml` and `Pulumi.consumer.yaml`. Written by `make policies` from the table in `docs/permissions.py`;
+run it again after a change of a stack file.
 """
 
-LIMITS = """## What this does not say
+PROOF = """`tests/engine/test_rights.py` runs every step as users who have these policies, and takes out each line of the
+tables once: the step in its last column then fails and says what was denied. Other steps that make the same call need
+it as well.
+"""
 
-* Options that make or tag more (`release`, `alarms`, `tags`, `throttle`, `apiKey`, other methods than the one given, …) ask for more; AWS's
-  error names the action.
-* Who may make a role and pass it to a function can give that function any right. Where that is too much, set
-  `function.permissionsBoundary` and give the deployer `iam:CreateRole` and `iam:PutRolePolicy` with a condition on
-  [`iam:PermissionsBoundary`](https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html).
-* Pulumi's state and secrets are no matter of these policies: a backend in S3 or a key in KMS has its own.
-* The local cloud judges every call on the action and the ARN above, with what MiniStack lacks put right in
-  `local/cloud/corrections.py`. Whether AWS judges a call on another ARN than its service authorization reference says is not
-  seen there. Lambda does not name the action when it may not pull: it answers "Lambda does not have permission to access the ECR image".
+LIMITS = """## What they leave open
+
+* Options that make more than the committed files do (`release`, `alarms`, `tags`, `throttle`, `vpc`, another method, …)
+  ask for more: AWS's error names the action.
+* Who may make a role and pass it to a function can give the function any right. To bound that, set
+  `function.permissionsBoundary`, and let the deployer make roles only with this boundary
+  ([iam:PermissionsBoundary](https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html)).
+* `ecr:DeleteRepository` and the two other deletions are needed by `pulumi destroy -s registry` alone. Without them the
+  repository is safe even from who changes the stack file.
+* Pulumi's state and the key of its secrets are read and written with the credentials of the backend, not with these.
+* Which ARN a call is judged on is AWS's
+  [service authorization reference](https://docs.aws.amazon.com/service-authorization/latest/reference/reference.html)
+  here, put into practice by MiniStack and `local/cloud/`. These policies have not been tried on AWS itself.
 """
 
 
 def page() -> str:
     """`docs/policies/README.md`."""
     known = resources(*committed())
-    parts = [HEAD, "| policy | for whom |\n| --- | --- |"]
-    parts[-1] += "".join(f"\n| [{name}.json]({name}.json) | {whom} |" for name, whom in PRINCIPALS.items())
-    parts.append(
-        "`tests/engine/test_rights.py` runs every step with these policies on users of the local cloud, and takes out each line below once: "
-        "the step then fails and says which action was denied. Any other step that makes the call needs it as well."
-    )
+    whom = "\n".join(f"| [{name}.json]({name}.json) | {text} |" for name, text in PRINCIPALS.items())
+    parts = [HEAD, f"| policy | of whom |\n| --- | --- |\n{whom}\n", PROOF]
     for principal in PRINCIPALS:
         rows = [
             f"| `{line.action}` | `{known[line.statement]}` | {line.used_by} | {STEPS[line.step]} |"
@@ -270,17 +272,13 @@ def page() -> str:
             if line.principal == principal
         ]
         rows += [
-            f"| `{action}` | `{known['Repository']}` | not seen here: {reason} | none |"
+            f"| `{action}` | `{known['Repository']}` | {reason} | none here: not tested |"
             for (name, action), reason in NOT_SEEN.items()
             if name == principal
         ]
-        parts.append(
-            "\n".join(
-                [f"## {principal}\n", "| action | resource | used by | fails without it |", "| --- | --- | --- | --- |"]
-                + rows
-            )
-        )
-    return "\n\n".join([*parts, LIMITS])
+        head = f"## {principal}\n\n| action | resource | used by | fails without it |\n| --- | --- | --- | --- |\n"
+        parts.append(head + "\n".join(rows) + "\n")
+    return "\n".join([*parts, LIMITS])
 
 
 def files() -> dict[Path, str]:
