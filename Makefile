@@ -38,8 +38,9 @@ format: .local/venv ## let ruff mend and format
 	@$(VENV)/ruff check --fix .
 	@$(VENV)/ruff format .
 
-reference: .local/venv ## write docs/reference.md from the types
+reference: .local/venv ## write docs/reference.md and package/inputs.py from the types
 	@PYTHONPATH=. $(VENV)/python docs/reference.py
+	@PYTHONPATH=. $(VENV)/python docs/package_inputs.py
 
 policies: .local/venv ## write docs/policies/ from the table of permissions
 	@PYTHONPATH=. $(VENV)/python docs/permissions.py

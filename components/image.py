@@ -43,7 +43,7 @@ class BuiltImage:
     """
 
     build: ImageBuild
-    repository_url: str
+    repository_url: pulumi.Input[str]
     login: RegistryLogin
     push: int = 0
 
@@ -54,9 +54,16 @@ class ExistingImage:
 
     Attributes:
         uri: `REPOSITORY@sha256:…`.
+
+    Raises:
+        ImageUnusable: it has another form; if it is known only later, the function is not made then.
     """
 
-    uri: str
+    uri: pulumi.Input[str]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.uri, str):
+            require_digest(self.uri)
 
 
 def push(name: str, image: BuiltImage, opts: pulumi.ResourceOptions) -> docker.Image:
@@ -68,7 +75,7 @@ def push(name: str, image: BuiltImage, opts: pulumi.ResourceOptions) -> docker.I
     build = image.build
     return docker.Image(
         f"{name}-{build.fingerprint[:NAME_DIGITS]}-{image.push}",
-        image_name=f"{image.repository_url}:{build.tag}",
+        image_name=pulumi.Output.concat(image.repository_url, ":", build.tag),
         build=docker.DockerBuildArgs(
             context=build.context,
             dockerfile=build.dockerfile_path.as_posix(),

@@ -201,6 +201,8 @@ def _require_size(policy: Document, listed: int, accounts: int) -> None:
 def deployer_policy(consumer: Consumer, repository_arns: Iterable[str], regions: Iterable[str]) -> Document:
     """What the use of the images asks of a principal that deploys functions in a consumer's account.
 
+    Logging in to a registry knows no resource; it is how the image is looked at before Lambda gets it.
+
     The repository's policy alone does not do: across accounts the caller's own policy has to allow it as well. What
     else it needs to manage functions, roles, logs and APIs is the account's own affair.
     https://repost.aws/knowledge-center/lambda-ecr-image
@@ -215,6 +217,7 @@ def deployer_policy(consumer: Consumer, repository_arns: Iterable[str], regions:
                 "Action": list(PULL_ACTIONS),
                 "Resource": sorted(arn for arn in repository_arns if arn.split(":")[3] in served),
             },
+            {"Sid": "LogIn", "Effect": "Allow", "Action": ["ecr:GetAuthorizationToken"], "Resource": "*"},
             {
                 "Sid": "DeployFunctions",
                 "Effect": "Allow",

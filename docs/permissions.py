@@ -239,9 +239,9 @@ What deploys and previews the committed stacks, and no more: IAM policies for th
 run it again after a change of a stack file.
 """
 
-PROOF = """`tests/engine/test_rights.py` runs every step as users who have these policies, and takes out each line of the
-tables once: the step in its last column then fails and says what was denied. Other steps that make the same call need
-it as well.
+PROOF = """`tests/engine/test_rights.py` runs every step as users who have these policies, and takes out each line of
+the tables once: the step in its last column then fails and says what was denied. Other steps that make the same call
+need it as well.
 """
 
 LIMITS = """## What they leave open

@@ -14,6 +14,7 @@ from components.content import ImageBuild
 from components.errors import ImageUnusable, RegistryUnusable
 from components.function import FunctionUrl, ImageFunction, ImageFunctionArgs, Logs, Release, Vpc
 from components.image import PLATFORMS, BuiltImage, ExistingImage, RegistryLogin
+from components.manifest import RepositoryReader, require_runnable
 from settings import Api, ConsumerSettings, Function
 from stacks import account_provider
 
@@ -57,12 +58,15 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     providers: list[pulumi.ProviderResource] = [consumer_account]
     image: BuiltImage | ExistingImage
     outputs: dict[str, pulumi.Input[Any]] = {}
+    reader = await _reader(url, consumer_account)
     if build is None or registry_account is None:
         digest = await _existing_digest(settings, url, digests)
+        await require_runnable(reader, digest, settings.function.architecture, missing=False)
         image = ExistingImage(uri=f"{url}@{digest}")
         outputs["imageSource"] = EXISTING
         changed = digest != before.get("imageDigest")
     else:
+        await require_runnable(reader, build.tag, settings.function.architecture, missing=True)
         outputs = _source_of(build, digests, before)
         changed = outputs["imageTag"] != before.get("imageTag")
         if outputs["imageSource"] == BUILT:
@@ -132,6 +136,7 @@ def _release(options: Function, previous_version: str) -> Release | None:
         previous_version=previous_version if canary else "",
         previous_share=options.release.previous_share if canary else 0.0,
         provisioned_concurrency=options.release.provisioned_concurrency,
+        test_event=options.release.test_event,
     )
 
 
@@ -262,6 +267,12 @@ def _built_image(build: ImageBuild, url: str, registry: Registry, provider: aws.
         password=pulumi.Output.secret(token.password),
     )
     return BuiltImage(build=build, repository_url=url, login=login, push=push)
+
+
+async def _reader(url: str, account: aws.Provider) -> RepositoryReader:
+    """The repository as this account sees it: Lambda takes an image only if the deployer may pull it."""
+    token = await aws.ecr.get_authorization_token(opts=pulumi.InvokeOptions(provider=account))
+    return RepositoryReader(url=url, username=token.user_name, password=token.password)
 
 
 async def _existing_digest(settings: ConsumerSettings, url: str, digests: dict[str, str]) -> str:

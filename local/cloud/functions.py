@@ -10,12 +10,11 @@ import asyncio
 import json
 import logging
 import re
-from contextvars import ContextVar
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
 import docker
-from ministack.app import SERVICE_HANDLERS
 from ministack.app import app as ministack
 from ministack.core.responses import get_region
 from ministack.services import ecr, lambda_svc
@@ -29,10 +28,11 @@ from local.cloud.registry import Repository
 log = logging.getLogger("local.cloud.functions")
 
 LAMBDA = "lambda.amazonaws.com"
-# The body of the request under way, once the image in it has the name that Lambda pulls by.
-CHANGED: ContextVar[bytes] = ContextVar("changed", default=b"")
+Document = dict[str, Any]
+
 CALL = re.compile(r"/2015-03-31/functions/(?P<name>[^/]+)/(?P<call>[^/]+)/?")
 NEW = re.compile(r"/2015-03-31/functions/?")
+ONE = re.compile(r"/2015-03-31/functions/(?P<name>[^/]+)/?")
 
 # `StateReasonCode` and `StateReason` of a function that Lambda cannot pull again, and of one that it has dropped.
 # https://docs.aws.amazon.com/lambda/latest/api/API_GetFunctionConfiguration.html
@@ -56,33 +56,34 @@ class Functions:
         self._lambda_registry = lambda_registry
         self._tokens = tokens
         self._pull_before_start()
-        _take_changed_bodies()
 
     async def api(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Calls of the Lambda API."""
-        method, path, signed = scope["method"], scope["path"], await read(receive)
-        caller, body = access.signer(scope, signed), signed
-        call = CALL.fullmatch(path)
+        method, path, body = scope["method"], scope["path"], await read(receive)
+        caller, call, one = access.signer(scope, body), CALL.fullmatch(path), ONE.fullmatch(path)
+        send = rewriting(send, self._as_users_see_it)
         try:
             if caller is None:
                 pass  # MiniStack refuses it
             elif method == "POST" and NEW.fullmatch(path):
-                body = await self._deploy(body, caller, None)
+                data = json.loads(body or b"{}")
+                send = await self._deploy(data, data.get("Code", {}), data.get("FunctionName", ""), caller, send)
             elif method == "PUT" and call and call["call"] == "code":
-                body = await self._deploy(body, caller, call["name"])
+                data = json.loads(body or b"{}")
+                send = await self._deploy(data, data, call["name"], caller, send)
             elif method == "PUT" and call and call["call"] == "configuration":
                 _require_pass_role(json.loads(body or b"{}"), caller)
+            elif method == "GET" and one:
+                send = rewriting(
+                    send, partial(self._as_given, name=_qualified(one["name"], scope), account=caller.account)
+                )
             elif method == "POST" and call and call["call"].endswith("invocations"):
-                query = dict(parse_qsl(scope["query_string"].decode()))
-                qualifier = query.get("Qualifier") or header(scope, "x-amz-qualifier")
-                name = f"{call['name']}:{qualifier}" if qualifier else call["name"]
-                await self.wake(configuration_of(name, caller.account, get_region()))
+                await self.wake(configuration_of(_qualified(call["name"], scope), caller.account, get_region()))
         except Refused as refused:
             fault = {"Type": "User", "Message": str(refused), "message": str(refused)}
             await answer(send, refused.status, fault, [(b"x-amzn-errortype", refused.code.encode())])
             return
-        CHANGED.set(body)
-        await ministack(scope, giving(signed, receive), rewriting(send, self._as_users_see_it))
+        await ministack(scope, giving(body, receive), send)
 
     async def url(self, url: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Calls of a function URL, which wake an idle function as well."""
@@ -109,7 +110,7 @@ class Functions:
         await asyncio.to_thread(lambda_svc._pool_kill_function, account, name)
         return aged
 
-    async def wake(self, configuration: dict[str, Any] | None) -> None:
+    async def wake(self, configuration: Document | None) -> None:
         """Let Lambda pull the image of an idle function again.
 
         On AWS the call that wakes a function is refused while the pull lasts; here it waits.
@@ -132,29 +133,42 @@ class Functions:
         if configuration["State"] == "Failed":
             raise Refused(409, "CodeArtifactUserFailedException", configuration["StateReason"])
 
-    async def _deploy(self, body: bytes, caller: Key, name: str | None) -> bytes:
-        """Check the image of a new function, or of new code of the named one, and pull it.
+    async def _deploy(self, data: Document, code: Document, name: str, caller: Key, send: Send) -> Send:
+        """Check the image of a new function, or of new code, and pull it.
 
-        Returns: the body with the image by digest, under the name that Lambda pulls by.
+        Args:
+            data: the request.
+            code: the part of it that names the image.
+            name: the function's.
+            caller: who asks.
+            send: answers the request.
+
+        Returns: a `send` that first lets the function run the image by digest, under the name that Lambda pulls by.
+            The request itself stays as it was signed.
         """
-        data = json.loads(body or b"{}")
         _require_pass_role(data, caller)
-        code = data if name else data.get("Code", {})
         if "ImageUri" not in code:
-            return body
-        region = get_region()
-        known = configuration_of(name, caller.account, region) if name else None
-        (architecture,) = data.get("Architectures") or (known or {}).get("Architectures") or ["x86_64"]
-        uri = code["ImageUri"]
+            return send
+        account, region, uri = caller.account, get_region(), code["ImageUri"]
+        known = configuration_of(name, account, region) or {}
+        (architecture,) = data.get("Architectures") or known.get("Architectures") or ["x86_64"]
         image = accepted(uri, uri.removeprefix(f"{self._registry}/"), region, architecture, caller)
-        if image.repository.account == caller.account:
+        if image.repository.account == account:
             _let_lambda_pull(image.repository, caller)
         try:
             await asyncio.to_thread(self._pull, image, caller)
         except (docker.errors.DockerException, RuntimeError) as error:
             log.warning("%s is not pulled; the first call tries again: %s", image.name, error)
-        code["ImageUri"] = f"{self._lambda_registry}/{image.name}"
-        return json.dumps(data).encode()
+
+        def adopt(body: bytes) -> bytes:
+            record = lambda_svc._functions.get_scoped(account, region, lambda_svc._resolve_name(name)) or {}
+            for version in (record, *record.get("versions", {}).values()):
+                if version.get("config", {}).get("ImageUri") == uri:
+                    version["config"]["ImageUri"] = f"{self._lambda_registry}/{image.name}"
+                    version["given_image_uri"] = uri
+            return body
+
+        return rewriting(send, adopt)
 
     def _pull(self, image: Image, caller: Caller) -> None:
         """Let the engine pull an image with a token of the caller.
@@ -180,7 +194,7 @@ class Functions:
         """Let Lambda pull an image that the engine has lost; MiniStack would, without a token."""
         start = lambda_svc._spawn_lambda_container
 
-        def start_pulled(configuration: dict[str, Any], *rest: Any) -> Any:
+        def start_pulled(configuration: Document, *rest: Any) -> Any:
             client = lambda_svc._get_docker_client()
             if configuration.get("PackageType") == "Image" and client is not None:
                 try:
@@ -194,34 +208,39 @@ class Functions:
     def _as_users_see_it(self, body: bytes) -> bytes:
         return body.replace(f'"{self._lambda_registry}/'.encode(), f'"{self._registry}/'.encode())
 
-
-def _take_changed_bodies() -> None:
-    """Let MiniStack check a signature on what was signed, and then do what is asked with the changed body."""
-    handle = SERVICE_HANDLERS["lambda"]
-
-    async def handle_changed(method: str, path: str, headers: Any, body: bytes, query: Any) -> Any:
-        return await handle(method, path, headers, CHANGED.get() or body, query)
-
-    SERVICE_HANDLERS["lambda"] = handle_changed
+    def _as_given(self, body: bytes, name: str, account: str) -> bytes:
+        """The answer of GetFunction, with the image as it was named besides the digest that it was resolved to."""
+        answered = json.loads(body)
+        record, _, _ = lambda_svc._get_func_record_for_ref_in_scope(name, account_id=account, region=get_region())
+        if "Code" in answered and "given_image_uri" in (record or {}):
+            answered["Code"]["ImageUri"] = record["given_image_uri"]
+        return json.dumps(answered).encode()
 
 
-def configuration_of(reference: str, account: str, region: str) -> dict[str, Any] | None:
+def configuration_of(reference: str, account: str, region: str) -> Document | None:
     """MiniStack's own record of a function's configuration, or of its version's or alias'."""
-    configuration: dict[str, Any] | None
+    configuration: Document | None
     _, configuration, _ = lambda_svc._get_func_record_for_ref_in_scope(reference, account_id=account, region=region)
     return configuration
 
 
-def _service_for(configuration: dict[str, Any]) -> Service:
+def _qualified(name: str, scope: Scope) -> str:
+    """A function's name in a path, with the version or alias that the call names besides."""
+    query = dict(parse_qsl(scope["query_string"].decode()))
+    qualifier = query.get("Qualifier") or header(scope, "x-amz-qualifier")
+    return f"{name}:{qualifier}" if qualifier else name
+
+
+def _service_for(configuration: Document) -> Service:
     """Lambda, when it acts for a function or one of its versions."""
     return Service(LAMBDA, ":".join(configuration["FunctionArn"].split(":")[:7]))
 
 
-def _set_state(configuration: dict[str, Any], state: str, code: str, reason: str) -> None:
+def _set_state(configuration: Document, state: str, code: str, reason: str) -> None:
     configuration |= {"State": state, "StateReasonCode": code, "StateReason": reason, "LastUpdateStatus": "Successful"}
 
 
-def _require_pass_role(data: dict[str, Any], caller: Key) -> None:
+def _require_pass_role(data: Document, caller: Key) -> None:
     """Who gives a function a role needs the permission to pass it.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html

@@ -19,7 +19,7 @@ from ministack.services import ecr
 
 from local.cloud import access, lifecycle
 from local.cloud.access import Caller, Key, Tokens
-from local.cloud.asgi import Receive, Scope, Send, answer, giving, header, read, rewriting, with_headers
+from local.cloud.asgi import Headers, Receive, Scope, Send, answer, giving, header, read, rewriting, with_headers
 from local.cloud.lifecycle import Expired
 
 HOST = r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com"
@@ -114,12 +114,22 @@ class Repository:
         https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html
         """
         immutable = self.record is not None and self.record["imageTagMutability"] == "IMMUTABLE"
-        if tag is None or not immutable or self.image(tag) is None:
+        if not immutable or all(tag not in image.get("imageTags", []) for image in self.images):
             return None
         return (
             f"The image tag '{tag}' already exists in the '{self.name}' repository "
             "and cannot be overwritten because the tag is immutable."
         )
+
+
+class Refused(Exception):
+    """A call of the registry protocol is refused: HTTP status, error code, text, and headers of the answer."""
+
+    def __init__(self, status: int, code: str, message: str, headers: Headers = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.headers = headers
 
 
 class Registry:
@@ -136,39 +146,19 @@ class Registry:
 
     async def v2(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Registry protocol calls: `docker login`, push and pull."""
-        caller = await self._caller(scope, send)
-        if caller is None:
+        try:
+            caller = self._caller(header(scope, "authorization"))
+            if scope["path"] in ("/v2", "/v2/"):
+                await answer(send, 200, {}, VERSION)
+                return
+            host, call = self._admit(scope, caller)
+        except Refused as refused:
+            while (await receive()).get("more_body"):
+                pass  # Docker reads no answer while it sends a layer
+            fault = {"errors": [{"code": refused.code, "message": str(refused)}]}
+            await answer(send, refused.status, fault, [*VERSION, *refused.headers])
             return
-        if scope["path"] in ("/v2", "/v2/"):
-            await answer(send, 200, {}, VERSION)
-            return
-        match = REGISTRY_PATH.fullmatch(scope["path"])
-        call = ecr._parse_v2_path(f"/v2/{match['rest']}") if match else None
-        if match is None or call is None:
-            await _refuse(
-                send, 404, "NAME_UNKNOWN", f"A registry here is named {self._address}/ACCOUNT.dkr.ecr.REGION…"
-            )
-            return
-        verb, name, reference = call
-        repository = Repository(match[2], match[3], name)
-        query = self._query(scope, repository, caller)
-        actions = UPLOAD if verb == "blob_uploads" and "digest" in query else ACTIONS.get((verb, scope["method"]))
-        if actions is None:
-            await _refuse(send, 405, "UNSUPPORTED", "The operation is unsupported.")
-        elif denial := repository.denial(caller, *actions):
-            await _refuse(send, 403, "DENIED", denial)
-        elif repository.record is None:
-            await _refuse(send, 404, "NAME_UNKNOWN", repository.missing)
-        elif verb == "manifest" and scope["method"] in ("GET", "HEAD") and repository.image(reference) is None:
-            # MiniStack still serves the manifest of an image that the API deleted.
-            await _refuse(send, 404, "MANIFEST_UNKNOWN", "Requested image not found")
-        elif verb == "manifest" and scope["method"] == "PUT" and (taken := repository.taken(reference)):
-            await _refuse(send, 400, "TAG_INVALID", taken)
-        else:
-            path = f"/v2/{match['rest']}"
-            inner = with_headers(scope, host=repository.host.encode(), authorization=None)
-            called = {"path": path, "raw_path": path.encode(), "query_string": urlencode(query).encode()}
-            await ministack({**inner, **called}, receive, _rewriting_location(send, repository.host))
+        await ministack(call, receive, _rewriting_location(send, host))
 
     async def api(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Calls of the ECR API, of the caller's own registry or of the one that `registryId` names."""
@@ -214,26 +204,52 @@ class Registry:
         ecr._images.set_scoped(*scope, kept)
         return deleted
 
-    async def _caller(self, scope: Scope, send: Send) -> Caller | None:
-        """Who got the token of a request; a request without a good one is refused."""
-        kind, _, encoded = header(scope, "authorization").partition(" ")
+    def _caller(self, authorization: str) -> Caller:
+        """Who got the token that a request shows."""
+        kind, _, encoded = authorization.partition(" ")
         if kind.lower() != "basic":
             realm = f'Basic realm="http://{self._address}/",service="ecr.amazonaws.com"'
-            challenge = [*VERSION, (b"www-authenticate", realm.encode())]
-            await answer(send, 401, {"errors": [{"code": "UNAUTHORIZED", "message": "Not Authorized"}]}, challenge)
-            return None
+            raise Refused(401, "UNAUTHORIZED", "Not Authorized", [(b"www-authenticate", realm.encode())])
         try:
             user, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
             user = secret = ""
         token = self._tokens.find(secret) if user == "AWS" else None
         if token is None:
-            await _refuse(send, 400, "DENIED", "Your authorization token is invalid. Reauthenticate and try again.")
-        elif token.expired:
-            await _refuse(send, 403, "DENIED", "Your authorization token has expired. Reauthenticate and try again.")
-        else:
-            return token.caller
-        return None
+            raise Refused(400, "DENIED", "Your authorization token is invalid. Reauthenticate and try again.")
+        if token.expired:
+            raise Refused(403, "DENIED", "Your authorization token has expired. Reauthenticate and try again.")
+        return token.caller
+
+    def _admit(self, scope: Scope, caller: Caller) -> tuple[str, Scope]:
+        """The call that MiniStack gets: the registry's host name moves from the path to the Host header.
+
+        Returns: that host name, and the call.
+        """
+        method, match = scope["method"], REGISTRY_PATH.fullmatch(scope["path"])
+        call = ecr._parse_v2_path(f"/v2/{match['rest']}") if match else None
+        if match is None or call is None:
+            name = f"{self._address}/ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY"
+            raise Refused(404, "NAME_UNKNOWN", f"{scope['path']} names no repository. Its name here is {name}")
+        verb, name, reference = call
+        repository = Repository(match[2], match[3], name)
+        query = self._query(scope, repository, caller)
+        actions = UPLOAD if verb == "blob_uploads" and "digest" in query else ACTIONS.get((verb, method))
+        if actions is None:
+            raise Refused(405, "UNSUPPORTED", "The operation is unsupported.")
+        if denial := repository.denial(caller, *actions):
+            raise Refused(403, "DENIED", denial)
+        if repository.record is None:
+            raise Refused(404, "NAME_UNKNOWN", repository.missing)
+        if (verb, method) in (("manifest", "GET"), ("manifest", "HEAD")) and repository.image(reference) is None:
+            # MiniStack still serves the manifest of an image that the API deleted.
+            raise Refused(404, "MANIFEST_UNKNOWN", "Requested image not found")
+        if (verb, method) == ("manifest", "PUT") and (taken := repository.taken(reference)):
+            raise Refused(400, "TAG_INVALID", taken)
+        path = f"/v2/{match['rest']}"
+        inner = with_headers(scope, host=repository.host.encode(), authorization=None)
+        changed = {"path": path, "raw_path": path.encode(), "query_string": urlencode(query).encode()}
+        return repository.host, {**inner, **changed}
 
     def _query(self, scope: Scope, repository: Repository, caller: Caller) -> dict[str, str]:
         """The query of a call. A layer is mounted only from a repository that the caller may pull from.
@@ -291,11 +307,6 @@ def _json(body: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return data if isinstance(data, dict) else None
-
-
-async def _refuse(send: Send, status: int, code: str, message: str) -> None:
-    """Refuse a call of the registry protocol."""
-    await answer(send, status, {"errors": [{"code": code, "message": message}]})
 
 
 async def _fail(send: Send, code: str, message: str) -> None:

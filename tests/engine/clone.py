@@ -112,8 +112,12 @@ class Clone:
         return self.shell(f"pulumi stack output {name} -s {stack}").stdout.strip()
 
     def get(self, headers: dict[str, str] | None = None, stack: str = "consumer") -> tuple[int, dict[str, str]]:
-        """GET the endpoint: status and JSON body."""
-        request = urllib.request.Request(self.output(stack, "endpointUrl"), headers=headers or {})  # noqa: S310
+        """GET a stack's endpoint: status and JSON body."""
+        return self.get_url(self.output(stack, "endpointUrl"), headers)
+
+    def get_url(self, url: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str]]:
+        """GET a URL: status and JSON body."""
+        request = urllib.request.Request(url, headers=headers or {})  # noqa: S310
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
                 return answer.status, json.load(answer)
@@ -138,6 +142,11 @@ class Clone:
         """Run `docker` with this text as its input and the credentials of this clone's last login."""
         env = {**self.env, "DOCKER_CONFIG": str(self.root / ".local" / "docker-config"), "DOCKER_BUILDKIT": "0"}
         return subprocess.run(["docker", *arguments], env=env, input=text, capture_output=True, text=True)
+
+    def log_in_to_registry(self) -> None:
+        """`docker login` of the clone's own Docker configuration to the registry, as its owner."""
+        done = self.login(self.client("registry", "ecr"))
+        assert done.returncode == 0, done.stderr
 
     def edit(self, name: str, old: str, new: str) -> None:
         """Replace a text in a file of the clone."""

@@ -230,6 +230,45 @@ def test_a_release_moves_the_alias_that_callers_use(deployed: Clone) -> None:
     assert deployed.planned("consumer") == {}
 
 
+def test_a_version_that_fails_its_test_never_gets_a_call(deployed: Clone) -> None:
+    release = "release: {testEvent: {httpMethod: GET}}"
+    deployed.edit("Pulumi.consumer.yaml", "architecture: x86_64", f"architecture: x86_64, {release}")
+    deployed.edit("app/app.py", "hello world!", "hello tested!")
+    deployed.up("consumer")
+    assert deployed.get() == (200, {"message": "hello tested!"})
+    assert deployed.planned("consumer") == {}
+    deployed.edit("app/app.py", "    return {", "    raise RuntimeError(event)\n    return {")
+    failed = deployed.shell("pulumi up --yes --skip-preview -s consumer")
+    assert failed.returncode != 0
+    assert "RuntimeError" in failed.stdout
+    assert deployed.get() == (200, {"message": "hello tested!"})
+    deployed.edit("app/app.py", "raise RuntimeError(event)", "event = dict(event)")
+    deployed.up("consumer")
+    assert deployed.get() == (200, {"message": "hello tested!"})
+
+
+def test_a_canary_keeps_calls_on_the_version_before(deployed: Clone) -> None:
+    release = "release: {provisionedConcurrency: 1, previousShare: 0.9}"
+    deployed.edit("Pulumi.consumer.yaml", "architecture: x86_64", f"architecture: x86_64, {release}")
+    deployed.edit("app/app.py", "hello world!", "hello canary!")
+    deployed.up("consumer")
+    before = deployed.output("consumer", "functionVersion")
+    deployed.edit("app/app.py", "hello canary!", "hello released!")
+    deployed.up("consumer")
+    lambda_ = deployed.client("consumer", "lambda")
+    alias = lambda_.get_alias(FunctionName=FUNCTION, Name="live")
+    assert alias["FunctionVersion"] == deployed.output("consumer", "functionVersion") == str(int(before) + 1)
+    assert alias["RoutingConfig"] == {"AdditionalVersionWeights": {before: 0.9}}
+    warm = lambda_.get_provisioned_concurrency_config(FunctionName=FUNCTION, Qualifier="live")
+    assert warm["RequestedProvisionedConcurrentExecutions"] == 1
+    assert deployed.planned("consumer") == {}
+    deployed.edit("Pulumi.consumer.yaml", "0.9", "0")
+    assert deployed.planned("consumer") == {"aws:lambda/alias:Alias": "update"}
+    deployed.up("consumer")
+    assert not lambda_.get_alias(FunctionName=FUNCTION, Name="live").get("RoutingConfig")
+    assert deployed.get() == (200, {"message": "hello released!"})
+
+
 def test_throttle_access_log_and_key_of_the_api(deployed: Clone) -> None:
     options = "throttle: {rate: 100, burst: 50}, accessLogRetention: 7, tracing: true, apiKey: true"
     deployed.edit("Pulumi.consumer.yaml", "public: true}", f"public: true, {options}}}")

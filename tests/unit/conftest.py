@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 
+from components.manifest import RepositoryReader
 from tests.unit.recorder import PROJECT, Recorder
 
 Run = Callable[[Callable[[], Awaitable[pulumi.Inputs]]], dict[str, Any]]
@@ -20,8 +21,9 @@ def recorder() -> Recorder:
 
 
 @pytest.fixture
-def run(recorder: Recorder) -> Iterator[Run]:
+def run(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """Run a program against the recorder; gives its outputs, resolved."""
+    monkeypatch.setattr(RepositoryReader, "get", lambda self, path: recorder.registry(path))
     # What an earlier test left unfinished belongs to a loop that is closed.
     pulumi.runtime.settings.SETTINGS.rpc_manager.clear()
     pulumi.runtime.settings.SETTINGS.outputs.clear()

@@ -1,5 +1,6 @@
 """A recorder in place of the engine: what each stack and component asks for, without a cloud."""
 
+import json
 from typing import Any
 
 import pulumi
@@ -28,12 +29,16 @@ class Recorder(pulumi.runtime.Mocks):
     Attributes:
         stacks: outputs of the stacks that can be referenced.
         tags: what the repository holds, tag to digest.
+        manifest: what the registry answers for an image that it has, status and body.
+        config: the image's configuration.
         resources: everything registered, in order.
     """
 
     def __init__(self) -> None:
         self.stacks: dict[str, dict[str, Any]] = {REGISTRY_STACK: dict(REGISTRY_OUTPUTS), OWN_STACK: {}}
         self.tags: dict[str, str] = {}
+        self.manifest: tuple[int, dict[str, Any]] = (200, {"config": {"digest": DIGEST}, "layers": [{"size": 1}]})
+        self.config: dict[str, Any] = {"os": "linux", "architecture": "amd64"}
         self.resources: list[pulumi.runtime.MockResourceArgs] = []
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
@@ -58,6 +63,15 @@ class Recorder(pulumi.runtime.Mocks):
             "authorizationToken": "",
             "expiresAt": "",
         }
+
+    def registry(self, path: str) -> tuple[int, bytes]:
+        """The registry's answer to a GET."""
+        kind, _, reference = path.partition("/")
+        if kind == "blobs":
+            return 200, json.dumps(self.config).encode()
+        known = reference.startswith("sha256:") or reference in self.tags
+        status, body = self.manifest if known else (404, {})
+        return status, json.dumps(body).encode()
 
     def inputs(self, kind: str) -> dict[str, Any]:
         """The inputs of the only resource of a type."""

@@ -147,7 +147,7 @@ def test_a_consumer_that_aws_does_not_know_is_refused(wrong: dict[str, Any], exp
 def test_a_deployer_may_use_the_images_of_its_regions_and_deploy_its_functions() -> None:
     consumer = Consumer(account="222222222222", regions=["eu-west-1"], functions="orders-*")
     arns = [f"arn:aws:ecr:{region}:111111111111:repository/hello" for region in ("us-east-1", "eu-west-1")]
-    images, functions = deployer_policy(consumer, arns, ["us-east-1", "eu-west-1"])["Statement"]
+    images, _, functions = deployer_policy(consumer, arns, ["us-east-1", "eu-west-1"])["Statement"]
     assert images["Resource"] == ["arn:aws:ecr:eu-west-1:111111111111:repository/hello"]
     assert images["Action"] == list(PULL_ACTIONS)
     assert functions["Resource"] == ["arn:aws:lambda:eu-west-1:222222222222:function:orders-*"]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from docs.package_inputs import MODULE, module
 from docs.reference import PAGE, options, page
 from settings import ConsumerSettings, RegistrySettings
 
@@ -25,3 +26,7 @@ def test_every_make_target_named_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", Path("Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"`make ([a-z-]+)|^make ([a-z-]+)", README, re.MULTILINE))
     assert {"demo", "test", "shell", "down"} <= {first or second for first, second in named} <= targets
+
+
+def test_the_packages_arguments_are_those_of_the_components() -> None:
+    assert MODULE.read_text() == module(), "run `make reference`"

@@ -83,11 +83,7 @@ def test_a_role_is_passed_to_lambda_only() -> None:
 
 
 def test_the_consumer_deployer_may_do_what_the_registry_says_it_needs() -> None:
-    repository = next(
-        statement["Resource"]
-        for statement in policy("registry-deployer")["Statement"]
-        if statement["Sid"] == "Repository"
-    )
+    repository = resources(*committed())["Repository"]
     needed = deployer_policy(Consumer(account="222222222222"), [repository], ["us-east-1"])
     granted = {
         (action, statement["Resource"])

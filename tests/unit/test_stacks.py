@@ -193,6 +193,17 @@ def test_a_missing_tag_is_refused_with_those_there_are(run: Run, recorder: Recor
         deploy(run, image={"tag": "v2"})
 
 
+@pytest.mark.parametrize("image", [{"digest": DIGEST}, {"tag": "v1"}, {"context": "app"}])
+def test_an_image_that_lambda_cannot_run_is_refused_before_anything_is_made(
+    run: Run, recorder: Recorder, app: Path, image: dict[str, str]
+) -> None:
+    recorder.tags = {"v1": DIGEST, ImageBuild(context="app").tag: DIGEST}
+    recorder.config = {"os": "linux", "architecture": "arm64"}
+    with pytest.raises(ImageUnusable, match="built for linux/arm64"):
+        deploy(run, image=image)
+    assert FUNCTION not in recorder.kinds()
+
+
 def test_content_that_another_pushed_is_reused(run: Run, recorder: Recorder, app: Path) -> None:
     # ECR refuses an existing tag of an immutable repository, even with the same digest.
     recorder.tags = {ImageBuild(context="app").tag: DIGEST}
@@ -274,7 +285,7 @@ def test_an_image_without_a_digest_never_reaches_lambda(run: Run, recorder: Reco
 
 def test_components_check_their_own_arguments() -> None:
     with pytest.raises(InvalidArgument, match="memory: 64 given; allowed are 128 to 10240 MB"):
-        ImageFunctionArgs(name="hello", image=ExistingImage(uri="x"), memory=64)
+        ImageFunctionArgs(name="hello", image=ExistingImage(uri=f"{URL}@{DIGEST}"), memory=64)
 
 
 def test_an_image_of_another_architecture_is_refused(app: Path) -> None:
@@ -428,6 +439,24 @@ def test_every_option_reaches_the_function(run: Run, recorder: Recorder, app: Pa
     assert set(allowed) == {"Logs", "Secrets", "DeadLetters", "Network", "Traces"}
 
 
+def test_role_and_log_have_the_bounds_and_keys_asked_for(run: Run, recorder: Recorder, app: Path) -> None:
+    boundary, key = "arn:aws:iam::222222222222:policy/boundary", "arn:aws:kms:us-east-1:222222222222:key/1"
+    statement = {"Sid": "Orders", "Effect": "Allow", "Action": ["dynamodb:GetItem"], "Resource": "arn:table"}
+    deploy(run, function={"permissionsBoundary": boundary, "logKmsKey": key, "statements": [statement]})
+    assert recorder.inputs("aws:iam/role:Role")["permissionsBoundary"] == boundary
+    assert recorder.inputs("aws:cloudwatch/logGroup:LogGroup")["kmsKeyId"] == key
+    policy = json.loads(recorder.inputs("aws:iam/rolePolicy:RolePolicy")["policy"])
+    assert policy["Statement"][1:] == [statement]
+
+
+def test_cache_and_network_reach_the_build_and_do_not_change_the_tag(run: Run, recorder: Recorder, app: Path) -> None:
+    deploy(run, image={"context": "app", "cacheFrom": ["registry/hello:cache"], "network": "host"})
+    image = recorder.inputs(IMAGE)
+    assert image["build"]["cacheFrom"] == {"images": ["registry/hello:cache"]}
+    assert image["build"]["network"] == "host"
+    assert image["imageName"] == f"{URL}:{ImageBuild(context='app').tag}"
+
+
 def test_what_is_not_asked_for_is_left_to_lambda(run: Run, recorder: Recorder, app: Path) -> None:
     deploy(run)
     said = set(recorder.inputs(FUNCTION))
@@ -453,6 +482,14 @@ def test_a_release_publishes_and_calls_the_alias(run: Run, recorder: Recorder, a
     provisioned = recorder.inputs("aws:lambda/provisionedConcurrencyConfig:ProvisionedConcurrencyConfig")
     assert (provisioned["qualifier"], provisioned["provisionedConcurrentExecutions"]) == ("live", 2)
     assert outputs["aliasArn"] == "arn:live"
+
+
+def test_a_new_version_is_tested_before_the_alias_moves(run: Run, recorder: Recorder, app: Path) -> None:
+    deploy(run, function={"release": {"testEvent": {"httpMethod": "GET"}}})
+    test = recorder.inputs("aws:lambda/invocation:Invocation")
+    assert (test["qualifier"], json.loads(test["input"])) == ("7", {"httpMethod": "GET"})
+    kinds = recorder.kinds()
+    assert kinds.index("aws:lambda/invocation:Invocation") < kinds.index("aws:lambda/alias:Alias")
 
 
 def test_a_canary_leaves_the_previous_version_its_share(run: Run, recorder: Recorder) -> None:
@@ -498,6 +535,12 @@ def test_a_preflight_is_answered_for_every_path(run: Run, recorder: Recorder, ap
     answer = recorder.inputs("aws:apigateway/integrationResponse:IntegrationResponse")["responseParameters"]
     assert answer["method.response.header.Access-Control-Allow-Origin"] == "'https://example.com'"
     assert answer["method.response.header.Access-Control-Allow-Methods"] == "'GET,OPTIONS,POST'"
+
+
+def test_execution_logs_are_of_errors_of_all_methods(run: Run, recorder: Recorder, app: Path) -> None:
+    deploy(run, api={"public": True, "executionLogs": True})
+    settings = recorder.inputs("aws:apigateway/methodSettings:MethodSettings")
+    assert (settings["methodPath"], settings["settings"]) == ("*/*", {"loggingLevel": "ERROR"})
 
 
 def test_several_routes_share_their_paths_and_have_a_permission_each(run: Run, recorder: Recorder, app: Path) -> None:
@@ -578,12 +621,12 @@ def test_alarms_tell_a_topic_of_their_own_or_the_one_given(run: Run, recorder: R
 )
 def test_a_function_that_lambda_refuses_is_refused_before(wrong: dict[str, Any], expected: str) -> None:
     with pytest.raises(InvalidArgument, match=expected):
-        ImageFunctionArgs(name="hello", image=ExistingImage(uri="x"), **wrong)
+        ImageFunctionArgs(name="hello", image=ExistingImage(uri=f"{URL}@{DIGEST}"), **wrong)
 
 
 def test_a_secret_given_by_value_is_refused_without_repeating_it() -> None:
     with pytest.raises(InvalidArgument, match="the value of 'DATABASE' is no reference") as refused:
-        ImageFunctionArgs(name="hello", image=ExistingImage(uri="x"), secrets={"DATABASE": "hunter2"})
+        ImageFunctionArgs(name="hello", image=ExistingImage(uri=f"{URL}@{DIGEST}"), secrets={"DATABASE": "hunter2"})
     assert "hunter2" not in str(refused.value)
 
 

@@ -1,0 +1,71 @@
+"""An image that somebody else has pushed: looked at before Lambda is asked, and refused with what mends it."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.engine.clone import Clone
+
+BUILD = "{context: app, args: {LAMBDA_BASE_IMAGE: null}}"
+EMPTY = "FROM scratch\nCOPY Dockerfile /\n"
+
+
+def push_for_arm(clone: Clone, tag: str) -> None:
+    """Build an image without a step that runs, so that no processor of that kind is needed, and push it."""
+    url = clone.output("registry", "repositoryUrl")
+    context = clone.root / ".local" / "arm"
+    context.mkdir(exist_ok=True)
+    (context / "Dockerfile").write_text(EMPTY)
+    clone.log_in_to_registry()
+    options = "--platform linux/arm64 --provenance=false --load"
+    pushed = clone.shell(f"docker buildx build {options} -t {url}:{tag} {context} && docker push {url}:{tag}")
+    assert pushed.returncode == 0, pushed.stdout
+
+
+def push_an_index(clone: Clone, tag: str) -> None:
+    """Put an index of one image into the repository, as a build with attestations does."""
+    clone.log_in_to_registry()
+    url, running = clone.output("registry", "repositoryUrl"), clone.output("consumer", "imageUri")
+    pushed = clone.shell(f"docker buildx imagetools create --tag {url}:{tag} {running}")
+    assert pushed.returncode == 0, pushed.stdout
+
+
+@pytest.mark.parametrize(
+    ("push", "tag", "expected"),
+    [
+        (push_for_arm, "arm", "is built for linux/arm64; the function's architecture x86_64 takes linux/amd64"),
+        (push_an_index, "index", "is no single image (application/vnd.docker.distribution.manifest.list.v2+json)"),
+    ],
+    ids=["other processor", "index"],
+)
+def test_an_image_that_lambda_cannot_run_is_refused(
+    deployed: Clone, push: Callable[[Clone, str], None], tag: str, expected: str
+) -> None:
+    push(deployed, tag)
+    deployed.edit("Pulumi.consumer.yaml", BUILD, f"{{tag: {tag}}}")
+    shown = deployed.shell("pulumi preview -s consumer")
+    assert shown.returncode != 0
+    assert expected in shown.stdout
+    assert "Traceback" not in shown.stdout
+    assert deployed.get() == (200, {"message": "hello world!"})
+
+
+def test_a_digest_that_is_not_there_is_refused(deployed: Clone) -> None:
+    missing = f"sha256:{'0' * 64}"
+    deployed.edit("Pulumi.consumer.yaml", BUILD, f'{{digest: "{missing}"}}')
+    shown = deployed.shell("pulumi preview -s consumer")
+    assert shown.returncode != 0
+    assert f"There is no image {missing} in" in shown.stdout
+
+
+def test_an_image_with_another_tag_is_run_by_its_digest(deployed: Clone) -> None:
+    url = deployed.output("registry", "repositoryUrl")
+    running = deployed.output("consumer", "imageUri")
+    deployed.log_in_to_registry()
+    tagged = deployed.shell(f"docker pull -q {running} && docker tag {running} {url}:v1 && docker push -q {url}:v1")
+    assert tagged.returncode == 0, tagged.stdout
+    deployed.edit("Pulumi.consumer.yaml", BUILD, "{tag: v1}")
+    assert deployed.up("consumer").get("create") is None
+    assert deployed.output("consumer", "imageUri") == running
+    assert deployed.output("consumer", "imageSource") == "existing"
+    assert deployed.get() == (200, {"message": "hello world!"})
