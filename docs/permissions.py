@@ -46,6 +46,11 @@ REGISTRY_READS: list[Line] = [
     ("Repository", "ecr:GetRepositoryPolicy", "ecr.RepositoryPolicy"),
     ("Repository", "ecr:GetLifecyclePolicy", "ecr.LifecyclePolicy"),
 ]
+# The program itself looks at an image before it hands it to Lambda, and Lambda asks for the same two rights.
+PULLS: list[Line] = [
+    ("Token", "ecr:GetAuthorizationToken", "ecr.getAuthorizationToken"),
+    *(("Repository", action, "ecr.getAuthorizationToken") for action in PULL_ACTIONS),
+]
 LOOK_UPS: list[Line] = [
     ("Repository", "ecr:ListImages", "ecr.getImages"),
     ("Token", "ecr:GetAuthorizationToken", "ecr.getAuthorizationToken"),
@@ -92,7 +97,6 @@ TABLE: dict[str, dict[Step, list[Line]]] = {
             ("ApiMethod", "apigateway:PUT", "apigateway.Method"),
             ("Role", "iam:PutRolePolicy", "iam.RolePolicy"),
             ("PassRole", "iam:PassRole", "lambda.Function"),
-            *(("Repository", action, "lambda.Function") for action in PULL_ACTIONS),
             ("Function", "lambda:CreateFunction", "lambda.Function"),
             ("ApiIntegration", "apigateway:PUT", "apigateway.Integration"),
             ("Function", "lambda:AddPermission", "lambda.Permission"),
@@ -100,6 +104,7 @@ TABLE: dict[str, dict[Step, list[Line]]] = {
             ("ApiStages", "apigateway:POST", "apigateway.Stage"),
         ],
         "refresh": CONSUMER_READS,
+        "preview": PULLS,
         "update": [
             ("LogGroup", "logs:PutRetentionPolicy", "cloudwatch.LogGroup"),
             ("ApiMethod", "apigateway:PATCH", "apigateway.Method"),
@@ -117,7 +122,7 @@ TABLE: dict[str, dict[Step, list[Line]]] = {
             ("Role", "iam:DeleteRole", "iam.Role"),
         ],
     },
-    "consumer-preview": {"preview": CONSUMER_READS},
+    "consumer-preview": {"preview": [*CONSUMER_READS, *PULLS]},
 }
 
 # No local step makes these calls. Principal and action, and why they are granted all the same.
