@@ -77,6 +77,7 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     # A changed image leaves its version behind as the one that may keep a share of the calls.
     previous = str(before.get("functionVersion" if changed else "previousVersion") or "")
     outputs["previousVersion"] = previous
+    outputs["previousImageDigest"] = before.get("imageDigest" if changed else "previousImageDigest", "")
     # The name of the component is part of every URN and never changes; the function's own may.
     function = ImageFunction(
         "function", function_args(settings, image, previous), opts=pulumi.ResourceOptions(providers=providers)
