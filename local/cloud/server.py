@@ -55,10 +55,12 @@ async def main() -> None:
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
 
+    from local.cloud import corrections
     from local.cloud.faults import Faults
     from local.cloud.front import Front
     from local.cloud.kept import Kept
 
+    corrections.apply()
     config = Config()
     config.bind = [f"{HOST}:{PORT}"]
     config.keep_alive_timeout = 75
