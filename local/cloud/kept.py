@@ -14,6 +14,7 @@ from ministack import app as ministack
 from ministack.core.persistence import load_state, save_all
 from ministack.services import ecr, lambda_svc
 
+from local.cloud import replication
 from local.cloud.asgi import Receive, Scope, Send
 
 FOLDER = Path(os.environ["STATE_DIR"])
@@ -35,6 +36,7 @@ class Kept:
             layers = registry["layer_blobs"]._data
             for repository, digests in layers.items():
                 layers[repository] = {digest: (LAYERS / digest).read_bytes() for digest in digests}
+            replication.CONFIGURATIONS.update(registry.pop("replication"))
             ecr.load_persisted_state(registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,7 +62,7 @@ def _registry() -> dict[str, Any]:
                 partial.write_bytes(content)
                 partial.rename(LAYERS / digest)
         layers[repository] = list(contents)
-    return state
+    return {**state, "replication": replication.CONFIGURATIONS}
 
 
 def _functions() -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ministack.app import app as ministack
 from ministack.core.responses import get_region
 from ministack.services import ecr
 
-from local.cloud import access, lifecycle
+from local.cloud import access, lifecycle, replication
 from local.cloud.access import Caller, Key, Tokens
 from local.cloud.asgi import (
     Headers,
@@ -37,6 +37,7 @@ from local.cloud.lifecycle import Expired
 HOST = r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com"
 REGISTRY_HOST = re.compile(HOST)
 REGISTRY_PATH = re.compile(rf"/v2/(?P<host>{HOST})/(?P<rest>.+)")
+MANIFEST_PATH = re.compile(r"/v2/(?P<name>.+)/manifests/[^/]+")
 
 # What each call of the registry protocol needs. ECR has no action, and no answer, for any other.
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html
@@ -171,6 +172,9 @@ class Registry:
             await answer(send, refused.status, fault, [*VERSION, *refused.headers])
             return
         await ministack(call, receive, _rewriting_location(send, host))
+        if (match := MANIFEST_PATH.fullmatch(call["path"])) and scope["method"] == "PUT":
+            account, region = REGISTRY_HOST.fullmatch(host).groups()
+            replication.copy(account, region, match["name"])
 
     async def api(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Calls of the ECR API, of the caller's own registry or of the one that `registryId` names."""
@@ -182,6 +186,9 @@ class Registry:
             return
         if action == "GetAuthorizationToken":
             await ministack(scope, receive, rewriting(send, lambda answer: self._with_tokens(answer, caller, data)))
+            return
+        if action in replication.ACTIONS:
+            await self._replicate(action, data, caller, send)
             return
         owner, repositories = _named(data, caller.account)
         if owner != caller.account and (not repositories or action == "CreateRepository"):
@@ -200,6 +207,20 @@ class Registry:
             credential = re.sub("Credential=[^/]+/", f"Credential={owner}/", header(scope, "authorization"))
             scope = with_headers(scope, authorization=credential.encode(), x_amz_security_token=None)
         await ministack(scope, receive, rewriting(send, self._localise))
+
+    async def _replicate(self, action: str, data: Mapping[str, Any], caller: Key, send: Send) -> None:
+        """The two calls about replication, which MiniStack does not know."""
+        account, region = caller.account, get_region()
+        if denial := access.denial(caller, f"ecr:{action}", Repository(account, region, "*").arn):
+            await _fail(send, "AccessDeniedException", denial)
+            return
+        if action == "PutReplicationConfiguration":
+            rules = data["replicationConfiguration"]["rules"]
+            if refusal := replication.put(account, region, rules):
+                await _fail(send, "ValidationException", refusal)
+                return
+        configuration = {"rules": replication.rules_of(account, region)}
+        await answer(send, 200, {"registryId": account, "replicationConfiguration": configuration})
 
     def expire(self, repository: Repository, now: float) -> list[Expired] | None:
         """Apply a repository's lifecycle policy, which ECR does within a day.

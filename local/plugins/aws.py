@@ -55,20 +55,30 @@ PROVIDER_INPUTS = {
 class Aws:
     """Clients of one account and region."""
 
-    def __init__(self, session: boto3.Session) -> None:
+    def __init__(self, session: boto3.Session, region: str | None = None) -> None:
         self._session = session
         self._clients: dict[str, Any] = {}
+        self._elsewhere: dict[str, Aws] = {}
         # Making a client is not thread-safe, using one is: "Multithreading or multiprocessing with clients",
         # https://boto3.amazonaws.com/v1/documentation/api/latest/guide/clients.html
         self._lock = threading.Lock()
-        self.region = session.region_name
+        self.region = region or session.region_name
         self.account: str = self.client("sts").get_caller_identity()["Account"]
 
     def client(self, service: str) -> Any:
         with self._lock:
             if service not in self._clients:
-                self._clients[service] = self._session.client(service, config=CONFIG)
+                self._clients[service] = self._session.client(service, region_name=self.region, config=CONFIG)
             return self._clients[service]
+
+    def of(self, values: Values) -> "Aws":
+        """The same account in the Region that a resource names, if it names another one than the provider."""
+        region = values.get("region") or self.region
+        if region == self.region:
+            return self
+        if region not in self._elsewhere:
+            self._elsewhere[region] = Aws(self._session, region)
+        return self._elsewhere[region]
 
     def arn(self, service: str, resource: str) -> str:
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
@@ -196,6 +206,18 @@ def _read_lifecycle_policy(aws: Aws, name: str, state: Values) -> Values | None:
     found = aws.client("ecr").get_lifecycle_policy(repositoryName=name)
     registry = {"registryId": found["registryId"], "region": aws.region}
     return {"repository": name, "policy": found["lifecyclePolicyText"], **registry}
+
+
+def _put_replication(aws: Aws, new: Values) -> str:
+    configuration = new.get("replicationConfiguration", {"rules": []})
+    aws.client("ecr").put_replication_configuration(replicationConfiguration=configuration)
+    return aws.account
+
+
+def _read_replication(aws: Aws, identity: str, state: Values) -> Values | None:
+    found = aws.client("ecr").describe_registry()
+    configuration = found["replicationConfiguration"]
+    return {"replicationConfiguration": configuration, "registryId": found["registryId"], "region": aws.region}
 
 
 # ---- IAM ---------------------------------------------------------------------------------------------------------
@@ -1034,6 +1056,16 @@ KINDS: dict[str, Kind] = {
         read=_read_lifecycle_policy,
         delete=lambda aws, name, state: aws.client("ecr").delete_lifecycle_policy(repositoryName=name),
     ),
+    "aws:ecr/replicationConfiguration:ReplicationConfiguration": Kind(
+        sdk=pulumi_aws.ecr.ReplicationConfigurationArgs,
+        inputs={"replicationConfiguration"},
+        replaces=set(),
+        computed={"registryId"} | REGIONAL,
+        create=_put_replication,
+        read=_read_replication,
+        update=lambda aws, identity, old, new: _done(_put_replication(aws, new)),
+        delete=lambda aws, identity, state: _done(_put_replication(aws, {})),
+    ),
     "aws:iam/role:Role": Kind(
         sdk=pulumi_aws.iam.RoleArgs,
         inputs={"name", "assumeRolePolicy", "description", "permissionsBoundary", "tags"},
@@ -1402,7 +1434,7 @@ class AwsProvider(Provider):
         problems = undeclared(rule.sdk, news)
         problems += [
             (key, f"is declared by {rule.sdk.__name__} but not carried out by the local stand-in of aws")
-            for key in sorted(set(news) - rule.inputs)
+            for key in sorted(set(news) - rule.inputs - (rule.computed & REGIONAL))
             if not any(path == key for path, _ in problems)
         ]
         if problems:
@@ -1419,7 +1451,7 @@ class AwsProvider(Provider):
         return inputs
 
     def replaces(self, kind: str) -> frozenset[str]:
-        return frozenset(self._kind(kind).replaces)
+        return frozenset(self._kind(kind).replaces | REGIONAL)
 
     def computed(self, kind: str) -> frozenset[str]:
         return frozenset(self._kind(kind).computed)
@@ -1433,11 +1465,11 @@ class AwsProvider(Provider):
         return frozenset(self._kind(kind).inputs)
 
     def create(self, kind: str, urn: str, inputs: Values) -> tuple[str, Values]:
-        rule = self._kind(kind)
-        identity = rule.create(self._aws, inputs)
+        rule, aws = self._kind(kind), self._aws.of(inputs)
+        identity = rule.create(aws, inputs)
         try:
-            rule.settle(self._aws, inputs)
-            return identity, {**inputs, **(rule.read(self._aws, identity, inputs) or {})}
+            rule.settle(aws, inputs)
+            return identity, {**inputs, **(rule.read(aws, identity, inputs) or {})}
         except Exception as error:
             raise HalfMade(identity, inputs, error) from error
 
@@ -1445,7 +1477,7 @@ class AwsProvider(Provider):
         if not state:
             identity, state = _imported(kind, identity)
         try:
-            live = self._kind(kind).read(self._aws, identity, state)
+            live = self._kind(kind).read(self._aws.of(state), identity, state)
         except botocore.exceptions.ClientError as error:
             if _code(error) in GONE:
                 return None
@@ -1453,13 +1485,13 @@ class AwsProvider(Provider):
         return None if live is None else (identity, {**state, **live})
 
     def update(self, kind: str, urn: str, identity: str, olds: Values, news: Values) -> Values:
-        rule = self._kind(kind)
-        rule.update(self._aws, identity, olds, news)
-        return {**news, **(rule.read(self._aws, identity, news) or {})}
+        rule, aws = self._kind(kind), self._aws.of(news)
+        rule.update(aws, identity, olds, news)
+        return {**news, **(rule.read(aws, identity, news) or {})}
 
     def delete(self, kind: str, identity: str, state: Values) -> None:
         try:
-            self._kind(kind).delete(self._aws, identity, state)
+            self._kind(kind).delete(self._aws.of(state), identity, state)
         except botocore.exceptions.ClientError as error:
             if _code(error) not in GONE:
                 raise

@@ -153,6 +153,15 @@ class Clone:
         env = {**self.env, "DOCKER_CONFIG": str(self.root / ".local" / "docker-config"), "DOCKER_BUILDKIT": "0"}
         return subprocess.run(["docker", *arguments], env=env, input=text, capture_output=True, text=True)
 
+    def add_profile(self, name: str, account: str, region: str) -> None:
+        """Add an AWS profile of the local cloud: the root of one more account."""
+        aws = self.root / ".local" / "aws"
+        address = f"http://127.0.0.1:{self.port}"
+        with (aws / "config").open("a") as file:
+            file.write(f"\n[profile {name}]\nregion = {region}\nendpoint_url = {address}\n")
+        with (aws / "credentials").open("a") as file:
+            file.write(f"\n[{name}]\naws_access_key_id = {account}\naws_secret_access_key = local\n")
+
     def log_in_to_registry(self) -> None:
         """`docker login` of the clone's own Docker configuration to the registry, as its owner."""
         done = self.login(self.client("registry", "ecr"))
