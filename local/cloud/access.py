@@ -13,8 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from ministack.core import iam_evaluator as iam
-from ministack.core.responses import get_account_id, get_region, request_scope, set_request_account_id
-from ministack.core.responses import set_request_region as set_region
+from ministack.core import responses
 from ministack.core.router import extract_access_key_id, extract_region
 
 from local.cloud.asgi import Scope
@@ -29,7 +28,7 @@ class Key:
 
     def principal(self) -> iam.PrincipalInfo | iam.AuthError:
         """The user, role or root behind the key, with its policies as they are now."""
-        with request_scope(self.account, get_region()):
+        with responses.request_scope(self.account, responses.get_region()):
             return iam.resolve_principal(self.id, self.account)
 
 
@@ -66,12 +65,15 @@ def signer(scope: Scope, body: bytes) -> Key | None:
     key = extract_access_key_id(headers, query)
     if not key:
         return None
-    set_request_account_id(iam.find_iam_access_key_account(key) or key)
-    set_region(extract_region(headers, query))
+    try:
+        responses.set_request_account_id(iam.find_iam_access_key_account(key) or key)
+    except iam.AmbiguousAccessKeyError:
+        return None
+    responses.set_request_region(extract_region(headers, query))
     path = scope.get("raw_path") or scope["path"].encode()
     iam.pin_signed_request(scope["method"], path.decode("latin-1"), query, scope["headers"])
     iam.pin_signed_body(body)
-    account = get_account_id()
+    account = responses.get_account_id()
     if isinstance(iam.authenticate(key, account), iam.AuthError):
         return None
     known = Key(key, account)

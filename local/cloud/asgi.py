@@ -32,6 +32,15 @@ async def read(receive: Receive) -> bytes:
             return b"".join(parts)
 
 
+def document(body: bytes) -> dict[str, Any]:
+    """A body of JSON; empty when it is no object."""
+    try:
+        data = json.loads(body or b"{}")
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
 def giving(body: bytes, receive: Receive) -> Receive:
     """A `receive` that gives this body first and then goes on as before."""
     pending = [{"type": "http.request", "body": body, "more_body": False}]

@@ -21,7 +21,7 @@ from ministack.services import ecr, lambda_svc
 
 from local.cloud import access
 from local.cloud.access import Caller, Key, Service, Tokens
-from local.cloud.asgi import Receive, Scope, Send, answer, giving, header, read, rewriting
+from local.cloud.asgi import Receive, Scope, Send, answer, document, giving, header, read, rewriting
 from local.cloud.images import NO_ACCESS, PULL, Image, Refused, accepted
 from local.cloud.registry import Repository
 
@@ -66,13 +66,13 @@ class Functions:
             if caller is None:
                 pass  # MiniStack refuses it
             elif method == "POST" and NEW.fullmatch(path):
-                data = json.loads(body or b"{}")
+                data = document(body)
                 send = await self._deploy(data, data.get("Code", {}), data.get("FunctionName", ""), caller, send)
             elif method == "PUT" and call and call["call"] == "code":
-                data = json.loads(body or b"{}")
+                data = document(body)
                 send = await self._deploy(data, data, call["name"], caller, send)
             elif method == "PUT" and call and call["call"] == "configuration":
-                _require_pass_role(json.loads(body or b"{}"), caller)
+                _require_pass_role(document(body), caller)
             elif method == "GET" and one:
                 send = rewriting(
                     send, partial(self._as_given, name=_qualified(one["name"], scope), account=caller.account)
@@ -117,7 +117,8 @@ class Functions:
         https://docs.aws.amazon.com/lambda/latest/dg/invocation-images.html
 
         Raises:
-            Refused: it cannot be pulled any more, now or before, and the function is Failed.
+            Refused: it may not be pulled any more, now or before, and the function is Failed; or the pull failed, and
+                the next call tries again.
         """
         if configuration is None or configuration.get("PackageType") != "Image":
             return
@@ -128,7 +129,10 @@ class Functions:
             elif image.repository.denial(service, *PULL):
                 _set_state(configuration, "Failed", *REVOKED)
             else:
-                await asyncio.to_thread(self._pull, image, service)
+                try:
+                    await asyncio.to_thread(self._pull, image, service)
+                except (docker.errors.DockerException, RuntimeError) as error:
+                    raise Refused(500, "ServiceException", f"{image.name} was not pulled: {error}") from error
                 _set_state(configuration, "Active", "", "")
         if configuration["State"] == "Failed":
             raise Refused(409, "CodeArtifactUserFailedException", configuration["StateReason"])
@@ -151,7 +155,7 @@ class Functions:
             return send
         account, region, uri = caller.account, get_region(), code["ImageUri"]
         known = configuration_of(name, account, region) or {}
-        (architecture,) = data.get("Architectures") or known.get("Architectures") or ["x86_64"]
+        architecture, *_ = data.get("Architectures") or known.get("Architectures") or ["x86_64"]
         image = accepted(uri, uri.removeprefix(f"{self._registry}/"), region, architecture, caller)
         if image.repository.account == account:
             _let_lambda_pull(image.repository, caller)

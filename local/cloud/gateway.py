@@ -65,8 +65,8 @@ def _permits(arn: str, called: str, source: str) -> bool:
     """Whether a function's policy lets API Gateway call it, or its version or alias, for a method."""
     region, account, name = (arn.split(":")[index] for index in (3, 4, 6))
     policy = lambda_svc._functions.get_scoped(account, region, name)["policy"]
-    gateway = Service("apigateway.amazonaws.com", source)
-    return access.denial(gateway, "lambda:InvokeFunction", called, policy) is None
+    gateway, resource = Service("apigateway.amazonaws.com", source), called if called.startswith("arn:") else arn
+    return access.denial(gateway, "lambda:InvokeFunction", resource, policy) is None
 
 
 def _internal_server_error() -> Any:

@@ -19,7 +19,19 @@ from ministack.services import ecr
 
 from local.cloud import access, lifecycle
 from local.cloud.access import Caller, Key, Tokens
-from local.cloud.asgi import Headers, Receive, Scope, Send, answer, giving, header, read, rewriting, with_headers
+from local.cloud.asgi import (
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    answer,
+    document,
+    giving,
+    header,
+    read,
+    rewriting,
+    with_headers,
+)
 from local.cloud.lifecycle import Expired
 
 HOST = r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com"
@@ -163,9 +175,9 @@ class Registry:
     async def api(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Calls of the ECR API, of the caller's own registry or of the one that `registryId` names."""
         body, action = await read(receive), header(scope, "x-amz-target").rpartition(".")[2]
-        caller, data = access.signer(scope, body), _json(body)
+        caller, data = access.signer(scope, body), document(body)
         receive = giving(body, receive)
-        if caller is None or data is None:
+        if caller is None:
             await ministack(scope, receive, send)
             return
         if action == "GetAuthorizationToken":
@@ -299,14 +311,6 @@ def _named(data: Mapping[str, Any], account: str) -> tuple[str, list[Repository]
     owner = str(data.get("registryId") or account)
     names = [*data.get("repositoryNames", []), *([data["repositoryName"]] if "repositoryName" in data else [])]
     return owner, [Repository(owner, get_region(), name) for name in names]
-
-
-def _json(body: bytes) -> dict[str, Any] | None:
-    try:
-        data = json.loads(body or b"{}")
-    except ValueError:
-        return None
-    return data if isinstance(data, dict) else None
 
 
 async def _fail(send: Send, code: str, message: str) -> None:

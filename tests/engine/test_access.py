@@ -35,7 +35,10 @@ PUSH = [
     "ecr:UploadLayerPart",
 ]
 
-NO_ACCESS = "Lambda does not have permission to access the ECR image. Check the ECR permissions."
+DENIED = (
+    "AccessDeniedException",
+    "Lambda does not have permission to access the ECR image. Check the ECR permissions.",
+)
 ROOT_SECRET = "local"  # MiniStack takes any for an account's root
 
 Client = Callable[..., Any]
@@ -466,12 +469,11 @@ def test_a_stack_without_the_account_statement_is_refused_and_repaired(deployed:
 def test_lambda_takes_an_image_only_from_an_account_that_is_granted(deployed: Clone) -> None:
     url, tag = running_image(deployed)
     with scratch(deployed, f"{url}:{tag}") as lambda_, repository_policy(deployed, without(CALLER)):
-        denied = "AccessDeniedException", NO_ACCESS
         update = {"FunctionName": "scratch", "ImageUri": f"{url}:{tag}"}
-        assert refusal(lambda: lambda_.update_function_code(**update)) == denied
+        assert refusal(lambda: lambda_.update_function_code(**update)) == DENIED
         assert lambda_.invoke(FunctionName="scratch")["StatusCode"] == 200
         lambda_.delete_function(FunctionName="scratch")
-        assert refusal(lambda: create(deployed, f"{url}:{tag}")) == denied
+        assert refusal(lambda: create(deployed, f"{url}:{tag}")) == DENIED
     create(deployed, f"{url}:{tag}")
     deployed.client("consumer", "lambda").delete_function(FunctionName="scratch")
 
@@ -509,6 +511,45 @@ def test_without_the_service_statement_a_function_works_at_first_and_fails_later
         code, text = refusal(lambda: deployed.client("consumer", "lambda").invoke(FunctionName=NAME))
         assert code == "CodeArtifactUserFailedException"
         assert text == "The function does not have permission to access the specified image."
+
+
+def test_an_image_that_the_engine_lost_is_pulled_again_by_the_service(deployed: Clone) -> None:
+    deployed.login(deployed.client("registry", "ecr"))
+    name = push_another(deployed, "to-be-lost")
+    with scratch(deployed, name) as lambda_:
+        digest = lambda_.get_function(FunctionName="scratch")["Code"]["ResolvedImageUri"]
+        copy = digest.replace("localhost:", "127.0.0.1:")
+        assert deployed.docker("rmi", "-f", copy).returncode == 0
+        with repository_policy(deployed, without(SERVICE)):
+            assert "FunctionError" in lambda_.invoke(FunctionName="scratch")
+        assert "FunctionError" not in lambda_.invoke(FunctionName="scratch")
+        assert deployed.docker("image", "inspect", copy).returncode == 0
+
+
+def test_within_one_account_lambda_adds_its_statement_if_it_may(deployed: Clone) -> None:
+    ecr, iam = deployed.client("registry", "ecr"), deployed.client("registry", "iam")
+    trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role = iam.create_role(RoleName="scratch", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    made = ecr.create_repository(repositoryName="own")["repository"]
+    call = {"FunctionName": "scratch", "PackageType": "Image", "Role": role}
+    rights = ["lambda:CreateFunction", "iam:PassRole", *PULL]
+    try:
+        deployed.login(ecr)
+        code = {"ImageUri": push_another(deployed, "v1", made["repositoryUri"])}
+        with user(deployed, REGISTRY, allow(rights)) as deployer:
+            assert refusal(lambda: deployer("lambda").create_function(**call, Code=code)) == DENIED
+        with user(
+            deployed, REGISTRY, allow([*rights, "ecr:GetRepositoryPolicy", "ecr:SetRepositoryPolicy"])
+        ) as deployer:
+            deployer("lambda").create_function(**call, Code=code)
+        policy = json.loads(ecr.get_repository_policy(repositoryName="own")["policyText"])
+        assert [statement["Sid"] for statement in policy["Statement"]] == ["LambdaECRImageRetrievalPolicy"]
+    finally:
+        with suppress(ClientError):
+            deployed.client("registry", "lambda").delete_function(FunctionName="scratch")
+        ecr.delete_repository(repositoryName="own", force=True)
+        iam.delete_role(RoleName="scratch")
 
 
 def test_a_function_whose_image_was_deleted_fails_when_it_is_pulled_again(deployed: Clone) -> None:
