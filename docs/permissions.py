@@ -49,7 +49,7 @@ REGISTRY_READS: list[Line] = [
 # The program itself looks at an image before it hands it to Lambda, and Lambda asks for the same two rights.
 PULLS: list[Line] = [
     ("Token", "ecr:GetAuthorizationToken", "ecr.getAuthorizationToken"),
-    *(("Repository", action, "ecr.getAuthorizationToken") for action in PULL_ACTIONS),
+    *(("Repository", action, "lambda.Function") for action in PULL_ACTIONS),
 ]
 LOOK_UPS: list[Line] = [
     ("Repository", "ecr:ListImages", "ecr.getImages"),
@@ -256,8 +256,10 @@ LIMITS = """## What they leave open
 * Who may make a role and pass it to a function can give the function any right. To bound that, set
   `function.permissionsBoundary`, and let the deployer make roles only with this boundary
   ([iam:PermissionsBoundary](https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html)).
-* `ecr:DeleteRepository` and the two other deletions are needed by `pulumi destroy -s registry` alone. Without them the
-  repository is safe even from who changes the stack file.
+* The committed files name one profile, `registry`, for who deploys the registry and who pushes. Where these are two,
+  give `registry.profile` in `Pulumi.consumer.yaml` a name of its own.
+* `ecr:DeleteRepository` and `ecr:DeleteRepositoryPolicy` are needed by `pulumi destroy -s registry` alone. Without them
+  the repository is safe even from who changes the stack file.
 * Pulumi's state and the key of its secrets are read and written with the credentials of the backend, not with these.
 * Which ARN a call is judged on is AWS's
   [service authorization reference](https://docs.aws.amazon.com/service-authorization/latest/reference/reference.html)

@@ -456,8 +456,10 @@ def _of(values: Values, *names: str) -> Values:
 def _update_function(aws: Aws, name: str, old: Values, new: Values) -> None:
     client = aws.client("lambda")
     updated = client.get_waiter("function_updated_v2")
-    if _function_configuration(old) != _function_configuration(new):
-        client.update_function_configuration(**_function_configuration(new))
+    before, after = _function_configuration(old), _function_configuration(new)
+    # As the provider does: what is not given stays, and a role that stays need not be passed again.
+    if changed := {key: value for key, value in after.items() if before[key] != value}:
+        client.update_function_configuration(FunctionName=name, **changed)
         updated.wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 300})
     if (old["imageUri"], old["architectures"]) != (new["imageUri"], new["architectures"]):
         client.update_function_code(FunctionName=name, ImageUri=new["imageUri"], Architectures=new["architectures"])
