@@ -268,6 +268,8 @@ class Release(Section):
     """Instances that are kept warm."""
     previous_share: float = Field(default=0, ge=0, lt=1, description="a number from 0 to below 1", examples=["0.9"])
     """Share of the calls that the version of the previous image keeps, until this is 0 again."""
+    test_event: dict[str, Any] | None = Field(default=None, description="an event", examples=["{httpMethod: GET}"])
+    """Event that a new version has to answer before the alias moves to it."""
 
 
 class Function(Section):

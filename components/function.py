@@ -96,11 +96,14 @@ class Release:
         previous_version: the version that keeps a share of the calls. Default none: the new one takes them all.
         previous_share: its share, more than 0 and less than 1.
         provisioned_concurrency: instances of the new version that are kept warm. Default none.
+        test_event: event that a new version is called with before the alias moves to it. If the function fails, so does
+            the update, and callers keep the version they have. The answer is kept in the state. Default none.
     """
 
     previous_version: str = ""
     previous_share: float = 0.0
     provisioned_concurrency: int = 0
+    test_event: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.provisioned_concurrency < 0:
@@ -378,6 +381,16 @@ class ImageFunction(pulumi.ComponentResource):
     def _alias(
         self, name: str, release: Release, function: aws.lambda_.Function, child: pulumi.ResourceOptions
     ) -> aws.lambda_.Alias:
+        tests = []
+        if release.test_event is not None:
+            test = aws.lambda_.Invocation(
+                f"{name}-test",
+                function_name=function.name,
+                qualifier=function.version,
+                input=json.dumps(release.test_event),
+                opts=child,
+            )
+            tests.append(test)
         weights = {release.previous_version: release.previous_share} if release.previous_version else {}
         alias = aws.lambda_.Alias(
             f"{name}-{ALIAS}",
@@ -385,7 +398,7 @@ class ImageFunction(pulumi.ComponentResource):
             function_name=function.name,
             function_version=function.version,
             routing_config={"additional_version_weights": weights} if weights else None,
-            opts=child,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=tests),
         )
         if release.provisioned_concurrency:
             aws.lambda_.ProvisionedConcurrencyConfig(

@@ -63,6 +63,7 @@ def test(*arguments: str) -> int:
     was_running = docker_engine.host() is not None
     try:
         tools()
+        toolchain.browser()
         sys.stdout.flush()
         command = [toolchain.PYTHON, "-m", "pytest", *arguments]
         return subprocess.run(command, cwd=ROOT, env=workspace.environment()).returncode

@@ -226,6 +226,10 @@ class Release(TypedDict):
     """Its share, more than 0 and less than 1."""
     provisioned_concurrency: NotRequired[int]
     """Instances of the new version that are kept warm. Default none."""
+    test_event: NotRequired[Mapping[str, Any]]
+    """Event that a new version is called with before the alias moves to it. If the function fails, so does the update,
+    and callers keep the version they have. The answer is kept in the state. Default none.
+    """
 
 
 class Alarms(TypedDict):

@@ -77,6 +77,7 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     # A changed image leaves its version behind as the one that may keep a share of the calls.
     previous = str(before.get("functionVersion" if changed else "previousVersion") or "")
     outputs["previousVersion"] = previous
+    outputs["previousImageDigest"] = before.get("imageDigest" if changed else "previousImageDigest", "")
     # The name of the component is part of every URN and never changes; the function's own may.
     function = ImageFunction(
         "function", function_args(settings, image, previous), opts=pulumi.ResourceOptions(providers=providers)
@@ -136,6 +137,7 @@ def _release(options: Function, previous_version: str) -> Release | None:
         previous_version=previous_version if canary else "",
         previous_share=options.release.previous_share if canary else 0.0,
         provisioned_concurrency=options.release.provisioned_concurrency,
+        test_event=options.release.test_event,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-from local.cloud.front import Receive, Scope, Send
+from local.cloud.asgi import Receive, Scope, Send, answer, header, read
 
 CONTROL_PATH = "/_local/faults"
 
@@ -53,9 +53,8 @@ class Fault(BaseModel):
 
     def strikes(self, scope: Scope) -> bool:
         """Whether it strikes this request, which it counts."""
-        target = dict(scope["headers"]).get(b"x-amz-target", b"").decode()
         of_mine = self.method in (None, scope["method"]) and self.path.search(scope["path"])
-        if not of_mine or not self.target.search(target):
+        if not of_mine or not self.target.search(header(scope, "x-amz-target")):
             return False
         self._matched += 1
         return self.skip < self._matched <= self.skip + self.times
@@ -91,20 +90,17 @@ class Faults:
 
     async def _control(self, method: str, receive: Receive, send: Send) -> None:
         if method == "POST":
-            parts = [await receive()]
-            while parts[-1].get("more_body"):
-                parts.append(await receive())
             try:
-                self._faults.append(Fault.model_validate_json(b"".join(part.get("body", b"") for part in parts)))
+                self._faults.append(Fault.model_validate_json(await read(receive)))
             except ValidationError as error:
-                await _answer(send, 400, {"error": str(error)}, {})
+                await answer(send, 400, {"error": str(error)})
                 return
         faults = [fault.shown() for fault in self._faults]
         if method == "DELETE":
             for fault in self._faults:
                 fault._cleared.set()
             self._faults.clear()
-        await _answer(send, 200, {"faults": faults}, {})
+        await answer(send, 200, {"faults": faults})
 
 
 async def _answer(send: Send, status: int, body: str | dict[str, Any], headers: dict[str, str]) -> None:

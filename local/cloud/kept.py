@@ -14,7 +14,7 @@ from ministack import app as ministack
 from ministack.core.persistence import load_state, save_all
 from ministack.services import ecr, lambda_svc
 
-from local.cloud.front import Receive, Scope, Send
+from local.cloud.asgi import Receive, Scope, Send
 
 FOLDER = Path(os.environ["STATE_DIR"])
 LAYERS = FOLDER / "layers"

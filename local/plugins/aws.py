@@ -6,6 +6,7 @@ SDK declares and this stand-in does not carry out. Which inputs need a new resou
 """
 
 import base64
+import hashlib
 import inspect
 import json
 import random
@@ -155,9 +156,11 @@ def _read_repository(aws: Aws, name: str, state: Values) -> Values | None:
 
 def _update_repository(aws: Aws, name: str, old: Values, new: Values) -> None:
     ecr = aws.client("ecr")
-    ecr.put_image_tag_mutability(repositoryName=name, imageTagMutability=new["imageTagMutability"])
+    if old.get("imageTagMutability") != new["imageTagMutability"]:
+        ecr.put_image_tag_mutability(repositoryName=name, imageTagMutability=new["imageTagMutability"])
     scanning = new.get("imageScanningConfiguration", {"scanOnPush": False})
-    ecr.put_image_scanning_configuration(repositoryName=name, imageScanningConfiguration=scanning)
+    if old.get("imageScanningConfiguration") != scanning:
+        ecr.put_image_scanning_configuration(repositoryName=name, imageScanningConfiguration=scanning)
     removed = _dropped_tags(old, new)
     if removed:
         ecr.untag_resource(resourceArn=old["arn"], tagKeys=removed)
@@ -210,7 +213,11 @@ def _create_role(aws: Aws, new: Values) -> str:
 
 
 def _read_role(aws: Aws, name: str, state: Values) -> Values | None:
-    found = aws.client("iam").get_role(RoleName=name)["Role"]
+    iam = aws.client("iam")
+    found = iam.get_role(RoleName=name)["Role"]
+    # For the provider's deprecated properties `inlinePolicies` and `managedPolicyArns`, which the program leaves out.
+    iam.list_role_policies(RoleName=name)
+    iam.list_attached_role_policies(RoleName=name)
     return {
         "name": name,
         "arn": found["Arn"],
@@ -235,6 +242,14 @@ def _update_role(aws: Aws, name: str, old: Values, new: Values) -> None:
         iam.untag_role(RoleName=name, TagKeys=removed)
     if new.get("tags"):
         iam.tag_role(RoleName=name, Tags=_tag_list(new["tags"]))
+
+
+def _delete_role(aws: Aws, name: str, state: Values) -> None:
+    iam = aws.client("iam")
+    # A role in an instance profile cannot be deleted; the provider takes it out first.
+    for profile in iam.list_instance_profiles_for_role(RoleName=name)["InstanceProfiles"]:
+        iam.remove_role_from_instance_profile(InstanceProfileName=profile["InstanceProfileName"], RoleName=name)
+    iam.delete_role(RoleName=name)
 
 
 def _put_role_policy(aws: Aws, new: Values) -> str:
@@ -355,7 +370,8 @@ def _await_function(aws: Aws, new: Values) -> None:
     client.get_waiter("function_active_v2").wait(
         FunctionName=new["name"], WaiterConfig={"Delay": 1, "MaxAttempts": 300}
     )
-    _reserve(client, new)
+    if "reservedConcurrentExecutions" in new:
+        _reserve(client, new)
 
 
 def _reserve(client: Any, new: Values) -> None:
@@ -520,6 +536,17 @@ def _read_provisioned(aws: Aws, identity: str, state: Values) -> Values | None:
         "provisionedConcurrentExecutions": found["RequestedProvisionedConcurrentExecutions"],
         "region": aws.region,
     }
+
+
+def _invoke(aws: Aws, new: Values) -> str:
+    name, qualifier = new["functionName"], new["qualifier"]
+    answer = aws.client("lambda").invoke(FunctionName=name, Qualifier=qualifier, Payload=new["input"])
+    result = answer["Payload"].read().decode()
+    if "FunctionError" in answer:
+        raise Refused(f"invoking Lambda Function ({name}:{qualifier}): {answer['FunctionError']}: {result}")
+    # There is nothing to read later: what the provider knows of a call is in the state.
+    new["result"] = result
+    return f"{name}_{qualifier}_{hashlib.md5(new['input'].encode(), usedforsecurity=False).hexdigest()}"
 
 
 def _url_key(values: Values) -> Values:
@@ -762,7 +789,8 @@ def _create_stage(aws: Aws, new: Values) -> str:
         description=new.get("description", ""),
         tracingEnabled=bool(new.get("xrayTracingEnabled")),
     )
-    _set_access_log(aws, new)
+    if new.get("accessLogSettings"):
+        _set_access_log(aws, new)
     return f"ags-{new['restApi']}-{new['stageName']}"
 
 
@@ -1014,7 +1042,7 @@ KINDS: dict[str, Kind] = {
         create=_create_role,
         read=_read_role,
         update=_update_role,
-        delete=lambda aws, name, state: aws.client("iam").delete_role(RoleName=name),
+        delete=_delete_role,
         named="name",
     ),
     "aws:iam/rolePolicy:RolePolicy": Kind(
@@ -1084,6 +1112,16 @@ KINDS: dict[str, Kind] = {
         delete=lambda aws, name, state: aws.client("lambda").delete_alias(
             FunctionName=state["functionName"], Name=name
         ),
+    ),
+    "aws:lambda/invocation:Invocation": Kind(
+        sdk=pulumi_aws.lambda_.InvocationArgs,
+        inputs={"functionName", "qualifier", "input", "lifecycleScope"},
+        replaces={"functionName", "qualifier", "input"},
+        computed={"result"} | REGIONAL,
+        create=_invoke,
+        read=lambda aws, identity, state: state,
+        defaults={"qualifier": "$LATEST", "lifecycleScope": "CREATE_ONLY"},
+        delete=lambda aws, identity, state: None,
     ),
     "aws:lambda/provisionedConcurrencyConfig:ProvisionedConcurrencyConfig": Kind(
         sdk=pulumi_aws.lambda_.ProvisionedConcurrencyConfigArgs,
@@ -1303,13 +1341,11 @@ def _get_images(aws: Aws, arguments: Values) -> Values:
     selected = {"repositoryName": arguments["repositoryName"]}
     if "registryId" in arguments:
         selected["registryId"] = arguments["registryId"]
-    # The provider calls ListImages, which gives an image once a tag; MiniStack's gives it once, with the last tag.
-    pages = aws.client("ecr").get_paginator("describe_images").paginate(**selected)
+    pages = aws.client("ecr").get_paginator("list_images").paginate(**selected)
     images = [
-        {"imageDigest": image["imageDigest"], "imageTag": tag}
+        {"imageDigest": image["imageDigest"], "imageTag": image.get("imageTag", "")}
         for page in pages
-        for image in page["imageDetails"]
-        for tag in image.get("imageTags") or [""]
+        for image in page["imageIds"]
     ]
     return {**arguments, "id": aws.region, "region": aws.region, "imageIds": images}
 

@@ -142,13 +142,21 @@ class Clone:
             aws_access_key_id=account, aws_secret_access_key="local",
         )  # fmt: skip
 
+    def login(self, ecr: Any) -> subprocess.CompletedProcess[str]:
+        """`docker login` with the registry token of an ECR client, for `docker` below."""
+        (data,) = ecr.get_authorization_token()["authorizationData"]
+        user, _, token = base64.b64decode(data["authorizationToken"]).decode().partition(":")
+        return self.docker("login", "-u", user, "--password-stdin", f"localhost:{self.port}", text=token)
+
+    def docker(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        """Run `docker` with this text as its input and the credentials of this clone's last login."""
+        env = {**self.env, "DOCKER_CONFIG": str(self.root / ".local" / "docker-config"), "DOCKER_BUILDKIT": "0"}
+        return subprocess.run(["docker", *arguments], env=env, input=text, capture_output=True, text=True)
+
     def log_in_to_registry(self) -> None:
         """`docker login` of the clone's own Docker configuration to the registry, as its owner."""
-        data = self.client("registry", "ecr").get_authorization_token()["authorizationData"][0]
-        user, _, password = base64.b64decode(data["authorizationToken"]).decode().partition(":")
-        server = self.output("registry", "repositoryUrl").partition("/")[0]
-        done = self.shell(f'docker login -u {user} -p "$PASSWORD" {server}', PASSWORD=password)
-        assert done.returncode == 0, done.stdout
+        done = self.login(self.client("registry", "ecr"))
+        assert done.returncode == 0, done.stderr
 
     def control(self, method: str, fault: dict[str, Any] | None = None) -> list[int]:
         """Add a fault of the local cloud (`POST`) or clear them (`DELETE`): how often each has struck."""

@@ -69,13 +69,14 @@ def test_image_is_one_that_lambda_takes(deployed: Clone) -> None:
 def test_a_taken_tag_is_refused_as_ecr_refuses_it(deployed: Clone) -> None:
     # ECR refuses it even with the content that the tag names already.
     url, tag = deployed.output("registry", "repositoryUrl"), deployed.output("consumer", "imageTag")
-    docker("pull", f"{url}:{tag}")
-    pushed = subprocess.run(["docker", "push", f"{url}:{tag}"], capture_output=True, text=True)
+    deployed.login(deployed.client("registry", "ecr"))
+    assert deployed.docker("pull", f"{url}:{tag}").returncode == 0
+    pushed = deployed.docker("push", f"{url}:{tag}")
     assert pushed.returncode != 0
     assert "already exists" in pushed.stderr
     assert "the tag is immutable" in pushed.stderr
-    docker("tag", f"{url}:{tag}", f"{url}:another")
-    docker("push", f"{url}:another")
+    deployed.docker("tag", f"{url}:{tag}", f"{url}:another")
+    assert deployed.docker("push", f"{url}:another").returncode == 0
 
 
 def test_lambda_pulls_through_the_registry(deployed: Clone) -> None:
@@ -227,6 +228,23 @@ def test_a_release_moves_the_alias_that_callers_use(deployed: Clone) -> None:
     assert alias["FunctionVersion"] == deployed.output("consumer", "functionVersion") == str(int(first) + 1)
     assert deployed.get() == (200, {"message": "hello two!"})
     assert deployed.planned("consumer") == {}
+
+
+def test_a_version_that_fails_its_test_never_gets_a_call(deployed: Clone) -> None:
+    release = "release: {testEvent: {httpMethod: GET}}"
+    deployed.edit("Pulumi.consumer.yaml", "architecture: x86_64", f"architecture: x86_64, {release}")
+    deployed.edit("app/app.py", "hello world!", "hello tested!")
+    deployed.up("consumer")
+    assert deployed.get() == (200, {"message": "hello tested!"})
+    assert deployed.planned("consumer") == {}
+    deployed.edit("app/app.py", "    return {", "    raise RuntimeError(event)\n    return {")
+    failed = deployed.shell("pulumi up --yes --skip-preview -s consumer")
+    assert failed.returncode != 0
+    assert "RuntimeError" in failed.stdout
+    assert deployed.get() == (200, {"message": "hello tested!"})
+    deployed.edit("app/app.py", "raise RuntimeError(event)", "event = dict(event)")
+    deployed.up("consumer")
+    assert deployed.get() == (200, {"message": "hello tested!"})
 
 
 def test_a_canary_keeps_calls_on_the_version_before(deployed: Clone) -> None:

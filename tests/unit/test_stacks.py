@@ -484,6 +484,14 @@ def test_a_release_publishes_and_calls_the_alias(run: Run, recorder: Recorder, a
     assert outputs["aliasArn"] == "arn:live"
 
 
+def test_a_new_version_is_tested_before_the_alias_moves(run: Run, recorder: Recorder, app: Path) -> None:
+    deploy(run, function={"release": {"testEvent": {"httpMethod": "GET"}}})
+    test = recorder.inputs("aws:lambda/invocation:Invocation")
+    assert (test["qualifier"], json.loads(test["input"])) == ("7", {"httpMethod": "GET"})
+    kinds = recorder.kinds()
+    assert kinds.index("aws:lambda/invocation:Invocation") < kinds.index("aws:lambda/alias:Alias")
+
+
 def test_a_canary_leaves_the_previous_version_its_share(run: Run, recorder: Recorder) -> None:
     release = Release(previous_version="6", previous_share=0.9)
     args = ImageFunctionArgs(name="hello", image=ExistingImage(uri=f"{URL}@{DIGEST}"), release=release)

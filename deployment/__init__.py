@@ -1,0 +1,49 @@
+"""Both stacks through Pulumi's Automation API: in order, with typed results, events and errors.
+
+from deployment import Check, Deployment
+
+with Deployment(consumers=["consumer", "production"]) as deployment:
+    deployment.up(check=Check())
+"""
+
+from deployment.check import Check
+from deployment.deployment import Deployment, Options
+from deployment.errors import (
+    BuildError,
+    Cancelled,
+    CheckFailed,
+    ConfigurationError,
+    ConflictError,
+    CredentialsError,
+    DeploymentError,
+    PendingOperations,
+    ProviderError,
+    TimedOut,
+)
+from deployment.events import Diagnostic, Event, Progress, Step
+from deployment.results import BLINDED, StackResult, StackStatus
+from deployment.workspace import Backend
+
+__all__ = [
+    "BLINDED",
+    "Backend",
+    "BuildError",
+    "Cancelled",
+    "Check",
+    "CheckFailed",
+    "ConfigurationError",
+    "ConflictError",
+    "CredentialsError",
+    "Deployment",
+    "DeploymentError",
+    "Diagnostic",
+    "Event",
+    "Options",
+    "PendingOperations",
+    "Progress",
+    "ProviderError",
+    "StackResult",
+    "StackStatus",
+    "Step",
+    "TimedOut",
+]

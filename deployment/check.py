@@ -1,0 +1,57 @@
+"""Whether an endpoint answers as it should."""
+
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+Accepts = Callable[[int, bytes], bool]
+
+
+def is_success(status: int, body: bytes) -> bool:
+    """Whether a status is 2xx."""
+    return 200 <= status < 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """GET requests to a stack's `endpointUrl` after an update.
+
+    Attributes:
+        accepts: whether status and body are as they should be. Default: any 2xx.
+        answers: how many answers in a row have to be. Default 1; more where a new image gets only a share of the calls.
+        seconds: how long to go on asking. Default 60.
+        interval: seconds between two requests. Default 0.5.
+        headers: of the requests, such as `x-api-key`.
+    """
+
+    accepts: Accepts = is_success
+    answers: int = 1
+    seconds: float = 60
+    interval: float = 0.5
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def problem(self, url: str) -> str:
+        """Ask until it answers well often enough, or time is over. Returns what is wrong in the end; empty: nothing."""
+        end = time.monotonic() + self.seconds
+        well = 0
+        while True:
+            problem = self._ask(url)
+            well = 0 if problem else well + 1
+            if well >= self.answers:
+                return ""
+            if time.monotonic() > end:
+                return problem or f"only {well} good answers in a row"
+            time.sleep(self.interval)
+
+    def _ask(self, url: str) -> str:
+        request = urllib.request.Request(url, headers=dict(self.headers))  # noqa: S310  # a stack's own output
+        try:
+            with urllib.request.urlopen(request, timeout=max(self.seconds, 1)) as answer:  # noqa: S310
+                status, body = answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            status, body = error.code, error.read()
+        except OSError as error:
+            return f"no answer: {error}"
+        return "" if self.accepts(status, body) else f"{status} {body[:200].decode(errors='replace')}"

@@ -1,0 +1,66 @@
+"""What an operation has done, as plain values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deployment.events import Diagnostic, Step
+
+BLINDED = "[secret]"
+UNCHANGED = frozenset({"same", "read", "refresh"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackResult:
+    """One operation on one stack.
+
+    Attributes:
+        stack: name of the stack.
+        operation: `preview`, `up`, `refresh`, `destroy` or `drift`.
+        steps: what was done, or in a preview would be, in order.
+        outputs: the stack's outputs afterwards; `[secret]` in place of secret ones.
+        diagnostics: warnings and errors.
+        seconds: how long it took.
+        log: file with everything that the CLI has printed.
+    """
+
+    stack: str
+    operation: str
+    steps: tuple[Step, ...]
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    diagnostics: tuple[Diagnostic, ...] = ()
+    seconds: float
+    log: Path
+
+    @property
+    def changes(self) -> dict[str, int]:
+        """Number of resources by operation, less those that stay as they are."""
+        counted: dict[str, int] = {}
+        for step in self.changed:
+            counted[step.operation] = counted.get(step.operation, 0) + 1
+        return counted
+
+    @property
+    def changed(self) -> tuple[Step, ...]:
+        """The steps that change something."""
+        return tuple(step for step in self.steps if step.operation not in UNCHANGED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackStatus:
+    """What is known of a stack without asking the cloud.
+
+    Attributes:
+        stack: name of the stack.
+        deployed: whether it has been deployed and not been destroyed since.
+        resources: number of resources in its state.
+        outputs: its outputs; `[secret]` in place of secret ones.
+        pending: resources with operations of which a killed run has not seen the end.
+    """
+
+    stack: str
+    deployed: bool
+    resources: int
+    outputs: Mapping[str, Any]
+    pending: tuple[str, ...]
