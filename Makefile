@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .local/venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo shell env down test test-unit lint format reference policies lock .local/venv
+.PHONY: help setup demo shell env down test test-unit lint format reference bench policies lock .local/venv
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14 | sed 's/\$$\$$/$$/'
@@ -25,6 +25,9 @@ down: ## destroy both stacks, stop what was started
 
 test: lint ## everything that the tests need, then all tests
 	@$(PYTHON) -m local test
+
+bench: ## measurements against what a user would do instead (minutes); ARGS="--help" lists them
+	@$(PYTHON) -m local bench $(ARGS)
 
 test-unit: .local/venv ## the unit tests alone, in seconds
 	@$(VENV)/python -m pytest tests/unit

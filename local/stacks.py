@@ -22,7 +22,8 @@ def up(stack: str) -> None:
         LocalError: the update failed; what is there is left as it is.
     """
     print(f"\n$ pulumi up -s {stack}", flush=True)
-    pulumi("stack", "select", "--create", stack, quiet=True)
+    if not exists(stack):
+        pulumi("stack", "init", stack, quiet=True)
     pulumi("up", "--yes", "--skip-preview", "-s", stack)
 
 

@@ -64,6 +64,9 @@ async def main() -> None:
     config = Config()
     config.bind = [f"{HOST}:{PORT}"]
     config.keep_alive_timeout = 75
+    # One line a call, in `.local/logs/cloud.log`: what a deployment asked for can be read, and counted.
+    config.accesslog = "-"
+    config.access_log_format = "%(m)s %(Uq)s %({x-amz-target}i)s %(s)s"
     stopped = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stopped.set)
