@@ -1,6 +1,7 @@
 """Where the engine is measured: a clone with both stacks deployed, and programs to compare with."""
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from typing import Any
 
 from bench.docker_calls import DockerCalls
 from bench.measure import CommandFailed, Run, run, tell
+from local import docker_engine
 from tests.engine.clone import Clone
 
 PROGRAMS = Path(__file__).resolve().parent / "programs"
@@ -33,8 +35,8 @@ class Ground:
     Attributes:
         clone: the clone, after `make demo`.
         folder: where the programs are, each in a folder of its name.
-        env: the clone's environment, with a Docker endpoint that counts.
-        docker: that endpoint.
+        env: the clone's environment.
+        docker: the Docker endpoint of all that runs in it.
     """
 
     clone: Clone
@@ -89,6 +91,9 @@ def ground() -> Iterator[Ground]:
     """Make the clone, run `make demo` in it, set the programs up; at the end everything is taken down."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
+        # One endpoint for all that is started here: the provider of Docker takes another one for a change.
+        docker = DockerCalls(docker_engine.host() or "")
+        os.environ["DOCKER_HOST"] = docker.host
         tell("a clone with both stacks: make demo")
         clone = Clone.make_in(folder / "clone")
         try:
@@ -96,9 +101,7 @@ def ground() -> Iterator[Ground]:
             if ran.returncode != 0:
                 raise CommandFailed(f"make demo failed with {ran.returncode}:\n{ran.stdout}")
             pairs = (pair.split("=", 1) for pair in clone.shell("env -0").stdout.split("\0") if "=" in pair)
-            env = dict(pairs)
-            docker = DockerCalls(env["DOCKER_HOST"])
-            made = Ground(clone, folder, {**env, "DOCKER_HOST": docker.host}, docker)
+            made = Ground(clone, folder, dict(pairs), docker)
             tell("the programs to compare with")
             for program in PROGRAMS.iterdir():
                 shutil.copytree(program, folder / program.name)
@@ -109,6 +112,6 @@ def ground() -> Iterator[Ground]:
             made.up("empty", program="empty")
             made._deploy_bounds()
             yield made
-            docker.close()
         finally:
             clone.make("down")
+            docker.close()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -14,7 +15,8 @@ STACKS = (REGISTRY, CONSUMER)
 FILES, FOLDERS, FILE_BYTES = 10_000, 100, 100_000
 SOURCE = f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
 HASH = "from components.content import ImageBuild; build = ImageBuild(context='context'); "
-SDK_LOADED = "import sys; print(*(name for name, module in sys.modules.items() if hasattr(module, '__path__')))"
+# A module that waits for its first use is of another type; to ask it for anything would be that use.
+LOADED = "import sys; print(*(name for name, module in sys.modules.items() if type(module) is type(sys)))"
 
 
 def imports(ground: Ground, rounds: int) -> list[Measure]:
@@ -43,8 +45,8 @@ def imports(ground: Ground, rounds: int) -> list[Measure]:
                 note="processor time; bound: pulumi and the provider modules of the stack's resources",
             )
         )
-        loaded = _python(f"{_imports(stack)}; {SDK_LOADED}").output.split()
-        sdks = {name for name in loaded if name == "pulumi_docker" or name.startswith("pulumi_aws.")}
+        loaded = _python(f"{_imports(stack)}; {LOADED}").output
+        sdks = set(re.findall(r"\bpulumi_docker\b|\bpulumi_aws\.\w+(?=\._inputs\b)", loaded))
         more = sorted(sdks - set(used[stack]))
         measures.append(
             Measure(

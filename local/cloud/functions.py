@@ -198,14 +198,14 @@ class Functions:
         """Let Lambda pull an image that the engine has lost; MiniStack would, without a token."""
         start = lambda_svc._spawn_lambda_container
 
-        def start_pulled(configuration: Document, *rest: Any) -> Any:
+        def start_pulled(configuration: Document, *rest: Any, **options: Any) -> Any:
             client = lambda_svc._get_docker_client()
             if configuration.get("PackageType") == "Image" and client is not None:
                 try:
                     client.images.get(configuration["ImageUri"])
                 except docker.errors.ImageNotFound:
                     self._pull(Image.named(configuration["ImageUri"]), _service_for(configuration))
-            return start(configuration, *rest)
+            return start(configuration, *rest, **options)
 
         lambda_svc._spawn_lambda_container = start_pulled
 
