@@ -21,7 +21,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
 from components.errors import InvalidConfiguration
-from components.limits import MEMORY_MB, RETENTION_DAYS, STORAGE_MB, TIMEOUT_SECONDS
+from components.limits import CONTEXT_LIMIT_MB, CONTEXT_MB, MEMORY_MB, RETENTION_DAYS, STORAGE_MB, TIMEOUT_SECONDS
 
 RETENTION_WITH_NONE = (0, *RETENTION_DAYS)
 
@@ -213,6 +213,12 @@ class Image(Section):
     """Network of the build's steps."""
     target: str = Field(default="", description="a stage of the Dockerfile", examples=["release"])
     """Stage to build; by default the last."""
+    allow_secrets: list[str] = Field(
+        default=[], description="a list of patterns as of a .dockerignore", examples=['["certificates/*.pem"]']
+    )
+    """Files that look like secrets and are sent to the builder all the same; any other such file is refused."""
+    context_limit: int = Within(CONTEXT_MB, "MB", default=CONTEXT_LIMIT_MB)
+    """MB that the files of the context may have together."""
     digest: Digest = None
     """Run this image of the repository: nothing is built, no Docker is needed."""
     tag: Tag = None
@@ -229,7 +235,7 @@ class Image(Section):
             raise ValueError(
                 f"must be exactly one of context, digest, tag and promote; given: {', '.join(given) or 'none'}"
             )
-        of_a_build = {"dockerfile", "args", "cache_from", "network", "target"}
+        of_a_build = {"dockerfile", "args", "cache_from", "network", "target", "allow_secrets", "context_limit"}
         if self.context is None and (unused := sorted(of_a_build & self.model_fields_set)):
             raise ValueError(f"must not have {', '.join(map(to_camel, unused))} without a context: nothing is built")
         return self

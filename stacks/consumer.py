@@ -226,6 +226,8 @@ def _image_build(settings: ConsumerSettings) -> ImageBuild | None:
         cache_from=tuple(image.cache_from),
         network=image.network,
         platform=PLATFORMS[settings.function.architecture],
+        allow_secrets=tuple(image.allow_secrets),
+        context_limit=image.context_limit,
     )
 
 
