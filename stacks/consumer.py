@@ -107,6 +107,7 @@ def function_args(
         architecture=options.architecture,
         storage=options.storage,
         environment=options.environment,
+        secret_environment=settings.has_secret_environment,
         secrets=options.secrets,
         entry_point=options.entry_point,
         command=options.command,
