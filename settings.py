@@ -528,7 +528,7 @@ def load(config: pulumi.Config, environment: Mapping[str, str]) -> RegistrySetti
         environment: where build arguments without a value come from.
 
     Raises:
-        InvalidConfiguration: naming every wrong key with its value, the rule and an example.
+        InvalidConfiguration: naming every wrong key with its value, if it cannot be a secret, the rule and an example.
     """
     texts = {key: text for key in KEYS if (text := config.get(key))}
     # Misspelt keys are not asked for by name. The CLI hands all of them to the program's environment.
@@ -590,7 +590,10 @@ def parse(
         count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
         message = "\n  ".join([f"The configuration of this {role} stack has {count}; nothing was changed.", *problems])
         raise InvalidConfiguration(message.encode(errors="backslashreplace").decode())
-    return _with_environment(settings, environment, "function" in secret)
+    settled = _with_environment(settings, environment)
+    if isinstance(settled, ConsumerSettings):
+        settled._is_secret = "function" in secret
+    return settled
 
 
 def _structured(text: str) -> Any:
@@ -611,7 +614,8 @@ def _describe(project: str, model: type[BaseModel], problem: Any, secret: Set[st
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location[1:])
     key = f"{project}:{location[0]}{path}" if location else ""
     if kind == "value_error":
-        return f"{key or project}: {problem['ctx']['error']}."
+        reason = "the value given is not allowed" if set(location[:1]) & secret else problem["ctx"]["error"]
+        return f"{key or project}: {reason}."
     if kind == "extra_forbidden":
         parent = _model_at(model, location[:-1])
         return f"{key}: there is no such option; there are {', '.join(_fields(parent)) if parent else 'none'}."
@@ -672,7 +676,7 @@ def section_of(field: FieldInfo) -> type[BaseModel] | None:
 
 
 def _with_environment(
-    settings: RegistrySettings | ConsumerSettings, environment: Mapping[str, str], is_secret: bool
+    settings: RegistrySettings | ConsumerSettings, environment: Mapping[str, str]
 ) -> RegistrySettings | ConsumerSettings:
     """Settle build arguments without a value as `docker build --build-arg NAME` does: from the environment, or not.
 
@@ -682,6 +686,4 @@ def _with_environment(
         return settings
     given = {name: environment.get(name) if value is None else value for name, value in settings.image.args.items()}
     args = {name: value for name, value in given.items() if value is not None}
-    settled = settings.model_copy(update={"image": settings.image.model_copy(update={"args": args})})
-    settled._is_secret = is_secret
-    return settled
+    return settings.model_copy(update={"image": settings.image.model_copy(update={"args": args})})

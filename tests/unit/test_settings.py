@@ -202,6 +202,11 @@ def test_a_secret_where_it_would_be_shown_is_refused(key: str) -> None:
     assert f"{PROJECT}:{key}: is set with --secret" in refusal({**CONSUMER, "api": {"path": "it"}}, secret={key})
 
 
+def test_a_secret_is_not_repeated_by_a_rule_for_the_whole() -> None:
+    routes = [{"path": HIDDEN}, {"path": HIDDEN}]
+    assert HIDDEN not in refusal({**CONSUMER, "api": {"routes": routes}}, secret={"api"})
+
+
 def test_a_secret_of_the_function_makes_its_environment_secret() -> None:
     values = {**CONSUMER, "function": {"environment": {"TOKEN": HIDDEN}}}
     for secret in (set(), {"function"}):
