@@ -17,6 +17,7 @@ ORGANIZATION = re.compile(r"o-[a-z0-9]{10,32}")
 
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html
 MUTABLE_TAG_FILTERS = 5
+MUTABLE_TAG = re.compile(r"[a-zA-Z0-9._*-]{1,128}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +96,11 @@ class CrossAccountRepositoryArgs:
             raise InvalidArgument(
                 f"CrossAccountRepository mutable_tags: {len(self.mutable_tags)} given; allowed are up to "
                 f'{MUTABLE_TAG_FILTERS} patterns. Example: mutable_tags=["dev-*"]'
+            )
+        if wrong := [pattern for pattern in self.mutable_tags if not MUTABLE_TAG.fullmatch(pattern)]:
+            raise InvalidArgument(
+                f"CrossAccountRepository mutable_tags: {wrong[0]!r} given; allowed are up to 128 letters, digits and "
+                '. _ -, with * as wildcard. Example: mutable_tags=["dev-*"]'
             )
         if self.force_delete and self.keep:
             raise InvalidArgument(
