@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .local/venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo shell env down test test-unit lint format reference lock .local/venv
+.PHONY: help setup demo shell env down test test-unit lint format reference bench policies lock .local/venv
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14 | sed 's/\$$\$$/$$/'
@@ -26,6 +26,9 @@ down: ## destroy both stacks, stop what was started
 test: lint ## everything that the tests need, then all tests
 	@$(PYTHON) -m local test
 
+bench: ## measurements against what a user would do instead (minutes); ARGS="--help" lists them
+	@$(PYTHON) -m local bench $(ARGS)
+
 test-unit: .local/venv ## the unit tests alone, in seconds
 	@$(VENV)/python -m pytest tests/unit
 
@@ -41,6 +44,9 @@ format: .local/venv ## let ruff mend and format
 reference: .local/venv ## write docs/reference.md and package/inputs.py from the types
 	@PYTHONPATH=. $(VENV)/python docs/reference.py
 	@PYTHONPATH=. $(VENV)/python docs/package_inputs.py
+
+policies: .local/venv ## write docs/policies/ from the table of permissions
+	@PYTHONPATH=. $(VENV)/python docs/permissions.py
 
 lock: .local/venv ## pin requirements*.in with hashes, and the Python packages of the base image
 	@$(VENV)/python -m pip install --quiet uv

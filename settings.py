@@ -4,14 +4,17 @@ Every value is checked before a resource is made, and all errors are shown at on
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Annotated, Any, Literal
 
 import pulumi
+from pulumi.runtime.config import is_config_secret
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -19,17 +22,21 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from components.errors import InvalidConfiguration
-from components.limits import MEMORY_MB, RETENTION_DAYS, STORAGE_MB, TIMEOUT_SECONDS
+from components.limits import CONTEXT_LIMIT_MB, CONTEXT_MB, MEMORY_MB, RETENTION_DAYS, STORAGE_MB, TIMEOUT_SECONDS
 
 RETENTION_WITH_NONE = (0, *RETENTION_DAYS)
 
 # A field's description is its rule: an error shows it behind "must be".
 AccountId = Annotated[
-    str, Field(pattern=r"^\d{12}$", description="an AWS account ID, 12 digits in quotes", examples=['"222222222222"'])
+    str,
+    Field(pattern=r"^[0-9]{12}$", description="an AWS account ID, 12 digits in quotes", examples=['"222222222222"']),
 ]
-Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="an AWS Region", examples=["us-east-1"])]
+Region = Annotated[
+    str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$", description="an AWS Region", examples=["us-east-1"])
+]
 Profile = Annotated[str, Field(description="the name of an AWS profile", examples=["registry"])]
 # https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html
 RepositoryName = Annotated[
@@ -51,11 +58,12 @@ FunctionName = Annotated[
         examples=["cross-account-function"],
     ),
 ]
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html
 Path = Annotated[
     str,
     Field(
-        pattern=r"^[a-zA-Z0-9._~-]+(/[a-zA-Z0-9._~-]+)*$",
-        description="a path without a slash at either end, of letters, digits and . _ ~ - between slashes",
+        pattern=r"^[a-zA-Z0-9._-]+(/[a-zA-Z0-9._-]+)*$",
+        description="a path without a slash at either end, of letters, digits and . _ - between slashes",
         examples=["hello"],
     ),
 ]
@@ -81,6 +89,20 @@ Tag = Annotated[
 ]
 
 
+def _number(value: Any) -> Any:
+    """Refuse true and false, which Python takes for 1 and 0."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("number_type", "no number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_number)]
+Share = Annotated[float, BeforeValidator(_number)]
+# The tables are the types.
+Retention = Annotated[Literal[RETENTION_DAYS], BeforeValidator(_number)]  # type: ignore[valid-type]
+RetentionOrNone = Annotated[Literal[RETENTION_WITH_NONE], BeforeValidator(_number)]  # type: ignore[valid-type]
+
+
 def Within(bounds: range, unit: str, *, default: int) -> Any:  # noqa: N802  # a kind of Field
     """An option that is a whole number within bounds."""
     rule = f"a whole number of {unit} from {bounds[0]} to {bounds[-1]}"
@@ -103,9 +125,9 @@ class Rule(Section):
 
     description: str = Field(default="", description="what the rule is for", examples=["release candidates"])
     """What it is for."""
-    keep: int | None = Field(default=None, ge=1, description="a whole number of images, 1 or more", examples=["50"])
+    keep: Whole | None = Field(default=None, ge=1, description="a whole number of images, 1 or more", examples=["50"])
     """How many of the newest images stay."""
-    days: int | None = Field(default=None, ge=1, description="a whole number of days, 1 or more", examples=["90"])
+    days: Whole | None = Field(default=None, ge=1, description="a whole number of days, 1 or more", examples=["90"])
     """Age in days at which an image goes."""
     tag_prefixes: list[str] = Field(default=[], description="a list of beginnings of tags", examples=["[content-]"])
     """Only images with a tag that begins so."""
@@ -129,7 +151,7 @@ class Repository(Section):
         examples=["arn:aws:kms:us-east-1:111111111111:key/1234abcd-12ab-34cd-56ef-1234567890ab"],
     )
     """KMS key that encrypts the images; empty: AES-256. Another one later means another repository."""
-    mutable_tags: list[str] = Field(
+    mutable_tags: list[Annotated[str, Field(pattern=r"^[a-zA-Z0-9._*-]{1,128}$")]] = Field(
         default=[], max_length=5, description="a list of up to 5 patterns of tags", examples=['["dev-*"]']
     )
     """Tags that may move; all others are immutable."""
@@ -202,7 +224,10 @@ class Image(Section):
     dockerfile: str = Field(default="", description="a file, relative to Pulumi.yaml", examples=["app/Dockerfile"])
     """Dockerfile; by default the context's."""
     args: dict[str, str | None] = Field(
-        default={}, description="build arguments; null takes the value from the environment", examples=["{VERSION: 1}"]
+        default={},
+        repr=False,
+        description="build arguments; null takes the value from the environment",
+        examples=["{VERSION: 1}"],
     )
     """Build arguments. They can be read in the image: no secrets."""
     cache_from: list[str] = Field(
@@ -213,6 +238,12 @@ class Image(Section):
     """Network of the build's steps."""
     target: str = Field(default="", description="a stage of the Dockerfile", examples=["release"])
     """Stage to build; by default the last."""
+    allow_secrets: list[str] = Field(
+        default=[], description="a list of patterns as of a .dockerignore", examples=['["certificates/*.pem"]']
+    )
+    """Files that look like secrets and are sent to the builder all the same; any other such file is refused."""
+    context_limit: Whole = Within(CONTEXT_MB, "MB", default=CONTEXT_LIMIT_MB)
+    """MB that the files of the context may have together."""
     digest: Digest = None
     """Run this image of the repository: nothing is built, no Docker is needed."""
     tag: Tag = None
@@ -229,7 +260,7 @@ class Image(Section):
             raise ValueError(
                 f"must be exactly one of context, digest, tag and promote; given: {', '.join(given) or 'none'}"
             )
-        of_a_build = {"dockerfile", "args", "cache_from", "network", "target"}
+        of_a_build = {"dockerfile", "args", "cache_from", "network", "target", "allow_secrets", "context_limit"}
         if self.context is None and (unused := sorted(of_a_build & self.model_fields_set)):
             raise ValueError(f"must not have {', '.join(map(to_camel, unused))} without a context: nothing is built")
         return self
@@ -249,11 +280,11 @@ class Vpc(Section):
 class Alarms(Section):
     """CloudWatch alarms of the function."""
 
-    errors: int = Field(default=1, ge=1, description="a whole number of failed calls a minute", examples=["1"])
+    errors: Whole = Field(default=1, ge=1, description="a whole number of failed calls a minute", examples=["1"])
     """Failed calls a minute that raise an alarm."""
-    throttles: int = Field(default=1, ge=1, description="a whole number of refused calls a minute", examples=["1"])
+    throttles: Whole = Field(default=1, ge=1, description="a whole number of refused calls a minute", examples=["1"])
     """Refused calls a minute that raise an alarm."""
-    duration: float = Field(default=0.9, gt=0, le=1, description="a number above 0, up to 1", examples=["0.9"])
+    duration: Share = Field(default=0.9, gt=0, le=1, description="a number above 0, up to 1", examples=["0.9"])
     """Part of the timeout that a call may take before an alarm is raised."""
     topic: str = Field(
         default="", description="the ARN of an SNS topic", examples=["arn:aws:sns:us-east-1:222222222222:alarms"]
@@ -264,9 +295,9 @@ class Alarms(Section):
 class Release(Section):
     """Published versions behind the alias `live`."""
 
-    provisioned_concurrency: int = Field(default=0, ge=0, description="a whole number of instances", examples=["1"])
+    provisioned_concurrency: Whole = Field(default=0, ge=0, description="a whole number of instances", examples=["1"])
     """Instances that are kept warm."""
-    previous_share: float = Field(default=0, ge=0, lt=1, description="a number from 0 to below 1", examples=["0.9"])
+    previous_share: Share = Field(default=0, ge=0, lt=1, description="a number from 0 to below 1", examples=["0.9"])
     """Share of the calls that the version of the previous image keeps, until this is 0 again."""
     test_event: dict[str, Any] | None = Field(default=None, description="an event", examples=["{httpMethod: GET}"])
     """Event that a new version has to answer before the alias moves to it."""
@@ -279,20 +310,24 @@ class Function(Section):
     """Its name."""
     description: str = Field(default="", max_length=256, description="up to 256 characters", examples=["Says hello"])
     """What it is for."""
-    memory: int = Within(MEMORY_MB, "MB", default=128)
+    memory: Whole = Within(MEMORY_MB, "MB", default=128)
     """MB of memory; processor time grows with it."""
-    timeout: int = Within(TIMEOUT_SECONDS, "seconds", default=3)
+    timeout: Whole = Within(TIMEOUT_SECONDS, "seconds", default=3)
     """Seconds that one call may take."""
     architecture: Literal["x86_64", "arm64"] = Field(
         default="x86_64", description="x86_64 or arm64", examples=["x86_64"]
     )
     """The image is built for it."""
-    storage: int = Within(STORAGE_MB, "MB", default=512)
+    storage: Whole = Within(STORAGE_MB, "MB", default=512)
     """MB of `/tmp`."""
-    environment: dict[str, str] = Field(default={}, description="variables, no secrets", examples=["{STAGE: test}"])
-    """Environment variables. They can be read by whoever can read the function."""
+    environment: dict[str, str] = Field(
+        default={}, repr=False, description="variables with a text each", examples=["{STAGE: test}"]
+    )
+    """Environment variables. They can be read by whoever can read the function. Values that are set with `--secret` are
+    encrypted in the state and hidden in previews."""
     secrets: dict[str, str] = Field(
         default={},
+        repr=False,
         description="variables with the ARN of a secret or a parameter",
         examples=["{DATABASE: arn:aws:secretsmanager:us-east-1:222222222222:secret:database}"],
     )
@@ -303,7 +338,7 @@ class Function(Section):
     """Replaces the image's CMD, the handler."""
     working_directory: str = Field(default="", description="an absolute path", examples=["/var/task"])
     """Replaces the image's WORKDIR."""
-    reserved_concurrency: int | None = Field(
+    reserved_concurrency: Whole | None = Field(
         default=None, ge=0, description="a whole number of calls, 0 or more", examples=["10"]
     )
     """How many calls may run at a time."""
@@ -311,7 +346,7 @@ class Function(Section):
     """Network that it is attached to."""
     tracing: bool = Switch(default=False)
     """Whether calls are traced with X-Ray."""
-    log_retention: Literal[RETENTION_DAYS] = Field(  # type: ignore[valid-type]  # the table is the type
+    log_retention: Retention = Field(
         default=30, description=f"one of {', '.join(map(str, RETENTION_DAYS))} days", examples=["30"]
     )
     """Days after which log lines are deleted."""
@@ -363,9 +398,9 @@ class Route(Section):
 class Throttle(Section):
     """How many calls the API takes."""
 
-    rate: int = Field(ge=1, description="a whole number of calls a second, 1 or more", examples=["100"])
+    rate: Whole = Field(ge=1, description="a whole number of calls a second, 1 or more", examples=["100"])
     """Calls a second."""
-    burst: int = Field(ge=1, description="a whole number of calls at once, 1 or more", examples=["50"])
+    burst: Whole = Field(ge=1, description="a whole number of calls at once, 1 or more", examples=["50"])
     """Calls at once."""
 
 
@@ -390,7 +425,7 @@ class Api(Route):
     """Further routes of the REST API."""
     throttle: Throttle | None = None
     """How many calls the REST API takes; by default what the account does."""
-    access_log_retention: Literal[RETENTION_WITH_NONE] = Field(  # type: ignore[valid-type]  # the table is the type
+    access_log_retention: RetentionOrNone = Field(
         default=0, description="0 for no access log, or days as of logRetention", examples=["30"]
     )
     """Days that the REST API's access log is kept; 0: there is none."""
@@ -469,6 +504,13 @@ class ConsumerSettings(StackSettings):
     function: Function = Function()
     api: Api = Api()
 
+    _is_secret: bool = PrivateAttr(default=False)
+
+    @property
+    def has_secret_environment(self) -> bool:
+        """Whether a value of `function` was set with `--secret`. Pulumi does not tell a program which one."""
+        return self._is_secret
+
 
 ROLES: dict[str, type[RegistrySettings] | type[ConsumerSettings]] = {
     "registry": RegistrySettings,
@@ -476,6 +518,8 @@ ROLES: dict[str, type[RegistrySettings] | type[ConsumerSettings]] = {
 }
 STRUCTURED = ("repository", "consumers", "registry", "image", "function", "api")
 KEYS = ("role", "account", "region", "profile", *STRUCTURED)
+# Where a value that is set with `--secret` stays one: nothing else of `function` needs to be.
+SECRET_KEYS = ("function",)
 
 
 def load(config: pulumi.Config, environment: Mapping[str, str]) -> RegistrySettings | ConsumerSettings:
@@ -486,42 +530,55 @@ def load(config: pulumi.Config, environment: Mapping[str, str]) -> RegistrySetti
         environment: where build arguments without a value come from.
 
     Raises:
-        InvalidConfiguration: naming every wrong key with its value, the rule and an example.
+        InvalidConfiguration: naming every wrong key with its value, if it cannot be a secret, the rule and an example.
     """
     texts = {key: text for key in KEYS if (text := config.get(key))}
     # Misspelt keys are not asked for by name. The CLI hands all of them to the program's environment.
     namespace = f"{config.name}:"
     others = (key for key in pulumi.runtime.get_config_env() if key.startswith(namespace))
     texts |= {key: "" for name in others if (key := name.removeprefix(namespace)) not in KEYS}
-    return parse(texts, config.name, environment)
+    secret = {key for key in texts if is_config_secret(f"{namespace}{key}")}
+    return parse(texts, config.name, environment, secret)
 
 
 def parse(
-    texts: Mapping[str, str], project: str, environment: Mapping[str, str]
+    texts: Mapping[str, str], project: str, environment: Mapping[str, str], secret: Set[str] = frozenset()
 ) -> RegistrySettings | ConsumerSettings:
     """Check configuration values as Pulumi keeps them: a text each, of structured values the JSON.
+
+    Args:
+        texts: by key, without the namespace.
+        project: the namespace, for errors.
+        environment: see `load`.
+        secret: the keys of which something was set with `--secret`. No error repeats their values.
 
     Raises:
         InvalidConfiguration: see `load`.
     """
     role = texts.get("role", "")
     if role not in ROLES:
+        shown = "the value given" if "role" in secret else repr(role)
         raise InvalidConfiguration(
-            f"{project}:role: {role!r} is not allowed; it must be {' or '.join(ROLES)}. "
+            f"{project}:role: {shown} is not allowed; it must be {' or '.join(ROLES)}. "
             f"Example: {project}:role: consumer"
         )
-    problems = []
+    model = ROLES[role]
+    hidden = secret | {key for key, field in _fields(model).items() if _is_hidden(field)}
+    problems = [
+        f"{project}:{key}: is set with --secret, but can be read in names, outputs or the image: only values of "
+        "function.environment are kept secret. Set it without --secret, or leave it out."
+        for key in sorted(secret - set(SECRET_KEYS))
+        if key in model.model_fields
+    ]
     values: dict[str, Any] = {}
     for key, text in texts.items():
         try:
-            values[key] = json.loads(text) if key in STRUCTURED else text
-        except ValueError:
-            problems.append(
-                f"{project}:{key}: {text!r} is not a structured value. Write it in the stack file, as YAML."
-            )
+            values[key] = _structured(text) if key in STRUCTURED else text
+        except (ValueError, RecursionError):
+            shown = "the value given" if key in hidden else repr(text)
+            problems.append(f"{project}:{key}: {shown} is not a structured value. Write it in the stack file, as YAML.")
     # Pulumi.yaml gives a structured key that a stack leaves out an empty default.
     values = {key: value for key, value in values.items() if value not in ({}, [])}
-    model = ROLES[role]
     problems += [
         f"{project}:{key}: is not read by a {role} stack, which has {', '.join(model.model_fields)}. Remove it."
         for key in values
@@ -530,39 +587,61 @@ def parse(
     try:
         settings = model.model_validate({key: value for key, value in values.items() if key in model.model_fields})
     except ValidationError as error:
-        problems += [_describe(project, model, problem) for problem in error.errors()]
+        problems += [_describe(project, model, problem, secret) for problem in error.errors()]
     if problems:
         count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
-        raise InvalidConfiguration(
-            "\n  ".join([f"The configuration of this {role} stack has {count}; nothing was changed.", *problems])
-        )
-    return _with_environment(settings, environment)
+        message = "\n  ".join([f"The configuration of this {role} stack has {count}; nothing was changed.", *problems])
+        raise InvalidConfiguration(message.encode(errors="backslashreplace").decode())
+    settled = _with_environment(settings, environment)
+    if isinstance(settled, ConsumerSettings):
+        settled._is_secret = "function" in secret
+    return settled
 
 
-def _describe(project: str, model: type[BaseModel], problem: Any) -> str:
+def _structured(text: str) -> Any:
+    """What a JSON text says.
+
+    Raises:
+        ValueError: it is none, or has characters that are no text.
+    """
+    value = json.loads(text)
+    json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def _describe(project: str, model: type[BaseModel], problem: Any, secret: Set[str]) -> str:
     """One line: which key, which value, what is allowed, an example."""
-    location, kind, value = problem["loc"], problem["type"], problem["input"]
+    kind, value = problem["type"], problem["input"]
+    location = tuple(part for part in problem["loc"] if part != "[key]")
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location[1:])
     key = f"{project}:{location[0]}{path}" if location else ""
     if kind == "value_error":
-        return f"{key or project}: {problem['ctx']['error']}."
-    field = _field(model, location)
+        reason = "the value given is not allowed" if set(location[:1]) & secret else problem["ctx"]["error"]
+        return f"{key or project}: {reason}."
     if kind == "extra_forbidden":
         parent = _model_at(model, location[:-1])
         return f"{key}: there is no such option; there are {', '.join(_fields(parent)) if parent else 'none'}."
-    found = "is missing" if kind == "missing" else f"{json.dumps(value, default=str)} is not allowed"
-    if field is None or not field.description:
+    declared = _declared(model, location)
+    is_hidden = location[0] in secret or any(not field.repr for field in declared) or _is_hidden(declared[-1])
+    shown = "the value given" if is_hidden else json.dumps(value, default=str)
+    found = "is missing" if kind == "missing" else f"{shown} is not allowed"
+    field = declared[-1]
+    if not field.description:
         return f"{key}: {found}." if kind == "missing" else f"{key}: {found}; it must be {_kind(field)}."
     example = f" Example: {key}: {field.examples[0]}" if field.examples else ""
     return f"{key}: {found}; it must be {field.description}.{example}"
 
 
-def _kind(field: FieldInfo | None) -> str:
+def _kind(field: FieldInfo) -> str:
     """What a field without a rule of its own is: a section with its options."""
-    model = field.annotation if field else None
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        return f"a section with {', '.join(_fields(model))}"
-    return "of another type"
+    model = section_of(field)
+    return f"a section with {', '.join(_fields(model))}" if model else "of another type"
+
+
+def _is_hidden(field: FieldInfo) -> bool:
+    """Whether a field is a section with a part that no error repeats."""
+    model = section_of(field)
+    return model is not None and any(not inner.repr for inner in model.model_fields.values())
 
 
 def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
@@ -570,11 +649,12 @@ def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
     return {to_camel(name): field for name, field in model.model_fields.items()}
 
 
-def _field(model: type[BaseModel], location: tuple[str | int, ...]) -> FieldInfo | None:
-    """The declaration of the field at an error's place."""
+def _declared(model: type[BaseModel], location: tuple[str | int, ...]) -> list[FieldInfo]:
+    """The declarations of the fields that a path goes through, the innermost last."""
     names = [part for part in location if isinstance(part, str)]
-    parent = _model_at(model, tuple(names[:-1]))
-    return _fields(parent).get(names[-1]) if parent and names else None
+    models = [_model_at(model, tuple(names[:depth])) for depth in range(len(names))]
+    found = [_fields(part).get(name) if part else None for part, name in zip(models, names, strict=True)]
+    return [field for field in found if field]
 
 
 def _model_at(model: type[BaseModel], location: tuple[str | int, ...]) -> type[BaseModel] | None:

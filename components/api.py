@@ -16,7 +16,10 @@ from components.limits import require_retention
 SLUG_CHARACTERS = 30
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "ANY")
-PATH = re.compile(r"[a-zA-Z0-9._~-]+(/[a-zA-Z0-9._~-]+)*")
+# Clients resolve the parts . and .. themselves.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html
+PART = r"(?!\.{1,2}(?:/|$))[a-zA-Z0-9._-]+"
+PATH = re.compile(rf"{PART}(/{PART})*")
 PARAMETER = re.compile(r"(querystring|header)\.[a-zA-Z0-9._$-]+")
 ORIGIN = re.compile(r"\*|https?://[^\s/'*]+")
 STAGE = re.compile(r"[a-zA-Z0-9_-]{1,128}")
@@ -61,7 +64,7 @@ class Route:
     def __post_init__(self) -> None:
         if not PATH.fullmatch(self.path):
             raise InvalidArgument(
-                f"Route path: {self.path!r} given; allowed are letters, digits and . _ ~ - between single slashes, "
+                f"Route path: {self.path!r} given; allowed are letters, digits and . _ - between single slashes, "
                 'none at either end. Example: path="v1/hello"'
             )
         if self.method not in METHODS:

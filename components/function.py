@@ -43,8 +43,15 @@ RESERVED_VARIABLES = frozenset(
     }
 )
 VARIABLE = re.compile(r"[a-zA-Z][a-zA-Z0-9_]+")
-SECRET_ARN = re.compile(r"arn:aws[a-z-]*:(secretsmanager:[^:]+:\d{12}:secret:|ssm:[^:]+:\d{12}:parameter/).+")
-TARGET_ARN = re.compile(r"arn:aws[a-z-]*:(sqs|sns):[^:]+:\d{12}:.+")
+# The role is granted what these name: one thing each, without a wildcard.
+SECRET_ARN = re.compile(
+    r"arn:aws[a-z-]*:(secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:|ssm:[a-z0-9-]+:[0-9]{12}:parameter/)"
+    r"[a-zA-Z0-9/_+=.@-]+"
+)
+TARGET_ARN = re.compile(r"arn:aws[a-z-]*:(sqs|sns):[a-z0-9-]+:[0-9]{12}:[a-zA-Z0-9_.-]+")
+# https://docs.aws.amazon.com/lambda/latest/api/API_TagResource.html
+TAG = re.compile(r"(?!aws:)[\w .:/=+@-]{1,128}")
+TAG_VALUE = re.compile(r"[\w .:/=+@-]{0,256}")
 
 ALIAS = "live"
 
@@ -144,7 +151,8 @@ class ImageFunctionArgs:
         timeout: seconds that one call may take, 1 to 900. Default 3.
         architecture: `x86_64` (default) or `arm64`; the image has to be of the same.
         storage: MB of `/tmp`, 512 (default) to 10,240.
-        environment: variables, 4 KB in all. They can be read by whoever can read the function: no secrets.
+        environment: variables, 4 KB in all. They can be read by whoever can read the function.
+        secret_environment: encrypt the values of `environment` in the state and hide them in previews. Default off.
         secrets: variables whose value is the ARN of a Secrets Manager secret or an SSM parameter, which the function
             may read and fetches itself. The secret is in no state and no log.
         entry_point: replaces the image's `ENTRYPOINT`.
@@ -174,7 +182,8 @@ class ImageFunctionArgs:
     timeout: int = 3
     architecture: Architecture = "x86_64"
     storage: int = 512
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secret_environment: bool = False
     secrets: Mapping[str, str] = field(default_factory=dict)
     entry_point: Sequence[str] = ()
     command: Sequence[str] = ()
@@ -219,9 +228,18 @@ class ImageFunctionArgs:
                 "Example: reserved_concurrency=10"
             )
 
-    def variables(self) -> dict[str, str]:
+        if wrong := [
+            name for name, value in self.tags.items() if not (TAG.fullmatch(name) and TAG_VALUE.fullmatch(value))
+        ]:
+            raise InvalidArgument(
+                f"ImageFunction tags: {wrong[0]!r} given; allowed are up to 128 letters, digits, spaces and . : / = + "
+                '@ _ - that do not begin with aws:, with up to 256 of these as value. Example: tags={"team": "orders"}'
+            )
+
+    def variables(self) -> dict[str, pulumi.Input[str]]:
         """All environment variables: plain ones and references of secrets."""
-        return {**self.environment, **self.secrets}
+        hide = pulumi.Output.secret if self.secret_environment else str
+        return {**{name: hide(value) for name, value in self.environment.items()}, **self.secrets}
 
     def _check_variables(self) -> None:
         for name in (*self.environment, *self.secrets):
@@ -243,7 +261,8 @@ class ImageFunctionArgs:
                     f'Example: secrets={{"{name}": "arn:aws:secretsmanager:us-east-1:222222222222:secret:name"}}'
                 )
         # Lambda measures the JSON text of all variables.
-        size = len(json.dumps(self.variables(), separators=(",", ":"), ensure_ascii=False).encode())
+        variables = {**self.environment, **self.secrets}
+        size = len(json.dumps(variables, separators=(",", ":"), ensure_ascii=False).encode())
         if size > ENVIRONMENT_BYTES:
             raise InvalidArgument(
                 f"ImageFunction environment: {size} bytes given; allowed are {ENVIRONMENT_BYTES} for all variables. "

@@ -27,7 +27,8 @@ class LifecycleRule:
         untagged: images without a tag. A function may run one: rather leave it out.
 
     Raises:
-        InvalidArgument: both or none of `keep` and `days`, a number below 1, or more than one way to select images.
+        InvalidArgument: both or none of `keep` and `days`, a number below 1, more than one way to select images, or one
+            that is empty.
     """
 
     description: str = ""
@@ -48,6 +49,11 @@ class LifecycleRule:
             raise InvalidArgument(
                 "LifecycleRule: more than one of tag_prefixes, tag_patterns and untagged given; allowed is one, "
                 'or none for all images. Example: tag_prefixes=["content-"]'
+            )
+        if not all((*self.tag_prefixes, *self.tag_patterns)):
+            raise InvalidArgument(
+                "LifecycleRule: an empty tag prefix or pattern given; allowed are some characters each, or no list for "
+                'all images. Example: tag_prefixes=["content-"]'
             )
         if wrong := [pattern for pattern in self.tag_patterns if pattern.count("*") > WILDCARDS_PER_PATTERN]:
             raise InvalidArgument(
@@ -76,7 +82,7 @@ def lifecycle_policy(rules: Sequence[LifecycleRule]) -> dict[str, Any]:
     Raises:
         InvalidArgument: a rule for all images is not the last one, or two rules look at the same images.
     """
-    selections = [(rule.untagged, tuple(rule.tag_prefixes), tuple(rule.tag_patterns)) for rule in rules]
+    selections = [(rule.untagged, frozenset(rule.tag_prefixes), frozenset(rule.tag_patterns)) for rule in rules]
     if len(set(selections)) != len(selections):
         raise InvalidArgument("lifecycle: two rules for the same images given; allowed is one for each selection.")
     if any(rule.is_for_all for rule in rules[:-1]):

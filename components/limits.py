@@ -8,6 +8,11 @@ TIMEOUT_SECONDS = range(1, 900 + 1)
 STORAGE_MB = range(512, 10_240 + 1)
 ENVIRONMENT_BYTES = 4096
 
+# An image has at most 10 GB, and the context is rarely meant to be a fifth of it: whoever sends more says so.
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+CONTEXT_MB = range(1, 10_240 + 1)
+CONTEXT_LIMIT_MB = 2_048
+
 # The retention periods that CloudWatch Logs knows.
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
 RETENTION_DAYS = (

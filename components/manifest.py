@@ -82,7 +82,7 @@ async def require_runnable(repository: RepositoryReader, reference: str, archite
         ImageUnusable: there is no such image, or Lambda cannot run it.
     """
     try:
-        status, body = await _manifest(repository, reference)
+        status, body = await _pull(repository, f"manifests/{reference}")
         if status == NOT_FOUND and missing:
             return
         if status == NOT_FOUND:
@@ -90,16 +90,16 @@ async def require_runnable(repository: RepositoryReader, reference: str, archite
                 f"There is no image {reference} in {repository.url}. Name another one, or push it first."
             )
         require_single(body, repository.url, reference)
-        _, config = await asyncio.to_thread(repository.get, f"blobs/{json.loads(body)['config']['digest']}")
+        _, config = await _pull(repository, f"blobs/{json.loads(body)['config']['digest']}")
         require_architecture(config, architecture, reference)
     except OSError as error:
         pulumi.log.warn(f"{repository.url} cannot be asked ({error}). Lambda will tell whether it takes {reference}.")
 
 
-async def _manifest(repository: RepositoryReader, reference: str) -> tuple[int, bytes]:
+async def _pull(repository: RepositoryReader, path: str) -> tuple[int, bytes]:
     waits = iter(WAIT_SECONDS)
     while True:
-        status, body = await asyncio.to_thread(repository.get, f"manifests/{reference}")
+        status, body = await asyncio.to_thread(repository.get, path)
         if status not in (UNAUTHORIZED, FORBIDDEN):
             return status, body
         seconds = next(waits, None)

@@ -11,8 +11,11 @@ from components.errors import InvalidArgument
 Document = dict[str, Any]
 VERSION = "2012-10-17"
 
-ACCOUNT_ID = re.compile(r"\d{12}")
-ROLE_ARN = re.compile(r"arn:aws(-cn|-us-gov)?:iam::\d{12}:role/\S+")
+ACCOUNT_ID = re.compile(r"[0-9]{12}")
+# A principal knows no wildcards but * alone, which is everybody.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
+ROLE_ARN = re.compile(r"arn:aws(-cn|-us-gov)?:iam::[0-9]{12}:role/[a-zA-Z0-9_+=,.@/-]+")
+PRINCIPAL_ARN = re.compile(r"arn:aws(-cn|-us-gov)?:(iam|sts)::[0-9]{12}:[a-zA-Z0-9_+=,.@/-]+")
 FUNCTION_PATTERN = re.compile(r"[a-zA-Z0-9_*?-]{1,64}")
 
 # All that Lambda needs to take an image; neither allows a push.
@@ -130,13 +133,22 @@ def repository_policy(
         extra_statements: further statements, each with a `Sid` of its own.
 
     Raises:
-        InvalidArgument: two statements have the same `Sid`, or the policy is longer than ECR allows.
+        InvalidArgument: a publisher is no principal, two statements have the same `Sid`, or the policy is longer than
+            ECR allows.
     """
     listed = list(consumers)
+    pushing = sorted(set(publishers))
+    if wrong := [publisher for publisher in pushing if not PRINCIPAL_ARN.fullmatch(publisher)]:
+        raise InvalidArgument(
+            f"repository policy: publisher {wrong[0]!r} given; allowed are ARNs of principals that exist. "
+            'Example: publishers=["arn:aws:iam::222222222222:role/publisher"]'
+        )
     # An organization grants all of its accounts only where nobody is named at all, not where nobody is left.
     everyone = bool(organization) and not listed
     named = sorted((consumer for consumer in listed if consumer.is_in(region)), key=lambda consumer: consumer.account)
-    callers = [arn for consumer in named for arn in sorted(consumer.roles) or [account_arn(consumer.account, region)]]
+    callers = [
+        arn for consumer in named for arn in sorted(set(consumer.roles)) or [account_arn(consumer.account, region)]
+    ]
     functions = [function_arn(consumer.account, region, consumer.functions) for consumer in named]
     caller: Document = {
         "Sid": "CrossAccountPermission",
@@ -155,7 +167,7 @@ def repository_policy(
         caller["Condition"] = {"StringEquals": {"aws:PrincipalOrgID": organization}}
         service["Condition"]["StringEquals"] = {"aws:SourceOrgID": organization}
     statements = [caller, service] if named or everyone else []
-    if pushing := sorted(set(publishers)):
+    if pushing:
         statements.append(
             {"Sid": "Publishers", "Effect": "Allow", "Action": list(PUSH_ACTIONS), "Principal": {"AWS": pushing}}
         )
@@ -172,8 +184,8 @@ def compact(policy: Document) -> str:
 
 
 def _require_unique_sids(statements: list[Document]) -> None:
-    sids = [statement.get("Sid", "") for statement in statements]
-    if wrong := sorted({sid or "none" for sid in sids if not sid or sids.count(sid) > 1}):
+    sids = [statement.get("Sid") or "none" for statement in statements]
+    if wrong := sorted({str(sid) for sid in sids if not isinstance(sid, str) or sid == "none" or sids.count(sid) > 1}):
         raise InvalidArgument(
             f"repository policy: Sid {', '.join(wrong)} given more than once or left out; every statement needs one of "
             'its own. Example: {"Sid": "AuditorsMayList", …}'

@@ -17,6 +17,7 @@ ORGANIZATION = re.compile(r"o-[a-z0-9]{10,32}")
 
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html
 MUTABLE_TAG_FILTERS = 5
+MUTABLE_TAG = re.compile(r"[a-zA-Z0-9._*-]{1,128}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +97,11 @@ class CrossAccountRepositoryArgs:
                 f"CrossAccountRepository mutable_tags: {len(self.mutable_tags)} given; allowed are up to "
                 f'{MUTABLE_TAG_FILTERS} patterns. Example: mutable_tags=["dev-*"]'
             )
+        if wrong := [pattern for pattern in self.mutable_tags if not MUTABLE_TAG.fullmatch(pattern)]:
+            raise InvalidArgument(
+                f"CrossAccountRepository mutable_tags: {wrong[0]!r} given; allowed are up to 128 letters, digits and "
+                '. _ -, with * as wildcard. Example: mutable_tags=["dev-*"]'
+            )
         if self.force_delete and self.keep:
             raise InvalidArgument(
                 "CrossAccountRepository force_delete: given together with keep, which protects the repository. "
@@ -163,6 +169,9 @@ class CrossAccountRepository(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: CrossAccountRepositoryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cross-account-ecr:index:CrossAccountRepository", name, None, opts)
+        if not args.keep:
+            # A destroy does not run the program: what is applied before it is the last chance to name who is served.
+            pulumi.log.warn(_deletable(args), self)
         primary, primary_url = self._repository_in(args.region, name, args)
         replicas = {region: self._repository_in(region, f"{name}-{region}", args) for region in args.replica_regions}
         if replicas:
@@ -214,8 +223,14 @@ class CrossAccountRepository(pulumi.ComponentResource):
             force_delete=args.force_delete,
             opts=child,
         )
+        # Policies go with the repository, and not before it: ECR refuses to delete one that holds images, and it has to
+        # go on serving its consumers then.
         policy = aws.ecr.RepositoryPolicy(
-            f"{name}-policy", repository=repository.name, region=elsewhere, policy=args.policy_in(region), opts=child
+            f"{name}-policy",
+            repository=repository.name,
+            region=elsewhere,
+            policy=args.policy_in(region),
+            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(deleted_with=repository)),
         )
         if args.lifecycle:
             # Other rules are another resource to the provider. It is not protected, since without it no image is lost.
@@ -224,7 +239,7 @@ class CrossAccountRepository(pulumi.ComponentResource):
                 repository=repository.name,
                 region=elsewhere,
                 policy=json.dumps(lifecycle_policy(args.lifecycle)),
-                opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
+                opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True, deleted_with=repository),
             )
         url = pulumi.Output.all(repository.repository_url, policy.id).apply(lambda known: str(known[0]))
         return repository, url
@@ -251,3 +266,14 @@ class CrossAccountRepository(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=replicas),
         )
+
+
+def _deletable(args: CrossAccountRepositoryArgs) -> str:
+    """What it means for its consumers that a repository may be deleted."""
+    when = "with all its images" if args.force_delete else "once it holds no image"
+    accounts = ", ".join(sorted(consumer.account for consumer in args.consumers))
+    return (
+        f"The repository {args.name} is not kept: `pulumi destroy` deletes it, {when}. Functions of "
+        f"{accounts or args.organization} that run its images fail then, at the latest when Lambda pulls them again. "
+        "Destroy the stacks of these consumers first."
+    )

@@ -151,9 +151,13 @@ class Deployment:
         """What has changed in the cloud behind the states; the states stay as they are."""
         return self._in_order(lambda name: self._run(name, "preview_refresh"))
 
-    def destroy(self) -> Results:
-        """Destroy the consumers side by side, then the registry."""
-        return self._each(lambda name: self._run(name, "destroy"), self._stages[::-1])
+    def destroy(self, *, remove: bool = False) -> Results:
+        """Destroy the consumers side by side, then the registry.
+
+        Args:
+            remove: whether the stacks and their history are deleted as well.
+        """
+        return self._each(lambda name: self._run(name, "destroy", remove=remove), self._stages[::-1])
 
     def status(self) -> dict[str, StackStatus]:
         """What is known of all stacks."""

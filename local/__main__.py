@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from local import base_image, cloud, docker_engine, processes, stacks, toolchain, workspace
+from local.steps import side_by_side
 from local.workspace import BIN, LOCAL, ROOT, VENV, LocalError
 
 FAILED = 1
@@ -21,10 +22,7 @@ def venv() -> None:
 def tools() -> None:
     """Find or install the tools, find or start a Docker engine."""
     docker_engine.engine()
-    docker_engine.buildx()
-    base_image.base_image()
-    toolchain.pulumi()
-    toolchain.plugins()
+    side_by_side([docker_engine.buildx, base_image.base_image], [toolchain.pulumi, toolchain.plugins])
 
 
 def setup() -> None:
@@ -60,11 +58,21 @@ def shell() -> None:
 
 def test(*arguments: str) -> int:
     """Run the tests (further arguments are pytest's) with a local cloud of their own. Returns pytest's exit code."""
+    return _with_tools("pytest", *arguments)
+
+
+def bench(*arguments: str) -> int:
+    """Run the measurements (see `bench/README.md`) with a local cloud of their own. Returns their exit code."""
+    return _with_tools("bench", *arguments)
+
+
+def _with_tools(module: str, *arguments: str) -> int:
     was_running = docker_engine.host() is not None
     try:
         tools()
+        toolchain.browser()
         sys.stdout.flush()
-        command = [toolchain.PYTHON, "-m", "pytest", *arguments]
+        command = [toolchain.PYTHON, "-m", module, *arguments]
         return subprocess.run(command, cwd=ROOT, env=workspace.environment()).returncode
     finally:
         if not was_running:
@@ -105,8 +113,11 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "env": env,
     "shell": shell,
     "test": test,
+    "bench": bench,
     "down": down,
 }
+# Their arguments are those of what they run.
+PASSING_ON = ("test", "bench")
 
 
 def main() -> int:
@@ -116,10 +127,10 @@ def main() -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, function in COMMANDS.items():
-        commands.add_parser(name, help=function.__doc__, description=function.__doc__)
+        commands.add_parser(name, help=function.__doc__, description=function.__doc__, add_help=name not in PASSING_ON)
     given, further = parser.parse_known_args()
     command = given.command
-    if further and command != "test":
+    if further and command not in PASSING_ON:
         parser.error(f"{command} takes no arguments: {' '.join(further)}")
     try:
         if command not in ("env", "shell"):

@@ -110,7 +110,7 @@ def stop() -> bool:
     stopped = processes.stop(NAME)
     host.cache_clear()
     if stopped:
-        if (runtime_folder() / "made-bridge").exists():
+        if (runtime_folder() / "made-bridge").exists() and not _another_engine_runs():
             subprocess.run(["ip", "link", "delete", BRIDGE.name], capture_output=True)
         shutil.rmtree(runtime_folder(), ignore_errors=True)
     return stopped
@@ -140,6 +140,11 @@ def _answers(address: str) -> bool:
         ["timeout", str(ANSWER_SECONDS), "docker", "version", "--format", "{{.Server.Version}}"],
         env={**os.environ, "DOCKER_HOST": address},
     )
+
+
+def _another_engine_runs() -> bool:
+    """Whether there is another dockerd, which may have come to use the bridge that ours made."""
+    return succeeds(["pgrep", "-x", "dockerd"])
 
 
 def _describe() -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from local import cloud, processes
 from local.steps import step
-from local.workspace import ACCOUNTS, BIN, LOGS, REGION, STATE, LocalError, environment, port
+from local.workspace import ACCOUNTS, BIN, CLOUD_STATE, LOGS, REGION, STATE, LocalError, environment, port, remove
 
 STACKS = tuple(ACCOUNTS)
 
@@ -22,7 +22,8 @@ def up(stack: str) -> None:
         LocalError: the update failed; what is there is left as it is.
     """
     print(f"\n$ pulumi up -s {stack}", flush=True)
-    pulumi("stack", "select", "--create", stack, quiet=True)
+    if not exists(stack):
+        pulumi("stack", "init", stack, quiet=True)
     pulumi("up", "--yes", "--skip-preview", "-s", stack)
 
 
@@ -84,7 +85,9 @@ def output(stack: str, name: str, *, or_else: str | None = None) -> str:
 
 
 def recover() -> None:
-    """Clear what an interrupted update left: its lock and, if operations were under way, the half-known cloud.
+    """Clear what an interrupted update left: its lock and, if something was being made, the half-known cloud.
+
+    What was being updated or deleted, the next update does once more.
 
     Raises:
         LocalError: an update is under way.
@@ -92,15 +95,18 @@ def recover() -> None:
     locks = {path: _read(path) for path in (STATE / ".pulumi" / "locks").rglob("*.json")}
     if alive := [lock["pid"] for lock in locks.values() if processes.is_alive(lock["pid"])]:
         raise LocalError(f"An update of a local stack is under way (process {alive[0]}). Wait for it, or end it.")
-    pending = _pending_operations()
-    if not pending and not locks:
+    unknown = _pending_creates()
+    if not unknown and not locks:
         return
     with step("Interrupted update") as current:
         for path in locks:
             path.unlink()
-        if pending:
+        if unknown:
             cloud.stop()
-            current.done("recovered", f"{pending} operations were under way: the local cloud starts anew")
+            for folder in (CLOUD_STATE, STATE):
+                remove(folder)
+                folder.mkdir()
+            current.done("recovered", f"{unknown} resources were being made: the local cloud starts anew")
         else:
             current.done("recovered", "a lock without an owner was removed")
 
@@ -140,10 +146,12 @@ def _read(path: Path) -> dict[str, Any]:
         raise LocalError(f"{path} is damaged ({error}). Start anew: make down && make demo") from error
 
 
-def _pending_operations() -> int:
+def _pending_creates() -> int:
+    """How many resources may be there or not, which only the one who was making them could tell."""
     states = (STATE / ".pulumi" / "stacks").rglob("*.json")
     checkpoints = (_read(state).get("checkpoint") or {} for state in states)
-    return sum(len((checkpoint.get("latest") or {}).get("pending_operations") or []) for checkpoint in checkpoints)
+    pending = [(checkpoint.get("latest") or {}).get("pending_operations") or [] for checkpoint in checkpoints]
+    return sum(operation["type"] == "creating" for operations in pending for operation in operations)
 
 
 def _empty(repository: str) -> None:

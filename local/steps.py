@@ -1,10 +1,13 @@
 """One line per step: what it does, how it was had and how long it took."""
 
+import json
+import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +17,12 @@ from local.workspace import LOGS, LocalError
 # A download of a plugin counts as a probe as well.
 PROBE_SECONDS = 600
 SPINNER = "|/-\\"
+# What each step took, a JSON object a line.
+RECORD = LOGS / "steps.jsonl"
+
+# The steps under way, the oldest first, and who may write.
+_running: list["Step"] = []
+_output = threading.Lock()
 
 
 class Step:
@@ -40,23 +49,26 @@ class Step:
         return time.monotonic() - self.began
 
     def animate(self, ended: threading.Event) -> None:
-        """Show that it goes on until the event is set."""
+        """Show that it goes on until the event is set. Of several steps the oldest writes the line of all."""
         frame = 0
         while not ended.wait(0.1 if sys.stdout.isatty() else 1.0):
-            if sys.stdout.isatty():
-                frame += 1
-                spin = SPINNER[frame % len(SPINNER)]
-                sys.stdout.write(f"\r\033[K{spin} {self.title:<20} {self.doing} ({self.seconds():.0f} s)")
-                sys.stdout.flush()
-            elif self.doing and self.doing != self._told:
-                self._told = self.doing
-                print(f"… {self.title:<20} {self.doing}", flush=True)
+            with _output:
+                if sys.stdout.isatty() and self is _running[0]:
+                    frame += 1
+                    all_of_them = " · ".join(f"{one.title} {one.doing} ({one.seconds():.0f} s)" for one in _running)
+                    line = f"{SPINNER[frame % len(SPINNER)]} {all_of_them}"
+                    sys.stdout.write(f"\r\033[K{line[: shutil.get_terminal_size().columns - 1]}")
+                    sys.stdout.flush()
+                elif not sys.stdout.isatty() and self.doing and self.doing != self._told:
+                    self._told = self.doing
+                    print(f"… {self.title:<20} {self.doing}", flush=True)
 
 
 @contextmanager
 def step(title: str) -> Iterator[Step]:
     """Report one step; a `LocalError` passes on under a line that says which step failed."""
     current = Step(title)
+    _running.append(current)
     ended = threading.Event()
     animation = threading.Thread(target=current.animate, args=(ended,), daemon=True)
     animation.start()
@@ -68,7 +80,26 @@ def step(title: str) -> Iterator[Step]:
     finally:
         ended.set()
         animation.join()
-        _print_line(current)
+        with _output:
+            _running.remove(current)
+            _print_line(current)
+            _record(current)
+
+
+def side_by_side(*lanes: Sequence[Callable[[], None]]) -> None:
+    """Take the steps of each lane one after the other, and the lanes, which need nothing of one another, at once.
+
+    Raises:
+        LocalError: that of the first lane with a failed step, when the others have ended.
+    """
+
+    def take(lane: Sequence[Callable[[], None]]) -> None:
+        for take_step in lane:
+            take_step()
+
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        for ended in [pool.submit(take, lane) for lane in lanes]:
+            ended.result()
 
 
 def _print_line(ended: Step) -> None:
@@ -76,6 +107,12 @@ def _print_line(ended: Step) -> None:
     if sys.stdout.isatty():
         mark = f"\r\033[K\033[{colour}m{mark}\033[0m"
     print(f"{mark} {ended.title:<20} {ended.how:<10} {ended.detail:<62} {ended.seconds():6.1f} s", flush=True)
+
+
+def _record(ended: Step) -> None:
+    step = {"title": ended.title, "how": ended.how, "began": ended.began, "seconds": ended.seconds()}
+    with RECORD.open("a") as record:
+        record.write(json.dumps(step) + "\n")
 
 
 def run(

@@ -75,6 +75,19 @@ def plugins() -> None:
             current.done(how, ", ".join(f"{name} {version}" for name, version in wanted.items()))
 
 
+def browser() -> None:
+    """Chromium and its driver, for the test of the web example."""
+    from local.docker_engine import apt_install
+
+    with step("Browser") as current:
+        if shutil.which("chromium") and shutil.which("chromedriver"):
+            current.done("found", "chromium")
+            return
+        current.say("installing Debian's chromium")
+        apt_install("chromium", "chromium-driver")
+        current.done("installed", "Debian's chromium")
+
+
 def go_build(tool: str, package: str, *flags: str, env: dict[str, str] | None = None) -> Path:
     """Build a tool from the module pinned in `local/tools/TOOL`. Returns the binary, which is named by its pins.
 
@@ -163,8 +176,19 @@ for source in "$root"/Pulumi.*.yaml; do
     mv "$project/.copy.$$" "$copy"
   fi
 done
-case "$(pwd -P)/" in "$root"/*) exec {cli} --cwd "$project" "$@" ;; esac
-exec {cli} "$@"
+case "$(pwd -P)/" in "$root"/*) ;; *) exec {cli} "$@" ;; esac
+# A policy pack and its configuration are looked for where the user is, not in the project's folder.
+before=
+for argument; do
+  shift
+  case $before:$argument in
+    --policy-pack:[!/]* | --policy-pack-config:[!/]*) argument=$(pwd)/$argument ;;
+    *:--policy-pack=[!/]* | *:--policy-pack-config=[!/]*) argument=${{argument%%=*}}=$(pwd)/${{argument#*=}} ;;
+  esac
+  before=$argument
+  set -- "$@" "$argument"
+done
+exec {cli} --cwd "$project" "$@"
 """
 
 

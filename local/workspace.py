@@ -13,13 +13,14 @@ LOGS = LOCAL / "logs"
 RUN = LOCAL / "run"
 PROJECT = LOCAL / "project"
 STATE = LOCAL / "state"
+CLOUD_STATE = LOCAL / "cloud"
 DOCKER_CONFIG = LOCAL / "docker-config"
 AWS = LOCAL / "aws"
 
 # Removed when `.local/` comes from another version of this file; the other folders are caches that carry
 # the hash of what they were made from.
-LAYOUT = "2"
-EPHEMERAL = (RUN, PROJECT, STATE, DOCKER_CONFIG, AWS, LOGS)
+LAYOUT = "3"
+EPHEMERAL = (RUN, PROJECT, STATE, CLOUD_STATE, DOCKER_CONFIG, AWS, LOGS)
 
 ACCOUNTS = {"registry": "111111111111", "consumer": "222222222222"}
 REGION = "us-east-1"

@@ -105,6 +105,12 @@ class ImageBuild(TypedDict):
     """Network of the build's steps: `host`, `none`, or the builder's default."""
     platform: NotRequired[str]
     """`linux/amd64` or `linux/arm64`. Always given, for a default would follow the machine."""
+    context_limit: NotRequired[int]
+    """MB that the files may have together. An image has at most 10,240 MB, a context is rarely meant to have a fifth of
+    it.
+    """
+    allow_secrets: NotRequired[Sequence[str]]
+    """Patterns, as in a `.dockerignore`, of files that look like secrets and are sent all the same."""
 
 
 class RegistryLogin(TypedDict):
@@ -265,7 +271,9 @@ class ImageFunctionArgs(TypedDict):
     storage: NotRequired[int]
     """MB of `/tmp`, 512 (default) to 10,240."""
     environment: NotRequired[Mapping[str, str]]
-    """Variables, 4 KB in all. They can be read by whoever can read the function: no secrets."""
+    """Variables, 4 KB in all. They can be read by whoever can read the function."""
+    secret_environment: NotRequired[bool]
+    """Encrypt the values of `environment` in the state and hide them in previews. Default off."""
     secrets: NotRequired[Mapping[str, str]]
     """Variables whose value is the ARN of a Secrets Manager secret or an SSM parameter, which the function may read and
     fetches itself. The secret is in no state and no log.

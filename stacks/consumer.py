@@ -112,6 +112,7 @@ def function_args(
         architecture=options.architecture,
         storage=options.storage,
         environment=options.environment,
+        secret_environment=settings.has_secret_environment,
         secrets=options.secrets,
         entry_point=options.entry_point,
         command=options.command,
@@ -232,6 +233,8 @@ def _image_build(settings: ConsumerSettings) -> ImageBuild | None:
         cache_from=tuple(image.cache_from),
         network=image.network,
         platform=PLATFORMS[settings.function.architecture],
+        allow_secrets=tuple(image.allow_secrets),
+        context_limit=image.context_limit,
     )
 
 

@@ -16,28 +16,7 @@ async def deploy(settings: RegistrySettings) -> pulumi.Inputs:
         InvalidArgument: what only the whole tells, such as a policy that is too long.
     """
     provider = account_provider("registry", account=settings.account, region=settings.region, profile=settings.profile)
-    options = settings.repository
-    lifecycle = (
-        DEFAULT_LIFECYCLE
-        if options.lifecycle is None
-        else [LifecycleRule(**rule.model_dump()) for rule in options.lifecycle]
-    )
-    args = CrossAccountRepositoryArgs(
-        name=options.name,
-        region=settings.region,
-        consumers=[Consumer(**consumer.model_dump()) for consumer in settings.consumers],
-        owner=settings.account,
-        organization=options.organization,
-        publishers=options.publishers,
-        extra_statements=options.statements,
-        mutable_tags=options.mutable_tags,
-        scan_on_push=options.scan_on_push,
-        kms_key=options.kms_key,
-        lifecycle=lifecycle,
-        keep=options.keep,
-        force_delete=options.force_delete,
-        replica_regions=options.replicas,
-    )
+    args = repository_args(settings)
     repository = CrossAccountRepository("repository", args, opts=pulumi.ResourceOptions(provider=provider))
     return {
         "repositoryUrl": repository.url,
@@ -54,3 +33,33 @@ async def deploy(settings: RegistrySettings) -> pulumi.Inputs:
         },
         "deployerPolicies": repository.deployer_policies,
     }
+
+
+def repository_args(settings: RegistrySettings) -> CrossAccountRepositoryArgs:
+    """The repository as the settings describe it.
+
+    Raises:
+        InvalidArgument: what only the whole tells, such as a policy that is too long.
+    """
+    options = settings.repository
+    lifecycle = (
+        DEFAULT_LIFECYCLE
+        if options.lifecycle is None
+        else [LifecycleRule(**rule.model_dump()) for rule in options.lifecycle]
+    )
+    return CrossAccountRepositoryArgs(
+        name=options.name,
+        region=settings.region,
+        consumers=[Consumer(**consumer.model_dump()) for consumer in settings.consumers],
+        owner=settings.account,
+        organization=options.organization,
+        publishers=options.publishers,
+        extra_statements=options.statements,
+        mutable_tags=options.mutable_tags,
+        scan_on_push=options.scan_on_push,
+        kms_key=options.kms_key,
+        lifecycle=lifecycle,
+        keep=options.keep,
+        force_delete=options.force_delete,
+        replica_regions=options.replicas,
+    )

@@ -53,7 +53,8 @@ def base_image() -> None:
             CHOSEN.write_text("")
             current.done("pulled", public_name())
             return
-        _build(stand_in, current.say)
+        if not _exists(stand_in):
+            _build(stand_in, current.say)
         CHOSEN.write_text(stand_in)
         current.done("stand-in", f"{stand_in} (no registry reachable)")
 

@@ -16,7 +16,6 @@ from local.workspace import (
     STATE,
     LocalError,
     port,
-    remove,
     write_aws_profiles,
 )
 
@@ -28,9 +27,7 @@ INSTANCE = "cross-account-ecr"
 
 
 def cloud() -> None:
-    """Find or start the local cloud.
-
-    A new cloud is empty, so the Pulumi state of an earlier one, which describes nothing that exists, goes with it.
+    """Find or start the local cloud, with what was in it before it ended.
 
     Raises:
         LocalError: the port is taken by something else, or the server does not start.
@@ -40,11 +37,8 @@ def cloud() -> None:
             current.done("running", f"http://127.0.0.1:{port()}")
             return
         processes.stop(NAME)
-        PORT_FILE.unlink(missing_ok=True)
         _require_free_port()
-        lost = (STATE / ".pulumi" / "stacks").exists()
-        remove(STATE)
-        STATE.mkdir()
+        again = (STATE / ".pulumi" / "stacks").exists()
         write_aws_profiles()
         current.say("starting MiniStack")
         processes.start(
@@ -56,7 +50,7 @@ def cloud() -> None:
         )
         PORT_FILE.write_text(str(port()))
         detail = f"MiniStack at http://127.0.0.1:{port()}"
-        current.done("started", detail + (", empty: the stacks start anew" if lost else ""))
+        current.done("started", detail + (", with what was in it" if again else ""))
 
 
 def stop() -> bool:

@@ -1,29 +1,81 @@
 """Serve the local cloud on loopback. Run as `python -m local.cloud.server`."""
 
 import asyncio
+import ipaddress
 import os
 import signal
+import sys
+from typing import Any
+
+from local.workspace import CLOUD_STATE
 
 # MiniStack reads its settings when it is imported.
 PORT = os.environ["LOCAL_CLOUD_PORT"]
-os.environ.update(AUTH="true", LAMBDA_EXECUTOR="docker", GATEWAY_PORT=PORT, BIND_HOST="127.0.0.1")
+HOST = os.environ.setdefault("BIND_HOST", "127.0.0.1")
+os.environ.update(
+    AUTH="true",
+    LAMBDA_EXECUTOR="docker",
+    GATEWAY_PORT=PORT,
+    IOT_MTLS_ENABLED="0",
+    PERSIST_STATE="1",
+    STATE_DIR=str(CLOUD_STATE),
+)
+# Registry tokens live shorter where a test waits for their end.
+TOKEN_SECONDS = float(os.environ.get("LOCAL_CLOUD_TOKEN_SECONDS", "43200"))
 
-from hypercorn.asyncio import serve  # noqa: E402
-from hypercorn.config import Config  # noqa: E402
 
-from local.cloud.front import Front  # noqa: E402
+class NotLoopback(OSError):
+    """Something was about to listen where other machines can reach it."""
+
+
+def refuse_other_interfaces(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook: whatever a setting says, this process binds no socket but to loopback.
+
+    It plays two accounts without a secret worth its name; nobody but this machine may talk to it.
+
+    Raises:
+        NotLoopback: a socket is about to be bound to another address.
+    """
+    if event == "socket.bind" and isinstance(arguments[1], tuple) and not _is_loopback(str(arguments[1][0])):
+        raise NotLoopback(
+            f"The local cloud listens on loopback only, and {arguments[1][0] or 'every address'} is not loopback. "
+            "Unset BIND_HOST, or set it to 127.0.0.1."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 async def main() -> None:
     """Serve until SIGTERM or SIGINT, then let MiniStack remove the containers of its functions."""
+    from hypercorn.asyncio import serve
+    from hypercorn.config import Config
+
+    from local.cloud import corrections
+    from local.cloud.faults import Faults
+    from local.cloud.front import Front
+    from local.cloud.kept import Kept
+
+    corrections.apply()
     config = Config()
-    config.bind = [f"127.0.0.1:{PORT}"]
+    config.bind = [f"{HOST}:{PORT}"]
     config.keep_alive_timeout = 75
+    # One line a call, in `.local/logs/cloud.log`: what a deployment asked for can be read, and counted.
+    config.accesslog = "-"
+    config.access_log_format = "%(m)s %(Uq)s %({x-amz-target}i)s %(s)s"
     stopped = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stopped.set)
-    await serve(Front(int(PORT)), config, shutdown_trigger=stopped.wait)
+    await serve(Faults(Kept(Front(int(PORT), TOKEN_SECONDS))), config, shutdown_trigger=stopped.wait)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    sys.addaudithook(refuse_other_interfaces)
+    try:
+        asyncio.run(main())
+    except NotLoopback as error:
+        sys.exit(str(error))

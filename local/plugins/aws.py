@@ -23,7 +23,7 @@ import botocore.exceptions
 import pulumi_aws
 from botocore.config import Config
 
-from local.plugins.provider import Provider, Refused, Values, WrongInputs, is_unknown, main, undeclared
+from local.plugins.provider import HalfMade, Provider, Refused, Values, WrongInputs, is_unknown, main, undeclared
 
 CONFIG = Config(retries={"total_max_attempts": 3, "mode": "standard"}, connect_timeout=5, read_timeout=120)
 GONE = {
@@ -55,23 +55,37 @@ PROVIDER_INPUTS = {
 class Aws:
     """Clients of one account and region."""
 
-    def __init__(self, session: boto3.Session) -> None:
+    def __init__(self, session: boto3.Session, region: str | None = None) -> None:
         self._session = session
         self._clients: dict[str, Any] = {}
+        self._elsewhere: dict[str, Aws] = {}
         # Making a client is not thread-safe, using one is: "Multithreading or multiprocessing with clients",
         # https://boto3.amazonaws.com/v1/documentation/api/latest/guide/clients.html
         self._lock = threading.Lock()
-        self.region = session.region_name
+        self.region = region or session.region_name
         self.account: str = self.client("sts").get_caller_identity()["Account"]
 
     def client(self, service: str) -> Any:
         with self._lock:
             if service not in self._clients:
-                self._clients[service] = self._session.client(service, config=CONFIG)
+                self._clients[service] = self._session.client(service, region_name=self.region, config=CONFIG)
             return self._clients[service]
+
+    def of(self, values: Values) -> "Aws":
+        """The same account in the Region that a resource names, if it names another one than the provider."""
+        region = values.get("region") or self.region
+        if region == self.region:
+            return self
+        if region not in self._elsewhere:
+            self._elsewhere[region] = Aws(self._session, region)
+        return self._elsewhere[region]
 
     def arn(self, service: str, resource: str) -> str:
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+
+
+def _at_once(aws: Aws, new: Values) -> None:
+    """Most resources are there as soon as they are made."""
 
 
 def _no_update(aws: Aws, identity: str, olds: Values, news: Values) -> None:
@@ -88,6 +102,7 @@ class Kind:
         replaces: inputs whose change needs a new resource.
         computed: outputs that are no inputs.
         create: makes it and returns its ID.
+        settle: waits until it can be used.
         read: all properties as they are now, or None; what AWS does not keep may be left out.
         update: changes it in place.
         delete: deletes it.
@@ -104,6 +119,7 @@ class Kind:
     create: Callable[[Aws, Values], str]
     read: Callable[[Aws, str, Values], Values | None]
     delete: Callable[[Aws, str, Values], None]
+    settle: Callable[[Aws, Values], None] = _at_once
     update: Callable[[Aws, str, Values, Values], None] = _no_update
     defaults: Values = field(default_factory=dict)
     named: str | None = None
@@ -150,9 +166,11 @@ def _read_repository(aws: Aws, name: str, state: Values) -> Values | None:
 
 def _update_repository(aws: Aws, name: str, old: Values, new: Values) -> None:
     ecr = aws.client("ecr")
-    ecr.put_image_tag_mutability(repositoryName=name, imageTagMutability=new["imageTagMutability"])
+    if old.get("imageTagMutability") != new["imageTagMutability"]:
+        ecr.put_image_tag_mutability(repositoryName=name, imageTagMutability=new["imageTagMutability"])
     scanning = new.get("imageScanningConfiguration", {"scanOnPush": False})
-    ecr.put_image_scanning_configuration(repositoryName=name, imageScanningConfiguration=scanning)
+    if old.get("imageScanningConfiguration") != scanning:
+        ecr.put_image_scanning_configuration(repositoryName=name, imageScanningConfiguration=scanning)
     removed = _dropped_tags(old, new)
     if removed:
         ecr.untag_resource(resourceArn=old["arn"], tagKeys=removed)
@@ -190,6 +208,18 @@ def _read_lifecycle_policy(aws: Aws, name: str, state: Values) -> Values | None:
     return {"repository": name, "policy": found["lifecyclePolicyText"], **registry}
 
 
+def _put_replication(aws: Aws, new: Values) -> str:
+    configuration = new.get("replicationConfiguration", {"rules": []})
+    aws.client("ecr").put_replication_configuration(replicationConfiguration=configuration)
+    return aws.account
+
+
+def _read_replication(aws: Aws, identity: str, state: Values) -> Values | None:
+    found = aws.client("ecr").describe_registry()
+    configuration = found["replicationConfiguration"]
+    return {"replicationConfiguration": configuration, "registryId": found["registryId"], "region": aws.region}
+
+
 # ---- IAM ---------------------------------------------------------------------------------------------------------
 
 
@@ -205,7 +235,11 @@ def _create_role(aws: Aws, new: Values) -> str:
 
 
 def _read_role(aws: Aws, name: str, state: Values) -> Values | None:
-    found = aws.client("iam").get_role(RoleName=name)["Role"]
+    iam = aws.client("iam")
+    found = iam.get_role(RoleName=name)["Role"]
+    # For the provider's deprecated properties `inlinePolicies` and `managedPolicyArns`, which the program leaves out.
+    iam.list_role_policies(RoleName=name)
+    iam.list_attached_role_policies(RoleName=name)
     return {
         "name": name,
         "arn": found["Arn"],
@@ -230,6 +264,14 @@ def _update_role(aws: Aws, name: str, old: Values, new: Values) -> None:
         iam.untag_role(RoleName=name, TagKeys=removed)
     if new.get("tags"):
         iam.tag_role(RoleName=name, Tags=_tag_list(new["tags"]))
+
+
+def _delete_role(aws: Aws, name: str, state: Values) -> None:
+    iam = aws.client("iam")
+    # A role in an instance profile cannot be deleted; the provider takes it out first.
+    for profile in iam.list_instance_profiles_for_role(RoleName=name)["InstanceProfiles"]:
+        iam.remove_role_from_instance_profile(InstanceProfileName=profile["InstanceProfileName"], RoleName=name)
+    iam.delete_role(RoleName=name)
 
 
 def _put_role_policy(aws: Aws, new: Values) -> str:
@@ -342,11 +384,16 @@ def _create_function(aws: Aws, new: Values) -> str:
             if ROLE_NOT_READY not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(1)
+    return str(new["name"])
+
+
+def _await_function(aws: Aws, new: Values) -> None:
+    client = aws.client("lambda")
     client.get_waiter("function_active_v2").wait(
         FunctionName=new["name"], WaiterConfig={"Delay": 1, "MaxAttempts": 300}
     )
-    _reserve(client, new)
-    return str(new["name"])
+    if "reservedConcurrentExecutions" in new:
+        _reserve(client, new)
 
 
 def _reserve(client: Any, new: Values) -> None:
@@ -409,8 +456,10 @@ def _of(values: Values, *names: str) -> Values:
 def _update_function(aws: Aws, name: str, old: Values, new: Values) -> None:
     client = aws.client("lambda")
     updated = client.get_waiter("function_updated_v2")
-    if _function_configuration(old) != _function_configuration(new):
-        client.update_function_configuration(**_function_configuration(new))
+    before, after = _function_configuration(old), _function_configuration(new)
+    # As the provider does: what is not given stays, and a role that stays need not be passed again.
+    if changed := {key: value for key, value in after.items() if before[key] != value}:
+        client.update_function_configuration(FunctionName=name, **changed)
         updated.wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 300})
     if (old["imageUri"], old["architectures"]) != (new["imageUri"], new["architectures"]):
         client.update_function_code(FunctionName=name, ImageUri=new["imageUri"], Architectures=new["architectures"])
@@ -764,7 +813,8 @@ def _create_stage(aws: Aws, new: Values) -> str:
         description=new.get("description", ""),
         tracingEnabled=bool(new.get("xrayTracingEnabled")),
     )
-    _set_access_log(aws, new)
+    if new.get("accessLogSettings"):
+        _set_access_log(aws, new)
     return f"ags-{new['restApi']}-{new['stageName']}"
 
 
@@ -1008,6 +1058,16 @@ KINDS: dict[str, Kind] = {
         read=_read_lifecycle_policy,
         delete=lambda aws, name, state: aws.client("ecr").delete_lifecycle_policy(repositoryName=name),
     ),
+    "aws:ecr/replicationConfiguration:ReplicationConfiguration": Kind(
+        sdk=pulumi_aws.ecr.ReplicationConfigurationArgs,
+        inputs={"replicationConfiguration"},
+        replaces=set(),
+        computed={"registryId"} | REGIONAL,
+        create=_put_replication,
+        read=_read_replication,
+        update=lambda aws, identity, old, new: _done(_put_replication(aws, new)),
+        delete=lambda aws, identity, state: _done(_put_replication(aws, {})),
+    ),
     "aws:iam/role:Role": Kind(
         sdk=pulumi_aws.iam.RoleArgs,
         inputs={"name", "assumeRolePolicy", "description", "permissionsBoundary", "tags"},
@@ -1016,7 +1076,7 @@ KINDS: dict[str, Kind] = {
         create=_create_role,
         read=_read_role,
         update=_update_role,
-        delete=lambda aws, name, state: aws.client("iam").delete_role(RoleName=name),
+        delete=_delete_role,
         named="name",
     ),
     "aws:iam/rolePolicy:RolePolicy": Kind(
@@ -1066,6 +1126,7 @@ KINDS: dict[str, Kind] = {
         replaces={"name", "packageType"},
         computed={"arn", "invokeArn", "qualifiedArn", "lastModified", "version"} | REGIONAL | TAGGED,
         create=_create_function,
+        settle=_await_function,
         read=_read_function,
         update=_update_function,
         delete=lambda aws, name, state: aws.client("lambda").delete_function(FunctionName=name),
@@ -1314,13 +1375,11 @@ def _get_images(aws: Aws, arguments: Values) -> Values:
     selected = {"repositoryName": arguments["repositoryName"]}
     if "registryId" in arguments:
         selected["registryId"] = arguments["registryId"]
-    # The provider calls ListImages, which gives an image once a tag; MiniStack's gives it once, with the last tag.
-    pages = aws.client("ecr").get_paginator("describe_images").paginate(**selected)
+    pages = aws.client("ecr").get_paginator("list_images").paginate(**selected)
     images = [
-        {"imageDigest": image["imageDigest"], "imageTag": tag}
+        {"imageDigest": image["imageDigest"], "imageTag": image.get("imageTag", "")}
         for page in pages
-        for image in page["imageDetails"]
-        for tag in image.get("imageTags") or [""]
+        for image in page["imageIds"]
     ]
     return {**arguments, "id": aws.region, "region": aws.region, "imageIds": images}
 
@@ -1377,7 +1436,7 @@ class AwsProvider(Provider):
         problems = undeclared(rule.sdk, news)
         problems += [
             (key, f"is declared by {rule.sdk.__name__} but not carried out by the local stand-in of aws")
-            for key in sorted(set(news) - rule.inputs)
+            for key in sorted(set(news) - rule.inputs - (rule.computed & REGIONAL))
             if not any(path == key for path, _ in problems)
         ]
         if problems:
@@ -1394,7 +1453,7 @@ class AwsProvider(Provider):
         return inputs
 
     def replaces(self, kind: str) -> frozenset[str]:
-        return frozenset(self._kind(kind).replaces)
+        return frozenset(self._kind(kind).replaces | REGIONAL)
 
     def computed(self, kind: str) -> frozenset[str]:
         return frozenset(self._kind(kind).computed)
@@ -1408,15 +1467,19 @@ class AwsProvider(Provider):
         return frozenset(self._kind(kind).inputs)
 
     def create(self, kind: str, urn: str, inputs: Values) -> tuple[str, Values]:
-        rule = self._kind(kind)
-        identity = rule.create(self._aws, inputs)
-        return identity, {**inputs, **(rule.read(self._aws, identity, inputs) or {})}
+        rule, aws = self._kind(kind), self._aws.of(inputs)
+        identity = rule.create(aws, inputs)
+        try:
+            rule.settle(aws, inputs)
+            return identity, {**inputs, **(rule.read(aws, identity, inputs) or {})}
+        except Exception as error:
+            raise HalfMade(identity, inputs, error) from error
 
     def read(self, kind: str, identity: str, state: Values) -> tuple[str, Values] | None:
         if not state:
             identity, state = _imported(kind, identity)
         try:
-            live = self._kind(kind).read(self._aws, identity, state)
+            live = self._kind(kind).read(self._aws.of(state), identity, state)
         except botocore.exceptions.ClientError as error:
             if _code(error) in GONE:
                 return None
@@ -1424,13 +1487,13 @@ class AwsProvider(Provider):
         return None if live is None else (identity, {**state, **live})
 
     def update(self, kind: str, urn: str, identity: str, olds: Values, news: Values) -> Values:
-        rule = self._kind(kind)
-        rule.update(self._aws, identity, olds, news)
-        return {**news, **(rule.read(self._aws, identity, news) or {})}
+        rule, aws = self._kind(kind), self._aws.of(news)
+        rule.update(aws, identity, olds, news)
+        return {**news, **(rule.read(aws, identity, news) or {})}
 
     def delete(self, kind: str, identity: str, state: Values) -> None:
         try:
-            self._kind(kind).delete(self._aws, identity, state)
+            self._kind(kind).delete(self._aws.of(state), identity, state)
         except botocore.exceptions.ClientError as error:
             if _code(error) not in GONE:
                 raise

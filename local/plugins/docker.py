@@ -17,6 +17,8 @@ import docker
 import docker.errors
 import docker.utils.build
 import pulumi_docker
+import requests
+import urllib3.exceptions
 
 from local.plugins.provider import Provider, Refused, Values, WrongInputs, is_unknown, main, undeclared
 
@@ -147,14 +149,17 @@ class DockerProvider(Provider):
         login = {"username": registry.get("username", ""), "password": registry.get("password", "")}
         self.log(urn, "Pushing the image", passing=True)
         digest, told = "", dict[str, str]()
-        for event in self._docker.api.push(repository, tag=tag, auth_config=login, stream=True, decode=True):
-            if "error" in event:
-                raise Refused(f"the push of {name} failed: {event['error']}")
-            digest = event.get("aux", {}).get("Digest", digest)
-            layer, status = event.get("id"), event.get("status")
-            if layer and status != told.get(layer):
-                told[layer] = status
-                self.log(urn, f"{layer}: {status}", passing=True)
+        try:
+            for event in self._docker.api.push(repository, tag=tag, auth_config=login, stream=True, decode=True):
+                if "error" in event:
+                    raise Refused(f"the push of {name} failed: {event['error']}")
+                digest = event.get("aux", {}).get("Digest", digest)
+                layer, status = event.get("id"), event.get("status")
+                if layer and status != told.get(layer):
+                    told[layer] = status
+                    self.log(urn, f"{layer}: {status}", passing=True)
+        except (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            raise Refused(f"the push of {name} failed: the Docker engine broke it off ({_reason(error)})") from error
         if not digest:
             raise Refused(f"the push of {name} ended without a digest")
         return f"{repository}@{digest}"

@@ -21,6 +21,7 @@ from pulumi.runtime.proto import (
     plugin_pb2,
     provider_pb2,
     provider_pb2_grpc,
+    status_pb2,
 )
 
 from local.plugins.server import engine_address, serve
@@ -41,6 +42,15 @@ UNKNOWNS = {
 
 class Refused(Exception):
     """The request is wrong or the operation failed; the text is all that the user sees."""
+
+
+class HalfMade(Exception):
+    """A resource was made, but its creation did not come to its end: the next update goes on with it."""
+
+    def __init__(self, identity: str, inputs: Values, reason: Exception) -> None:
+        super().__init__(_text(reason))
+        self.identity = identity
+        self.inputs = inputs
 
 
 def is_unknown(value: Any) -> bool:
@@ -306,15 +316,31 @@ class CleanErrors:
         return None
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: types.TracebackType | None) -> None:
+        if isinstance(error, HalfMade):
+            self._context.set_trailing_metadata([("grpc-status-details-bin", _init_failed(error).SerializeToString())])
         if isinstance(error, Exception) and not isinstance(error, WrongInputs):
-            text = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
-            self._context.abort(grpc.StatusCode.UNKNOWN, text)
+            self._context.abort(grpc.StatusCode.UNKNOWN, _text(error))
 
 
 def main(provider: Provider) -> None:
     """Serve a provider to the engine that started this process."""
     provider._engine = engine_pb2_grpc.EngineStub(grpc.insecure_channel(engine_address()))
     serve(lambda server: provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server), provider.cancel)
+
+
+def _text(error: Exception) -> str:
+    return str(error) if isinstance(error, Refused | HalfMade) else f"{type(error).__name__}: {error}"
+
+
+def _init_failed(half: HalfMade) -> status_pb2.Status:
+    """How the engine is told that there is a resource all the same (`ErrorResourceInitFailed` in provider.proto)."""
+    values = _struct(half.inputs)
+    detail = provider_pb2.ErrorResourceInitFailed(
+        id=half.identity, properties=values, inputs=values, reasons=[str(half)]
+    )
+    status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=str(half))
+    status.details.add().Pack(detail)
+    return status
 
 
 def _kind(urn: str) -> str:

@@ -42,8 +42,8 @@ def serve(add_to: Callable[[grpc.Server], None], at_end: Callable[[], None] = la
 
 
 def engine_address() -> str:
-    """The engine's address, the plugin's first positional argument."""
-    return next(argument for argument in sys.argv[1:] if not argument.startswith("-"))
+    """The engine's address, the plugin's last argument: behind options, some of which have a value of their own."""
+    return sys.argv[-1]
 
 
 def _end_with(engine: int, end: Callable[[], None]) -> None:

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,14 @@ class Clone:
             stderr=subprocess.STDOUT,
         )  # fmt: skip
 
+    def begin(self, command: str) -> subprocess.Popen[str]:
+        """Start a command line in the environment that `make env` prints, in a process group of its own."""
+        script = f'eval "$(make -s env)" && {command}'
+        return subprocess.Popen(
+            ["bash", "-c", script], cwd=self.root, env=self.env, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
     def up(self, stack: str) -> dict[str, int]:
         """`pulumi up`; gives the number of resources by what happened to them."""
         done = self.shell(f"pulumi up --yes --skip-preview -s {stack}")
@@ -132,13 +142,50 @@ class Clone:
             aws_access_key_id=account, aws_secret_access_key="local",
         )  # fmt: skip
 
+    def login(self, ecr: Any) -> subprocess.CompletedProcess[str]:
+        """`docker login` with the registry token of an ECR client, for `docker` below."""
+        (data,) = ecr.get_authorization_token()["authorizationData"]
+        user, _, token = base64.b64decode(data["authorizationToken"]).decode().partition(":")
+        return self.docker("login", "-u", user, "--password-stdin", f"localhost:{self.port}", text=token)
+
+    def docker(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        """Run `docker` with this text as its input and the credentials of this clone's last login."""
+        env = {**self.env, "DOCKER_CONFIG": str(self.root / ".local" / "docker-config"), "DOCKER_BUILDKIT": "0"}
+        return subprocess.run(["docker", *arguments], env=env, input=text, capture_output=True, text=True)
+
+    def add_profile(self, name: str, account: str, region: str) -> None:
+        """Add an AWS profile of the local cloud: the root of one more account."""
+        aws = self.root / ".local" / "aws"
+        address = f"http://127.0.0.1:{self.port}"
+        with (aws / "config").open("a") as file:
+            file.write(f"\n[profile {name}]\nregion = {region}\nendpoint_url = {address}\n")
+        with (aws / "credentials").open("a") as file:
+            file.write(f"\n[{name}]\naws_access_key_id = {account}\naws_secret_access_key = local\n")
+
     def log_in_to_registry(self) -> None:
         """`docker login` of the clone's own Docker configuration to the registry, as its owner."""
-        data = self.client("registry", "ecr").get_authorization_token()["authorizationData"][0]
-        user, _, password = base64.b64decode(data["authorizationToken"]).decode().partition(":")
-        server = self.output("registry", "repositoryUrl").partition("/")[0]
-        done = self.shell(f'docker login -u {user} -p "$PASSWORD" {server}', PASSWORD=password)
-        assert done.returncode == 0, done.stdout
+        done = self.login(self.client("registry", "ecr"))
+        assert done.returncode == 0, done.stderr
+
+    def control(self, method: str, fault: dict[str, Any] | None = None) -> list[int]:
+        """Add a fault of the local cloud (`POST`) or clear them (`DELETE`): how often each has struck."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/_local/faults", json.dumps(fault).encode() if fault else None, method=method
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return [fault["struck"] for fault in json.load(answer)["faults"]]
+
+    @contextmanager
+    def faults(self, *faults: dict[str, Any]) -> Iterator[list[int]]:
+        """Faults of the local cloud while the block lasts; each has to strike. The list tells how often, afterwards."""
+        struck: list[int] = []
+        for fault in faults:
+            self.control("POST", fault)
+        try:
+            yield struck
+        finally:
+            struck += self.control("DELETE")
+        assert all(struck), f"{faults} struck {struck} times"
 
     def edit(self, name: str, old: str, new: str) -> None:
         """Replace a text in a file of the clone."""

@@ -69,13 +69,14 @@ def test_image_is_one_that_lambda_takes(deployed: Clone) -> None:
 def test_a_taken_tag_is_refused_as_ecr_refuses_it(deployed: Clone) -> None:
     # ECR refuses it even with the content that the tag names already.
     url, tag = deployed.output("registry", "repositoryUrl"), deployed.output("consumer", "imageTag")
-    docker("pull", f"{url}:{tag}")
-    pushed = subprocess.run(["docker", "push", f"{url}:{tag}"], capture_output=True, text=True)
+    deployed.login(deployed.client("registry", "ecr"))
+    assert deployed.docker("pull", f"{url}:{tag}").returncode == 0
+    pushed = deployed.docker("push", f"{url}:{tag}")
     assert pushed.returncode != 0
     assert "already exists" in pushed.stderr
     assert "the tag is immutable" in pushed.stderr
-    docker("tag", f"{url}:{tag}", f"{url}:another")
-    docker("push", f"{url}:another")
+    deployed.docker("tag", f"{url}:{tag}", f"{url}:another")
+    assert deployed.docker("push", f"{url}:another").returncode == 0
 
 
 def test_lambda_pulls_through_the_registry(deployed: Clone) -> None:
@@ -356,21 +357,12 @@ def test_drift_is_found_by_refresh_and_mended_by_up(deployed: Clone) -> None:
     deployed.client("consumer", "lambda").update_function_configuration(FunctionName=FUNCTION, MemorySize=512)
     for stack in ("registry", "consumer"):
         assert deployed.shell(f"pulumi refresh --yes --skip-preview -s {stack}").returncode == 0
+    # The consumer asks the registry for its image, so that the registry is mended first.
     assert deployed.planned("registry") == {"aws:ecr/repositoryPolicy:RepositoryPolicy": "create"}
-    assert deployed.planned("consumer") == {"aws:lambda/function:Function": "update"}
     assert deployed.up("registry") == {"create": 1}
+    assert deployed.planned("consumer") == {"aws:lambda/function:Function": "update"}
     assert deployed.up("consumer") == {"update": 1}
     assert deployed.planned("registry") == deployed.planned("consumer") == {}
-
-
-def test_push_token_is_in_no_state_file(deployed: Clone) -> None:
-    token = deployed.client("registry", "ecr").get_authorization_token()["authorizationData"][0]["authorizationToken"]
-    import base64
-
-    password = base64.b64decode(token).decode().removeprefix("AWS:")
-    states = list((deployed.root / ".local" / "state").rglob("*.json*"))
-    assert states
-    assert not [state for state in states if password in state.read_text()]
 
 
 def test_every_resource_can_be_imported_by_the_id_that_aws_knows(deployed: Clone) -> None:

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import socket
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,10 @@ from components.errors import ImageUnusable
 
 def tag(**changed: object) -> str:
     return ImageBuild(**{"context": "app", **changed}).tag  # type: ignore[arg-type]
+
+
+def sent(**changed: object) -> list[str]:
+    return [file.name for file in ImageBuild(**{"context": "app", **changed}).files]  # type: ignore[arg-type]
 
 
 def test_a_tag_is_one_that_a_registry_takes(app: Path) -> None:
@@ -62,12 +68,33 @@ def test_time_and_group_permissions_change_nothing(app: Path) -> None:
 def test_a_dockerfiles_own_ignore_file_wins(app: Path) -> None:
     (app / ".dockerignore").write_text("app.py")
     (app / "Dockerfile.dockerignore").write_text("Dockerfile*")
-    assert [name for name, _ in ImageBuild(context="app").files()] == [".dockerignore", "app.py"]
+    assert sent() == [".dockerignore", "app.py"]
 
 
 def test_another_folder_with_the_same_content_has_the_same_tag(app: Path) -> None:
     shutil.copytree(app, app.with_name("copy"))
     assert tag(context="copy") == tag()
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"context": "missing"}, "image context 'missing' is not a folder"),
+        ({"context": "/app"}, "is an absolute path, which differs between machines"),
+        ({"dockerfile": "Dockerfile"}, "there is no Dockerfile Dockerfile.*dockerfile: app/Dockerfile"),
+        ({"context": "a" * 300}, "is not a folder"),
+        ({"dockerfile": "a" * 300}, "there is no Dockerfile"),
+        ({"context": "app\0"}, "is not a folder"),
+        ({"args": {"A=B": "C"}}, "image args: 'A=B' is no name of a build argument"),
+        ({"allow_secrets": ["["]}, r"allowSecrets: '\[' is no pattern"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_with_the_cure(app: Path, changed: dict[str, object], expected: str) -> None:
+    with pytest.raises(ImageUnusable, match=expected):
+        tag(**changed)
+
+
+# ---- .dockerignore
 
 
 @pytest.mark.parametrize(
@@ -81,6 +108,19 @@ def test_another_folder_with_the_same_content_has_the_same_tag(app: Path) -> Non
         ("lib\n!lib/deep", ["Dockerfile", "app.py", "lib/deep/a.py", "notes.md"]),
         ("lib/*/a.py", ["Dockerfile", "app.py", "lib/a.py", "notes.md"]),
         ("./notes.md", ["Dockerfile", "app.py", "lib/a.py", "lib/deep/a.py"]),
+        # A .gitignore would say otherwise of these; so says github.com/tonistiigi/fsutil, with which BuildKit walks.
+        ("[!a]pp.py", ["Dockerfile", "lib/a.py", "lib/deep/a.py", "notes.md"]),
+        ("[^n]*", ["notes.md"]),
+        ("l**", ["Dockerfile", "app.py", "notes.md"]),
+        ("**.py", ["Dockerfile", "notes.md"]),
+        ("**p.py", ["Dockerfile", "lib/a.py", "lib/deep/a.py", "notes.md"]),
+        ("lib/**", ["Dockerfile", "app.py", "notes.md"]),
+        ("**/*.py\n!lib", ["Dockerfile", "notes.md"]),
+        ("*\n!**/a.py", ["lib/a.py", "lib/deep/a.py"]),
+        ("lib/../notes.md\n//app.py", ["Dockerfile", "lib/a.py", "lib/deep/a.py"]),
+        (" # app.py", ["Dockerfile", "app.py", "lib/a.py", "lib/deep/a.py", "notes.md"]),
+        ("LIB", ["Dockerfile", "app.py", "lib/a.py", "lib/deep/a.py", "notes.md"]),
+        ("\ufeffnotes.md\r\nlib\r\n", ["Dockerfile", "app.py"]),
     ],
 )
 def test_dockerignore_is_read_as_the_builder_reads_it(app: Path, patterns: str, kept: list[str]) -> None:
@@ -88,18 +128,173 @@ def test_dockerignore_is_read_as_the_builder_reads_it(app: Path, patterns: str, 
     for name in ("lib/a.py", "lib/deep/a.py", "notes.md"):
         (app / name).write_text("")
     (app / ".dockerignore").write_text(patterns)
-    files = [name for name, _ in ImageBuild(context="app").files()]
-    assert [name for name in files if name != ".dockerignore"] == kept
+    assert [name for name in sent() if name != ".dockerignore"] == kept
+
+
+@pytest.mark.parametrize("line", ["[", "a/[]b]", "[b-a]", "!", "a\\"])
+def test_a_line_that_is_no_pattern_is_named(app: Path, line: str) -> None:
+    (app / ".dockerignore").write_text(f"*.log\n{line}\n")
+    with pytest.raises(ImageUnusable, match=r"^app/\.dockerignore: '.*' is no pattern"):
+        tag()
+
+
+# ---- what must not be sent to the builder
 
 
 @pytest.mark.parametrize(
-    ("changed", "expected"),
+    ("path", "named"),
     [
-        ({"context": "missing"}, "image context 'missing' is not a folder"),
-        ({"context": "/app"}, "is an absolute path, which differs between machines"),
-        ({"dockerfile": "Dockerfile"}, "there is no Dockerfile Dockerfile.*dockerfile: app/Dockerfile"),
+        (".env", ".env"),
+        ("config/.env.production", "config/.env.production"),
+        (".git/config", ".git"),
+        ("lib/.aws/credentials", "lib/.aws"),
+        (".ssh/known_hosts", ".ssh"),
+        ("id_ed25519", "id_ed25519"),
+        ("tls/server.pem", "tls/server.pem"),
+        ("server.key", "server.key"),
     ],
 )
-def test_what_cannot_be_built_is_refused_with_the_cure(app: Path, changed: dict[str, object], expected: str) -> None:
-    with pytest.raises(ImageUnusable, match=expected):
-        tag(**changed)
+def test_what_looks_like_a_secret_is_refused_until_it_is_excluded_or_allowed(app: Path, path: str, named: str) -> None:
+    (app / path).parent.mkdir(parents=True, exist_ok=True)
+    (app / path).write_text("hidden")
+    with pytest.raises(ImageUnusable) as refused:
+        tag()
+    assert f"write into app/.dockerignore\n    {named}\n" in str(refused.value)
+    assert "hidden" not in str(refused.value)
+    assert path in sent(allow_secrets=[named])
+    (app / ".dockerignore").write_text(named)
+    assert path not in sent()
+
+
+@pytest.mark.parametrize(
+    "name", [".env.example", ".env.sample", ".env.template", ".environment", "key.py", ".gitignore"]
+)
+def test_what_only_resembles_a_secret_is_sent(app: Path, name: str) -> None:
+    (app / name).write_text("")
+    assert name in sent()
+
+
+def test_certificates_are_no_secret_but_a_key_among_them_is(app: Path) -> None:
+    certificate = "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n"
+    (app / "ca.pem").write_text(f"# the issuer\n{certificate * 2}")
+    assert "ca.pem" in sent()
+    (app / "ca.pem").write_text(f"{certificate}-----BEGIN RSA PRIVATE KEY-----\n")
+    with pytest.raises(ImageUnusable, match=r"looks like secrets.*ca\.pem"):
+        tag()
+
+
+def test_a_link_to_a_secret_is_sent_as_a_link_and_holds_none(app: Path) -> None:
+    (app.parent / "id_rsa").write_text("hidden")
+    (app / "id_rsa").symlink_to("../id_rsa")
+    assert "id_rsa" in sent()
+
+
+def test_many_secrets_are_listed_once_each_and_their_lines_are_the_cure(app: Path) -> None:
+    names = [".env", ".git/config", ".git/objects/aa/bb", "#a [1].key", "!b*.key", *(f"{n}.key" for n in range(20))]
+    for name in names:
+        (app / name).parent.mkdir(parents=True, exist_ok=True)
+        (app / name).write_text("")
+    with pytest.raises(ImageUnusable) as refused:
+        tag()
+    assert "and 14 more" in str(refused.value)
+    lines = [line.strip() for line in str(refused.value).splitlines() if line.startswith("    ")]
+    assert len(lines) == 24
+    (app / ".dockerignore").write_text("\n".join(lines))
+    assert sent() == [".dockerignore", "Dockerfile", "app.py"]
+
+
+def test_a_large_context_is_refused_with_what_is_large(app: Path) -> None:
+    (app / "data").mkdir()
+    for name, size in (("data/big", 3 * 2**30), ("data/small", 2**20), ("model", 2**30)):
+        with (app / name).open("wb") as file:
+            file.truncate(size)  # a hole: no disk is filled
+    with pytest.raises(ImageUnusable) as refused:
+        ImageBuild(context="app")
+    assert "5 files of 4,097 MB together; allowed are 2048 MB" in str(refused.value)
+    assert "data (3,073 MB), data/big (3,072 MB), model (1,024 MB), data/small (1 MB)" in str(refused.value)
+    assert "write into app/.dockerignore\n    data\n" in str(refused.value)
+    assert "Example: contextLimit: 4098" in str(refused.value)
+    assert ImageBuild(context="app", context_limit=4098).files
+    (app / ".dockerignore").write_text("data")
+    assert ImageBuild(context="app").files
+
+
+def test_a_context_of_9999_files_has_a_tag_that_each_of_them_changes(app: Path) -> None:
+    for number in range(9_997):
+        folder = app / str(number % 100)
+        folder.mkdir(exist_ok=True)
+        (folder / f"{number}.txt").write_text(f"file {number}")
+    before = tag()
+    assert len(sent()) == 9_999
+    (app / "0" / "0.txt").write_text("file 1")
+    assert tag() != before
+
+
+def test_a_large_file_is_never_in_memory_as_a_whole(app: Path) -> None:
+    with (app / "model").open("wb") as file:
+        file.truncate(64 * 2**20)
+    tracemalloc.start()
+    try:
+        tag()
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 8 * 2**20
+
+
+# ---- what is no plain file
+
+
+def test_a_link_out_of_the_context_is_read_as_a_link(app: Path) -> None:
+    (app / "link").symlink_to("/etc/passwd")
+    first = tag()
+    (app / "link").unlink()
+    (app / "link").symlink_to("../nowhere")
+    assert tag() != first
+
+
+def test_a_link_has_another_tag_than_a_file_with_its_text(app: Path) -> None:
+    (app / "start").symlink_to("app.py")
+    linked = tag()
+    (app / "start").unlink()
+    (app / "start").write_text("app.py")
+    (app / "start").chmod(0o755)
+    assert tag() != linked
+
+
+@pytest.mark.parametrize("make", ["socket", "pipe"])
+def test_a_socket_or_a_pipe_is_refused(app: Path, make: str) -> None:
+    if make == "pipe":
+        os.mkfifo(app / "it")
+    else:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind("app/it")
+    with pytest.raises(ImageUnusable, match=r"a socket, a pipe or a device: it.*\n    it"):
+        tag()
+
+
+def test_a_name_that_is_no_text_is_sent_as_it_is(app: Path) -> None:
+    first = tag()
+    (app / os.fsdecode(b"caf\xe9")).write_text("")
+    assert tag() != first
+    (app / os.fsdecode(b"caf\xe9.key")).write_text("")
+    with pytest.raises(ImageUnusable, match=r"caf\\udce9\.key") as refused:
+        tag()
+    str(refused.value).encode()
+
+
+@pytest.mark.parametrize("name", ["app.py", "lib", "Dockerfile", ".dockerignore"])
+def test_what_cannot_be_read_is_named(app: Path, name: str) -> None:
+    (app / "lib").mkdir()
+    (app / ".dockerignore").touch()
+    for folder in (app.parent, app):
+        folder.chmod(0o755)
+    (app / name).chmod(0)
+    user = os.geteuid()
+    os.seteuid(user or 65534)  # root may read everything
+    try:
+        with pytest.raises(ImageUnusable, match=rf"^app/{name} .*cannot be read: Permission denied"):
+            tag()
+    finally:
+        os.seteuid(user)
+        (app / name).chmod(0o755)

@@ -26,6 +26,8 @@ def test_by_default_only_what_consumers_push_is_ever_deleted() -> None:
 def test_two_rules_for_the_same_images_are_refused() -> None:
     with pytest.raises(InvalidArgument, match="two rules for the same images"):
         lifecycle_policy([LifecycleRule(keep=1, untagged=True), LifecycleRule(days=1, untagged=True)])
+    with pytest.raises(InvalidArgument, match="two rules for the same images"):
+        lifecycle_policy([LifecycleRule(keep=1, tag_prefixes=tags) for tags in (["a", "b"], ["b", "a"])])
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,14 @@ def test_a_rule_is_written_as_ecr_reads_it(rule: dict[str, Any], selection: dict
 
 @pytest.mark.parametrize(
     "wrong",
-    [{}, {"keep": 1, "days": 1}, {"keep": 0}, {"days": -1}, {"keep": 1, "untagged": True, "tag_prefixes": ["a"]}],
+    [
+        {},
+        {"keep": 1, "days": 1},
+        {"keep": 0},
+        {"days": -1},
+        {"keep": 1, "untagged": True, "tag_prefixes": ["a"]},
+        {"keep": 1, "tag_prefixes": [""]},
+    ],
     ids=str,
 )
 def test_a_rule_that_ecr_refuses_is_refused_before(wrong: dict[str, Any]) -> None:

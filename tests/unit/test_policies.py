@@ -77,6 +77,13 @@ def test_named_roles_narrow_the_callers_and_not_the_service() -> None:
     assert len(service["Condition"]["StringLike"]["aws:sourceArn"]) == 2
 
 
+def test_a_role_named_twice_is_written_once() -> None:
+    # ECR keeps one: the policy would differ for ever.
+    role = "arn:aws:iam::222222222222:role/deployer"
+    callers, _ = policy_of([Consumer(account="222222222222", roles=[role, role])], "us-east-1")["Statement"]
+    assert callers["Principal"]["AWS"] == [role]
+
+
 def test_a_function_pattern_narrows_the_service() -> None:
     _, service = policy_of([Consumer(account="222222222222", functions="orders-*")], "us-east-1")["Statement"]
     expected = ["arn:aws:lambda:us-east-1:222222222222:function:orders-*"]
@@ -115,8 +122,14 @@ def test_extra_statements_are_appended() -> None:
     assert repository_policy(ACCOUNTS, "us-east-1", extra_statements=[extra])["Statement"][-1] == extra
 
 
-@pytest.mark.parametrize("sid", ["CrossAccountPermission", ""])
-def test_a_sid_that_is_not_unique_is_refused(sid: str) -> None:
+@pytest.mark.parametrize("publisher", ["*", "222222222222", "arn:aws:iam::222222222222:role/*", "publisher"])
+def test_a_publisher_that_is_not_one_principal_is_refused(publisher: str) -> None:
+    with pytest.raises(InvalidArgument, match="publisher .* given; allowed are ARNs"):
+        repository_policy(ACCOUNTS, "us-east-1", publishers=[publisher])
+
+
+@pytest.mark.parametrize("sid", ["CrossAccountPermission", "", 5, ["Auditors"]])
+def test_a_sid_that_is_not_unique_is_refused(sid: Any) -> None:
     with pytest.raises(InvalidArgument, match="given more than once or left out"):
         repository_policy(ACCOUNTS, "us-east-1", extra_statements=[{"Sid": sid, "Effect": "Deny"}])
 
@@ -135,6 +148,8 @@ def test_a_policy_that_is_too_long_is_refused_with_the_number_that_fits() -> Non
     ("wrong", "expected"),
     [
         ({"account": "*"}, "Consumer account: .* 12 digits"),
+        ({"account": "\u0662" * 12}, "Consumer account: .* 12 digits"),
+        ({"account": "2" * 12, "roles": ["arn:aws:iam::222222222222:role/*"]}, "roles of account 222222222222"),
         ({"account": "2" * 12, "functions": "a b"}, "Consumer functions: 'a b' given"),
         ({"account": "2" * 12, "roles": ["arn:aws:iam::333333333333:role/x"]}, "roles of account 222222222222"),
     ],

@@ -1,6 +1,7 @@
 """Configuration is checked as a whole before anything is made; a refusal says key, value, rule and example."""
 
 import json
+from collections.abc import Set
 from typing import Any
 
 import pytest
@@ -26,14 +27,16 @@ CONSUMER: dict[str, Any] = {
 }
 
 
-def read(values: dict[str, Any], environment: dict[str, str] | None = None) -> RegistrySettings | ConsumerSettings:
+def read(
+    values: dict[str, Any], environment: dict[str, str] | None = None, secret: Set[str] = frozenset()
+) -> RegistrySettings | ConsumerSettings:
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
-    return parse(texts, PROJECT, environment or {})
+    return parse(texts, PROJECT, environment or {}, secret)
 
 
-def refusal(values: dict[str, Any]) -> str:
+def refusal(values: dict[str, Any], secret: Set[str] = frozenset()) -> str:
     with pytest.raises(InvalidConfiguration) as refused:
-        read(values)
+        read(values, secret=secret)
     return str(refused.value)
 
 
@@ -107,7 +110,23 @@ def test_an_endpoint_is_public_only_when_it_is_said() -> None:
         (CONSUMER, {"api": {"type": "url", "apiKey": True}}, "api: must not have apiKey with type url, which has cors"),
         (CONSUMER, {"api": {"routes": [{}]}}, "must have each method and path once; more than once: GET hello"),
         (CONSUMER, {"api": [1]}, "api: [1] is not allowed; it must be a section with path, method, public"),
-        (CONSUMER, {"function": "{memory"}, "function: '{memory' is not a structured value"),
+        (CONSUMER, {"api": "{path"}, "api: '{path' is not a structured value"),
+        (CONSUMER, {"api": "[" * 100_000}, "is not a structured value"),
+        (CONSUMER, {"function": '{"description": "\\ud800"}'}, "function: the value given is not a structured value"),
+        (CONSUMER, {"account": "\u0662" * 12}, "account: "),
+        (
+            CONSUMER,
+            {"function": {"reservedConcurrency": True}},
+            "reservedConcurrency: true is not allowed; it must be a whole",
+        ),
+        (
+            CONSUMER,
+            {"function": {"logRetention": True}},
+            "function.logRetention: true is not allowed; it must be",
+        ),
+        (CONSUMER, {"function": {"tags": {"team": []}}}, "function.tags.team: [] is not allowed; it must be tags"),
+        (CONSUMER, {"api": {"path": "~me"}}, 'api.path: "~me" is not allowed'),
+        (REGISTRY, {"repository": {"name": "it", "mutableTags": ["dev *"]}}, 'mutableTags[0]: "dev *" is not allowed'),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_key(base: dict[str, Any], change: dict[str, Any], expected: str) -> None:
@@ -150,3 +169,48 @@ def test_a_build_argument_without_a_value_comes_from_the_environment() -> None:
     settings = read(values, {"SET": "here"})
     assert isinstance(settings, ConsumerSettings)
     assert settings.image.args == {"SET": "here", "FIXED": "1"}
+
+
+HIDDEN = "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"function": {"environment": {"PASSWORD": [HIDDEN]}}}, "function.environment.PASSWORD"),
+        ({"function": {"environment": [f"PASSWORD={HIDDEN}"]}}, "function.environment"),
+        ({"function": {"secrets": {"PASSWORD": {"value": HIDDEN}}}}, "function.secrets.PASSWORD"),
+        ({"function": [{"environment": {"PASSWORD": HIDDEN}}]}, "function"),
+        ({"function": f"environment: PASSWORD={HIDDEN}"}, "function"),
+        ({"image": {"context": "app", "args": {"PASSWORD": [HIDDEN]}}}, "image.args.PASSWORD"),
+    ],
+)
+def test_a_value_that_may_be_a_secret_is_not_repeated(change: dict[str, Any], named: str) -> None:
+    message = refusal({**CONSUMER, **change})
+    assert f"{PROJECT}:{named}: the value given is not" in message
+    assert HIDDEN not in message
+
+
+def test_of_a_key_that_is_set_as_a_secret_no_value_is_repeated() -> None:
+    message = refusal({**CONSUMER, "function": {"memory": HIDDEN}}, secret={"function"})
+    assert "function.memory: the value given is not allowed; it must be a whole number" in message
+    assert HIDDEN not in message
+
+
+@pytest.mark.parametrize("key", ["account", "image", "api", "registry"])
+def test_a_secret_where_it_would_be_shown_is_refused(key: str) -> None:
+    assert f"{PROJECT}:{key}: is set with --secret" in refusal({**CONSUMER, "api": {"path": "it"}}, secret={key})
+
+
+def test_a_secret_is_not_repeated_by_a_rule_for_the_whole() -> None:
+    routes = [{"path": HIDDEN}, {"path": HIDDEN}]
+    assert HIDDEN not in refusal({**CONSUMER, "api": {"routes": routes}}, secret={"api"})
+
+
+def test_a_secret_of_the_function_makes_its_environment_secret() -> None:
+    values = {**CONSUMER, "function": {"environment": {"TOKEN": HIDDEN}}}
+    for secret in (set(), {"function"}):
+        settings = read(values, secret=secret)
+        assert isinstance(settings, ConsumerSettings)
+        assert settings.has_secret_environment == bool(secret)
+        assert HIDDEN not in repr(settings)

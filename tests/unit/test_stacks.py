@@ -368,6 +368,7 @@ def test_every_consumer_gets_the_policy_that_its_deployer_needs(run: Run) -> Non
         ({"owner": "222222222222"}, "the owner 222222222222 given; its own functions need no grant"),
         ({"organization": "acme"}, "organization: 'acme' given"),
         ({"mutable_tags": ["a"] * 6}, "mutable_tags: 6 given; allowed are up to 5"),
+        ({"mutable_tags": ["dev *"]}, "mutable_tags: 'dev \\*' given"),
         ({"force_delete": True}, "force_delete: given together with keep"),
         ({"replica_regions": ["us-east-1"]}, "allowed are other Regions than us-east-1"),
         (
@@ -616,6 +617,13 @@ def test_alarms_tell_a_topic_of_their_own_or_the_one_given(run: Run, recorder: R
         ({"environment": {"AA": "x"}, "secrets": {"AA": "arn:aws:ssm:r:222222222222:parameter/x"}}, "as a secret as"),
         ({"storage": 100}, "storage: 100 given"),
         ({"dead_letter": "queue"}, "dead_letter: 'queue' given"),
+        ({"dead_letter": "arn:aws:sqs:us-east-1:222222222222:*"}, "dead_letter: 'arn.*' given"),
+        (
+            {"secrets": {"AA": "arn:aws:secretsmanager:us-east-1:222222222222:secret:*"}},
+            "the value of 'AA' is no",
+        ),
+        ({"tags": {"aws:team": "orders"}}, "tags: 'aws:team' given"),
+        ({"tags": {"team": "a,b"}}, "tags: 'team' given"),
         ({"reserved_concurrency": -1}, "reserved_concurrency: -1 given"),
     ],
 )

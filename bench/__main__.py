@@ -1,0 +1,100 @@
+"""The measurements. `make bench` runs them all and writes results.md, results.svg and results.json beside this file."""
+
+import argparse
+import contextlib
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import engine, program, report
+from bench.fresh import fresh
+from bench.ground import Ground, ground
+from bench.image import image
+from bench.measure import CommandFailed, Measure, tell
+
+HERE = Path(__file__).resolve().parent
+FRESH_RECORD = HERE / "fresh-steps.jsonl"
+BEFORE = HERE / "before.json"
+MISSED, FAILED, INTERRUPTED = 1, 2, 130
+ROUNDS = 5
+
+# By name: those that need nothing but this folder, and those that need both stacks deployed.
+ALONE: dict[str, Callable[[int], list[Measure]]] = {"hashing": program.hashing, "image": image}
+DEPLOYED: dict[str, Callable[[Ground, int], list[Measure]]] = {
+    "imports": program.imports,
+    "unchanged": engine.unchanged,
+    "preview": engine.preview,
+    "change": engine.change,
+    "first": engine.first,
+    "growth": engine.growth,
+}
+
+
+def main() -> int:
+    """Measure and report. Returns 0; with `--check` 1 if a goal is missed; 2 if something could not be measured."""
+    given = _arguments()
+    began = time.monotonic()
+    try:
+        measures = _measure(given.only or [*ALONE, *DEPLOYED, "fresh"], given.rounds, given.fresh)
+    except CommandFailed as failure:
+        print(f"\n{failure}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    before = report.results_of(given.before.read_text()) if given.before.exists() else {}
+    where = f"{os.cpu_count()} processors, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    result = (
+        f"{sum(measure.is_met for measure in measures)} of {len(measures)} goals are met. Median of {given.rounds} "
+        f"rounds, on {where}, in {(time.monotonic() - began) / 60:.0f} minutes.\n\n{report.table(measures, before)}"
+    )
+    print(report.as_json(measures) if given.json else result)
+    if not given.only:
+        (HERE / "results.md").write_text(f"# Results\n\n![goals and results](results.svg)\n\n{result}")
+        (HERE / "results.svg").write_text(report.picture(measures, before))
+        (HERE / "results.json").write_text(report.as_json(measures))
+    return MISSED if given.check and not all(measure.is_met for measure in measures) else 0
+
+
+def _arguments() -> argparse.Namespace:
+    names = (*ALONE, *DEPLOYED, "fresh")
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__, epilog='make bench ARGS="--only imports"')
+    parser.add_argument(
+        "--only", action="append", choices=names, metavar="NAME",
+        help=f"measure this alone, and write no files; may be given again. One of: {', '.join(names)}",
+    )  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often each is measured (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is missed")
+    parser.add_argument(
+        "--before", type=Path, default=BEFORE, metavar="FILE",
+        help="results.json of another run to show beside (default: before.json)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fresh", type=Path, default=FRESH_RECORD, metavar="FILE",
+        help=".local/logs/steps.jsonl after the first `make demo` of a fresh machine (default: fresh-steps.jsonl)",
+    )  # fmt: skip
+    return parser.parse_args()
+
+
+def _measure(names: list[str], rounds: int, record: Path) -> list[Measure]:
+    measures = list[Measure]()
+    for name in (name for name in ALONE if name in names):
+        measures += ALONE[name](rounds)
+    with contextlib.ExitStack() as stack:
+        if deployed := [name for name in DEPLOYED if name in names]:
+            where = stack.enter_context(ground())
+            for name in deployed:
+                measures += DEPLOYED[name](where, rounds)
+    if "fresh" in names:
+        if record.exists():
+            measures += fresh(record)
+        else:
+            tell(f"no record of a fresh machine: {record} is not there")
+    return measures
+
+
+if __name__ == "__main__":
+    sys.exit(main())

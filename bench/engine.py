@@ -1,0 +1,310 @@
+"""Measures on the real engine, with a real Docker engine and the local cloud."""
+
+import json
+import re
+import shutil
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.ground import CONSUMER, REGISTRY, Ground
+from bench.measure import CommandFailed, Measure, Run, run, tell
+
+SIZES = (1, 10, 50)
+EMPTY = "an empty program"
+POLL_SECONDS = 0.01
+ANSWER_SECONDS = 60
+
+
+def unchanged(ground: Ground, rounds: int) -> list[Measure]:
+    """`pulumi up` of what is deployed already: its time, what it asks for, and what `make demo` adds to it."""
+    empty, demo = list[Run](), list[Run]()
+    stacks: dict[str, list[Run]] = {REGISTRY: [], CONSUMER: []}
+    bounds: dict[str, list[Run]] = {REGISTRY: [], CONSUMER: []}
+    asked = []
+    for number in range(rounds):
+        tell(f"no-op up and make demo, round {number + 1} of {rounds}")
+        empty.append(ground.up("empty", program="empty"))
+        before = ground.calls()
+        for stack, runs in stacks.items():
+            runs.append(ground.up(stack))
+            bounds[stack].append(ground.up(stack, program="providers"))
+        asked.append(ground.calls() - before)
+        demo.append(run(["make", "demo"], cwd=ground.clone.root, env=ground.clone.env))
+    measures = [_against_empty("no-op up", stack, runs, empty, bounds[stack]) for stack, runs in stacks.items()]
+    names = {"build": "builds", "push": "pushes", "UpdateFunctionCode": "calls of UpdateFunctionCode"}
+    for call, what in names.items():
+        counts = [float(calls[call]) for calls in asked]
+        measures.append(Measure(name=f"{what} for unchanged content", against="none", goal=0, values=counts, unit=""))
+    ups = zip(stacks[REGISTRY], stacks[CONSUMER], strict=True)
+    added = [whole.seconds - first.seconds - second.seconds for whole, (first, second) in zip(demo, ups, strict=True)]
+    return [*measures, Measure(name="make demo, warm: time on top", against="sum of its two ups", goal=5, values=added)]
+
+
+def preview(ground: Ground, rounds: int) -> list[Measure]:
+    """`pulumi preview` of both stacks."""
+    empty = list[Run]()
+    stacks: dict[str, list[Run]] = {REGISTRY: [], CONSUMER: []}
+    bounds: dict[str, list[Run]] = {REGISTRY: [], CONSUMER: []}
+    for number in range(rounds):
+        tell(f"preview, round {number + 1} of {rounds}")
+        empty.append(ground.preview("empty", program="empty"))
+        for stack, runs in stacks.items():
+            runs.append(ground.preview(stack))
+            bounds[stack].append(ground.preview(stack, program="providers"))
+    return [_against_empty("preview", stack, runs, empty, bounds[stack]) for stack, runs in stacks.items()]
+
+
+def _against_empty(what: str, stack: str, runs: list[Run], empty: list[Run], bound: list[Run]) -> Measure:
+    anchors = [one.seconds for one in empty]
+    return Measure(
+        name=f"{what}, {stack}",
+        against=EMPTY,
+        goal=1.5,
+        values=[one.seconds for one in runs],
+        anchors=anchors,
+        bound=[one.seconds / anchor for one, anchor in zip(bound, anchors, strict=True)],
+        note="bound: a program with the stack's providers and nothing else",
+    )
+
+
+def change(ground: Ground, rounds: int) -> list[Measure]:
+    """A changed line until it answers, against the same by hand; and what is pushed for it."""
+    ours, by_hand, bound = list[float](), list[float](), list[float]()
+    pushed, needed, layers = list[float](), list[float](), list[float]()
+    url, by_hand_url, hand = _by_hand(ground)
+    for number in range(rounds):
+        tell(f"code change, round {number + 1} of {rounds}")
+        text = f"round {number}"
+        empty = ground.up("empty", program="empty").seconds
+        providers = ground.up(CONSUMER, program="providers").seconds
+        _edit(ground.clone.root / "app" / "app.py", text)
+        before, uploads = ground.calls(), len(ground.uploads())
+        began = time.monotonic()
+        ground.up(CONSUMER)
+        _until_answer(ground, url, text)
+        ours.append(time.monotonic() - began - empty)
+        asked = ground.calls() - before
+        if not asked["build"] or asked["push"] != 1 or asked["manifest"] != 1 or asked["UpdateFunctionCode"] != 1:
+            raise CommandFailed(f"A changed line was to be built, pushed and deployed once; seen: {dict(asked)}")
+        manifest = _manifest(ground)
+        sizes = {part["digest"]: part["size"] for part in (*manifest["layers"], manifest["config"])}
+        itself = len(json.dumps(manifest))
+        pushed.append(float(itself + sum(sizes[digest] for digest in ground.uploads()[uploads:])))
+        layers.append(float(manifest["layers"][-1]["size"]))
+        needed.append(layers[-1] + manifest["config"]["size"] + itself)
+        began = time.monotonic()
+        hand(text)
+        _until_answer(ground, by_hand_url, text)
+        by_hand.append(time.monotonic() - began)
+        bound.append((by_hand[-1] + providers - empty) / by_hand[-1])
+    ground.clone.restore()
+    ground.up(CONSUMER)
+    return [
+        Measure(
+            name="code change until it answers",
+            against="docker build, docker push, UpdateFunctionCode and waiting, by hand",
+            goal=1.5,
+            values=ours,
+            anchors=by_hand,
+            bound=bound,
+            note="the engine's time with an empty program is taken off; bound: by hand, and the start of the providers",
+        ),
+        Measure(
+            name="bytes pushed for a changed line",
+            against="the changed layer, and configuration and manifest that name it",
+            goal=1.2,
+            values=pushed,
+            anchors=needed,
+            unit="B",
+            note=f"the layer alone has {statistics.median(layers):.0f} B",
+        ),
+    ]
+
+
+def _by_hand(ground: Ground) -> tuple[str, str, Callable[[str], None]]:
+    """The URLs of both functions, and what a user does by hand to change the second, the flat program's."""
+    ground.pulumi("stack", "init", "by-hand", program="flat")
+    ground.up("by-hand", program="flat", config={"name": "by-hand"})
+    outputs = ground.outputs("by-hand", program="flat")
+    ground.clone.log_in_to_registry()
+    client = ground.clone.client("consumer", "lambda")
+    app = ground.folder / "by-hand"
+    shutil.copytree(ground.clone.root / "app", app)
+
+    def deploy(text: str) -> None:
+        _edit(app / "app.py", text)
+        image = f"{outputs['repositoryUrl']}:{text.replace(' ', '-')}"
+        build = ["docker", "buildx", "build", "--provenance=false", "--load", "--platform=linux/amd64", "--tag", image]
+        if "LAMBDA_BASE_IMAGE" in ground.env:
+            build.append("--build-arg=LAMBDA_BASE_IMAGE")
+        run([*build, app], cwd=app, env=ground.env)
+        run(["docker", "push", image], cwd=app, env=ground.env)
+        client.update_function_code(FunctionName=outputs["functionName"], ImageUri=image)
+        client.get_waiter("function_updated_v2").wait(
+            FunctionName=outputs["functionName"], WaiterConfig={"Delay": 1, "MaxAttempts": ANSWER_SECONDS}
+        )
+
+    return ground.clone.output(CONSUMER, "endpointUrl"), str(outputs["endpointUrl"]), deploy
+
+
+def _edit(file: Path, text: str) -> None:
+    """Change the line that answers."""
+    changed, count = re.subn(r'"message": "[^"]*"', f'"message": "{text}"', file.read_text())
+    if count != 1:
+        raise CommandFailed(f"{file} has no line to change")
+    file.write_text(changed)
+
+
+def _until_answer(ground: Ground, url: str, text: str) -> None:
+    """Ask until the changed line answers."""
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while (answer := ground.clone.get_url(url)) != (200, {"message": text}):
+        if time.monotonic() > deadline:
+            raise CommandFailed(f"{url} still answers {answer}, not {text!r}")
+        time.sleep(POLL_SECONDS)
+
+
+def _manifest(ground: Ground) -> dict[str, Any]:
+    """The manifest of the image that the consumer runs."""
+    image = ground.clone.client("registry", "ecr").batch_get_image(
+        repositoryName=ground.clone.output(REGISTRY, "repositoryName"),
+        imageIds=[{"imageDigest": ground.clone.output(CONSUMER, "imageDigest")}],
+    )
+    return dict(json.loads(image["images"][0]["imageManifest"]))
+
+
+FIRST_REGISTRY = """config:
+  cross-account-ecr:role: registry
+  cross-account-ecr:account: "111111111111"
+  cross-account-ecr:region: us-east-1
+  cross-account-ecr:profile: registry
+  cross-account-ecr:repository: {name: first-stacks, keep: false, forceDelete: true}
+  cross-account-ecr:consumers: [{account: "222222222222"}]
+"""
+FIRST_CONSUMER = """config:
+  cross-account-ecr:role: consumer
+  cross-account-ecr:account: "222222222222"
+  cross-account-ecr:region: us-east-1
+  cross-account-ecr:profile: consumer
+  cross-account-ecr:registry: {stack: first-registry, profile: registry}
+  cross-account-ecr:image: {context: app, args: {LAMBDA_BASE_IMAGE: null}}
+  cross-account-ecr:function: {name: first-stacks}
+  cross-account-ecr:api: {path: hello, public: true}
+"""
+
+
+def first(ground: Ground, rounds: int) -> list[Measure]:
+    """Both stacks from nothing, the image's layers cached, against the same resources in one flat program."""
+    ours, flat, bound = list[float](), list[float](), list[float]()
+    stacks = {"first-registry": FIRST_REGISTRY, "first-consumer": FIRST_CONSUMER}
+    for stack, text in stacks.items():
+        (ground.clone.root / f"Pulumi.{stack}.yaml").write_text(text)
+        ground.pulumi("stack", "init", stack)
+    ground.pulumi("stack", "init", "first", program="flat")
+    for number in range(rounds):
+        tell(f"first deployment, round {number + 1} of {rounds}")
+        ours.append(sum(ground.up(stack).seconds for stack in stacks))
+        flat.append(ground.up("first", program="flat", config={"name": "first-flat"}).seconds)
+        second = ground.up(REGISTRY, program="providers").seconds
+        bound.append((flat[-1] + second) / flat[-1])
+        for stack in reversed(stacks):
+            ground.pulumi("destroy", "--yes", "--skip-preview", "--stack", stack)
+        ground.pulumi("destroy", "--yes", "--skip-preview", "--stack", "first", program="flat")
+    for stack in stacks:
+        (ground.clone.root / f"Pulumi.{stack}.yaml").unlink()
+    return [
+        Measure(
+            name="first deployment of both stacks",
+            against="the same resources in one flat program",
+            goal=1.1,
+            values=ours,
+            anchors=flat,
+            bound=bound,
+            note="bound: the flat program and a second run of the engine with its provider, for there are two stacks",
+        )
+    ]
+
+
+def growth(ground: Ground, rounds: int) -> list[Measure]:
+    """Previews of more functions and more consumers, against the flat program's with as many."""
+    functions: dict[str, list[dict[int, Run]]] = {"composed": [], "flat": []}
+    consumers: dict[str, list[dict[int, Run]]] = {"ours": [], "flat": []}
+    for program in functions:
+        ground.pulumi("stack", "init", "growth", program=program)
+    for size in SIZES:
+        accounts = ", ".join(f'{{account: "{number:012}"}}' for number in range(1, size + 1))
+        text = re.sub(r"consumers: .*", f"consumers: [{accounts}]", FIRST_REGISTRY)
+        (ground.clone.root / f"Pulumi.growth-{size}.yaml").write_text(text)
+        ground.pulumi("stack", "init", f"growth-{size}")
+    for number in range(rounds):
+        tell(f"growth, round {number + 1} of {rounds}")
+        for runs in (*functions.values(), *consumers.values()):
+            runs.append({})
+        for size in SIZES:
+            many = {"name": "growth", "functions": str(size), "consumers": "1"}
+            functions["flat"][-1][size] = ground.preview("growth", program="flat", config=many)
+            many = {"functions": str(size)}
+            functions["composed"][-1][size] = ground.preview("growth", program="composed", config=many)
+            many = {"name": "growth", "functions": "0", "consumers": str(size)}
+            consumers["flat"][-1][size] = ground.preview("growth", program="flat", config=many)
+            consumers["ours"][-1][size] = ground.preview(f"growth-{size}")
+    measures = []
+    for small, large in ((1, 10), (10, 50)):
+        measures.append(
+            Measure(
+                name=f"processor time for a resource more, {small} to {large} functions",
+                against="the flat program",
+                goal=1.1,
+                values=[_slope(runs, small, large) for runs in functions["composed"]],
+                anchors=[_slope(runs, small, large) for runs in functions["flat"]],
+            )
+        )
+    measures.append(
+        Measure(
+            name="memory with 50 functions",
+            against="the flat program",
+            goal=1.1,
+            values=[runs[50].memory for runs in functions["composed"]],
+            anchors=[runs[50].memory for runs in functions["flat"]],
+            unit="MiB",
+            note="of the largest process",
+        )
+    )
+    for size in SIZES[1:]:
+        measures.append(
+            Measure(
+                name=f"processor time with {size} consumers, by that with one",
+                against="the flat program's",
+                goal=1.1,
+                values=[runs[size].processor / runs[1].processor for runs in consumers["ours"]],
+                anchors=[runs[size].processor / runs[1].processor for runs in consumers["flat"]],
+                unit="",
+            )
+        )
+    measures.append(
+        Measure(
+            name="memory with 50 consumers",
+            against="the flat program",
+            goal=1.1,
+            values=[runs[50].memory for runs in consumers["ours"]],
+            anchors=[runs[50].memory for runs in consumers["flat"]],
+            unit="MiB",
+            note="of the largest process",
+        )
+    )
+    return measures
+
+
+def _slope(runs: dict[int, Run], small: int, large: int) -> float:
+    """Processor seconds for a resource more."""
+    return (runs[large].processor - runs[small].processor) / (_resources(runs[large]) - _resources(runs[small]))
+
+
+def _resources(preview: Run) -> int:
+    found = re.search(r"\+ (\d+) to create", preview.output)
+    if found is None:
+        raise CommandFailed(f"a preview that creates nothing:\n{preview.output}")
+    return int(found[1])

@@ -1,0 +1,112 @@
+"""Measures of the program alone: its imports, and the hash of a build context."""
+
+import json
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.ground import CONSUMER, REGISTRY, Ground
+from bench.measure import Measure, Run, run, tell
+from local.workspace import ROOT
+
+STACKS = (REGISTRY, CONSUMER)
+FILES, FOLDERS, FILE_BYTES = 10_000, 100, 100_000
+SOURCE = f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
+HASH = "from components.content import ImageBuild; build = ImageBuild(context='context'); "
+# A module that waits for its first use is of another type; to ask it for anything would be that use.
+LOADED = "import sys; print(*(name for name, module in sys.modules.items() if type(module) is type(sys)))"
+
+
+def imports(ground: Ground, rounds: int) -> list[Measure]:
+    """Processor time of the program's imports, and the provider modules among them."""
+    used = {stack: _provider_modules(ground, stack) for stack in STACKS}
+    alone = list[Run]()
+    program: dict[str, list[Run]] = {stack: [] for stack in STACKS}
+    least: dict[str, list[Run]] = {stack: [] for stack in STACKS}
+    for number in range(rounds):
+        tell(f"imports, round {number + 1} of {rounds}")
+        alone.append(_python("import pulumi"))
+        for stack in STACKS:
+            program[stack].append(_python(_imports(stack)))
+            least[stack].append(_python(f"import {', '.join(['pulumi', *used[stack]])}"))
+    anchors = [one.processor for one in alone]
+    measures = []
+    for stack in STACKS:
+        measures.append(
+            Measure(
+                name=f"import of the program, {stack}",
+                against="import pulumi",
+                goal=1.5,
+                values=[one.processor for one in program[stack]],
+                anchors=anchors,
+                bound=[one.processor / anchor for one, anchor in zip(least[stack], anchors, strict=True)],
+                note="processor time; bound: pulumi and the provider modules of the stack's resources",
+            )
+        )
+        loaded = _python(f"{_imports(stack)}; {LOADED}").output
+        sdks = set(re.findall(r"\bpulumi_docker\b|\bpulumi_aws\.\w+(?=\._inputs\b)", loaded))
+        more = sorted(sdks - set(used[stack]))
+        measures.append(
+            Measure(
+                name=f"provider modules that are not used, {stack}",
+                against="none",
+                goal=0,
+                values=[float(len(more))],
+                unit="",
+                note=", ".join(more),
+            )
+        )
+    return measures
+
+
+def _provider_modules(ground: Ground, stack: str) -> list[str]:
+    """The SDK's modules of the resource types that are in a stack's state."""
+    state = json.loads(ground.pulumi("stack", "export", "--stack", stack).output)
+    modules = set()
+    for resource in state["deployment"]["resources"]:
+        package, module, _ = resource["type"].split(":", 2)
+        if package == "aws":
+            folder = module.partition("/")[0]
+            modules.add(f"pulumi_aws.{'lambda_' if folder == 'lambda' else folder}")
+        elif package == "docker":
+            modules.add("pulumi_docker")
+    return sorted(modules)
+
+
+def _imports(stack: str) -> str:
+    """What `__main__.py` imports for a stack."""
+    return f"import settings, stacks.{stack}"
+
+
+def _python(code: str) -> Run:
+    return run([sys.executable, "-c", code], cwd=ROOT)
+
+
+def hashing(rounds: int) -> list[Measure]:
+    """The content tag of a context of 10,000 files, 1 GB in all."""
+    ours, theirs, start = list[Run](), list[Run](), list[Run]()
+    with tempfile.TemporaryDirectory(prefix="bench-context-") as name:
+        folder = Path(name)
+        tell(f"a context of {FILES} files, {FILES * FILE_BYTES / 1e9:.0f} GB")
+        for number in range(FILES):
+            file = folder / "context" / f"folder-{number % FOLDERS}" / f"file-{number}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(os.urandom(FILE_BYTES))
+        (folder / "context" / "Dockerfile").write_text("FROM scratch\n")
+        for number in range(rounds):
+            tell(f"hashing, round {number + 1} of {rounds}")
+            start.append(run([sys.executable, "-c", f"{SOURCE}{HASH}"], cwd=folder))
+            ours.append(run([sys.executable, "-c", f"{SOURCE}{HASH}build.tag, build.fingerprint"], cwd=folder))
+            theirs.append(run(["sh", "-c", "find context -type f -print0 | xargs -0 sha256sum"], cwd=folder))
+    return [
+        Measure(
+            name="content hash of 10,000 files, 1 GB",
+            against="sha256sum over the same files",
+            goal=1.2,
+            values=[one.seconds - begun.seconds for one, begun in zip(ours, start, strict=True)],
+            anchors=[one.seconds for one in theirs],
+            note="the start of Python is taken off: the program has started anyway",
+        )
+    ]

@@ -1,0 +1,128 @@
+"""The result as a table, as a picture and as JSON."""
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from bench.measure import Measure
+
+# The picture: one bar a measure, its length the result by its goal, so that all share one line to stay left of.
+WIDTH, LABELS, ROW, TOP, BAR = 1000, 330, 26, 64, 14
+GOALS_SHOWN = 3.0
+MET, MISSED, BOUND, BEFORE = "#2e7d32", "#c62828", "#212121", "#9e9e9e"
+
+
+def as_json(measures: Sequence[Measure]) -> str:
+    """All numbers, for comparison with another run (`--before`)."""
+    rows = [{**dataclasses.asdict(measure), "result": measure.result, "met": measure.is_met} for measure in measures]
+    return json.dumps(rows, indent=1) + "\n"
+
+
+def results_of(text: str) -> dict[str, float]:
+    """The results by name in the JSON of another run."""
+    rows: list[dict[str, Any]] = json.loads(text)
+    return {row["name"]: row["result"] for row in rows}
+
+
+def table(measures: Sequence[Measure], before: Mapping[str, float]) -> str:
+    """A Markdown table; `before` adds a column with the results of another run."""
+    earlier_head = ["before"] if before else []
+    heads = ["measure", "against", "measured", "anchor", *earlier_head, "result", "spread", "goal", ""]
+    lines = [" | ".join(heads), " | ".join("---" for _ in heads)]
+    for measure in measures:
+        earlier = [_result(measure, before[measure.name]) if measure.name in before else ""] if before else []
+        cells = [
+            measure.name,
+            measure.against,
+            _number(statistics.median(measure.values), measure.unit),
+            _number(statistics.median(measure.anchors), measure.unit) if measure.anchors else "",
+            *earlier,
+            f"**{_result(measure, measure.result)}**",
+            f"{_result(measure, min(measure.results))} … {_result(measure, max(measure.results))}",
+            f"≤ {_result(measure, measure.goal)}",
+            _verdict(measure),
+        ]
+        lines.append(" | ".join(cells))
+    return "".join(f"| {line} |\n" for line in lines)
+
+
+def picture(measures: Sequence[Measure], before: Mapping[str, float]) -> str:
+    """An SVG: the nearer to the left, the better; the line is the goal."""
+    height = TOP + ROW * len(measures) + 12
+    scale = (WIDTH - LABELS - 90) / GOALS_SHOWN
+    goal = LABELS + scale
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '
+        'font-size="12">',
+        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
+        f'<text x="10" y="22" font-size="15" font-weight="bold">{sum(m.is_met for m in measures)} of {len(measures)} '
+        "goals are met</text>",
+        _legend(bool(before)),
+        f'<text x="{goal}" y="{TOP - 8}" text-anchor="middle" font-weight="bold">goal</text>',
+    ]
+    for number, measure in enumerate(measures):
+        y = TOP + ROW * number
+        length = _in_goals(measure, measure.result)
+        colour = MET if measure.is_met else MISSED
+        end = LABELS + scale * length
+        text = f"{_result(measure, measure.result)} (≤ {_result(measure, measure.goal)})"
+        parts += [
+            f'<text x="{LABELS - 8}" y="{y + BAR - 2}" text-anchor="end">{escape(measure.name)}</text>',
+            f'<rect x="{LABELS}" y="{y}" width="{max(end - LABELS, 2):.1f}" height="{BAR}" fill="{colour}"/>',
+            f'<text x="{end + 6:.1f}" y="{y + BAR - 2}" fill="{colour}">{escape(text)}</text>',
+        ]
+        if measure.name in before:
+            at = LABELS + scale * _in_goals(measure, before[measure.name])
+            parts.append(_mark(at, y, BEFORE))
+        if measure.bound:
+            at = LABELS + scale * _in_goals(measure, statistics.median(measure.bound))
+            parts.append(_mark(at, y, BOUND))
+    bottom = TOP + ROW * len(measures)
+    parts.append(f'<line x1="{goal}" y1="{TOP - 4}" x2="{goal}" y2="{bottom}" stroke="#000" stroke-dasharray="4 3"/>')
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _legend(with_before: bool) -> str:
+    marks = [(MET, "met"), (MISSED, "missed"), (BOUND, "bound: what cannot be done without")]
+    if with_before:
+        marks.append((BEFORE, "before"))
+    parts, x = [], 330
+    for colour, text in marks:
+        parts.append(f'<rect x="{x}" y="12" width="10" height="10" fill="{colour}"/>')
+        parts.append(f'<text x="{x + 14}" y="21">{text}</text>')
+        x += 40 + 7 * len(text)
+    return "".join(parts)
+
+
+def _mark(x: float, y: int, colour: str) -> str:
+    return f'<rect x="{x - 1.5:.1f}" y="{y - 3}" width="3" height="{BAR + 6}" fill="{colour}"/>'
+
+
+def _in_goals(measure: Measure, result: float) -> float:
+    """A result by its goal; of a goal of nothing, anything is more than the picture shows."""
+    if measure.goal == 0:
+        return 0.0 if result == 0 else GOALS_SHOWN
+    return min(max(result / measure.goal, 0.0), GOALS_SHOWN)
+
+
+def _result(measure: Measure, value: float) -> str:
+    return f"{value:.2f} x" if measure.anchors else _number(value, measure.unit)
+
+
+def _number(value: float, unit: str) -> str:
+    """A number with four digits or less, and its unit."""
+    text = f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+    return f"{text} {unit}".strip()
+
+
+def _verdict(measure: Measure) -> str:
+    """Whether the goal is met, and what stands in the way."""
+    parts = ["met" if measure.is_met else "missed"]
+    if measure.bound:
+        parts.append(f"bound {statistics.median(measure.bound):.2f} x")
+    if measure.note:
+        parts.append(measure.note)
+    return "; ".join(parts)

@@ -1,0 +1,172 @@
+"""The build context: which files of a folder are sent to the builder, and which must not be."""
+
+import os
+import posixpath
+import stat
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from components.dockerignore import Patterns, pattern_of
+from components.errors import ImageUnusable
+from components.limits import CONTEXT_MB
+
+LISTED = 10
+
+# Secrets by their names. What is sent is in the image as soon as the Dockerfile copies the whole folder.
+SECRETS = Patterns(
+    [
+        *("**/.env", "**/.env.*", "!**/.env.example", "!**/.env.sample", "!**/.env.template"),
+        *("**/.aws", "**/.docker", "**/.git", "**/.kube", "**/.pulumi", "**/.ssh"),
+        *("**/.git-credentials", "**/.netrc", "**/.npmrc", "**/.pypirc"),
+        *("**/id_dsa", "**/id_ecdsa", "**/id_ed25519", "**/id_rsa"),
+        *("**/*.jks", "**/*.key", "**/*.p12", "**/*.pem", "**/*.pfx"),
+    ]
+)
+
+
+class File(NamedTuple):
+    """A file, or a symbolic link, that is sent to the builder.
+
+    Attributes:
+        name: path within the context.
+        path: path relative to the program's folder.
+        mode: its kind and permissions, as of `os.stat`.
+        size: bytes.
+    """
+
+    name: str
+    path: Path
+    mode: int
+    size: int
+
+
+def files_of(context: Path, ignore_file: Path) -> tuple[File, ...]:
+    """What of a folder is sent to the builder, in a fixed order. Symbolic links are sent as links, not followed.
+
+    Raises:
+        ImageUnusable: a folder cannot be read, or a line of the ignore file is no pattern.
+    """
+    with readable():
+        text = ignore_file.read_bytes().decode("utf-8-sig", "surrogateescape") if ignore_file.is_file() else ""
+        return tuple(sorted(_walk(context, Patterns(text.split("\n"), of=str(ignore_file)))))
+
+
+def _walk(context: Path, ignored: Patterns) -> Iterator[File]:
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        for entry in os.scandir(context / folder):
+            name = posixpath.join(folder, entry.name)
+            is_ignored = ignored.match(name)
+            if entry.is_dir(follow_symlinks=False):
+                folders += [name] if ignored.have_exceptions or not is_ignored else []
+            elif not is_ignored:
+                status = entry.stat(follow_symlinks=False)
+                yield File(name, Path(entry.path), status.st_mode, status.st_size)
+
+
+def require_files(files: Sequence[File], ignore_file: Path) -> None:
+    """Check that everything is a file or a symbolic link: builders differ in what they make of anything else.
+
+    Raises:
+        ImageUnusable: there are sockets, pipes or devices.
+    """
+    if special := [file.name for file in files if not (stat.S_ISREG(file.mode) or stat.S_ISLNK(file.mode))]:
+        raise ImageUnusable(
+            f"The image context has what is no file but a socket, a pipe or a device: {_listed(special)}. Delete it, "
+            f"or exclude it: {_lines(special, ignore_file)}"
+        )
+
+
+def require_no_secrets(files: Sequence[File], ignore_file: Path, *, allowed: Sequence[str]) -> None:
+    """Check that nothing is sent that looks like a secret, but for what patterns allow.
+
+    Raises:
+        ImageUnusable: with all that is found; a folder that is secret as a whole counts once.
+    """
+    allowing = Patterns(allowed, of="allowSecrets")
+    names = [file.name for file in files if _is_secret(file) and not allowing.match(file.name)]
+    if found := list(dict.fromkeys(map(_secret_part, names))):
+        raise ImageUnusable(
+            f"The image context has what looks like secrets, and would send it to the builder: {_listed(found)}. "
+            f"Exclude it: {_lines(found, ignore_file)}\n"
+            f"If these are none, allow them by name. Example: allowSecrets: ['{_shown(pattern_of(found[0]))}']"
+        )
+
+
+def require_size(files: Sequence[File], ignore_file: Path, *, limit_mb: int) -> None:
+    """Check that the context is not larger than meant, before all of it is read.
+
+    Raises:
+        ImageUnusable: with the largest files, and the largest of the folders right below the context.
+    """
+    size = sum(file.size for file in files)
+    if size <= limit_mb * 2**20:
+        return
+    sizes = Counter({file.name: file.size for file in files})
+    for file in files:
+        if "/" in file.name:
+            sizes[file.name.partition("/")[0]] += file.size
+    largest = sizes.most_common(LISTED)
+    raise ImageUnusable(
+        f"The image context has {len(files)} files of {_mb(size)} together; allowed are {limit_mb} MB. The largest "
+        f"folders and files: {', '.join(f'{_shown(name)} ({_mb(part)})' for name, part in largest)}. Exclude what the "
+        f"image does not need: {_lines([largest[0][0]], ignore_file)}\n"
+        f"If it needs them, allow more, up to {CONTEXT_MB[-1]} MB. Example: contextLimit: {-(-size // 2**20)}"
+    )
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Turn what the system says of an unreadable file into a refusal.
+
+    Raises:
+        ImageUnusable: with the file and the reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ImageUnusable(
+            f"{_shown(str(error.filename))} of the image context cannot be read: {error.strerror}. Mend that, or name "
+            "it in .dockerignore."
+        ) from None
+
+
+def _is_secret(file: File) -> bool:
+    if not SECRETS.match(file.name) or not stat.S_ISREG(file.mode):
+        return False
+    if not file.name.endswith(".pem"):
+        return True
+    # Certificates are public, and part of many a library.
+    with readable():
+        text = file.path.read_bytes()
+    return b"-----BEGIN CERTIFICATE-----" not in text or b"PRIVATE KEY" in text
+
+
+def _secret_part(name: str) -> str:
+    """The part of a path that makes it a secret: `.git` of `.git/config`."""
+    ends = [index for index, character in enumerate(name) if character == "/"]
+    return next((name[:end] for end in ends if SECRETS.match(name[:end])), name)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(map(_shown, names[:LISTED])) + more
+
+
+def _lines(names: Sequence[str], ignore_file: Path) -> str:
+    """The cure: what to write, and where."""
+    lines = "".join(f"\n    {_shown(pattern_of(name))}" for name in names)
+    return f"write into {ignore_file}{lines}"
+
+
+def _shown(name: str) -> str:
+    """A path as text, also if it is none."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+def _mb(size: int) -> str:
+    return f"{size / 2**20:,.0f} MB"

@@ -1,0 +1,105 @@
+"""The patterns of a `.dockerignore` file, matched as the builder matches them.
+
+Neither those of a `.gitignore` nor of a shell: https://docs.docker.com/build/concepts/context/#dockerignore-files and
+https://github.com/moby/patternmatcher, which Docker and BuildKit use.
+"""
+
+import posixpath
+import re
+from collections.abc import Iterable
+
+from components.errors import ImageUnusable
+
+CHARACTER = r"(?:\\.|[^\]\\-])"
+RANGE = re.compile(rf"({CHARACTER})(?:-({CHARACTER}))?", re.DOTALL)
+TOKEN = re.compile(rf"\*\*/?|\*|\?|\[\^?(?:{CHARACTER}(?:-{CHARACTER})?)+\]|\\.|[^\\\[]", re.DOTALL)
+# What begins with ** and has nothing else special is compared with the end of a path, also amid a name.
+ENDING = re.compile(r"\*\*([^/*?\[\]\\][^*?\[\]\\]*)")
+
+
+class Patterns:
+    """The lines of a file; of those that match a path, or a folder above it, the last decides.
+
+    Args:
+        lines: comments and empty ones included.
+        of: the file or option that an error names.
+
+    Raises:
+        ImageUnusable: a line is no pattern.
+    """
+
+    def __init__(self, lines: Iterable[str], *, of: str = ".dockerignore") -> None:
+        # A comment has its # in the first column.
+        kept = [stripped for line in lines if not line.startswith("#") and (stripped := line.strip())]
+        self._patterns = [(_expression(line.removeprefix("!").strip(), of), line.startswith("!")) for line in kept]
+        self._of_folders: dict[str, list[bool]] = {"": [False] * len(kept)}
+
+    @property
+    def have_exceptions(self) -> bool:
+        """Whether something in a folder that matches may not match itself."""
+        return any(is_exception for _, is_exception in self._patterns)
+
+    def match(self, path: str) -> bool:
+        """Whether they match a path, relative to the context and with slashes."""
+        return self._results(path)[0]
+
+    def _results(self, path: str) -> tuple[bool, list[bool]]:
+        """Whether they match a path, and which of the lines do.
+
+        What a line says of a folder it says of everything below. A line that could change nothing is not asked: an
+        exception says nothing of a folder that was not ignored, and so nothing of what is ignored below it.
+        """
+        folder = posixpath.dirname(path)
+        if folder not in self._of_folders:
+            self._of_folders[folder] = self._results(folder)[1]
+        matched, results = False, []
+        for (expression, is_exception), above in zip(self._patterns, self._of_folders[folder], strict=True):
+            result = above or (is_exception == matched and expression.fullmatch(path) is not None)
+            matched = not is_exception if result else matched
+            results.append(result)
+        return matched, results
+
+
+def pattern_of(path: str) -> str:
+    """The pattern that matches a path and nothing else."""
+    return re.sub(r"([*?\[\]\\]|^[#!])", r"\\\1", path)
+
+
+def _expression(pattern: str, of: str) -> re.Pattern[str]:
+    """A pattern as a regular expression."""
+    cleaned = posixpath.normpath(pattern) if pattern else ""
+    # normpath keeps two slashes at the beginning, the builder none.
+    cleaned = re.sub("^/+(?=.)", "", cleaned)
+    if ending := ENDING.fullmatch(cleaned):
+        return re.compile(f".*{re.escape(ending[1])}", re.DOTALL)
+    tokens = TOKEN.findall(cleaned)
+    try:
+        if not cleaned or "".join(tokens) != cleaned:
+            raise ValueError
+        end = ".*" if tokens[-1] == "**" else _translated(tokens[-1])
+        return re.compile(f"{''.join(map(_translated, tokens[:-1]))}{end}", re.DOTALL)
+    except (ValueError, re.error):
+        raise ImageUnusable(
+            f"{of}: {pattern!r} is no pattern; allowed are paths with *, **, ? and [a-z], and a backslash "
+            "before a special character. Example: **/*.log"
+        ) from None
+
+
+def _translated(token: str) -> str:
+    """A part of a pattern as a part of a regular expression."""
+    match token[0]:
+        case "*":
+            return "(.*/)?" if token.startswith("**") else "[^/]*"
+        case "?":
+            return "[^/]"
+        case "[":
+            negation = "^" if token.startswith("[^") else ""
+            ranges = RANGE.findall(token[1 + len(negation) : -1])
+            parts = (f"{_literal(low)}-{_literal(high)}" if high else _literal(low) for low, high in ranges)
+            return f"[{negation}{''.join(parts)}]"
+    return _literal(token)
+
+
+def _literal(character: str) -> str:
+    """A character, with or without a backslash before it."""
+    return re.escape(character[-1])

@@ -1,0 +1,301 @@
+"""Write `docs/policies/`, the IAM policies that the committed stacks are deployed with: `make policies`.
+
+The table below says who asks for what, and at which step. `tests/engine/test_rights.py` takes out each line of it and
+sees that step fail. What the provider calls was read from its source:
+https://github.com/hashicorp/terraform-provider-aws/tree/main/internal/service
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from components.policies import PULL_ACTIONS, PUSH_ACTIONS, VERSION, Document, function_arn, partition
+from settings import ConsumerSettings, RegistrySettings, parse
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "docs" / "policies"
+PROJECT = "cross-account-ecr"
+
+Step = Literal["create", "refresh", "preview", "update", "destroy"]
+# Statement, action, and what of the Pulumi package `aws` or `docker` asks for it.
+Line = tuple[str, str, str]
+
+PRINCIPALS = {
+    "registry-deployer": "deploys the registry stack: `profile` in `Pulumi.registry.yaml`",
+    "registry-pusher": "finds and pushes images for the consumer stack: `registry.profile` in `Pulumi.consumer.yaml`",
+    "registry-preview": "previews both stacks in place of these two, and cannot change anything",
+    "consumer-deployer": "deploys the consumer stack: `profile` in `Pulumi.consumer.yaml`",
+    "consumer-preview": "previews it in place of this one, and cannot change anything",
+}
+
+STEPS: dict[Step, str] = {
+    "create": "the first `pulumi up`",
+    "refresh": "`pulumi refresh`",
+    "preview": "`pulumi preview --refresh`",
+    "update": "`pulumi up` after a change",
+    "destroy": "`pulumi destroy`",
+}
+
+REGISTRY_READS: list[Line] = [
+    ("Repository", "ecr:DescribeRepositories", "ecr.Repository"),
+    ("Repository", "ecr:ListTagsForResource", "ecr.Repository"),
+    ("Repository", "ecr:GetRepositoryPolicy", "ecr.RepositoryPolicy"),
+    ("Repository", "ecr:GetLifecyclePolicy", "ecr.LifecyclePolicy"),
+]
+# The program itself looks at an image before it hands it to Lambda, and Lambda asks for the same two rights.
+PULLS: list[Line] = [
+    ("Token", "ecr:GetAuthorizationToken", "ecr.getAuthorizationToken"),
+    *(("Repository", action, "lambda.Function") for action in PULL_ACTIONS),
+]
+LOOK_UPS: list[Line] = [
+    ("Repository", "ecr:ListImages", "ecr.getImages"),
+    ("Token", "ecr:GetAuthorizationToken", "ecr.getAuthorizationToken"),
+]
+CONSUMER_READS: list[Line] = [
+    ("LogGroups", "logs:DescribeLogGroups", "cloudwatch.LogGroup"),
+    ("LogGroupTags", "logs:ListTagsForResource", "cloudwatch.LogGroup"),
+    ("Role", "iam:GetRole", "iam.Role"),
+    ("Role", "iam:ListRolePolicies", "iam.Role"),
+    ("Role", "iam:ListAttachedRolePolicies", "iam.Role"),
+    ("Role", "iam:GetRolePolicy", "iam.RolePolicy"),
+    ("Function", "lambda:GetFunction", "lambda.Function"),
+    ("Function", "lambda:ListVersionsByFunction", "lambda.Function"),
+    ("Function", "lambda:GetPolicy", "lambda.Permission"),
+    ("Api", "apigateway:GET", "apigateway.RestApi"),
+]
+
+# Within a step in the order in which the engine comes to it.
+TABLE: dict[str, dict[Step, list[Line]]] = {
+    "registry-deployer": {
+        "create": [
+            ("Repository", "ecr:CreateRepository", "ecr.Repository"),
+            ("Repository", "ecr:SetRepositoryPolicy", "ecr.RepositoryPolicy"),
+            ("Repository", "ecr:PutLifecyclePolicy", "ecr.LifecyclePolicy"),
+        ],
+        "refresh": REGISTRY_READS,
+        "update": [("Repository", "ecr:PutImageScanningConfiguration", "ecr.Repository")],
+        "destroy": [
+            ("Repository", "ecr:DeleteLifecyclePolicy", "ecr.LifecyclePolicy"),
+            ("Repository", "ecr:DeleteRepositoryPolicy", "ecr.RepositoryPolicy"),
+            ("Repository", "ecr:DeleteRepository", "ecr.Repository"),
+        ],
+    },
+    "registry-pusher": {
+        "create": [*LOOK_UPS, *(("Repository", action, "docker.Image") for action in PUSH_ACTIONS)],
+    },
+    "registry-preview": {"preview": [*REGISTRY_READS, *LOOK_UPS]},
+    "consumer-deployer": {
+        "create": [
+            ("LogGroup", "logs:CreateLogGroup", "cloudwatch.LogGroup"),
+            ("Role", "iam:CreateRole", "iam.Role"),
+            ("Apis", "apigateway:POST", "apigateway.RestApi"),
+            ("ApiResources", "apigateway:POST", "apigateway.Resource"),
+            ("ApiMethod", "apigateway:PUT", "apigateway.Method"),
+            ("Role", "iam:PutRolePolicy", "iam.RolePolicy"),
+            ("PassRole", "iam:PassRole", "lambda.Function"),
+            ("Function", "lambda:CreateFunction", "lambda.Function"),
+            ("ApiIntegration", "apigateway:PUT", "apigateway.Integration"),
+            ("Function", "lambda:AddPermission", "lambda.Permission"),
+            ("ApiDeployments", "apigateway:POST", "apigateway.Deployment"),
+            ("ApiStages", "apigateway:POST", "apigateway.Stage"),
+        ],
+        "refresh": CONSUMER_READS,
+        "preview": PULLS,
+        "update": [
+            ("LogGroup", "logs:PutRetentionPolicy", "cloudwatch.LogGroup"),
+            ("ApiMethod", "apigateway:PATCH", "apigateway.Method"),
+            ("Function", "lambda:UpdateFunctionConfiguration", "lambda.Function"),
+            ("Function", "lambda:UpdateFunctionCode", "lambda.Function"),
+            ("ApiStage", "apigateway:PATCH", "apigateway.Stage"),
+        ],
+        "destroy": [
+            ("Api", "apigateway:DELETE", "apigateway.Stage"),
+            ("Function", "lambda:RemovePermission", "lambda.Permission"),
+            ("Function", "lambda:DeleteFunction", "lambda.Function"),
+            ("Role", "iam:DeleteRolePolicy", "iam.RolePolicy"),
+            ("LogGroup", "logs:DeleteLogGroup", "cloudwatch.LogGroup"),
+            ("Role", "iam:ListInstanceProfilesForRole", "iam.Role"),
+            ("Role", "iam:DeleteRole", "iam.Role"),
+        ],
+    },
+    "consumer-preview": {"preview": [*CONSUMER_READS, *PULLS]},
+}
+
+# No local step makes these calls. Principal and action, and why they are granted all the same.
+NOT_SEEN = {
+    ("registry-pusher", "ecr:BatchGetImage"): (
+        "a Docker engine with the containerd image store asks for the manifest before it pushes one "
+        "([AWS](https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html))"
+    ),
+}
+
+CONDITIONS = {"PassRole": {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Permission:
+    """One line of the table.
+
+    Attributes:
+        principal: who has it, a key of `PRINCIPALS`.
+        step: the step that fails without it. Others may need it as well.
+        statement: the policy's statement it is in.
+        action: in IAM's words, such as `iam:PassRole`.
+        used_by: resource or function that asks for it.
+    """
+
+    principal: str
+    step: Step
+    statement: str
+    action: str
+    used_by: str
+
+    def __str__(self) -> str:
+        return f"{self.principal}-{self.step}-{self.action}-{self.statement}"
+
+
+def permissions() -> list[Permission]:
+    """The table, line by line."""
+    return [
+        Permission(principal=principal, step=step, statement=statement, action=action, used_by=used_by)
+        for principal, steps in TABLE.items()
+        for step, lines in steps.items()
+        for statement, action, used_by in lines
+    ]
+
+
+def resources(registry: RegistrySettings, consumer: ConsumerSettings) -> dict[str, str]:
+    """The resource of each statement. A `*` stands for what is made up by AWS or Pulumi, such as an API's ID."""
+    aws, region, account = partition(consumer.region), consumer.region, consumer.account
+    name, method = consumer.function.name, consumer.api.method
+    log_group = f"arn:{aws}:logs:{region}:{account}:log-group"
+    role = f"arn:{aws}:iam::{account}:role/function-role-*"
+    apis = f"arn:{aws}:apigateway:{region}::/restapis"
+    return {
+        # A token is good for all that its owner may do with repositories.
+        "Token": "*",
+        "Repository": f"arn:{aws}:ecr:{region}:{registry.account}:repository/{registry.repository.name}",
+        # A log group's ARN ends in `:*` in policies, but for tags:
+        # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_LogGroup.html
+        "LogGroups": f"{log_group}:*",
+        "LogGroup": f"{log_group}:/aws/lambda/{name}:*",
+        "LogGroupTags": f"{log_group}:/aws/lambda/{name}",
+        "Role": role,
+        "PassRole": role,
+        "Function": function_arn(account, region, name),
+        # https://docs.aws.amazon.com/apigateway/latest/developerguide/arn-format-reference.html
+        "Apis": apis,
+        "Api": f"{apis}/*",
+        "ApiResources": f"{apis}/*/resources/*",
+        "ApiMethod": f"{apis}/*/resources/*/methods/{method}",
+        "ApiIntegration": f"{apis}/*/resources/*/methods/{method}/integration",
+        "ApiDeployments": f"{apis}/*/deployments",
+        "ApiStages": f"{apis}/*/stages",
+        "ApiStage": f"{apis}/*/stages/{consumer.api.stage}",
+    }
+
+
+def policy(principal: str, *, without: Permission | None = None) -> Document:
+    """A principal's policy, whole or without one action of one statement."""
+    lines = [(line.statement, line.action) for line in permissions() if line.principal == principal and line != without]
+    lines += [("Repository", action) for name, action in NOT_SEEN if name == principal]
+    known = resources(*committed())
+    return {
+        "Version": VERSION,
+        "Statement": [
+            {
+                "Sid": statement,
+                "Effect": "Allow",
+                "Action": sorted({action for name, action in lines if name == statement}),
+                "Resource": known[statement],
+                **({"Condition": CONDITIONS[statement]} if statement in CONDITIONS else {}),
+            }
+            for statement in dict.fromkeys(name for name, _ in lines)
+        ],
+    }
+
+
+def committed() -> tuple[RegistrySettings, ConsumerSettings]:
+    """What the committed stack files say."""
+    registry, consumer = (
+        parse(
+            {
+                key.removeprefix(f"{PROJECT}:"): value if isinstance(value, str) else json.dumps(value)
+                for key, value in yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"].items()
+            },
+            PROJECT,
+            {},
+        )
+        for stack in ("registry", "consumer")
+    )
+    assert isinstance(registry, RegistrySettings)  # noqa: S101
+    assert isinstance(consumer, ConsumerSettings)  # noqa: S101
+    return registry, consumer
+
+
+HEAD = """# Policies
+
+What deploys and previews the committed stacks, and no more: IAM policies for the accounts, the Region and the names of
+`Pulumi.registry.yaml` and `Pulumi.consumer.yaml`. Written by `make policies` from the table in `docs/permissions.py`;
+run it again after a change of a stack file.
+"""
+
+PROOF = """`tests/engine/test_rights.py` runs every step as users who have these policies, and takes out each line of
+the tables once: the step in its last column then fails and says what was denied. Other steps that make the same call
+need it as well.
+"""
+
+LIMITS = """## What they leave open
+
+* Options that make more than the committed files do (`release`, `alarms`, `tags`, `throttle`, `vpc`, another method, …)
+  ask for more: AWS's error names the action.
+* Who may make a role and pass it to a function can give the function any right. To bound that, set
+  `function.permissionsBoundary`, and let the deployer make roles only with this boundary
+  ([iam:PermissionsBoundary](https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html)).
+* The committed files name one profile, `registry`, for who deploys the registry and who pushes. Where these are two,
+  give `registry.profile` in `Pulumi.consumer.yaml` a name of its own.
+* `ecr:DeleteRepository` and `ecr:DeleteRepositoryPolicy` are needed by `pulumi destroy -s registry` alone. Without them
+  the repository is safe even from who changes the stack file.
+* Pulumi's state and the key of its secrets are read and written with the credentials of the backend, not with these.
+* Which ARN a call is judged on is AWS's
+  [service authorization reference](https://docs.aws.amazon.com/service-authorization/latest/reference/reference.html)
+  here, put into practice by MiniStack and `local/cloud/`. These policies have not been tried on AWS itself.
+"""
+
+
+def page() -> str:
+    """`docs/policies/README.md`."""
+    known = resources(*committed())
+    whom = "\n".join(f"| [{name}.json]({name}.json) | {text} |" for name, text in PRINCIPALS.items())
+    parts = [HEAD, f"| policy | of whom |\n| --- | --- |\n{whom}\n", PROOF]
+    for principal in PRINCIPALS:
+        rows = [
+            f"| `{line.action}` | `{known[line.statement]}` | {line.used_by} | {STEPS[line.step]} |"
+            for line in permissions()
+            if line.principal == principal
+        ]
+        rows += [
+            f"| `{action}` | `{known['Repository']}` | {reason} | none here: not tested |"
+            for (name, action), reason in NOT_SEEN.items()
+            if name == principal
+        ]
+        head = f"## {principal}\n\n| action | resource | used by | fails without it |\n| --- | --- | --- | --- |\n"
+        parts.append(head + "\n".join(rows) + "\n")
+    return "\n".join([*parts, LIMITS])
+
+
+def files() -> dict[Path, str]:
+    """Everything in `docs/policies/`."""
+    policies = {FOLDER / f"{name}.json": json.dumps(policy(name), indent=2) + "\n" for name in PRINCIPALS}
+    return {FOLDER / "README.md": page(), **policies}
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for path, text in files().items():
+        path.write_text(text)
+    print(f"{FOLDER.name}/ written", file=sys.stderr)

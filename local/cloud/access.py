@@ -1,0 +1,182 @@
+"""Who asks, and whether it may: MiniStack's own policy evaluation, across accounts as well.
+
+MiniStack evaluates a caller within its own account. Here the resource may be another account's, whose policy then
+has to allow the call besides the caller's own, and the caller may be an AWS service.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html
+"""
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+from ministack.core import iam_evaluator as iam
+from ministack.core import responses
+from ministack.core.router import extract_access_key_id, extract_region
+
+from local.cloud.asgi import Scope
+
+
+@dataclass(frozen=True)
+class Key:
+    """An access key and the account that it belongs to."""
+
+    id: str
+    account: str
+
+    def principal(self) -> iam.PrincipalInfo | iam.AuthError:
+        """The user, role or root behind the key, with its policies as they are now."""
+        with responses.request_scope(self.account, responses.get_region()):
+            return iam.resolve_principal(self.id, self.account)
+
+
+@dataclass(frozen=True)
+class Service:
+    """An AWS service that acts for a resource.
+
+    Attributes:
+        name: its principal, such as `lambda.amazonaws.com`.
+        source: ARN of the resource: `aws:SourceArn`, with its account as `aws:SourceAccount` and that account's
+            organization as `aws:SourceOrgID`.
+    """
+
+    name: str
+    source: str
+
+    def keys(self) -> dict[str, str | None]:
+        """The condition keys of its calls."""
+        account = self.source.split(":")[4]
+        organization = iam._principal_org_id(account)
+        return {"aws:sourcearn": self.source, "aws:sourceaccount": account, "aws:sourceorgid": organization}
+
+
+Caller = Key | Service
+
+
+def signer(scope: Scope, body: bytes) -> Key | None:
+    """The key that signed a request.
+
+    Returns: None for a request that is not signed or not signed rightly; MiniStack refuses it in AWS's words.
+    """
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    query = parse_qs(scope["query_string"].decode(), keep_blank_values=True)
+    key = extract_access_key_id(headers, query)
+    if not key:
+        return None
+    try:
+        responses.set_request_account_id(iam.find_iam_access_key_account(key) or key)
+    except iam.AmbiguousAccessKeyError:
+        return None
+    responses.set_request_region(extract_region(headers, query))
+    path = scope.get("raw_path") or scope["path"].encode()
+    iam.pin_signed_request(scope["method"], path.decode("latin-1"), query, scope["headers"])
+    iam.pin_signed_body(body)
+    account = responses.get_account_id()
+    if isinstance(iam.authenticate(key, account), iam.AuthError):
+        return None
+    known = Key(key, account)
+    return None if isinstance(known.principal(), iam.AuthError) else known
+
+
+def denial(
+    caller: Caller,
+    action: str,
+    arn: str,
+    policy: str | Mapping[str, Any] | None = None,
+    *,
+    keys: Mapping[str, Any] | None = None,
+) -> str | None:
+    """Why a call is denied.
+
+    Args:
+        caller: who calls.
+        action: such as `ecr:BatchGetImage`.
+        arn: the resource, whose Region and account are those of the ARN.
+        policy: the resource's own policy; None where the resource has none to decide with, so that the caller's own
+            policies decide alone, whatever account the resource is in.
+        keys: further condition keys, in lower case.
+
+    Returns: the reason in AWS's words, or None when the call is allowed.
+    """
+    _, _, _, region, owner, _ = arn.split(":", 5)
+    if isinstance(caller, Service):
+        context = iam.EvalContext(
+            principal_arn=caller.name, principal_type="Service", principal_account="", action=action,
+            resource_arn=arn, region=region, service_context={**caller.keys(), **(keys or {})},
+        )  # fmt: skip
+        allowed = iam.evaluate_resource_policy(policy, context, service=caller.name).decision == "Allow"
+        return None if allowed else _message(caller.name, action, arn, "no resource-based policy allows")
+    principal = caller.principal()
+    if isinstance(principal, iam.AuthError):
+        return principal.message
+    context = iam.EvalContext(
+        principal_arn=principal.arn, principal_type=principal.type, principal_account=principal.account,
+        action=action, resource_arn=arn, region=region, service_context=dict(keys or {}),
+        principal_keys=principal.keys,
+    )  # fmt: skip
+    identity = iam.EvalResult("Allow")
+    if principal.policies is not None:  # None is an account's root
+        identity = iam.evaluate(context, principal.policies, *principal.limits)
+    account = principal.account if policy is None else owner
+    result = iam.combine_resource_policy(identity, context, policy, account, limits=principal.limits)
+    if result.decision == "Allow":
+        return None
+    if result.decision == "Deny":
+        kind = "a resource-based" if result.resource_policy_arn else "an identity-based"
+        return f"{_refused(principal.arn, action, arn)} with an explicit deny in {kind} policy"
+    kind = "resource-based" if identity.decision == "Allow" else "identity-based"
+    return _message(principal.arn, action, arn, f"no {kind} policy allows")
+
+
+def _refused(who: str, action: str, arn: str) -> str:
+    return f"User: {who} is not authorized to perform: {action} on resource: {arn}"
+
+
+def _message(who: str, action: str, arn: str, reason: str) -> str:
+    return f"{_refused(who, action, arn)} because {reason} the {action} action"
+
+
+@dataclass(frozen=True)
+class Token:
+    """What a registry token stands for.
+
+    Attributes:
+        caller: who got it.
+        expires: seconds since the epoch.
+    """
+
+    caller: Caller
+    expires: float
+
+    @property
+    def expired(self) -> bool:
+        """Whether its time is over."""
+        return time.time() >= self.expires
+
+
+class Tokens:
+    """The registry tokens that are out. They live as long as this process.
+
+    Args:
+        seconds: how long a token is good for.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._issued: dict[str, Token] = {}
+
+    def issue(self, caller: Caller) -> tuple[str, Token]:
+        """A new random token and what it stands for."""
+        secret, token = secrets.token_urlsafe(32), Token(caller, time.time() + self._seconds)
+        self._issued[secret] = token
+        return secret, token
+
+    def find(self, secret: str) -> Token | None:
+        """What a token stands for, or None for one that was never issued."""
+        return self._issued.get(secret)
+
+    def revoke(self, secret: str) -> None:
+        """Take a token back before its time."""
+        self._issued.pop(secret, None)

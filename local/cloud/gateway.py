@@ -1,0 +1,73 @@
+"""API Gateway: an unsigned call finds its API in whatever account, and calls a function only if that lets it."""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ministack.core.responses import set_request_account_id, set_request_region
+from ministack.services import apigateway_v1, lambda_svc
+
+from local.cloud import access
+from local.cloud.access import Service
+from local.cloud.functions import Functions, configuration_of
+from local.cloud.images import Refused
+
+PATH = re.compile(r"/(?:_aws/execute-api/(\w+)/.*|restapis/(\w+)/[^/]+/_user_request_/.*)")
+HOST = re.compile(r"(\w+)\.execute-api\.")
+
+
+def called_api(path: str, host: str) -> str | None:
+    """ID of the API that a request calls."""
+    match = PATH.fullmatch(path) or HOST.match(host)
+    return next((group for group in match.groups() if group), None) if match else None
+
+
+def select_owner(api: str) -> None:
+    """Make the API's owner the account and region of this request."""
+    for (account, region, api_id), _ in apigateway_v1._rest_apis.all_items():
+        if api_id == api:
+            set_request_account_id(account)
+            set_request_region(region)
+
+
+def guard(functions: Functions) -> None:
+    """Put the function's policy, and its state, in front of every call that MiniStack's API Gateway makes.
+
+    A call that is not allowed ends as on AWS: 500, and "Internal server error".
+    https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway.html#apigateway-permissions
+    """
+    for name in ("_invoke_lambda_proxy_v1", "_invoke_lambda_custom_v1"):
+        setattr(apigateway_v1, name, _guarded(getattr(apigateway_v1, name), functions))
+
+
+def _guarded(invoke: Callable[..., Awaitable[Any]], functions: Functions) -> Callable[..., Awaitable[Any]]:
+    async def invoke_if_allowed(
+        integration: dict[str, Any], api: str, stage: str, stage_record: Any, resource: dict[str, Any], path: str,
+        method: str, *rest: Any, **scope: Any,
+    ) -> Any:  # fmt: skip
+        account, region = scope["owner_account_id"], scope["owner_region"]
+        function = apigateway_v1._extract_lambda_ref_from_integration_uri(integration.get("uri", ""))
+        source = f"arn:aws:execute-api:{region}:{account}:{api}/{stage}/{method}{resource['path']}"
+        configuration = configuration_of(function, account, region)
+        if configuration is not None:
+            try:
+                if not _permits(configuration["FunctionArn"], function, source):
+                    return _internal_server_error()
+                await functions.wake(configuration)
+            except Refused:
+                return _internal_server_error()
+        return await invoke(integration, api, stage, stage_record, resource, path, method, *rest, **scope)
+
+    return invoke_if_allowed
+
+
+def _permits(arn: str, called: str, source: str) -> bool:
+    """Whether a function's policy lets API Gateway call it, or its version or alias, for a method."""
+    region, account, name = (arn.split(":")[index] for index in (3, 4, 6))
+    policy = lambda_svc._functions.get_scoped(account, region, name)["policy"]
+    gateway, resource = Service("apigateway.amazonaws.com", source), called if called.startswith("arn:") else arn
+    return access.denial(gateway, "lambda:InvokeFunction", resource, policy) is None
+
+
+def _internal_server_error() -> Any:
+    return apigateway_v1._gw_error("API_CONFIGURATION_ERROR", "Internal server error")

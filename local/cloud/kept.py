@@ -1,0 +1,75 @@
+"""The contents of the local cloud, kept on disk as they change: they outlive the server, even one that is killed.
+
+MiniStack saves its state only when it ends in order. What it would write as one text, the layers of images, is kept as
+a file for each layer here, written once.
+"""
+
+import logging
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from ministack import app as ministack
+from ministack.core.persistence import load_state, save_all
+from ministack.services import ecr, lambda_svc
+
+from local.cloud import replication
+from local.cloud.asgi import Receive, Scope, Send
+
+FOLDER = Path(os.environ["STATE_DIR"])
+LAYERS = FOLDER / "layers"
+# Another name than MiniStack's for ECR: it neither loads nor saves it.
+REGISTRY = "registry"
+READING = ("GET", "HEAD")
+
+
+class Kept:
+    """ASGI application around another one: what an answer tells is on disk before it is sent."""
+
+    def __init__(self, inner: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+        self._inner = inner
+        LAYERS.mkdir(parents=True, exist_ok=True)
+        logging.getLogger("persistence").setLevel(logging.WARNING)
+        ministack._state_map.pop("ecr")
+        if registry := load_state(REGISTRY):
+            layers = registry["layer_blobs"]._data
+            for repository, digests in layers.items():
+                layers[repository] = {digest: (LAYERS / digest).read_bytes() for digest in digests}
+            replication.CONFIGURATIONS.update(registry.pop("replication"))
+            ecr.load_persisted_state(registry)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; if it may have changed something, save before its answer goes out."""
+
+        async def saving(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                save_all({**ministack._build_persistence_save_dict(), "lambda": _functions, REGISTRY: _registry})
+            await send(message)
+
+        changes = scope["type"] == "http" and scope["method"] not in READING
+        await self._inner(scope, receive, saving if changes else send)
+
+
+def _registry() -> dict[str, Any]:
+    """ECR's state, with the digests of its layers in place of them."""
+    state: dict[str, Any] = ecr.get_state()
+    layers = state["layer_blobs"]._data
+    for repository, contents in layers.items():
+        for digest, content in contents.items():
+            if not (LAYERS / digest).exists():
+                partial = LAYERS / f"{digest}.partial"
+                partial.write_bytes(content)
+                partial.rename(LAYERS / digest)
+        layers[repository] = list(contents)
+    return {**state, "replication": replication.CONFIGURATIONS}
+
+
+def _functions() -> dict[str, Any]:
+    """Lambda's state; what a function is waiting for is over before the cloud is up again."""
+    state: dict[str, Any] = lambda_svc.get_state()
+    for function in state["functions"]._data.values():
+        for version in (function, *function.get("versions", {}).values()):
+            if version["config"].get("State") == "Pending":
+                version["config"] |= {"State": "Active", "LastUpdateStatus": "Successful"}
+    return state

@@ -1,0 +1,353 @@
+"""ECR: registry tokens, the registry that Docker talks to, and the API, under the same rules for every account.
+
+Every account's registry has a name that Docker can push to and pull from on loopback:
+`localhost:PORT/ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY`. ECR's answers carry it as `repositoryUri`.
+"""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from ministack.app import app as ministack
+from ministack.core.responses import get_region
+from ministack.services import ecr
+
+from local.cloud import access, lifecycle, replication
+from local.cloud.access import Caller, Key, Tokens
+from local.cloud.asgi import (
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    answer,
+    document,
+    giving,
+    header,
+    read,
+    rewriting,
+    with_headers,
+)
+from local.cloud.lifecycle import Expired
+
+HOST = r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com"
+REGISTRY_HOST = re.compile(HOST)
+REGISTRY_PATH = re.compile(rf"/v2/(?P<host>{HOST})/(?P<rest>.+)")
+MANIFEST_PATH = re.compile(r"/v2/(?P<name>.+)/manifests/[^/]+")
+
+# What each call of the registry protocol needs. ECR has no action, and no answer, for any other.
+# https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html
+ACTIONS = {
+    ("manifest", "GET"): ("ecr:BatchGetImage",),
+    ("manifest", "HEAD"): ("ecr:BatchGetImage",),
+    ("manifest", "PUT"): ("ecr:PutImage",),
+    ("manifest", "DELETE"): ("ecr:BatchDeleteImage",),
+    ("blob", "GET"): ("ecr:GetDownloadUrlForLayer",),
+    ("blob", "HEAD"): ("ecr:BatchCheckLayerAvailability",),
+    ("blob_uploads", "POST"): ("ecr:InitiateLayerUpload",),
+    ("blob_upload_session", "GET"): ("ecr:UploadLayerPart",),
+    ("blob_upload_session", "PATCH"): ("ecr:UploadLayerPart",),
+    ("blob_upload_session", "PUT"): ("ecr:UploadLayerPart", "ecr:CompleteLayerUpload"),
+    ("blob_upload_session", "DELETE"): ("ecr:UploadLayerPart",),
+    ("tags_list", "GET"): ("ecr:ListImages",),
+}
+# An upload in a single call.
+UPLOAD = ("ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload")
+VERSION = [(b"docker-distribution-api-version", b"registry/2.0")]
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository by its name in a registry; it need not exist."""
+
+    account: str
+    region: str
+    name: str
+
+    @property
+    def arn(self) -> str:
+        """Its ARN."""
+        return f"arn:aws:ecr:{self.region}:{self.account}:repository/{self.name}"
+
+    @property
+    def host(self) -> str:
+        """The registry's name on AWS."""
+        return f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
+
+    @property
+    def record(self) -> dict[str, Any] | None:
+        """What MiniStack keeps of it, or None when it does not exist."""
+        return ecr._repositories.get_scoped(self.account, self.region, self.name)
+
+    @property
+    def policy(self) -> str:
+        """The text of its policy; nothing when it has none."""
+        return ecr._repo_policies.get_scoped(self.account, self.region, self.name) or ""
+
+    @property
+    def images(self) -> list[dict[str, Any]]:
+        """MiniStack's records of its images, the oldest first."""
+        return ecr._images.get_scoped(self.account, self.region, self.name) or []
+
+    @property
+    def missing(self) -> str:
+        """What ECR says when it does not exist."""
+        return f"The repository with name '{self.name}' does not exist in the registry with id '{self.account}'"
+
+    def image(self, reference: str) -> dict[str, Any] | None:
+        """An image by its tag or digest."""
+        for image in self.images:
+            if reference == image["imageDigest"] or reference in image.get("imageTags", []):
+                return image
+        return None
+
+    def blob(self, digest: str) -> bytes | None:
+        """The content of a layer or of an image's configuration."""
+        return (ecr._layer_blobs.get_scoped(self.account, self.region, self.name) or {}).get(digest)
+
+    def denial(self, caller: Caller, *actions: str) -> str | None:
+        """Why a caller may not do all of this here, or None when it may."""
+        # What does not exist has no policy: the caller's own decide whether it hears so.
+        record, policy, keys = self.record, None, dict[str, str]()
+        if record is not None:
+            policy = self.policy
+            for tag in record.get("tags", []):
+                keys |= {f"{prefix}:resourcetag/{tag['Key'].lower()}": tag["Value"] for prefix in ("aws", "ecr")}
+        reasons = (access.denial(caller, action, self.arn, policy, keys=keys) for action in actions)
+        return next(filter(None, reasons), None)
+
+    def taken(self, tag: str | None) -> str | None:
+        """ECR's refusal of a push under a tag that exists already, or None.
+
+        An immutable tag is refused even with the content that it names already.
+        https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html
+        """
+        immutable = self.record is not None and self.record["imageTagMutability"] == "IMMUTABLE"
+        if not immutable or all(tag not in image.get("imageTags", []) for image in self.images):
+            return None
+        return (
+            f"The image tag '{tag}' already exists in the '{self.name}' repository "
+            "and cannot be overwritten because the tag is immutable."
+        )
+
+
+class Refused(Exception):
+    """A call of the registry protocol is refused: HTTP status, error code, text, and headers of the answer."""
+
+    def __init__(self, status: int, code: str, message: str, headers: Headers = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.headers = headers
+
+
+class Registry:
+    """ECR of all accounts.
+
+    Args:
+        address: host and port in front of every registry's name.
+        tokens: those that GetAuthorizationToken issues and the registry takes.
+    """
+
+    def __init__(self, address: str, tokens: Tokens) -> None:
+        self._address = address
+        self._tokens = tokens
+
+    async def v2(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Registry protocol calls: `docker login`, push and pull."""
+        try:
+            caller = self._caller(header(scope, "authorization"))
+            if scope["path"] in ("/v2", "/v2/"):
+                await answer(send, 200, {}, VERSION)
+                return
+            host, call = self._admit(scope, caller)
+        except Refused as refused:
+            while (await receive()).get("more_body"):
+                pass  # Docker reads no answer while it sends a layer
+            fault = {"errors": [{"code": refused.code, "message": str(refused)}]}
+            await answer(send, refused.status, fault, [*VERSION, *refused.headers])
+            return
+        await ministack(call, receive, _rewriting_location(send, host))
+        if (match := MANIFEST_PATH.fullmatch(call["path"])) and scope["method"] == "PUT":
+            account, region = REGISTRY_HOST.fullmatch(host).groups()
+            replication.copy(account, region, match["name"])
+
+    async def api(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Calls of the ECR API, of the caller's own registry or of the one that `registryId` names."""
+        body, action = await read(receive), header(scope, "x-amz-target").rpartition(".")[2]
+        caller, data = access.signer(scope, body), document(body)
+        receive = giving(body, receive)
+        if caller is None:
+            await ministack(scope, receive, send)
+            return
+        if action == "GetAuthorizationToken":
+            await ministack(scope, receive, rewriting(send, lambda answer: self._with_tokens(answer, caller, data)))
+            return
+        if action in replication.ACTIONS:
+            await self._replicate(action, data, caller, send)
+            return
+        owner, repositories = _named(data, caller.account)
+        if owner != caller.account and (not repositories or action == "CreateRepository"):
+            # Only a repository's policy opens a registry to another account.
+            arn = Repository(owner, get_region(), "*").arn
+            await _fail(send, "AccessDeniedException", access.denial(caller, f"ecr:{action}", arn, "") or "")
+            return
+        for repository in repositories:
+            if denial := repository.denial(caller, f"ecr:{action}"):
+                await _fail(send, "AccessDeniedException", denial)
+                return
+            if action == "PutImage" and (taken := repository.taken(data.get("imageTag"))):
+                await _fail(send, "ImageTagAlreadyExistsException", taken)
+                return
+        if repositories:  # which the caller may use; MiniStack knows no caller but the owner
+            credential = re.sub("Credential=[^/]+/", f"Credential={owner}/", header(scope, "authorization"))
+            scope = with_headers(scope, authorization=credential.encode(), x_amz_security_token=None)
+        await ministack(scope, receive, rewriting(send, self._localise))
+
+    async def _replicate(self, action: str, data: Mapping[str, Any], caller: Key, send: Send) -> None:
+        """The two calls about replication, which MiniStack does not know."""
+        account, region = caller.account, get_region()
+        if denial := access.denial(caller, f"ecr:{action}", Repository(account, region, "*").arn):
+            await _fail(send, "AccessDeniedException", denial)
+            return
+        if action == "PutReplicationConfiguration":
+            rules = data["replicationConfiguration"]["rules"]
+            if refusal := replication.put(account, region, rules):
+                await _fail(send, "ValidationException", refusal)
+                return
+        configuration = {"rules": replication.rules_of(account, region)}
+        await answer(send, 200, {"registryId": account, "replicationConfiguration": configuration})
+
+    def expire(self, repository: Repository, now: float) -> list[Expired] | None:
+        """Apply a repository's lifecycle policy, which ECR does within a day.
+
+        Returns: what was deleted, or None when the repository has no such policy.
+        """
+        scope = repository.account, repository.region, repository.name
+        policy = ecr._lifecycle_policies.get_scoped(*scope)
+        if repository.record is None or policy is None:
+            return None
+        deleted = lifecycle.expired(json.loads(policy), repository.images, now)
+        digests = {image.digest for image in deleted}
+        kept = [image for image in repository.images if image["imageDigest"] not in digests]
+        ecr._images.set_scoped(*scope, kept)
+        return deleted
+
+    def _caller(self, authorization: str) -> Caller:
+        """Who got the token that a request shows."""
+        kind, _, encoded = authorization.partition(" ")
+        if kind.lower() != "basic":
+            realm = f'Basic realm="http://{self._address}/",service="ecr.amazonaws.com"'
+            raise Refused(401, "UNAUTHORIZED", "Not Authorized", [(b"www-authenticate", realm.encode())])
+        try:
+            user, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            user = secret = ""
+        token = self._tokens.find(secret) if user == "AWS" else None
+        if token is None:
+            raise Refused(400, "DENIED", "Your authorization token is invalid. Reauthenticate and try again.")
+        if token.expired:
+            raise Refused(403, "DENIED", "Your authorization token has expired. Reauthenticate and try again.")
+        return token.caller
+
+    def _admit(self, scope: Scope, caller: Caller) -> tuple[str, Scope]:
+        """The call that MiniStack gets: the registry's host name moves from the path to the Host header.
+
+        Returns: that host name, and the call.
+        """
+        method, match = scope["method"], REGISTRY_PATH.fullmatch(scope["path"])
+        call = ecr._parse_v2_path(f"/v2/{match['rest']}") if match else None
+        if match is None or call is None:
+            name = f"{self._address}/ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY"
+            raise Refused(404, "NAME_UNKNOWN", f"{scope['path']} names no repository. Its name here is {name}")
+        verb, name, reference = call
+        repository = Repository(match[2], match[3], name)
+        query = self._query(scope, repository, caller)
+        actions = UPLOAD if verb == "blob_uploads" and "digest" in query else ACTIONS.get((verb, method))
+        if actions is None:
+            raise Refused(405, "UNSUPPORTED", "The operation is unsupported.")
+        if denial := repository.denial(caller, *actions):
+            raise Refused(403, "DENIED", denial)
+        if repository.record is None:
+            raise Refused(404, "NAME_UNKNOWN", repository.missing)
+        if (verb, method) in (("manifest", "GET"), ("manifest", "HEAD")) and repository.image(reference) is None:
+            # MiniStack still serves the manifest of an image that the API deleted.
+            raise Refused(404, "MANIFEST_UNKNOWN", "Requested image not found")
+        if (verb, method) == ("manifest", "PUT") and (taken := repository.taken(reference)):
+            raise Refused(400, "TAG_INVALID", taken)
+        path = f"/v2/{match['rest']}"
+        inner = with_headers(scope, host=repository.host.encode(), authorization=None)
+        changed = {"path": path, "raw_path": path.encode(), "query_string": urlencode(query).encode()}
+        return repository.host, {**inner, **changed}
+
+    def _query(self, scope: Scope, repository: Repository, caller: Caller) -> dict[str, str]:
+        """The query of a call. A layer is mounted only from a repository that the caller may pull from.
+
+        Otherwise the client is told to upload it, as ECR tells it.
+        https://docs.aws.amazon.com/AmazonECR/latest/userguide/blob-mounting.html
+        """
+        query = dict(parse_qsl(scope["query_string"].decode()))
+        if "mount" in query:
+            source = query.pop("from", "")
+            name = source.removeprefix(f"{repository.host}/")
+            origin = Repository(repository.account, repository.region, name)
+            if name == source or origin.denial(caller, "ecr:GetDownloadUrlForLayer"):
+                del query["mount"]
+            else:
+                query["from"] = name
+        return query
+
+    def _with_tokens(self, body: bytes, caller: Key, data: Mapping[str, Any]) -> bytes:
+        """The answer of GetAuthorizationToken with a token of its own for each registry that was asked for."""
+        answered = json.loads(body)
+        if "authorizationData" in answered:  # and not an error
+            answered["authorizationData"] = [
+                self._authorization(caller, registry) for registry in data.get("registryIds") or [caller.account]
+            ]
+        return json.dumps(answered).encode()
+
+    def _authorization(self, caller: Key, account: str) -> dict[str, Any]:
+        secret, token = self._tokens.issue(caller)
+        return {
+            "authorizationToken": base64.b64encode(f"AWS:{secret}".encode()).decode(),
+            "expiresAt": token.expires,
+            "proxyEndpoint": f"http://{self._address}/{account}.dkr.ecr.{get_region()}.amazonaws.com",
+        }
+
+    def _localise(self, body: bytes) -> bytes:
+        """Give registry names in an ECR answer the loopback address in front."""
+        text = REGISTRY_HOST.sub(lambda match: f"{self._address}/{match[0]}", body.decode())
+        return text.replace(f"https://{self._address}/", f"http://{self._address}/").encode()
+
+
+def _named(data: Mapping[str, Any], account: str) -> tuple[str, list[Repository]]:
+    """The registry that an API call is about, and the repositories in it that it names."""
+    if "resourceArn" in data:
+        _, _, _, region, owner, resource = f"{data['resourceArn']}:::::".split(":")[:6]
+        return owner, [Repository(owner, region, resource.removeprefix("repository/"))]
+    owner = str(data.get("registryId") or account)
+    names = [*data.get("repositoryNames", []), *([data["repositoryName"]] if "repositoryName" in data else [])]
+    return owner, [Repository(owner, get_region(), name) for name in names]
+
+
+async def _fail(send: Send, code: str, message: str) -> None:
+    """Refuse a call of the ECR API."""
+    await answer(send, 400, {"__type": code, "message": message})
+
+
+def _rewriting_location(send: Send, host: str) -> Send:
+    """A `send` that puts the registry's host back into the paths that Docker is told to go on with."""
+
+    async def inner(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [
+                (name, value.replace(b"/v2/", f"/v2/{host}/".encode(), 1) if name.lower() == b"location" else value)
+                for name, value in message["headers"]
+            ]
+        await send(message)
+
+    return inner

@@ -1,0 +1,60 @@
+"""ECR: what is pushed is copied to the Regions that the registry's replication configuration names.
+
+ECR copies within minutes, here it is there at once. It copies to other accounts as well, which is refused here.
+https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication.html
+"""
+
+from typing import Any
+
+from ministack.core.responses import AccountRegionScopedDict
+from ministack.services import ecr
+
+Rules = list[dict[str, Any]]
+
+ACTIONS = ("PutReplicationConfiguration", "DescribeRegistry")
+# One configuration for each account and Region, under one name.
+CONFIGURATIONS = AccountRegionScopedDict()
+NAME = "replication"
+
+
+def rules_of(account: str, region: str) -> Rules:
+    """A registry's rules."""
+    return CONFIGURATIONS.get_scoped(account, region, NAME, [])
+
+
+def put(account: str, region: str, rules: Rules) -> str | None:
+    """Set a registry's rules. Returns why they are refused, or None."""
+    for place in (place for rule in rules for place in rule["destinations"]):
+        if place["registryId"] != account or place["region"] == region:
+            return f"Replication to {place['registryId']} in {place['region']} is not carried out here."
+    CONFIGURATIONS.set_scoped(account, region, NAME, rules)
+    return None
+
+
+def copy(account: str, region: str, name: str) -> None:
+    """Copy the images of a repository to its replicas, as far as they are not there yet."""
+    for rule in rules_of(account, region):
+        prefixes = [chosen["filter"] for chosen in rule.get("repositoryFilters", [])] or [""]
+        if name.startswith(tuple(prefixes)):
+            for place in rule["destinations"]:
+                _copy(account, name, region, place["region"])
+
+
+def _copy(account: str, name: str, source: str, target: str) -> None:
+    if not ecr._repositories.contains_scoped(account, target, name):
+        # ECR makes the repository, without the policies of its source.
+        record = ecr._repositories.get_scoped(account, source, name)
+        places = {
+            "repositoryArn": record["repositoryArn"].replace(f":{source}:", f":{target}:"),
+            "repositoryUri": record["repositoryUri"].replace(f".{source}.", f".{target}."),
+        }
+        made = {**record, **places, "imageTagMutability": "MUTABLE", "tags": []}
+        ecr._repositories.set_scoped(account, target, name, made)
+    for store in (ecr._layer_blobs, ecr._manifest_blobs):
+        both = {**store.get_scoped(account, target, name, {}), **store.get_scoped(account, source, name, {})}
+        store.set_scoped(account, target, name, both)
+    there = list(ecr._images.get_scoped(account, target, name, []))
+    known = {image["imageDigest"] for image in there}
+    pushed = ecr._images.get_scoped(account, source, name, [])
+    there += [{**image} for image in pushed if image["imageDigest"] not in known]
+    ecr._images.set_scoped(account, target, name, there)

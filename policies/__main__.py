@@ -1,0 +1,31 @@
+"""The policy pack: `pulumi preview --policy-pack policies`. The rules are in `rules.py`."""
+
+import grpc
+from google.protobuf import json_format
+from pulumi_policy import PolicyPack, policy
+from rules import RULES, unread
+
+
+class Analyzer(policy._PolicyAnalyzerServicer):
+    """Refuses configuration that no rule reads; the engine and the SDK pass over it, and a typo would switch nothing.
+
+    The SDK has no hook for it, so its own servicer is extended.
+    """
+
+    def Configure(self, request, context):  # noqa: ANN001, ANN201, N802  # of the gRPC protocol
+        """Take the configuration of all rules, with the defaults filled in by the engine."""
+        given = {name: json_format.MessageToDict(config.properties) for name, config in request.policyConfig.items()}
+        if wrong := unread(given):
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "\n".join(wrong))
+        return super().Configure(request, context)
+
+
+policy._PolicyAnalyzerServicer = Analyzer
+
+PolicyPack(
+    "cross-account-ecr",
+    RULES,
+    description="What the registry and consumer stacks may create",
+    display_name="Cross-account ECR for Lambda",
+    provider="aws",
+)

@@ -1,0 +1,706 @@
+"""The rules of the policy pack: small checks of plain properties, and the table that says what each is for.
+
+A check's docstring is the text of its rule, and it yields one sentence for each thing it finds. What a preview does not
+know yet raises `UnknownValueError` where it is read: nothing is said of that resource then, and the update looks again.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from json import loads
+from typing import Any
+
+from pulumi_policy import (
+    EnforcementLevel,
+    Policy,
+    PolicyComplianceFramework,
+    PolicyConfigSchema,
+    PolicyResource,
+    ReportViolation,
+    ResourceValidationArgs,
+    ResourceValidationPolicy,
+    Severity,
+    StackValidationArgs,
+    StackValidationPolicy,
+)
+from pulumi_policy.proxy import UnknownValueError
+
+# A property that every resource of its type has is missing where the provider has refused the resource already.
+NotThere = (UnknownValueError, KeyError)
+
+Parameters = Mapping[str, Any]
+Statement = Mapping[str, Any]
+Check = Callable[[ResourceValidationArgs, Parameters], Iterator[str]]
+StackCheck = Callable[[PolicyResource, Parameters, Sequence[PolicyResource]], Iterator[str]]
+
+FUNCTION = "aws:lambda/function:Function"
+FUNCTION_URL = "aws:lambda/functionUrl:FunctionUrl"
+LIFECYCLE = "aws:ecr/lifecyclePolicy:LifecyclePolicy"
+LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
+METHOD = "aws:apigateway/method:Method"
+METHOD_SETTINGS = "aws:apigateway/methodSettings:MethodSettings"
+PERMISSION = "aws:lambda/permission:Permission"
+REPOSITORY = "aws:ecr/repository:Repository"
+REPOSITORY_POLICY = "aws:ecr/repositoryPolicy:RepositoryPolicy"
+STAGE = "aws:apigateway/stage:Stage"
+ROLE_TYPES = (
+    "aws:iam/policy:Policy",
+    "aws:iam/role:Role",
+    "aws:iam/rolePolicy:RolePolicy",
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
+)
+
+ACCOUNT = re.compile(r"\d{12}")
+DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+BROAD_MANAGED_POLICY = re.compile(r":aws:policy/(.*/)?(AdministratorAccess|PowerUserAccess|\w+FullAccess)$")
+
+# All that Lambda needs to take an image.
+# https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#configuration-images-xaccount-permissions
+PULL_ACTIONS = ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
+
+# Operators that only hold if the key is there and has one of the values.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
+BINDING_OPERATORS = ("ArnEquals", "ArnLike", "StringEquals", "StringEqualsIgnoreCase", "StringLike")
+
+# Actions of an execution role that know no resource.
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions
+# https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html
+UNSCOPED_ACTIONS = [
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+    "ecr:GetAuthorizationToken",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+]
+
+SECRET_NAME = re.compile(
+    r"(^|_)(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIALS?)$", re.IGNORECASE
+)
+SECRET_VALUE = re.compile(
+    r"\b(AKIA|ASIA)[A-Z0-9]{16}\b"  # AWS access key
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+    r"|\bgh[opsur]_[A-Za-z0-9]{36}|\bgithub_pat_\w{22}"
+    r"|\bxox[abprs]-[A-Za-z0-9-]{10}"  # Slack
+    r"|\bsk_live_[A-Za-z0-9]{16}"  # Stripe
+    r"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+"  # JSON web token
+    r"|://[^/:@\s]+:[^/@\s]+@"  # URL with a password
+)
+
+
+# ---- what IAM policies say
+
+
+def statements(policy: object) -> list[Statement]:
+    """The statements of a policy document, as text or as an object, that allow something."""
+    if isinstance(policy, str):
+        try:
+            policy = loads(policy)
+        except ValueError:
+            return []  # The provider refuses it.
+    listed = several(section(policy).get("Statement"))
+    return [statement for statement in listed if isinstance(statement, Mapping) and statement.get("Effect") == "Allow"]
+
+
+def several(value: Any) -> list[Any]:
+    """In a policy one value stands for a list of one."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+
+
+def words(value: Any) -> list[str]:
+    """A text or a list of texts; what is neither, AWS refuses."""
+    return [each for each in several(value) if isinstance(each, str)]
+
+
+def section(value: Any) -> Mapping[str, Any]:
+    """An object; nothing where there is none."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def principals(statement: Statement, kind: str) -> list[str]:
+    """A statement's principals of one kind, `AWS` or `Service`; a bare `*` is short for `AWS`."""
+    principal = statement.get("Principal")
+    return words(principal if isinstance(principal, str) and kind == "AWS" else section(principal).get(kind))
+
+
+def bound_to(statement: Statement, key: str) -> list[str]:
+    """The values that a condition key has to have."""
+    return [
+        value
+        for operator, keys in section(statement.get("Condition")).items()
+        if operator in BINDING_OPERATORS
+        for name, values in section(keys).items()
+        if name.lower() == key.lower()
+        for value in words(values)
+    ]
+
+
+def account_of(value: str) -> str:
+    """The account in an ARN or an account ID; the text itself where there is none."""
+    parts = value.split(":")
+    return parts[4] if len(parts) > 5 else value
+
+
+def sources(statement: Statement) -> set[str]:
+    """The accounts whose resources a service may act for: `*` for any, by what the conditions leave open."""
+    named = [bound_to(statement, "aws:SourceAccount"), bound_to(statement, "aws:SourceArn")]
+    closed = [{account_of(value) for value in values} for values in named if values]
+    return next((accounts for accounts in closed if all(map(ACCOUNT.fullmatch, accounts))), {"*"})
+
+
+def allows(statement: Statement, actions: Sequence[str]) -> bool:
+    """Whether a statement allows all of these actions."""
+    given = [pattern.lower() for pattern in words(statement.get("Action"))]
+    return all(any(fnmatchcase(action.lower(), pattern) for pattern in given) for action in actions)
+
+
+def sid(statement: Statement) -> str:
+    """How a statement is called in a message."""
+    return f"Statement {statement.get('Sid') or 'without a Sid'}"
+
+
+# ---- the repository
+
+
+def immutable_tags(repository: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
+    """Tags are immutable: a tag names one image for ever."""
+    mutability = repository.props.get("imageTagMutability", "MUTABLE")
+    exclusions = ["IMMUTABLE_WITH_EXCLUSION"] if parameters["allowExclusions"] else []
+    if mutability not in ["IMMUTABLE", *exclusions]:
+        yield f"imageTagMutability is {mutability}."
+
+
+def scan_on_push(repository: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+    """Every pushed image is scanned for known vulnerabilities."""
+    if not section(repository.props.get("imageScanningConfiguration")).get("scanOnPush"):
+        yield "imageScanningConfiguration.scanOnPush is off."
+
+
+def kms_key(repository: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+    """Images are encrypted with a KMS key of one's own.
+
+    Disabled by default: AES-256 is always on; a key costs, and cannot be changed later.
+    """
+    configurations = repository.props.get("encryptionConfigurations") or []
+    if not any(each.get("encryptionType") in ("KMS", "KMS_DSSE") and each.get("kmsKey") for each in configurations):
+        yield "encryptionConfigurations names no KMS key."
+
+
+def deletion_protection(repository: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+    """The repository is protected: functions that were idle pull their image again."""
+    if not repository.opts.protect:
+        yield "protect is off."
+    if repository.props.get("forceDelete"):
+        yield "forceDelete is on."
+
+
+def named_principals(policy: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
+    """The repository's policy names its principals; nobody is let in by a wildcard."""
+    for statement in statements(policy.props.get("policy")):
+        organizations = bound_to(statement, "aws:PrincipalOrgID")
+        if organizations and set(organizations) <= set(parameters["organizations"]):
+            continue
+        if "NotPrincipal" in statement:
+            yield f"{sid(statement)}: NotPrincipal grants everybody else."
+        elif any("*" in principal for principal in principals(statement, "AWS")):
+            yield f"{sid(statement)}: the principal is a wildcard."
+
+
+def service_source(policy: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+    """A service may use the images only for resources of accounts or organizations that are named."""
+    for statement in statements(policy.props.get("policy")):
+        organizations = bound_to(statement, "aws:SourceOrgID")
+        in_organizations = organizations and all("*" not in value for value in organizations)
+        if principals(statement, "Service") and "*" in sources(statement) and not in_organizations:
+            yield f"{sid(statement)}: no condition on aws:SourceArn or aws:SourceAccount names the accounts."
+
+
+def both_statements(policy: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+    """An account that may pull is in both statements, its own and Lambda's: else its functions fail after weeks."""
+    pulling = [each for each in statements(policy.props.get("policy")) if allows(each, PULL_ACTIONS)]
+    callers = {account_of(principal) for statement in pulling for principal in principals(statement, "AWS")}
+    # What is no account is the remainder of a principal that was deleted.
+    granted = {account for account in callers if account == "*" or ACCOUNT.fullmatch(account)}
+    by_lambda = [each for each in pulling if "lambda.amazonaws.com" in principals(each, "Service")]
+    served = {account for statement in by_lambda for account in sources(statement)}
+    for account in sorted(granted - served) if "*" not in served else []:
+        yield f"Account {account} may create functions, but Lambda may not pull their images again."
+    for account in sorted(served - granted) if "*" not in granted else []:
+        yield f"Lambda may pull for functions of account {account}, which may not create any."
+
+
+def lifecycle(repository: PolicyResource, _: Parameters, stack: Sequence[PolicyResource]) -> Iterator[str]:
+    """A lifecycle policy bounds what is stored."""
+    policies = (each for each in stack if each.resource_type == LIFECYCLE)
+    if not any(refers(policy, "repository", repository, "name") for policy in policies):
+        yield "There is no lifecycle policy for it."
+
+
+# ---- the function and its role
+
+
+def image_by_digest(function: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+    """A function names its image by digest: Lambda does not follow a tag that moves."""
+    if function.props.get("packageType") == "Image" and not DIGEST.search(uri := function.props.get("imageUri", "")):
+        yield f"imageUri is {uri}."
+
+
+def timeout(function: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
+    """A call ends before its caller gives up; API Gateway waits for 29 seconds.
+
+    Advisory by default: other callers wait longer.
+    """
+    yield from outside("timeout", function.props.get("timeout") or 3, "seconds", parameters)
+
+
+def memory(function: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
+    """Memory, by which a call is paid, is bounded.
+
+    Advisory by default: how much is right is for its team to say.
+    """
+    yield from outside("memorySize", function.props.get("memorySize") or 128, "MB", parameters)
+
+
+def outside(name: str, value: float, unit: str, parameters: Parameters) -> Iterator[str]:
+    """A number that is out of the bounds `minimum` and `maximum`."""
+    least, most = parameters["minimum"], parameters["maximum"]
+    if not least <= value <= most:
+        yield f"{name} is {value:.0f}; allowed are {least:.0f} to {most:.0f} {unit}."
+
+
+def reserved_concurrency(function: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+    """A function has a number of calls of its own.
+
+    Disabled by default: they are taken from the account's pool.
+    """
+    if function.props.get("reservedConcurrentExecutions", -1) < 0:
+        yield "reservedConcurrentExecutions is left out."
+
+
+def environment(function: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
+    """No environment variable holds a secret: whoever may read the function reads it."""
+    variables = section(section(function.props.get("environment")).get("variables"))
+    for name in sorted(set(variables) - set(parameters["ignored"])):
+        try:
+            value = str(variables[name])
+        except UnknownValueError:
+            continue
+        # The value is repeated nowhere. An ARN or the path of a parameter is a reference to a secret.
+        if SECRET_VALUE.search(value) or (SECRET_NAME.search(name) and value and not value.startswith(("arn:", "/"))):
+            yield f"The variable {name} looks like a secret."
+
+
+def log_group(function: PolicyResource, _: Parameters, stack: Sequence[PolicyResource]) -> Iterator[str]:
+    """The function's log group is in the stack: one that Lambda makes keeps lines for ever."""
+    configured = section(function.props.get("loggingConfig")).get("logGroup")
+    name = configured or f"/aws/lambda/{function.props['name']}"
+    if name not in [group.props["name"] for group in stack if group.resource_type == LOG_GROUP]:
+        yield f"The log group {name} is not in the stack."
+
+
+def log_retention(group: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
+    """Log lines are deleted, and not too early."""
+    days, least = group.props.get("retentionInDays", 0), parameters["minimumDays"]
+    if not days:
+        yield "retentionInDays is left out: lines are kept for ever."
+    elif days < least:
+        yield f"retentionInDays is {days:.0f}; allowed are {least:.0f} and more."
+
+
+def permission_source(permission: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+    """Nobody calls the function by a wildcard, and a service only for a source that is named."""
+    props = permission.props
+    if props.get("functionUrlAuthType") or props.get("invokedViaFunctionUrl"):
+        return  # Who may call a function URL is the URL's own affair.
+    principal = props["principal"]
+    if principal == "*" and not props.get("principalOrgId"):
+        yield "The principal is a wildcard."
+    elif principal.endswith(".amazonaws.com") and not (props.get("sourceArn") or props.get("sourceAccount")):
+        yield f"{principal} may call for anybody: there is no sourceArn and no sourceAccount."
+
+
+def least_privilege(resource: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
+    """Roles have no wildcard: neither for actions, nor for resources, nor for who assumes them."""
+    props = resource.props
+    inline = [policy.get("policy") for policy in props.get("inlinePolicies") or []]
+    for statement in [found for document in (props.get("policy"), *inline) for found in statements(document)]:
+        actions = words(statement.get("Action"))
+        if wild := [action for action in actions if action == "*" or action.endswith(":*")]:
+            yield f"{sid(statement)}: Action is {', '.join(wild)}."
+        for negation in ("NotAction", "NotResource"):
+            if negation in statement:
+                yield f"{sid(statement)}: {negation} allows everything else."
+        scoped = [action for action in actions if action not in parameters["unscopedActions"]]
+        if "*" in words(statement.get("Resource")) and scoped:
+            yield f"{sid(statement)}: Resource is * for {', '.join(scoped)}."
+    for statement in statements(props.get("assumeRolePolicy")):
+        if "NotPrincipal" in statement or any("*" in principal for principal in principals(statement, "AWS")):
+            yield f"{sid(statement)}: anybody may assume the role."
+    for arn in [*(props.get("managedPolicyArns") or []), props.get("policyArn") or ""]:
+        if BROAD_MANAGED_POLICY.search(arn):
+            yield f"The managed policy {arn.rpartition('/')[2]} is attached."
+
+
+# ---- the API
+
+
+def access_log(stage: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+    """The API logs its calls.
+
+    Advisory by default: the log costs, and the function has one of its own.
+    """
+    if not stage.props.get("accessLogSettings"):
+        yield "accessLogSettings is left out."
+
+
+def authorization(endpoint: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
+    """Callers sign or have a key.
+
+    Advisory by default: an endpoint may be public on purpose, and this is where a reviewer sees it.
+    """
+    props = endpoint.props
+    open_ = "NONE" in (props.get("authorization"), props.get("authorizationType")) and not props.get("apiKeyRequired")
+    # A function URL takes any method.
+    method = props["httpMethod"] if endpoint.resource_type == METHOD else "ANY"
+    if open_ and method not in parameters["publicMethods"]:
+        yield f"Authorization is NONE: anyone may call {method}."
+
+
+def throttling(stage: PolicyResource, parameters: Parameters, stack: Sequence[PolicyResource]) -> Iterator[str]:
+    """The API limits its calls.
+
+    Advisory by default: else the account's limit counts, which all its APIs share.
+    """
+    most = parameters["maximumRate"]
+    for each in stack:
+        if each.resource_type == METHOD_SETTINGS and refers(each, "stageName", stage, "stageName"):
+            settings = section(each.props.get("settings"))
+            rate, burst = settings.get("throttlingRateLimit", -1), settings.get("throttlingBurstLimit", -1)
+            if each.props.get("methodPath") == "*/*" and 0 <= rate <= most and burst >= 0:
+                return
+    yield f"No method settings for */* limit burst and rate, the rate to {most:.0f} calls a second at most."
+
+
+def refers(resource: PolicyResource, key: str, other: PolicyResource, name: str) -> bool:
+    """Whether a property is the name of another resource, by what it was made from or by its value."""
+    made_from = resource.property_dependencies.get(key)
+    if made_from:
+        return other.urn in [each.urn for each in made_from]
+    return bool(resource.props[key] == other.props[name])
+
+
+# ---- the table
+
+
+def about(
+    check: Check | StackCheck,
+    *,
+    name: str,
+    cure: str,
+    url: str,
+    level: EnforcementLevel,
+    severity: Severity,
+    ids: Sequence[str] = (),
+    parameters: Mapping[str, dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """What the SDK has fields for.
+
+    Args:
+        check: its docstring says what has to be so, and why.
+        name: the rule's name.
+        cure: what to write.
+        url: where the rule comes from.
+        level: what a violation does, unless the configuration says otherwise.
+        severity: how bad it is.
+        ids: of the same rule in Security Hub, AWS Config and checkov. No rule of AWSGuard looks at these resources so.
+        parameters: JSON schema of each parameter, with a default.
+    """
+    foundational = next((each for each in ids if re.fullmatch(r"[A-Za-z]+\.\d+", each)), None)
+    return {
+        "name": name,
+        "description": " ".join((check.__doc__ or "").split()),
+        "enforcement_level": level,
+        "config_schema": PolicyConfigSchema(dict(parameters)) if parameters else None,
+        "display_name": name.replace("-", " ").capitalize(),
+        "severity": severity,
+        "framework": PolicyComplianceFramework("AWS Foundational Security Best Practices", "1.0.0", foundational)
+        if foundational
+        else None,
+        "tags": list(ids),
+        "remediation_steps": cure,
+        "url": url,
+    }
+
+
+def resource_rule(types: Sequence[str], check: Check, /, **facts: Any) -> Policy:
+    """A rule that looks at one resource, before it is made or changed."""
+
+    def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
+        if args.resource_type in types:
+            try:
+                for found in check(args, args.get_config()):
+                    report(f"{found} {facts['cure']}\n{facts['url']}", args.urn)
+            except NotThere:
+                args.not_applicable("a property is not known yet")
+
+    return ResourceValidationPolicy(validate=validate, **about(check, **facts))
+
+
+def stack_rule(types: Sequence[str], check: StackCheck, /, **facts: Any) -> Policy:
+    """A rule that looks at a resource and at what is beside it in the stack, when all are known."""
+
+    def validate(args: StackValidationArgs, report: ReportViolation) -> None:
+        for resource in args.resources:
+            if resource.resource_type in types:
+                try:
+                    for found in check(resource, args.get_config(), args.resources):
+                        report(f"{found} {facts['cure']}\n{facts['url']}", resource.urn)
+                except NotThere:
+                    continue
+
+    return StackValidationPolicy(validate=validate, **about(check, **facts))
+
+
+def bounds(least: int, most: int, default: int) -> dict[str, dict[str, Any]]:
+    """The parameters `minimum` and `maximum` of a whole number that AWS bounds itself."""
+    number = {"type": "integer", "minimum": least, "maximum": most}
+    return {"minimum": {**number, "default": least}, "maximum": {**number, "default": default}}
+
+
+def texts(default: list[str]) -> dict[str, Any]:
+    """A parameter that is a list of texts."""
+    return {"type": "array", "items": {"type": "string"}, "default": default}
+
+
+ADVISORY, MANDATORY, DISABLED = EnforcementLevel.ADVISORY, EnforcementLevel.MANDATORY, EnforcementLevel.DISABLED
+LOW, MEDIUM, HIGH, CRITICAL = Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL
+
+RULES: list[Policy] = [
+    resource_rule(
+        [REPOSITORY],
+        immutable_tags,
+        name="repository-immutable-tags",
+        cure="Leave repository.mutableTags out of the stack file.",
+        url="https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-2",
+        level=MANDATORY,
+        severity=MEDIUM,
+        ids=("ECR.2", "CKV_AWS_51"),
+        parameters={"allowExclusions": {"type": "boolean", "default": False}},
+    ),
+    resource_rule(
+        [REPOSITORY],
+        scan_on_push,
+        name="repository-scan-on-push",
+        cure="Write repository: {scanOnPush: true}.",
+        url="https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-1",
+        level=MANDATORY,
+        severity=HIGH,
+        ids=("ECR.1", "CKV_AWS_163"),
+    ),
+    resource_rule(
+        [REPOSITORY],
+        kms_key,
+        name="repository-kms-key",
+        cure="Write repository: {kmsKey: ARN}, before the repository is made.",
+        url="https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-5",
+        level=DISABLED,
+        severity=MEDIUM,
+        ids=("ECR.5", "CKV_AWS_136"),
+    ),
+    resource_rule(
+        [REPOSITORY],
+        deletion_protection,
+        name="repository-deletion-protection",
+        cure="Leave repository.keep and repository.forceDelete out of the stack file.",
+        url="https://www.pulumi.com/docs/iac/concepts/options/protect/",
+        level=MANDATORY,
+        severity=HIGH,
+    ),
+    resource_rule(
+        [REPOSITORY_POLICY],
+        named_principals,
+        name="repository-named-principals",
+        cure="Name the accounts in consumers; an organization that may stand for them goes into the parameter "
+        "organizations.",
+        url="https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-policies.html",
+        level=MANDATORY,
+        severity=CRITICAL,
+        ids=("CKV_AWS_32",),
+        parameters={"organizations": texts([])},
+    ),
+    resource_rule(
+        [REPOSITORY_POLICY],
+        service_source,
+        name="repository-service-source",
+        cure="Give the statement a condition on aws:SourceArn or aws:SourceAccount with their account IDs.",
+        url="https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html",
+        level=MANDATORY,
+        severity=HIGH,
+    ),
+    resource_rule(
+        [REPOSITORY_POLICY],
+        both_statements,
+        name="repository-both-statements",
+        cure="Name the account in consumers, which writes both.",
+        url="https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#configuration-images-xaccount-permissions",
+        level=MANDATORY,
+        severity=HIGH,
+    ),
+    stack_rule(
+        [REPOSITORY],
+        lifecycle,
+        name="repository-lifecycle",
+        cure="Leave repository.lifecycle out of the stack file, or give it a rule.",
+        url="https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-3",
+        level=MANDATORY,
+        severity=MEDIUM,
+        ids=("ECR.3",),
+    ),
+    resource_rule(
+        [FUNCTION],
+        image_by_digest,
+        name="function-image-by-digest",
+        cure="Write REPOSITORY@sha256:….",
+        url="https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionCode.html",
+        level=MANDATORY,
+        severity=HIGH,
+    ),
+    resource_rule(
+        [FUNCTION],
+        timeout,
+        name="function-timeout",
+        cure="Write function: {timeout: SECONDS}.",
+        url="https://docs.aws.amazon.com/apigateway/latest/developerguide/"
+        "api-gateway-execution-service-limits-table.html",
+        level=ADVISORY,
+        severity=LOW,
+        parameters=bounds(1, 900, 29),
+    ),
+    resource_rule(
+        [FUNCTION],
+        memory,
+        name="function-memory",
+        cure="Write function: {memory: MB}.",
+        url="https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html",
+        level=ADVISORY,
+        severity=LOW,
+        parameters=bounds(128, 10_240, 3_008),
+    ),
+    resource_rule(
+        [FUNCTION],
+        reserved_concurrency,
+        name="function-reserved-concurrency",
+        cure="Write function: {reservedConcurrency: CALLS}.",
+        url="https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html",
+        level=DISABLED,
+        severity=LOW,
+        ids=("CKV_AWS_115",),
+    ),
+    resource_rule(
+        [FUNCTION],
+        environment,
+        name="function-environment-secrets",
+        cure="Name the ARN of the secret in function.secrets; a variable that is none goes into the parameter ignored.",
+        url="https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html",
+        level=MANDATORY,
+        severity=CRITICAL,
+        ids=("CKV_AWS_45",),
+        parameters={"ignored": texts([])},
+    ),
+    stack_rule(
+        [FUNCTION],
+        log_group,
+        name="function-log-group",
+        cure="Make the log group before the function.",
+        url="https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html",
+        level=MANDATORY,
+        severity=MEDIUM,
+    ),
+    resource_rule(
+        [LOG_GROUP],
+        log_retention,
+        name="log-retention",
+        cure="Write function: {logRetention: DAYS} or api: {accessLogRetention: DAYS}.",
+        url="https://docs.aws.amazon.com/config/latest/developerguide/cw-loggroup-retention-period-check.html",
+        level=MANDATORY,
+        severity=MEDIUM,
+        ids=("CW_LOGGROUP_RETENTION_PERIOD_CHECK", "CKV_AWS_66"),
+        parameters={"minimumDays": {"type": "integer", "minimum": 1, "maximum": 3653, "default": 30}},
+    ),
+    resource_rule(
+        [PERMISSION],
+        permission_source,
+        name="function-permission-source",
+        cure="Give the permission a sourceArn or a sourceAccount.",
+        url="https://docs.aws.amazon.com/securityhub/latest/userguide/lambda-controls.html#lambda-1",
+        level=MANDATORY,
+        severity=CRITICAL,
+        ids=("Lambda.1", "CKV_AWS_301", "CKV_AWS_364"),
+    ),
+    resource_rule(
+        ROLE_TYPES,
+        least_privilege,
+        name="role-least-privilege",
+        cure="Name them; an action that knows no resource goes into the parameter unscopedActions.",
+        url="https://docs.aws.amazon.com/securityhub/latest/userguide/iam-controls.html#iam-21",
+        level=MANDATORY,
+        severity=HIGH,
+        ids=("IAM.1", "IAM.21", "CKV_AWS_60", "CKV_AWS_62", "CKV_AWS_63", "CKV_AWS_274", "CKV_AWS_355"),
+        parameters={"unscopedActions": texts(UNSCOPED_ACTIONS)},
+    ),
+    resource_rule(
+        [STAGE],
+        access_log,
+        name="api-access-log",
+        cure="Write api: {accessLogRetention: DAYS}.",
+        url="https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html",
+        level=ADVISORY,
+        severity=MEDIUM,
+        ids=("CKV_AWS_76",),
+    ),
+    stack_rule(
+        [STAGE],
+        throttling,
+        name="api-throttling",
+        cure="Write api: {throttle: {rate: CALLS, burst: CALLS}}.",
+        url="https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html",
+        level=ADVISORY,
+        severity=MEDIUM,
+        # The account's own limit, where it was not raised.
+        parameters={"maximumRate": {"type": "integer", "minimum": 1, "default": 10_000}},
+    ),
+    resource_rule(
+        [METHOD, FUNCTION_URL],
+        authorization,
+        name="endpoint-authorization",
+        cure="Leave public out of the stack file, or name the method in the parameter publicMethods.",
+        url="https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-control-access-to-api.html",
+        level=ADVISORY,
+        severity=MEDIUM,
+        ids=("CKV_AWS_59", "CKV_AWS_258"),
+        parameters={"publicMethods": texts(["OPTIONS"])},
+    ),
+]
+
+
+def unread(configuration: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What of a pack's configuration no rule reads: one line each, with what there is."""
+    known = {rule.name: list(rule.config_schema.properties) if rule.config_schema else [] for rule in RULES}
+    wrong = []
+    for name, values in configuration.items():
+        if name not in known and name != "all":
+            wrong.append(f"{name}: there is no such rule; there are all, {', '.join(known)}.")
+            continue
+        parameters = known.get(name, [])
+        wrong += [
+            f"{name}.{key}: {value!r} given, but there is no such parameter; there are "
+            f"{', '.join(['enforcementLevel', *parameters])}."
+            for key, value in values.items()
+            if key not in parameters
+        ]
+    return wrong

@@ -1,0 +1,63 @@
+"""A Docker engine that can be lost: a socket in front of the real one, which is never stopped itself."""
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class DockerProxy:
+    """Passes bytes on between a socket of its own and the Docker engine, until it is cut.
+
+    Args:
+        path: where it listens.
+        cut_at: the engine is lost as soon as it says this.
+    """
+
+    def __init__(self, path: Path, cut_at: bytes) -> None:
+        self.host = f"unix://{path}"
+        self.was_cut = threading.Event()
+        self._cut_at = cut_at
+        self._sockets: list[socket.socket] = []
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen(64)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Close every connection and accept no other."""
+        self.was_cut.set()
+        for one in (self._listener, *self._sockets):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while not self.was_cut.is_set():
+                client, _ = self._listener.accept()
+                engine = socket.socket(socket.AF_UNIX)
+                engine.connect(os.environ["DOCKER_HOST"].removeprefix("unix://"))
+                self._sockets += [client, engine]
+                threading.Thread(target=self._pass_on, args=(client, engine, b""), daemon=True).start()
+                threading.Thread(target=self._pass_on, args=(engine, client, self._cut_at), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, cut_at: bytes) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                if cut_at and cut_at in data:
+                    self.cut()
+                    return
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+
+@contextlib.contextmanager
+def docker_proxy(folder: Path, cut_at: bytes) -> Iterator[DockerProxy]:
+    """A proxy in front of the engine that DOCKER_HOST names, while the block lasts."""
+    proxy = DockerProxy(folder / "docker.sock", cut_at)
+    try:
+        yield proxy
+    finally:
+        proxy.cut()

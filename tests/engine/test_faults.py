@@ -1,0 +1,340 @@
+"""A fault at every step: what the user is told, what remains, and that the next plain run goes on from there."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.clone import Clone
+from tests.engine.docker_proxy import docker_proxy
+
+FUNCTION = "cross-account-function"
+UP = "pulumi up --yes --skip-preview -s consumer"
+MANIFEST = {"method": "PUT", "path": "/manifests/"}
+UPLOAD = {"method": "POST", "path": "/blobs/uploads/"}
+LAYER = {"method": "PATCH", "path": "/blobs/uploads/"}
+CREATE_FUNCTION = {"method": "POST", "path": "/2015-03-31/functions$"}
+UPDATE_CODE = {"method": "PUT", "path": "/2015-03-31/functions/[^/]+/code$"}
+EXPIRED = "Your authorization token has expired. Reauthenticate and try again."
+
+
+def refusal(code: str, message: str) -> dict[str, Any]:
+    """A registry's error answer."""
+    return {"errors": [{"code": code, "message": message}]}
+
+
+@pytest.fixture(scope="module")
+def clone(demo: tuple[Clone, str]) -> Iterator[Clone]:
+    """The clone of `demo`, left as it was committed. In between each test changes what is served, and leaves it so."""
+    clone, _ = demo
+    yield clone
+    clone.restore()
+    clone.up("registry")
+    clone.up("consumer")
+
+
+@pytest.fixture
+def message(clone: Clone, request: pytest.FixtureRequest) -> str:
+    """What the function shall say after this test's update."""
+    text = f"hello {request.node.name}!"
+    path = clone.root / "app" / "app.py"
+    path.write_text(re.sub(r'"message": "[^"]*"', f'"message": "{text}"', path.read_text()))
+    return text
+
+
+@pytest.fixture
+def unchanged(clone: Clone) -> Callable[[], bool]:
+    """Whether the tags in the repository and the function's answer are those from before the test."""
+    url, ecr = clone.output("consumer", "endpointUrl"), clone.client("registry", "ecr")
+
+    def state() -> tuple[Any, Any]:
+        images = ecr.describe_images(repositoryName=FUNCTION)["imageDetails"]
+        return sorted(tag for image in images for tag in image.get("imageTags", [])), clone.get_url(url)
+
+    before = state()
+    return lambda: state() == before
+
+
+@contextmanager
+def changed(path: Path, text: str) -> Iterator[None]:
+    """A file with another text while the block lasts."""
+    kept = path.read_text()
+    path.write_text(text)
+    try:
+        yield
+    finally:
+        path.write_text(kept)
+
+
+@contextmanager
+def dockerfile_with(clone: Clone, *lines: str) -> Iterator[None]:
+    """The Dockerfile with further lines while the block lasts."""
+    path = clone.root / "app" / "Dockerfile"
+    with changed(path, "\n".join([path.read_text(), *lines, ""])):
+        yield
+
+
+def fails(clone: Clone, command: str = UP, **environment: str) -> str:
+    """Run a command that has to fail. Returns what it said."""
+    ran = clone.shell(command, **environment)
+    assert ran.returncode != 0, ran.stdout
+    assert "Traceback" not in ran.stdout
+    return ran.stdout
+
+
+def next_run_serves(clone: Clone, message: str) -> None:
+    ran = clone.shell(f"{UP} && pulumi stack output endpointUrl -s consumer")
+    assert ran.returncode == 0, ran.stdout
+    assert clone.get_url(ran.stdout.split()[-1]) == (200, {"message": message})
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "waited for a minute"
+        time.sleep(0.05)
+
+
+def kill_engine(clone: Clone, process: subprocess.Popen[str]) -> None:
+    """SIGKILL for the engine, which the lock names; its plugins end with it."""
+    (lock,) = (clone.root / ".local" / "state" / ".pulumi" / "locks").rglob("*.json")
+    os.kill(json.loads(lock.read_text())["pid"], signal.SIGKILL)
+    process.communicate()
+
+
+# ---- the build
+
+
+def test_a_build_that_fails_in_the_middle_or_fills_the_disk(
+    clone: Clone, message: str, unchanged: Callable[[], bool]
+) -> None:
+    failing = ["RUN echo the first step", "RUN echo the second step >&2; exit 3", "RUN echo the third step"]
+    # /dev/shm of a build is a file system of 64 MiB.
+    full = ["RUN head -c 70000000 /dev/zero > /dev/shm/file"]
+    for lines, reason in ((failing, "the second step"), (full, "No space left on device")):
+        with dockerfile_with(clone, *lines):
+            said = fails(clone)
+        assert "the image did not build; nothing was pushed. The build's last lines:" in said
+        assert reason in said
+        assert unchanged()
+    next_run_serves(clone, message)
+
+
+def test_a_docker_engine_that_is_lost_during_the_build(
+    clone: Clone, message: str, unchanged: Callable[[], bool], tmp_path: Path
+) -> None:
+    # The sum is only in what the step prints, not in its own text.
+    with (
+        dockerfile_with(clone, "RUN echo lost at $((40 + 2)) && sleep 300"),
+        docker_proxy(tmp_path, b"lost at 42") as docker,
+    ):
+        said = fails(clone, DOCKER_HOST=docker.host)
+        assert docker.was_cut.is_set()
+        assert "the image did not build; nothing was pushed. The build's last lines:" in said
+        assert f"failed to connect to any docker daemon ({docker.host})" in fails(
+            clone, f"DOCKER_HOST={docker.host} {UP}"
+        )
+    assert unchanged()
+    next_run_serves(clone, message)
+
+
+# ---- the push
+
+
+def test_a_docker_engine_that_is_lost_during_the_push(
+    clone: Clone, message: str, unchanged: Callable[[], bool], tmp_path: Path
+) -> None:
+    # The engine gives up a push that nobody waits for; should it be faster, its manifest is refused.
+    clone.control("POST", {**MANIFEST, "status": 503})
+    with docker_proxy(tmp_path, b'"status":"Preparing"') as docker:
+        said = fails(clone, DOCKER_HOST=docker.host)
+        assert docker.was_cut.is_set()
+    clone.control("DELETE")
+    assert re.search(r"the push of \S+ failed: the Docker engine broke it off", said)
+    assert unchanged()
+    next_run_serves(clone, message)
+
+
+@pytest.mark.parametrize(
+    ("faults", "said"),
+    [
+        # Docker sends a layer again, five times in all, and a manifest once.
+        ([{**LAYER, "cut": True}, {**MANIFEST, "cut": True}], "EOF"),
+        ([{**UPLOAD, "status": 503}, {**MANIFEST, "status": 503}], "503 Service Unavailable"),
+        ([{**UPLOAD, "status": 429, "body": refusal("TOOMANYREQUESTS", "Rate exceeded")}], "Rate exceeded"),
+        ([{**UPLOAD, "status": 403, "body": refusal("DENIED", EXPIRED)}], f"denied: {EXPIRED}"),
+    ],
+    ids=["cut after some layers", "unavailable", "too many requests", "token expired"],
+)
+def test_a_push_that_fails(
+    clone: Clone, message: str, unchanged: Callable[[], bool], faults: list[dict[str, Any]], said: str
+) -> None:
+    with clone.faults(*faults) as struck:
+        shown = fails(clone)
+    assert struck == [1] * len(faults)
+    assert re.search(rf"the push of \S+:content-\w+ failed: .*{re.escape(said)}", shown), shown
+    assert unchanged()
+    next_run_serves(clone, message)
+
+
+# ---- the account
+
+
+def test_a_profile_with_the_credentials_of_another_account(
+    clone: Clone, message: str, unchanged: Callable[[], bool]
+) -> None:
+    owned = clone.owned()
+    path = clone.root / ".local" / "aws" / "credentials"
+    for profile, account in (("consumer", "222222222222"), ("registry", "111111111111")):
+        with changed(path, path.read_text().replace(account, "999999999999")):
+            said = fails(clone)
+        assert f"AWS account ID not allowed: 999999999999. The credentials (profile {profile})" in said
+        assert f"allowed: {account}" in said
+    assert clone.owned() == owned
+    assert unchanged()
+    next_run_serves(clone, message)
+
+
+def test_the_region_of_a_profile_does_not_count(clone: Clone) -> None:
+    path = clone.root / ".local" / "aws" / "config"
+    with changed(path, path.read_text().replace("us-east-1", "eu-west-1")):
+        assert clone.planned("registry") == clone.planned("consumer") == {}
+
+
+# ---- the function
+
+
+def test_a_role_that_has_not_spread_and_a_function_that_is_not_seen_ready(clone: Clone, message: str) -> None:
+    assert clone.shell("pulumi destroy --yes --skip-preview -s consumer").returncode == 0
+    not_yet = {"Type": "User", "message": "The role defined for the function cannot be assumed by Lambda."}
+    header = {"x-amzn-errortype": "InvalidParameterValueException"}
+    role = {**CREATE_FUNCTION, "times": 2, "status": 400, "headers": header, "body": not_yet}
+    unseen = {"method": "GET", "path": f"/functions/{FUNCTION}", "times": 99, "status": 500, "body": {"Message": "no"}}
+    with clone.faults(role, unseen) as struck:
+        said = fails(clone)
+    # The role is waited for; then the function is made, and that is not forgotten.
+    assert struck[0] == 2
+    assert "Waiter FunctionActiveV2 failed" in said
+    assert clone.owned()["functions"] == [FUNCTION]
+    next_run_serves(clone, message)
+
+
+# ---- two at once, and one that is killed
+
+
+def test_a_second_update_is_told_who_holds_the_lock_and_a_killed_one_is_taken_up(clone: Clone, message: str) -> None:
+    with clone.faults({**UPDATE_CODE, "hold": True}):
+        first = clone.begin(UP)
+        until(lambda: clone.control("GET") == [1])
+        said = fails(clone)
+        assert re.search(r"the stack is currently locked by 1 lock\(s\).*pulumi cancel", said)
+        assert re.search(r"created by \S+@\S+ \(pid \d+\) at 20\S+", said)
+        assert re.search(r"An update of a local stack is under way \(process \d+\)", clone.make("demo").stdout)
+        kill_engine(clone, first)
+    # The function may be updated or not; the state says that nobody knows, and the lock is still there.
+    assert "pulumi cancel" in fails(clone)
+    assert clone.shell("pulumi cancel --yes -s consumer").returncode == 0
+    again = clone.shell(UP)
+    assert again.returncode == 0, again.stdout
+    assert "function, interrupted while updating" in again.stdout
+    assert clone.get() == (200, {"message": message})
+    assert clone.planned("consumer") == {}
+
+
+def test_a_function_that_was_being_made_when_the_engine_was_killed_is_adopted(clone: Clone, message: str) -> None:
+    assert clone.shell("pulumi destroy --yes --skip-preview -s consumer").returncode == 0
+    with clone.faults({**CREATE_FUNCTION, "hold": True}):
+        killed = clone.begin(UP)
+        until(lambda: clone.control("GET") == [1])
+        kill_engine(clone, killed)
+    until(lambda: "functions" in clone.owned())
+    assert clone.shell("pulumi cancel --yes -s consumer").returncode == 0
+    said = fails(clone)
+    assert "function, interrupted while creating" in said
+    assert f"Function already exist: {FUNCTION}" in said
+    # What the README says to do.
+    urn = "urn:pulumi:consumer::cross-account-ecr::"
+    adopted = clone.shell(
+        "pulumi refresh --yes --skip-preview --clear-pending-creates -s consumer && "
+        "pulumi import --yes --generate-code=false --protect=false -s consumer "
+        f"--parent parent={urn}cross-account-ecr:index:ImageFunction::function "
+        f"--provider provider={urn}pulumi:providers:aws::consumer "
+        f"aws:lambda/function:Function function {FUNCTION}"
+    )
+    assert "1 imported" in adopted.stdout, adopted.stdout
+    next_run_serves(clone, message)
+
+
+def test_a_demo_that_was_killed_while_it_made_something_starts_anew(clone: Clone, message: str) -> None:
+    assert clone.shell("pulumi destroy --yes --skip-preview -s consumer").returncode == 0
+    with clone.faults({**CREATE_FUNCTION, "hold": True}):
+        killed = clone.start("demo")
+        until(lambda: clone.control("GET") == [1])
+        kill_engine(clone, killed)
+    ran = clone.make("demo")
+    assert "1 resources were being made: the local cloud starts anew" in ran.stdout
+    assert f'200 {{"message": "{message}"}}' in ran.stdout, ran.stdout
+
+
+# ---- the local cloud
+
+
+def test_a_local_cloud_that_is_killed_between_two_resources_comes_back_with_what_was_in_it(
+    clone: Clone, message: str
+) -> None:
+    clone.control("POST", {**UPDATE_CODE, "hold": True})
+    update = clone.begin(UP)
+    until(lambda: clone.control("GET") == [1])
+    # The image is pushed, the function not updated.
+    record = json.loads((clone.root / ".local" / "run" / "cloud.json").read_text())
+    os.kill(record["pid"], signal.SIGKILL)
+    said, _ = update.communicate()
+    assert update.returncode != 0
+    assert "Traceback" not in said
+    ran = clone.make("demo")
+    assert re.search(r"Local cloud +started .*, with what was in it", ran.stdout)
+    assert f'200 {{"message": "{message}"}}' in ran.stdout, ran.stdout
+    assert clone.last_update("registry") == {}
+    assert clone.output("consumer", "imageSource") == "reused"
+    assert clone.planned("registry") == clone.planned("consumer") == {}
+
+
+# ---- the registry
+
+
+def test_a_registry_that_is_given_up_names_its_consumers_and_goes_on_serving_them(clone: Clone) -> None:
+    destroy, ecr = "pulumi destroy --yes --skip-preview -s registry", clone.client("registry", "ecr")
+    policy = ecr.get_repository_policy(repositoryName=FUNCTION)["policyText"]
+    assert "because it is protected" in fails(clone, destroy)
+    stack_file = clone.root / "Pulumi.registry.yaml"
+    with changed(stack_file, stack_file.read_text().replace("{name: cross", "{keep: false, name: cross")):
+        given_up = clone.shell("pulumi up --yes --skip-preview -s registry").stdout
+    named = "Functions of 222222222222 that run its images fail then"
+    assert f"`pulumi destroy` deletes it, once it holds no image. {named}" in given_up
+    assert "not empty, consider using force_delete" in fails(clone, destroy)
+    # Neither refusal has taken anything from the consumers.
+    assert ecr.get_repository_policy(repositoryName=FUNCTION)["policyText"] == policy
+    assert ecr.get_lifecycle_policy(repositoryName=FUNCTION)["lifecyclePolicyText"]
+    clone.up("registry")
+    assert "because it is protected" in fails(clone, destroy)
+    clone.up("registry")
+    assert clone.planned("consumer") == {}
+
+
+def test_a_policy_that_was_edited_by_hand_is_shown_and_put_right(clone: Clone) -> None:
+    ecr = clone.client("registry", "ecr")
+    policy = json.loads(ecr.get_repository_policy(repositoryName=FUNCTION)["policyText"])
+    edited = {**policy, "Statement": policy["Statement"][:1]}
+    ecr.set_repository_policy(repositoryName=FUNCTION, policyText=json.dumps(edited))
+    assert clone.shell("pulumi refresh --yes --skip-preview -s registry").returncode == 0
+    assert clone.planned("registry") == {"aws:ecr/repositoryPolicy:RepositoryPolicy": "update"}
+    clone.up("registry")
+    assert json.loads(ecr.get_repository_policy(repositoryName=FUNCTION)["policyText"]) == policy

@@ -1,0 +1,55 @@
+"""`examples/many-consumers`: two accounts in one Region, one in another, all running the image that one has built."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.engine.clone import ROOT, Clone
+
+EXAMPLE = ROOT / "examples" / "many-consumers"
+STACKS = ("registry", "development", "production", "europe")
+NAME = "orders-api"
+
+
+@pytest.fixture
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
+    """A clone with the example's stack files and the three accounts' profiles."""
+    clone = Clone.make_in(tmp_path_factory.mktemp("many"))
+    for file in EXAMPLE.glob("Pulumi.*.yaml"):
+        shutil.copy(file, clone.root)
+    try:
+        ran = clone.make("setup")
+        assert ran.returncode == 0, ran.stdout
+        clone.add_profile("development", "222222222222", "us-east-1")
+        clone.add_profile("production", "333333333333", "us-east-1")
+        clone.add_profile("europe", "444444444444", "eu-west-1")
+        yield clone
+    finally:
+        clone.make("down")
+
+
+def test_three_accounts_in_two_regions_run_what_one_has_built(clone: Clone) -> None:
+    for stack in STACKS:
+        made = clone.shell(f"pulumi stack init {stack} && pulumi up --yes --skip-preview -s {stack}")
+        assert made.returncode == 0, made.stdout
+    consumers = STACKS[1:]
+    digests = {clone.output(stack, "imageDigest") for stack in consumers}
+    assert len(digests) == 1
+    regions = [clone.output(stack, "imageUri").split(".")[3] for stack in consumers]
+    assert regions == ["us-east-1", "us-east-1", "eu-west-1"]
+    arns = [clone.output(stack, "functionArn").split(":") for stack in consumers]
+    assert [arn[4] for arn in arns] == ["222222222222", "333333333333", "444444444444"]
+    for stack in consumers:
+        assert clone.get(stack=stack) == (200, {"message": "hello world!"})
+    for stack in STACKS:
+        assert clone.planned(stack) == {}
+
+    # A new image reaches the others one update at a time.
+    clone.edit("app/app.py", "hello world!", "hello orders!")
+    clone.up("development")
+    assert clone.get(stack="development") == (200, {"message": "hello orders!"})
+    assert clone.get(stack="production") == (200, {"message": "hello world!"})
+    clone.up("production")
+    clone.up("europe")
+    assert clone.get(stack="production") == clone.get(stack="europe") == (200, {"message": "hello orders!"})

@@ -1,0 +1,282 @@
+"""The policies in `docs/policies/` are enough for every step, and without any single permission its step fails.
+
+The users are IAM users of the local cloud, which judges their calls; the root keys of the accounts are used to make the
+users and to put the stacks into the state that a case starts from.
+"""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from docs.permissions import PRINCIPALS, Permission, Step, permissions, policy
+from tests.engine.clone import Clone
+
+# Who is behind the profiles `registry` and `consumer`.
+DEPLOY_REGISTRY = ("registry-deployer", "consumer-deployer")
+DEPLOY_CONSUMER = ("registry-pusher", "consumer-deployer")
+PREVIEW = ("registry-preview", "consumer-preview")
+
+COMMANDS: dict[Step, list[str]] = {
+    "create": ["up", "--yes", "--skip-preview"],
+    "update": ["up", "--yes", "--skip-preview"],
+    "refresh": ["refresh", "--yes", "--skip-preview"],
+    "destroy": ["destroy", "--yes", "--skip-preview"],
+    "preview": ["preview", "--refresh"],
+}
+
+# Cases that leave the stacks as they are come first, then what the next ones need is still there, or already gone.
+ORDER: list[tuple[str, Step]] = [
+    ("consumer-deployer", "refresh"),
+    ("registry-deployer", "refresh"),
+    ("consumer-deployer", "update"),
+    ("consumer-deployer", "destroy"),
+    ("consumer-deployer", "create"),
+    ("registry-pusher", "create"),
+    ("registry-deployer", "update"),
+    ("registry-deployer", "destroy"),
+    ("registry-deployer", "create"),
+]
+PREVIEWS = [line for line in permissions() if line.step == "preview"]
+CHANGING = sorted(
+    (line for line in permissions() if line.step != "preview"),
+    key=lambda line: ORDER.index((line.principal, line.step)),
+)
+
+# What an update changes, there or back, by statement and action: file, one text, the other one. The stage follows the
+# method, and other code is another digest.
+CHANGES = {
+    ("LogGroup", "logs:PutRetentionPolicy"): ("Pulumi.consumer.yaml", "timeout: 3,", "timeout: 3, logRetention: 7,"),
+    ("Function", "lambda:UpdateFunctionConfiguration"): ("Pulumi.consumer.yaml", "memory: 128", "memory: 256"),
+    ("ApiMethod", "apigateway:PATCH"): ("Pulumi.consumer.yaml", "public: true", "public: false"),
+    ("Repository", "ecr:PutImageScanningConfiguration"): (
+        "Pulumi.registry.yaml",
+        "{name: cross",
+        "{scanOnPush: false, name: cross",
+    ),
+}
+UNPROTECTED = ("Pulumi.registry.yaml", "name: cross", "keep: false, forceDelete: true, name: cross")
+PREVIEWS_AT_A_TIME = 4
+BUILD = "{context: app, args: {LAMBDA_BASE_IMAGE: null}}"
+
+# An answer to HEAD has no body that could name the action.
+REFUSALS = {("registry-pusher", "ecr:BatchCheckLayerAvailability"): "HTTP 403"}
+
+
+class Users:
+    """The two stacks of a clone, run by users with the policies of `docs/policies/`."""
+
+    def __init__(self, clone: Clone) -> None:
+        self.clone = clone
+        listed = clone.shell("env -0").stdout.split("\0")
+        self._env = dict(entry.split("=", 1) for entry in listed if "=" in entry)
+        self._keys = {name: self._make(name) for name in PRINCIPALS}
+        for name in PRINCIPALS:
+            self.grant(name)
+
+    def _make(self, user: str) -> str:
+        iam = self._iam(user)
+        iam.create_user(UserName=user)
+        key = iam.create_access_key(UserName=user)["AccessKey"]
+        return f"aws_access_key_id = {key['AccessKeyId']}\naws_secret_access_key = {key['SecretAccessKey']}"
+
+    def _iam(self, principal: str) -> Any:
+        return self.clone.client(principal.partition("-")[0], "iam")
+
+    def grant(self, principal: str, *, user: str = "", without: Permission | None = None) -> None:
+        """Give a user, of that name or another one, a principal's policy, whole or without one permission."""
+        document = json.dumps(policy(principal, without=without))
+        self._iam(principal).put_user_policy(UserName=user or principal, PolicyName="rights", PolicyDocument=document)
+
+    @contextmanager
+    def without(self, permission: Permission) -> Iterator[None]:
+        """Take a permission away for a while."""
+        self.grant(permission.principal, without=permission)
+        try:
+            yield
+        finally:
+            self.grant(permission.principal)
+
+    def run(self, step: Step, stack: str) -> subprocess.CompletedProcess[str]:
+        """One step of one stack, one resource after the other."""
+        deploy = DEPLOY_REGISTRY if stack == "registry" else DEPLOY_CONSUMER
+        cast = PREVIEW if step == "preview" else deploy
+        return self.run_as(cast, *COMMANDS[step], "--parallel", "1", "-s", stack)
+
+    def run_as(self, cast: tuple[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the CLI with these two users behind the profiles."""
+        credentials = self.clone.root / ".local" / "aws" / "-".join(cast)
+        registry, consumer = (self._keys[user] for user in cast)
+        credentials.write_text(f"[registry]\n{registry}\n[consumer]\n{consumer}\n")
+        return subprocess.run(
+            [self.clone.root / ".local" / "bin" / "pulumi", "--non-interactive", *arguments],
+            cwd=self.clone.root, env={**self._env, "AWS_SHARED_CREDENTIALS_FILE": str(credentials)},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    def preview_without(self, permission: Permission) -> subprocess.CompletedProcess[str]:
+        """Preview as a user of its own who lacks one permission; several may do so at a time."""
+        user = f"{permission.principal}-without-{permission.action.replace(':', '-')}"
+        self._keys[user] = self._make(user)
+        self.grant(permission.principal, user=user, without=permission)
+        cast = DEPLOY_CONSUMER if permission.principal in DEPLOY_CONSUMER else PREVIEW
+        registry, consumer = (user if name == permission.principal else name for name in cast)
+        return self.run_as((registry, consumer), *COMMANDS["preview"], "-s", stack_of(permission))
+
+    def passes(self, step: Step, stack: str) -> None:
+        """Run a step that has to succeed."""
+        ran = self.run(step, stack)
+        assert ran.returncode == 0, ran.stdout
+
+    def types(self, stack: str) -> set[str]:
+        """The types of the resources in a stack's state."""
+        state = self.clone.root / ".local" / "state" / ".pulumi" / "stacks" / "cross-account-ecr" / f"{stack}.json"
+        deployment = json.loads(state.read_text())["checkpoint"]["latest"] or {}
+        return {resource["type"] for resource in deployment.get("resources") or []}
+
+    def bring_about(self, permission: Permission) -> None:
+        """Get everything into a state in which the step makes the call."""
+        stack, kind = stack_of(permission), kind_of(permission)
+        # Without a build, where none is needed.
+        other = permission.action == "lambda:UpdateFunctionCode"
+        built = permission.principal != "consumer-deployer"
+        self._set_image(BUILD if built else f'{{digest: "{self.digests[other]}"}}')
+        made = kind in self.types(stack)
+        if made and permission.step == "create":
+            self.passes("destroy", stack)
+        if kind and not made and permission.step != "create":
+            self.passes("create", stack)
+        if (permission.statement, permission.action) in CHANGES and permission.step == "update":
+            self.change(*CHANGES[permission.statement, permission.action])
+        if permission.principal == "registry-pusher":
+            self.edit_app(permission.action)
+        if permission.step == "destroy" and stack == "registry" and self.change(*UNPROTECTED, back=False):
+            self.passes("update", stack)
+
+    def change(self, name: str, one: str, other: str, *, back: bool = True) -> bool:
+        """Replace one text in a file by the other, or the other by the one. Returns whether that was done."""
+        path = self.clone.root / name
+        text = path.read_text()
+        if other in text:
+            one, other = other, one if back else other
+        path.write_text(text.replace(one, other))
+        return path.read_text() != text
+
+    def edit_app(self, text: str) -> None:
+        """Make the image another one, with a layer that the registry does not have."""
+        path = self.clone.root / "app" / "app.py"
+        path.write_text(f"{path.read_text()}\n# {text}\n")
+
+    def memory(self) -> int:
+        """What the function has, asked of the cloud."""
+        function = self.clone.client("consumer", "lambda").get_function(FunctionName="cross-account-function")
+        return int(function["Configuration"]["MemorySize"])
+
+    @property
+    def digests(self) -> list[str]:
+        """The images in the repository."""
+        found = self.clone.client("registry", "ecr").list_images(repositoryName="cross-account-function")
+        return [image["imageDigest"] for image in found["imageIds"]]
+
+    def _set_image(self, image: str) -> None:
+        path = self.clone.root / "Pulumi.consumer.yaml"
+        text = re.sub(r"(?<=cross-account-ecr:image: ).*", lambda _: image, path.read_text())
+        if text != path.read_text():
+            path.write_text(text)
+
+
+def kind_of(permission: Permission) -> str:
+    """The resource type that makes the call; empty for a function, which needs no resource."""
+    package, name = permission.used_by.split(".")
+    member = name[0].lower() + name[1:]
+    if member == name:
+        return ""
+    return f"docker:index/{member}:{name}" if package == "docker" else f"aws:{package}/{member}:{name}"
+
+
+def stack_of(permission: Permission) -> str:
+    """The stack that makes the call."""
+    return "registry" if kind_of(permission).startswith("aws:ecr/") else "consumer"
+
+
+@pytest.fixture(scope="module")
+def users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Users]:
+    """Users of both accounts, and a local cloud in which nothing is deployed yet."""
+    clone = Clone.make_in(tmp_path_factory.mktemp("rights"))
+    try:
+        ran = clone.make("setup")
+        assert ran.returncode == 0, ran.stdout
+        users = Users(clone)
+        for stack in ("registry", "consumer"):
+            assert clone.shell(f"pulumi stack init {stack}").returncode == 0
+        yield users
+    finally:
+        clone.make("down")
+
+
+def test_with_these_policies_every_step_passes(users: Users) -> None:
+    for stack in ("registry", "consumer"):
+        users.passes("create", stack)
+    for change in CHANGES.values():
+        users.change(*change)
+    users.edit_app("another image")
+    for stack in ("registry", "consumer"):
+        users.passes("update", stack)
+        users.passes("refresh", stack)
+        users.passes("preview", stack)
+    assert users.clone.last_update("consumer") == {}, "the refresh found a difference"
+
+
+def test_who_previews_cannot_change_anything(users: Users) -> None:
+    owned, memory = users.clone.owned(), users.memory()
+    users.change(*CHANGES["Function", "lambda:UpdateFunctionConfiguration"])
+    for command, denied in (("up", "lambda:UpdateFunctionConfiguration"), ("destroy", "apigateway:DELETE")):
+        ran = users.run_as(PREVIEW, command, "--yes", "--skip-preview", "--parallel", "1", "-s", "consumer")
+        assert ran.returncode != 0, ran.stdout
+        assert f"not authorized to perform: {denied}" in ran.stdout, ran.stdout
+    assert (users.clone.owned(), users.memory()) == (owned, memory)
+    users.change(*CHANGES["Function", "lambda:UpdateFunctionConfiguration"])
+
+
+@pytest.fixture(scope="module")
+def previews(users: Users) -> dict[Permission, subprocess.CompletedProcess[str]]:
+    """Every preview without one permission. They change nothing, so several run at a time."""
+    for stack in ("registry", "consumer"):
+        if not users.types(stack):
+            users.passes("create", stack)
+    with ThreadPoolExecutor(PREVIEWS_AT_A_TIME) as pool:
+        return dict(zip(PREVIEWS, pool.map(users.preview_without, PREVIEWS), strict=True))
+
+
+@pytest.mark.parametrize("missing", PREVIEWS, ids=str)
+def test_without_one_permission_a_preview_fails_and_names_it(
+    previews: dict[Permission, subprocess.CompletedProcess[str]], missing: Permission
+) -> None:
+    assert_refused(previews[missing], missing)
+
+
+@pytest.mark.parametrize("missing", CHANGING, ids=str)
+def test_without_one_permission_its_step_fails_and_names_it(users: Users, missing: Permission) -> None:
+    users.bring_about(missing)
+    with users.without(missing):
+        ran = users.run(missing.step, stack_of(missing))
+    assert_refused(ran, missing)
+
+
+def assert_refused(ran: subprocess.CompletedProcess[str], missing: Permission) -> None:
+    """That a command failed, and said what was missing."""
+    assert ran.returncode != 0, ran.stdout
+    refusal = REFUSALS.get((missing.principal, missing.action), f"not authorized to perform: {missing.action}")
+    assert refusal in ran.stdout, ran.stdout
+
+
+def test_with_these_policies_nothing_is_left_behind(users: Users) -> None:
+    users.passes("create", "registry")
+    users.passes("destroy", "consumer")
+    users.passes("destroy", "registry")
+    assert users.clone.owned() == {}

@@ -1,0 +1,103 @@
+"""What the measurements make of their numbers."""
+
+import json
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench import report
+from bench.docker_calls import DockerCalls
+from bench.fresh import fresh
+from bench.measure import CommandFailed, Measure, run
+
+SLOW = Measure(name="slow", against="the same", goal=1.5, values=[4, 6, 8], anchors=[2, 2, 2], bound=[1.2, 1.2, 1.2])
+COUNT = Measure(name="pushes", against="none", goal=0, values=[0, 0, 0], unit="")
+
+
+def test_a_result_is_the_median_of_the_ratios_of_each_round() -> None:
+    # The second round was disturbed, measure and anchor alike.
+    disturbed = Measure(name="x", against="y", goal=2, values=[2, 20, 3], anchors=[1, 10, 2])
+    assert disturbed.result == 2
+    assert disturbed.is_met
+
+
+def test_one_call_too_many_misses_a_goal_of_none() -> None:
+    assert COUNT.is_met
+    assert not Measure(name="pushes", against="none", goal=0, values=[1, 1, 0], unit="").is_met
+
+
+def test_the_table_shows_result_spread_goal_and_what_was_before() -> None:
+    table = report.table([SLOW], {"slow": 5.0})
+    assert "| slow | the same | 6 s | 2 s | 5.00 x | **3.00 x** | 2.00 x … 4.00 x | ≤ 1.50 x | missed" in table
+    assert "before" not in report.table([SLOW], {})
+
+
+def test_in_the_picture_a_missed_goal_ends_right_of_the_line() -> None:
+    picture = report.picture([SLOW, COUNT], {})
+    assert "1 of 2 goals are met" in picture
+    assert report._in_goals(SLOW, SLOW.result) == 2
+    assert report._in_goals(COUNT, COUNT.result) == 0
+
+
+def test_the_json_of_one_run_is_what_another_shows_as_before() -> None:
+    assert report.results_of(report.as_json([SLOW, COUNT])) == {"slow": 3.0, "pushes": 0.0}
+
+
+def test_a_set_up_is_measured_against_its_longest_chain_of_steps(tmp_path: Path) -> None:
+    took = {"Python environment": 30, "Docker engine": 20, "Docker buildx": 75, "Lambda base image": 60}
+    took |= {"Pulumi CLI": 250, "Pulumi plugins": 5, "Local cloud": 1}
+    began = {"Python environment": 0, "Docker engine": 30, "Docker buildx": 50, "Lambda base image": 125}
+    began |= {"Pulumi CLI": 50, "Pulumi plugins": 300, "Local cloud": 305}
+    lines = [json.dumps({"title": title, "began": began[title], "seconds": took[title]}) for title in took]
+    record = tmp_path / "steps.jsonl"
+    record.write_text("\n".join(lines))
+    (measure,) = fresh(record)
+    assert (measure.values, measure.anchors) == ([306], [286])
+    record.write_text(lines[0])
+    with pytest.raises(CommandFailed, match="Pulumi CLI"):
+        fresh(record)
+
+
+def test_a_command_is_timed_with_its_children_and_its_failure_shown(tmp_path: Path) -> None:
+    assert run(["sh", "-c", "python3 -c 'sum(range(3_000_000))'; echo done"], cwd=tmp_path).processor > 0
+    with pytest.raises(CommandFailed, match="not today"):
+        run(["sh", "-c", "echo not today; exit 3"], cwd=tmp_path)
+
+
+@pytest.fixture
+def engine() -> Iterator[str]:
+    """A Docker engine that answers everything with two letters."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        path = str(Path(folder, "docker.sock"))
+        listener.bind(path)
+        listener.listen()
+
+        def answer() -> None:
+            while True:
+                try:
+                    client, _ = listener.accept()
+                except OSError:
+                    return
+                with client:
+                    while client.recv(1 << 16):
+                        client.sendall(b"ok")
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield f"unix://{path}"
+
+
+def test_builds_and_pushes_are_counted_and_passed_on(engine: str) -> None:
+    calls = DockerCalls(engine)
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(calls.host.removeprefix("unix://"))
+            for request in ("GET /v1.41/version", "POST /session", "POST /v1.41/images/localhost:1/name/push?tag=x"):
+                client.sendall(f"{request} HTTP/1.1\r\n\r\n".encode())
+                assert client.recv(2) == b"ok"
+    finally:
+        calls.close()
+    assert +calls.counted == {"build": 1, "push": 1}

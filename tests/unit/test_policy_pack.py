@@ -1,0 +1,535 @@
+"""The rules of the policy pack, each with what passes it and what does not, as the engine hands it over."""
+
+import contextlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pulumi_policy import (
+    Policy,
+    PolicyCustomTimeouts,
+    PolicyResource,
+    PolicyResourceOptions,
+    ResourceValidationArgs,
+    ResourceValidationPolicy,
+    StackValidationArgs,
+)
+from pulumi_policy.policy import _NotApplicableError
+from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
+
+from policies.rules import (
+    FUNCTION,
+    FUNCTION_URL,
+    LIFECYCLE,
+    LOG_GROUP,
+    METHOD,
+    METHOD_SETTINGS,
+    PERMISSION,
+    PULL_ACTIONS,
+    REPOSITORY,
+    REPOSITORY_POLICY,
+    ROLE_TYPES,
+    RULES,
+    STAGE,
+    unread,
+)
+
+README = Path("README.md").read_text()
+POLICY, ROLE, ROLE_POLICY, ATTACHMENT = ROLE_TYPES
+BY_NAME = {rule.name: rule for rule in RULES}
+DIGEST = f"registry/name@sha256:{'0' * 64}"
+UNKNOWN = UNKNOWN_STRING_VALUE
+
+Resource = tuple[str, dict[str, Any]]
+
+
+def options(*, protect: bool = False) -> PolicyResourceOptions:
+    return PolicyResourceOptions(protect, [], None, [], PolicyCustomTimeouts(0, 0, 0), [])
+
+
+def defaults(rule: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A rule's parameters as the engine fills them in."""
+    schema = BY_NAME[rule].config_schema
+    return {**{name: each["default"] for name, each in (schema.properties if schema else {}).items()}, **given}
+
+
+def found(
+    rule: str, resource: Resource, *beside: Resource, protect: bool = False, parameters: Mapping[str, Any] | None = None
+) -> list[str]:
+    """What a rule says of a resource; of one for the whole stack, with what is beside it."""
+    policy, said = BY_NAME[rule], []
+
+    def report(message: str, urn: str | None = None) -> None:
+        said.append(message)
+
+    config = defaults(rule, parameters or {})
+    if isinstance(policy, ResourceValidationPolicy):
+        kind, props = resource
+        args = ResourceValidationArgs(
+            kind, unknown_checking_proxy(props), "urn", "name", options(protect=protect), None, config
+        )
+        with contextlib.suppress(_NotApplicableError):
+            policy.validate(args, report)
+    else:
+        stack = [
+            PolicyResource(kind, unknown_checking_proxy(props), f"urn-{number}", "name", options(), None, None, [], {})
+            for number, (kind, props) in enumerate((resource, *beside))
+        ]
+        policy.validate(StackValidationArgs(stack, config), report)
+    return said
+
+
+def document(*statements: Mapping[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
+def account(*accounts: str, **more: Any) -> dict[str, Any]:
+    principal = {"AWS": [f"arn:aws:iam::{each}:root" for each in accounts]}
+    return {"Sid": "Accounts", "Effect": "Allow", "Action": list(PULL_ACTIONS), "Principal": principal, **more}
+
+
+def by_lambda(*arns: str, key: str = "aws:sourceArn", operator: str = "StringLike") -> dict[str, Any]:
+    condition = {"Condition": {operator: {key: list(arns)}}} if arns else {}
+    principal = {"Service": "lambda.amazonaws.com"}
+    return {"Sid": "Lambda", "Effect": "Allow", "Action": list(PULL_ACTIONS), "Principal": principal, **condition}
+
+
+def functions_of(number: str) -> str:
+    return f"arn:aws:lambda:us-east-1:{number}:function:*"
+
+
+def may(actions: Any, resources: Any, **more: Any) -> dict[str, Any]:
+    return {"Sid": "May", "Effect": "Allow", "Action": actions, "Resource": resources, **more}
+
+
+def variables(**given: str) -> Resource:
+    return FUNCTION, {"environment": {"variables": given}}
+
+
+def throttled(**settings: float) -> Resource:
+    return METHOD_SETTINGS, {"stageName": "Prod", "methodPath": "*/*", "settings": settings}
+
+
+ORGANIZATION = {"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-abcdef1234"}}}
+TRUST = {"Effect": "Allow", "Action": "sts:AssumeRole"}
+IMAGE = {"packageType": "Image"}
+
+PASSING: list[tuple[str, Sequence[Resource], dict[str, Any]]] = [
+    ("repository-immutable-tags", [(REPOSITORY, {"imageTagMutability": "IMMUTABLE"})], {}),
+    (
+        "repository-immutable-tags",
+        [(REPOSITORY, {"imageTagMutability": "IMMUTABLE_WITH_EXCLUSION"})],
+        {"allowExclusions": True},
+    ),
+    ("repository-scan-on-push", [(REPOSITORY, {"imageScanningConfiguration": {"scanOnPush": True}})], {}),
+    (
+        "repository-kms-key",
+        [(REPOSITORY, {"encryptionConfigurations": [{"encryptionType": "KMS", "kmsKey": "arn"}]})],
+        {},
+    ),
+    ("repository-named-principals", [(REPOSITORY_POLICY, {"policy": document(account("222222222222"))})], {}),
+    (
+        "repository-named-principals",
+        [(REPOSITORY_POLICY, {"policy": document({**account(), "Principal": "*", **ORGANIZATION})})],
+        {"organizations": ["o-abcdef1234"]},
+    ),
+    (
+        "repository-service-source",
+        [(REPOSITORY_POLICY, {"policy": document(by_lambda(functions_of("222222222222")), account("222222222222"))})],
+        {},
+    ),
+    (
+        "repository-service-source",
+        [(REPOSITORY_POLICY, {"policy": document(by_lambda("222222222222", key="AWS:SourceAccount"))})],
+        {},
+    ),
+    (
+        "repository-service-source",
+        [(REPOSITORY_POLICY, {"policy": document(by_lambda("o-abcdef1234", key="aws:SourceOrgID"))})],
+        {},
+    ),
+    (
+        "repository-both-statements",
+        [
+            (
+                REPOSITORY_POLICY,
+                {
+                    "policy": document(
+                        account("222222222222", "333333333333"),
+                        by_lambda(functions_of("333333333333"), functions_of("222222222222")),
+                        account("444444444444", Action=["ecr:PutImage"]),
+                    )
+                },
+            )
+        ],
+        {},
+    ),
+    ("repository-lifecycle", [(REPOSITORY, {"name": "app"}), (LIFECYCLE, {"repository": "app"})], {}),
+    ("function-image-by-digest", [(FUNCTION, {**IMAGE, "imageUri": DIGEST})], {}),
+    ("function-image-by-digest", [(FUNCTION, {"packageType": "Zip"})], {}),
+    ("function-timeout", [(FUNCTION, {"timeout": 29.0})], {}),
+    ("function-timeout", [(FUNCTION, {"timeout": 60.0})], {"maximum": 60}),
+    ("function-memory", [(FUNCTION, {})], {}),
+    ("function-reserved-concurrency", [(FUNCTION, {"reservedConcurrentExecutions": 0.0})], {}),
+    (
+        "function-environment-secrets",
+        [variables(STAGE="test", DB_PASSWORD="arn:aws:secretsmanager:…", TOKEN_URL="https://example.com/", API_KEY="")],
+        {},
+    ),
+    ("function-environment-secrets", [variables(CSRF_TOKEN="name of a cookie")], {"ignored": ["CSRF_TOKEN"]}),
+    ("function-log-group", [(FUNCTION, {"name": "app"}), (LOG_GROUP, {"name": "/aws/lambda/app"})], {}),
+    (
+        "function-log-group",
+        [(FUNCTION, {"name": "app", "loggingConfig": {"logGroup": "own"}}), (LOG_GROUP, {"name": "own"})],
+        {},
+    ),
+    ("log-retention", [(LOG_GROUP, {"retentionInDays": 30.0})], {}),
+    ("function-permission-source", [(PERMISSION, {"principal": "apigateway.amazonaws.com", "sourceArn": "arn"})], {}),
+    ("function-permission-source", [(PERMISSION, {"principal": "*", "functionUrlAuthType": "NONE"})], {}),
+    ("function-permission-source", [(PERMISSION, {"principal": "333333333333"})], {}),
+    (
+        "role-least-privilege",
+        [
+            (
+                ROLE_POLICY,
+                {
+                    "policy": document(
+                        may(["logs:PutLogEvents"], "arn:aws:logs:us-east-1:222222222222:log-group:/aws/lambda/app:*"),
+                        may(["xray:PutTraceSegments", "xray:PutTelemetryRecords"], "*"),
+                        may("ec2:Describe*", "arn:aws:ec2:us-east-1:222222222222:subnet/*"),
+                        may("*", "*", Effect="Deny"),
+                    )
+                },
+            )
+        ],
+        {},
+    ),
+    (
+        "role-least-privilege",
+        [(ROLE, {"assumeRolePolicy": document({**TRUST, "Principal": {"Service": "lambda.amazonaws.com"}})})],
+        {},
+    ),
+    (
+        "role-least-privilege",
+        [(ATTACHMENT, {"policyArn": "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"})],
+        {},
+    ),
+    ("api-access-log", [(STAGE, {"accessLogSettings": {"destinationArn": "arn", "format": "$context.requestId"}})], {}),
+    (
+        "api-throttling",
+        [(STAGE, {"stageName": "Prod"}), throttled(throttlingRateLimit=100.0, throttlingBurstLimit=50.0)],
+        {},
+    ),
+    ("endpoint-authorization", [(METHOD, {"httpMethod": "GET", "authorization": "AWS_IAM"})], {}),
+    ("endpoint-authorization", [(METHOD, {"httpMethod": "OPTIONS", "authorization": "NONE"})], {}),
+    (
+        "endpoint-authorization",
+        [(METHOD, {"httpMethod": "GET", "authorization": "NONE", "apiKeyRequired": True})],
+        {},
+    ),
+    ("endpoint-authorization", [(METHOD, {"httpMethod": "GET", "authorization": "NONE"})], {"publicMethods": ["GET"]}),
+    ("endpoint-authorization", [(FUNCTION_URL, {"authorizationType": "AWS_IAM"})], {}),
+]
+
+FAILING: list[tuple[str, Sequence[Resource], dict[str, Any], str]] = [
+    ("repository-immutable-tags", [(REPOSITORY, {})], {}, "imageTagMutability is MUTABLE."),
+    (
+        "repository-immutable-tags",
+        [(REPOSITORY, {"imageTagMutability": "IMMUTABLE_WITH_EXCLUSION"})],
+        {},
+        "is IMMUTABLE_WITH_EXCLUSION.",
+    ),
+    ("repository-scan-on-push", [(REPOSITORY, {})], {}, "scanOnPush is off."),
+    (
+        "repository-kms-key",
+        [(REPOSITORY, {"encryptionConfigurations": [{"encryptionType": "AES256"}]})],
+        {},
+        "names no KMS key.",
+    ),
+    ("repository-deletion-protection", [(REPOSITORY, {})], {}, "protect is off."),
+    (
+        "repository-named-principals",
+        [(REPOSITORY_POLICY, {"policy": document({**account(), "Principal": "*"})})],
+        {},
+        "Statement Accounts: the principal is a wildcard.",
+    ),
+    (
+        "repository-named-principals",
+        [(REPOSITORY_POLICY, {"policy": document({**account(), "Principal": {"AWS": ["*"]}, **ORGANIZATION})})],
+        {"organizations": ["o-another000"]},
+        "the principal is a wildcard.",
+    ),
+    (
+        "repository-named-principals",
+        [(REPOSITORY_POLICY, {"policy": {"Statement": {"Effect": "Allow", "NotPrincipal": {"AWS": "1"}}}})],
+        {},
+        "Statement without a Sid: NotPrincipal grants everybody else.",
+    ),
+    (
+        "repository-service-source",
+        [(REPOSITORY_POLICY, {"policy": document(by_lambda())})],
+        {},
+        "Statement Lambda: no condition",
+    ),
+    (
+        "repository-service-source",
+        [(REPOSITORY_POLICY, {"policy": document(by_lambda(functions_of("*")))})],
+        {},
+        "Statement Lambda: no condition",
+    ),
+    (
+        "repository-service-source",
+        [
+            (
+                REPOSITORY_POLICY,
+                {"policy": document(by_lambda("222222222222", operator="StringLikeIfExists"))},
+            )
+        ],
+        {},
+        "Statement Lambda: no condition",
+    ),
+    (
+        "repository-both-statements",
+        [(REPOSITORY_POLICY, {"policy": document(account("222222222222"))})],
+        {},
+        "Account 222222222222 may create functions, but Lambda may not pull their images again.",
+    ),
+    (
+        "repository-both-statements",
+        [(REPOSITORY_POLICY, {"policy": document(by_lambda(functions_of("333333333333")))})],
+        {},
+        "Lambda may pull for functions of account 333333333333, which may not create any.",
+    ),
+    (
+        "repository-lifecycle",
+        [(REPOSITORY, {"name": "app"}), (LIFECYCLE, {"repository": "other"})],
+        {},
+        "There is no lifecycle policy for it.",
+    ),
+    (
+        "function-image-by-digest",
+        [(FUNCTION, {**IMAGE, "imageUri": "registry/name:latest"})],
+        {},
+        "imageUri is registry/name:latest.",
+    ),
+    ("function-timeout", [(FUNCTION, {"timeout": 30.0})], {}, "timeout is 30; allowed are 1 to 29 seconds."),
+    ("function-memory", [(FUNCTION, {"memorySize": 10240.0})], {}, "memorySize is 10240; allowed are 128 to 3008 MB."),
+    ("function-memory", [(FUNCTION, {})], {"minimum": 256}, "memorySize is 128; allowed are 256 to 3008 MB."),
+    ("function-reserved-concurrency", [(FUNCTION, {})], {}, "reservedConcurrentExecutions is left out."),
+    ("function-environment-secrets", [variables(DB_PASSWORD="hunter2")], {}, "The variable DB_PASSWORD looks like"),
+    ("function-environment-secrets", [variables(KEY="AKIAIOSFODNN7EXAMPLE")], {}, "The variable KEY looks like"),
+    ("function-environment-secrets", [variables(DB="postgres://me:hunter2@host/db")], {}, "The variable DB looks like"),
+    (
+        "function-log-group",
+        [(FUNCTION, {"name": "app"}), (LOG_GROUP, {"name": "/aws/lambda/other"})],
+        {},
+        "The log group /aws/lambda/app is not in the stack.",
+    ),
+    ("log-retention", [(LOG_GROUP, {})], {}, "retentionInDays is left out"),
+    ("log-retention", [(LOG_GROUP, {"retentionInDays": 7.0})], {}, "retentionInDays is 7; allowed are 30 and more."),
+    ("function-permission-source", [(PERMISSION, {"principal": "*"})], {}, "The principal is a wildcard."),
+    (
+        "function-permission-source",
+        [(PERMISSION, {"principal": "apigateway.amazonaws.com"})],
+        {},
+        "apigateway.amazonaws.com may call for anybody",
+    ),
+    ("role-least-privilege", [(POLICY, {"policy": document(may("s3:*", "arn:x"))})], {}, "May: Action is s3:*."),
+    (
+        "role-least-privilege",
+        [(ROLE_POLICY, {"policy": document(may(["s3:GetObject", "xray:PutTraceSegments"], "*"))})],
+        {},
+        "Statement May: Resource is * for s3:GetObject.",
+    ),
+    (
+        "role-least-privilege",
+        [(ROLE, {"inlinePolicies": [{"policy": document(may(["x:Y"], "arn:x", NotAction="s3:*"))}]})],
+        {},
+        "Statement May: NotAction allows everything else.",
+    ),
+    (
+        "role-least-privilege",
+        [(ROLE, {"assumeRolePolicy": document({**TRUST, "Principal": {"AWS": "*"}})})],
+        {},
+        "anybody may assume the role.",
+    ),
+    (
+        "role-least-privilege",
+        [(ATTACHMENT, {"policyArn": "arn:aws:iam::aws:policy/AdministratorAccess"})],
+        {},
+        "The managed policy AdministratorAccess is attached.",
+    ),
+    ("api-access-log", [(STAGE, {})], {}, "accessLogSettings is left out."),
+    (
+        "api-throttling",
+        [(STAGE, {"stageName": "Prod"}), throttled(throttlingBurstLimit=50.0)],
+        {},
+        "No method settings for */* limit burst and rate",
+    ),
+    (
+        "api-throttling",
+        [(STAGE, {"stageName": "Prod"}), throttled(throttlingRateLimit=500.0, throttlingBurstLimit=50.0)],
+        {"maximumRate": 100},
+        "the rate to 100 calls a second at most.",
+    ),
+    (
+        "endpoint-authorization",
+        [(METHOD, {"httpMethod": "POST", "authorization": "NONE"})],
+        {},
+        "Authorization is NONE: anyone may call POST.",
+    ),
+    (
+        "endpoint-authorization",
+        [(FUNCTION_URL, {"authorizationType": "NONE"})],
+        {"publicMethods": ["GET"]},
+        "Authorization is NONE: anyone may call ANY.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "resources", "parameters"), PASSING)
+def test_what_is_right_passes(rule: str, resources: Sequence[Resource], parameters: dict[str, Any]) -> None:
+    assert found(rule, *resources, parameters=parameters) == []
+
+
+@pytest.mark.parametrize(("rule", "resources", "parameters", "expected"), FAILING)
+def test_what_is_wrong_is_said_with_its_cure(
+    rule: str, resources: Sequence[Resource], parameters: dict[str, Any], expected: str
+) -> None:
+    said = found(rule, *resources, parameters=parameters)
+    assert len(said) == 1
+    assert expected in said[0]
+    assert BY_NAME[rule].remediation_steps in said[0]
+    assert BY_NAME[rule].url in said[0]
+
+
+def test_a_protected_repository_passes_unless_it_may_be_deleted_with_its_images() -> None:
+    assert found("repository-deletion-protection", (REPOSITORY, {"forceDelete": False}), protect=True) == []
+    said = found("repository-deletion-protection", (REPOSITORY, {"forceDelete": True}), protect=True)
+    assert [message.partition(" Leave")[0] for message in said] == ["forceDelete is on."]
+
+
+def test_every_rule_has_what_passes_it_and_what_does_not() -> None:
+    protection = {"repository-deletion-protection"}  # tested on its own, for protection is no property
+    assert {rule for rule, _, _ in PASSING} | protection == set(BY_NAME)
+    assert {rule for rule, _, _, _ in FAILING} == set(BY_NAME)
+
+
+@pytest.mark.parametrize(
+    ("rule", "resources"), [(rule, resources) for rule, resources, _, _ in FAILING if resources[0][1]]
+)
+def test_what_is_unknown_in_a_preview_accuses_nobody(rule: str, resources: Sequence[Resource]) -> None:
+    unknown = [(kind, dict.fromkeys(props, UNKNOWN)) for kind, props in resources]
+    assert found(rule, *unknown, protect=True) == []
+
+
+def test_an_unknown_variable_hides_no_secret_beside_it() -> None:
+    said = found("function-environment-secrets", variables(A=UNKNOWN, DB_PASSWORD="hunter2", Z_TOKEN=UNKNOWN))
+    assert len(said) == 1
+    assert "DB_PASSWORD" in said[0]
+
+
+def test_a_resource_that_is_unknown_hides_none_beside_it() -> None:
+    repositories = [(REPOSITORY, {"name": UNKNOWN}), (REPOSITORY, {"name": "app"})]
+    assert len(found("repository-lifecycle", *repositories, (LIFECYCLE, {"repository": "other"}))) == 1
+
+
+def test_a_secret_is_never_repeated() -> None:
+    assert "hunter2" not in "".join(found("function-environment-secrets", variables(TOKEN="hunter2")))
+
+
+def test_a_rule_looks_at_its_own_kinds_only() -> None:
+    assert [rule for rule in BY_NAME if found(rule, ("aws:s3/bucket:Bucket", {}))] == []
+
+
+@pytest.mark.parametrize(("rule", "kind"), sorted({(rule, resources[0][0]) for rule, resources, _ in PASSING}))
+def test_a_resource_that_the_provider_has_refused_breaks_no_rule(rule: str, kind: str) -> None:
+    assert len(found(rule, (kind, {}))) <= 1
+
+
+KEYS = st.sampled_from(
+    ["Statement", "Effect", "Principal", "Service", "AWS", "Action", "Resource", "Condition", "StringLike", "Sid"]
+)
+VALUES = st.sampled_from(["Allow", "*", "lambda.amazonaws.com", "arn:aws:iam::1:root", "aws:SourceArn", None, 1, True])
+DOCUMENTS = st.recursive(VALUES, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner), max_leaves=20)
+
+
+@settings(database=None)
+@given(policy=DOCUMENTS, text=st.booleans())
+def test_a_policy_that_is_none_breaks_no_rule(policy: Any, text: bool) -> None:
+    allowing = {"Statement": [{"Effect": "Allow", **(policy if isinstance(policy, dict) else {"Action": policy})}]}
+    for given_policy in (policy, allowing):
+        props = {"policy": json.dumps(given_policy) if text else given_policy}
+        for rule in ("repository-named-principals", "repository-service-source", "repository-both-statements"):
+            assert isinstance(found(rule, (REPOSITORY_POLICY, props)), list)
+        assert isinstance(found("role-least-privilege", (ROLE_POLICY, props)), list)
+    assert found("repository-named-principals", (REPOSITORY_POLICY, {"policy": "no JSON"})) == []
+
+
+def test_configuration_that_no_rule_reads_is_named() -> None:
+    wrong = unread(
+        {
+            "all": {},
+            "function-timeout": {"maximum": 10, "maximun": 5},
+            "function-timout": {},
+            "api-access-log": {"x": 1},
+        }
+    )
+    assert [line.partition(";")[0] for line in wrong] == [
+        "function-timeout.maximun: 5 given, but there is no such parameter",
+        "function-timout: there is no such rule",
+        "api-access-log.x: 1 given, but there is no such parameter",
+    ]
+    assert unread({rule: defaults(rule, {}) for rule in BY_NAME}) == []
+
+
+def test_every_rule_says_what_it_is() -> None:
+    for rule in RULES:
+        assert re.fullmatch(r"[a-z]+(-[a-z]+)+", rule.name)
+        assert rule.description.endswith(".")
+        assert rule.severity
+        assert rule.enforcement_level
+        assert rule.remediation_steps.endswith(".")
+        assert rule.url.startswith("https://")
+        # A rule that does not stop an update says why.
+        level = rule.enforcement_level.value.capitalize()
+        assert (f"{level} by default: " in rule.description) == (level != "Mandatory"), rule.name
+
+
+def row(rule: Policy) -> str:
+    """A rule's row in the table of the README."""
+    shown = {name: json.dumps(value) for name, value in defaults(rule.name, {}).items()}
+    cells = (
+        f"[`{rule.name}`]({rule.url})",
+        rule.enforcement_level.value,
+        rule.severity.value,
+        rule.description,
+        ", ".join(rule.tags),
+        ", ".join(f"`{name}: {value}`" if len(value) < 30 else f"`{name}`" for name, value in shown.items()),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def test_readme_lists_the_rules() -> None:
+    section = README.partition("## Policy pack")[2].partition("\n## ")[0]
+    assert [line for line in section.splitlines() if line.startswith("| [`")] == [row(rule) for rule in RULES]
+
+
+def test_the_readmes_example_of_a_configuration_is_read() -> None:
+    example = json.loads(README.partition("```json\n")[2].partition("```")[0])
+    given = {rule: value for rule, value in example.items() if isinstance(value, dict)}
+    for values in given.values():
+        values.pop("enforcementLevel", None)
+    assert set(given) < set(example) <= set(BY_NAME)
+    assert unread(given) == []
+
+
+def test_the_pack_asks_for_the_package_that_the_tests_use() -> None:
+    needed = Path("policies/requirements.txt").read_text().split()
+    pinned = re.findall(r"^(pulumi-policy==\S+)", Path("requirements-dev.txt").read_text(), re.MULTILINE)
+    assert needed == pinned

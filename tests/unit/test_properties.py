@@ -1,0 +1,719 @@
+"""What holds for all inputs, tried on thousands: see each test's name."""
+
+import contextlib
+import fnmatch
+import json
+import os
+import posixpath
+import random
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache, partial, reduce
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import docker.utils.build
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.configuration import set_hypothesis_home_dir
+from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
+
+from components.api import RestApi, Route
+from components.content import ImageBuild
+from components.dockerignore import Patterns, pattern_of
+from components.errors import DeploymentError, InvalidConfiguration
+from components.function import RESERVED_VARIABLES, ImageFunctionArgs
+from components.image import ExistingImage
+from components.lifecycle import LifecycleRule, lifecycle_policy
+from components.limits import CONTEXT_MB, MEMORY_MB, RETENTION_DAYS, STORAGE_MB, TIMEOUT_SECONDS
+from components.policies import (
+    POLICY_CHARACTERS,
+    PULL_ACTIONS,
+    PUSH_ACTIONS,
+    Consumer,
+    Document,
+    compact,
+    function_arn,
+    partition,
+    repository_policy,
+)
+from components.repository import CrossAccountRepositoryArgs
+from settings import KEYS, ROLES, STRUCTURED, ConsumerSettings, RegistrySettings, Section, parse
+from stacks.consumer import function_args
+from stacks.registry import repository_args
+
+# The same inputs in every run; nothing is written but below .local.
+set_hypothesis_home_dir(Path(__file__).parents[2] / ".local" / "hypothesis")
+settings.register_profile(
+    "repeatable",
+    database=None,
+    deadline=None,
+    derandomize=True,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("repeatable")
+
+PROJECT = "cross-account-ecr"
+CANARY = "do-not-repeat-me"
+IMAGE = ExistingImage(uri="repository@sha256:" + "0" * 64)
+
+
+def matching(pattern: str) -> st.SearchStrategy[str]:
+    return st.from_regex(pattern, fullmatch=True)
+
+
+def section(required: dict[str, Any], /, **optional: Any) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(required, optional=optional)
+
+
+OWN_ACCOUNTS = st.integers(10**11, 2 * 10**11 - 1).map(str)
+ACCOUNTS = st.integers(2 * 10**11, 10**12 - 1).map(str)
+REGIONS = st.sampled_from(["us-east-1", "eu-west-1", "ap-southeast-2", "cn-north-1", "us-gov-west-1"])
+WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
+SWITCHES = st.booleans()
+VARIABLES = matching(r"[a-zA-Z][a-zA-Z0-9_]{1,12}")
+PATHS = matching(r"[a-zA-Z0-9_-]{1,8}(/[a-zA-Z0-9._-]{1,8}x){0,2}")
+METHODS = st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "ANY"])
+WHOLE = st.integers(1, 10_000)
+
+
+def within(bounds: range) -> st.SearchStrategy[int]:
+    return st.integers(bounds[0], bounds[-1])
+
+
+RULES = st.one_of(
+    section({"keep": WHOLE}, description=WORDS, tagPrefixes=st.lists(matching("[a-z]{1,5}"), max_size=3)),
+    section({"days": WHOLE}, tagPatterns=st.lists(matching(r"[a-z]{1,3}\*?"), max_size=3)),
+    section({"keep": WHOLE}, untagged=SWITCHES),
+)
+REPOSITORIES = section(
+    {"name": matching(r"[a-z0-9]{2,10}([._/-][a-z0-9]{1,5}){0,3}")},
+    scanOnPush=SWITCHES,
+    kmsKey=st.just("arn:aws:kms:us-east-1:111111111111:key/1234abcd"),
+    mutableTags=st.lists(matching(r"[a-z]{1,5}\*"), max_size=5),
+    organization=matching(r"o-[a-z0-9]{10,32}"),
+    publishers=st.lists(ACCOUNTS.map(lambda account: f"arn:aws:iam::{account}:role/publisher"), max_size=3),
+    statements=st.lists(
+        st.fixed_dictionaries({"Sid": matching("[a-zA-Z0-9]{1,8}"), "Effect": st.just("Deny")}), max_size=2
+    ),
+    lifecycle=st.lists(RULES, max_size=3),
+    replicas=st.lists(REGIONS, max_size=2),
+    keep=SWITCHES,
+    forceDelete=SWITCHES,
+)
+
+
+@st.composite
+def consumers(draw: st.DrawFn) -> list[dict[str, Any]]:
+    listed = []
+    for account in draw(st.lists(ACCOUNTS, min_size=1, max_size=3, unique=True)):
+        roles = matching(rf"arn:aws:iam::{account}:role/[a-z]{{1,8}}")
+        options = section(
+            {"account": st.just(account)},
+            regions=st.lists(REGIONS, max_size=2),
+            functions=matching(r"[a-zA-Z0-9_*?-]{1,20}"),
+            roles=st.lists(roles, max_size=2),
+        )
+        listed.append(draw(options))
+    return listed
+
+
+BUILDS = section(
+    {"context": st.just("app")},
+    dockerfile=st.just("app/Dockerfile"),
+    args=st.dictionaries(VARIABLES, st.none() | WORDS, max_size=3),
+    cacheFrom=st.lists(WORDS, max_size=2),
+    network=st.sampled_from(["host", "none", "default"]),
+    target=WORDS,
+    allowSecrets=st.lists(WORDS, max_size=2),
+    contextLimit=within(CONTEXT_MB),
+)
+IMAGES = st.one_of(
+    BUILDS,
+    section({"digest": matching("sha256:[0-9a-f]{64}")}),
+    section({"tag": matching(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,20}")}),
+    section({"promote": matching("[a-z]{1,8}")}),
+)
+FUNCTIONS = section(
+    {},
+    name=matching(r"[a-zA-Z0-9_-]{1,64}"),
+    description=WORDS,
+    memory=within(MEMORY_MB),
+    timeout=within(TIMEOUT_SECONDS),
+    architecture=st.sampled_from(["x86_64", "arm64"]),
+    storage=within(STORAGE_MB),
+    environment=st.dictionaries(VARIABLES, WORDS, max_size=3),
+    secrets=st.dictionaries(
+        VARIABLES, matching(r"arn:aws:secretsmanager:us-east-1:[0-9]{12}:secret:[a-z]{1,9}"), max_size=2
+    ),
+    entryPoint=st.lists(WORDS, max_size=2),
+    command=st.lists(WORDS, max_size=2),
+    workingDirectory=WORDS,
+    reservedConcurrency=st.none() | st.integers(0, 100),
+    vpc=section({"subnets": st.just(["subnet-1"]), "securityGroups": st.just(["sg-1"])}),
+    tracing=SWITCHES,
+    logRetention=st.sampled_from(RETENTION_DAYS),
+    jsonLogs=SWITCHES,
+    logKmsKey=st.just("arn:aws:kms:us-east-1:222222222222:key/1"),
+    deadLetter=st.just("arn:aws:sqs:us-east-1:222222222222:failed"),
+    permissionsBoundary=st.just("arn:aws:iam::222222222222:policy/boundary"),
+    statements=st.lists(st.fixed_dictionaries({"Effect": st.just("Allow")}), max_size=2),
+    tags=st.dictionaries(matching("[a-zA-Z0-9 _.:/=+@-]{1,20}"), matching("[a-zA-Z0-9 _.:/=+@-]{0,20}"), max_size=3),
+    release=section({}, provisionedConcurrency=WHOLE, previousShare=st.floats(0, 0.99)),
+    alarms=section({}, errors=WHOLE, throttles=WHOLE, duration=st.floats(0.01, 1), topic=WORDS),
+)
+ROUTE: dict[str, Any] = {
+    "path": PATHS,
+    "method": METHODS,
+    "public": SWITCHES,
+    "apiKey": SWITCHES,
+    "required": st.lists(matching(r"(querystring|header)\.[a-zA-Z0-9._$-]{1,8}"), max_size=2),
+}
+APIS = st.one_of(
+    section(
+        {},
+        **ROUTE,
+        type=st.just("rest"),
+        stage=matching("[a-zA-Z0-9_-]{1,20}"),
+        routes=st.lists(section({}, **ROUTE), max_size=3, unique_by=lambda route: route.get("path")),
+        throttle=section({"rate": WHOLE, "burst": WHOLE}),
+        accessLogRetention=st.sampled_from([0, *RETENTION_DAYS]),
+        executionLogs=SWITCHES,
+        tracing=SWITCHES,
+        corsOrigin=st.sampled_from(["*", "https://example.com"]),
+    ),
+    section({"type": st.just("url")}, public=SWITCHES, corsOrigin=st.just("*")),
+    section({"type": st.just("none")}),
+)
+COMMON: dict[str, Any] = {"account": OWN_ACCOUNTS, "region": REGIONS}
+CONFIGURATIONS = st.one_of(
+    section(
+        {"role": st.just("registry"), **COMMON, "repository": REPOSITORIES, "consumers": consumers()}, profile=WORDS
+    ),
+    section(
+        {
+            "role": st.just("consumer"),
+            **COMMON,
+            "registry": section({"stack": matching("[a-z]{1,8}")}, profile=WORDS),
+            "image": IMAGES,
+        },
+        function=FUNCTIONS,
+        api=APIS,
+        profile=WORDS,
+    ),
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def read(values: dict[str, Any], **options: Any) -> RegistrySettings | ConsumerSettings:
+    """What the program reads of a stack file: a text for each key, of structured values the JSON."""
+    texts = {key: json.dumps(value) if key in STRUCTURED else str(value) for key, value in values.items()}
+    return parse(texts, PROJECT, {}, **options)
+
+
+def refusal(values: dict[str, Any], **options: Any) -> str:
+    with pytest.raises(InvalidConfiguration) as refused:
+        read(values, **options)
+    message = str(refused.value)
+    message.encode()  # what is no text in a value is text in an error
+    return message
+
+
+def accepted(make: Callable[[], Any]) -> Any:
+    """What is made, or None if it is refused by an error of this program."""
+    try:
+        return make()
+    except DeploymentError as refused:
+        str(refused).encode()
+        return None
+
+
+def arguments(loaded: RegistrySettings | ConsumerSettings) -> CrossAccountRepositoryArgs | ImageFunctionArgs:
+    """What a stack makes its component of."""
+    if isinstance(loaded, RegistrySettings):
+        return repository_args(loaded)
+    return function_args(loaded, IMAGE, "1")
+
+
+def problems(message: str) -> list[str]:
+    """The lines of a refusal, one a problem."""
+    return message.split("\n  ")[1:]
+
+
+def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The paths of all keys and entries."""
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield (*path, key)
+        yield from places(child, (*path, key))
+
+
+def shown(path: tuple[str | int, ...]) -> str:
+    """A path as an error names it."""
+    first, *rest = path
+    return f"{PROJECT}:{first}" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
+
+
+def put(value: Any, path: tuple[str | int, ...], new: Any) -> Any:
+    """A copy with another value at a path."""
+    if not path:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = put(copy[path[0]] if len(path) > 1 else None, path[1:], new)
+    return copy
+
+
+def is_section(path: tuple[str | int, ...], role: str) -> bool:
+    """Whether what stands at a path has options."""
+    kind = declared_type(path, role)
+    return any(is_model(it) for it in (kind, *get_args(kind)))
+
+
+def declared_type(path: tuple[str | int, ...], role: str) -> Any:
+    """The type of what stands at a path, with its rules."""
+    kind: Any = ROLES[role]
+    for part in path:
+        alternatives = [kind, *get_args(kind), *(inner for outer in get_args(kind) for inner in get_args(outer))]
+        if isinstance(part, str) and (
+            model := next((it for it in alternatives if isinstance(it, type) and issubclass(it, BaseModel)), None)
+        ):
+            kind = {to_camel(name): field for name, field in model.model_fields.items()}[str(part)].rebuild_annotation()
+        else:
+            inner: Any = next(it for it in alternatives if get_origin(it) in (dict, list))
+            kind = get_args(inner)[-1]
+    return kind
+
+
+# ---- settings
+
+# What may stand by mistake where something else belongs.
+WRONG: list[Any] = [
+    None, True, False, 0, -1, 1.5, 10**9, float("nan"), float("inf"), "", " ", "text", "2" * 11, "\u0665" * 12,
+    "a" * 300, "a\nb", "é", "\0", "*", "..", [], [None], ["a", "a"], [[1]], {}, {"a": 1}, {"": None}, {"é\n": {}},
+]  # fmt: skip
+
+
+@cache
+def fits(role: str, path: tuple[str | int, ...], index: int) -> bool:
+    """Whether the type of what stands at a path takes one of WRONG."""
+    kind = declared_type(path, role)
+    try:
+        TypeAdapter(kind, config=None if is_model(kind) else Section.model_config).validate_python(WRONG[index])
+    except ValidationError:
+        return False
+    return True
+
+
+def is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+@given(CONFIGURATIONS)
+def test_what_settings_accept_components_accept_or_refuse_in_their_own_words(values: dict[str, Any]) -> None:
+    args = accepted(partial(arguments, read(values)))
+    if isinstance(args, CrossAccountRepositoryArgs):
+        for region in (args.region, *args.replica_regions):
+            assert len(args.policy_in(region)) <= POLICY_CHARACTERS
+
+
+@settings(max_examples=30)
+@given(CONFIGURATIONS)
+def test_a_wrong_value_anywhere_is_refused_by_its_path_and_nothing_else_is(values: dict[str, Any]) -> None:
+    for path in places(values):
+        if path[0] not in STRUCTURED:
+            continue
+        for index, wrong in enumerate(WRONG):
+            if (len(path) == 1 and wrong in ({}, [])) or fits(values["role"], path, index):
+                continue
+            listed = problems(refusal(put(values, path, wrong)))
+            assert listed
+            for line in listed:
+                assert re.match(rf"{re.escape(shown(path))}[:.\[]", line), (path, wrong, line)
+
+
+@given(CONFIGURATIONS)
+def test_an_unknown_key_anywhere_is_refused_by_its_path(values: dict[str, Any]) -> None:
+    for path in [(), *places(values)]:
+        inside = reduce(lambda value, part: value[part], path, values)
+        if isinstance(inside, dict) and (not path or is_section(path, values["role"])):
+            message = refusal(put(values, (*path, "unknown"), "{}"))
+            assert f"{shown((*path, 'unknown'))}: " in message
+            assert len(problems(message)) == 1
+
+
+@given(CONFIGURATIONS, st.sampled_from(KEYS), st.text() | JSON.map(json.dumps) | st.just("[" * 100_000))
+def test_no_text_at_any_key_ends_in_a_traceback(values: dict[str, Any], key: str, text: str) -> None:
+    texts = {name: json.dumps(value) if name in STRUCTURED else str(value) for name, value in values.items()}
+    accepted(lambda: arguments(parse({**texts, key: text}, PROJECT, {})))
+
+
+@given(CONFIGURATIONS, JSON)
+def test_no_value_anywhere_ends_in_a_traceback(values: dict[str, Any], value: Any) -> None:
+    for path in places(values):
+        changed = put(values, path, value)
+        accepted(lambda changed=changed: arguments(read(changed)))
+
+
+# What AWS takes, written down a second time. Digits and letters are those of ASCII.
+BASES: dict[str, dict[str, Any]] = {
+    "registry": {
+        "role": "registry",
+        "account": "111111111111",
+        "region": "us-east-1",
+        "repository": {"name": "it"},
+        "consumers": [{"account": "222222222222"}],
+    },
+    "consumer": {
+        "role": "consumer",
+        "account": "222222222222",
+        "region": "us-east-1",
+        "registry": {"stack": "it"},
+        "image": {"tag": "it"},
+        "function": {},
+        "api": {},
+    },
+}
+FORMATS: dict[tuple[str, tuple[str | int, ...]], str] = {
+    ("registry", ("account",)): r"\d{12}",
+    ("registry", ("region",)): r"[a-z]{2}(-[a-z]+)+-\d",
+    ("registry", ("repository", "name")): r"(?=.{2,256}$)([a-z\d]+([._-][a-z\d]+)*/)*[a-z\d]+([._-][a-z\d]+)*",
+    ("registry", ("consumers", 0, "account")): r"(?!1{12})\d{12}",
+    ("registry", ("consumers", 0, "functions")): r"[\w*?-]{1,64}",
+    ("consumer", ("image", "tag")): r"\w[\w.-]{0,127}",
+    ("consumer", ("function", "name")): r"[\w-]{1,64}",
+    ("consumer", ("api", "path")): r"[\w.-]+(/[\w.-]+)*",
+    ("consumer", ("api", "stage")): r"[\w-]{1,128}",
+}
+
+
+@pytest.mark.parametrize(("place", "pattern"), FORMATS.items(), ids=[shown(path) for _, path in FORMATS])
+@given(data=st.data())
+def test_a_name_is_read_exactly_if_aws_takes_it(
+    place: tuple[str, tuple[str | int, ...]], pattern: str, data: st.DataObject
+) -> None:
+    role, path = place
+    bounded = re.sub(r"\{\d+,\d+\}", "{1,14}", pattern.replace("(?=.{2,256}$)", ""))
+    plain = st.from_regex(re.compile(bounded, re.ASCII), fullmatch=True)
+    # What a careless pattern lets slip: digits and letters of other scripts, and a line break at the end.
+    careless = matching(bounded) | plain.map(lambda one: f"{one}\n")
+    text = data.draw(plain | careless | st.text("aA1\u0665é_-./*", max_size=14))
+    assume(text)
+    allowed = re.fullmatch(pattern, text, re.ASCII) is not None
+    assert (accepted(lambda: read(put(BASES[role], path, text))) is not None) == allowed
+
+
+# ---- secrets
+
+CANARIES = st.sampled_from([CANARY, [CANARY], {"TOKEN": CANARY}, {"TOKEN": [CANARY]}, [{"value": CANARY}]])
+
+
+@given(CONFIGURATIONS, CANARIES)
+def test_no_refusal_repeats_the_value_of_a_variable_a_reference_or_a_build_argument(
+    values: dict[str, Any], canary: Any
+) -> None:
+    for path in places(values):
+        named = {("function",), ("image",)} & {path} or {"environment", "secrets", "args"} & set(path[1:2])
+        if named:
+            try:
+                arguments(read(put(values, path, canary)))
+            except DeploymentError as refused:
+                assert CANARY not in str(refused)  # noqa: PT017  # most are accepted
+
+
+@given(CONFIGURATIONS, CANARIES)
+def test_no_refusal_repeats_a_value_of_a_key_that_is_secret(values: dict[str, Any], canary: Any) -> None:
+    for path in places(values):
+        changed = put(values, path, canary if path[0] in STRUCTURED else CANARY)
+        message = refusal({**changed, "unknown": "{}"}, secret={path[0]})
+        assert CANARY not in message
+        assert path[0] in ("function", "role") or f"{shown(path[:1])}: is set with --secret" in message
+
+
+# ---- the repository policy, asked of an evaluator
+
+NAMES = st.text("ab-_", min_size=1, max_size=6)
+PATTERNS = st.text("ab-*?", min_size=1, max_size=6)
+FEW_ACCOUNTS = st.sampled_from(["222222222222", "333333333333", "444444444444"])
+FEW_REGIONS = st.sampled_from(["us-east-1", "eu-west-1", "cn-north-1"])
+FEW_ROLES = st.sampled_from(["deployer", "deploy", "other"])
+ORGANIZATIONS = st.sampled_from(["", "o-aaaaaaaaaa", "o-bbbbbbbbbb"])
+
+
+@st.composite
+def policy_consumers(draw: st.DrawFn) -> list[Consumer]:
+    accounts = draw(st.lists(FEW_ACCOUNTS, unique=True, max_size=3))
+    return [
+        Consumer(
+            account=account,
+            regions=draw(st.lists(FEW_REGIONS, max_size=2)),
+            functions=draw(PATTERNS | st.just("*")),
+            roles=[f"arn:aws:iam::{account}:role/{role}" for role in draw(st.lists(FEW_ROLES, max_size=2))],
+        )
+        for account in accounts
+    ]
+
+
+def allows(policy: Document, action: str, caller: str, keys: dict[str, str], service: str | None = None) -> bool:
+    context = EvalContext(
+        principal_arn=caller,
+        principal_type="AssumedRole",
+        principal_account=caller.split(":")[4] if service is None else "",
+        action=action,
+        resource_arn="arn:aws:ecr:us-east-1:111111111111:repository/it",
+        region="us-east-1",
+        service_context=keys,
+        principal_keys=keys,
+    )
+    return evaluate_resource_policy(policy, context, service=service).decision == "Allow"
+
+
+ACTIONS = st.sampled_from([*PULL_ACTIONS, *PUSH_ACTIONS, "ecr:DeleteRepository", "ecr:BatchDeleteImage"])
+
+
+@settings(max_examples=400)
+@given(policy_consumers(), FEW_REGIONS, ORGANIZATIONS, ACTIONS, FEW_ACCOUNTS, FEW_ROLES, ORGANIZATIONS)
+def test_exactly_the_granted_callers_may_pull(
+    consumers: list[Consumer], region: str, organization: str, action: str, account: str, role: str, member: str
+) -> None:
+    policy = repository_policy(consumers, region, organization=organization)
+    kind = partition(region)
+    keys = {"aws:principalorgid": member} if member else {}
+    mine = [consumer for consumer in consumers if consumer.account == account and consumer.is_in(region)]
+    # Named roles are ARNs of the partition they are in.
+    caller = f"arn:{'aws' if any(one.roles for one in mine) else kind}:iam::{account}:role/{role}"
+    granted = any(not one.roles or caller in one.roles for one in mine) or (bool(organization) and not consumers)
+    expected = granted and action in PULL_ACTIONS and organization in ("", member)
+    assert allows(policy, action, caller, keys) == expected
+
+
+@settings(max_examples=400)
+@given(policy_consumers(), FEW_REGIONS, ORGANIZATIONS, ACTIONS, FEW_ACCOUNTS, FEW_REGIONS, NAMES, ORGANIZATIONS)
+def test_exactly_the_granted_functions_are_pulled_for_by_lambda(
+    consumers: list[Consumer],
+    region: str,
+    organization: str,
+    action: str,
+    account: str,
+    function_region: str,
+    name: str,
+    member: str,
+) -> None:
+    policy = repository_policy(consumers, region, organization=organization)
+    keys = {"aws:sourcearn": function_arn(account, function_region, name), "aws:sourceaccount": account}
+    keys |= {"aws:sourceorgid": member} if member else {}
+    granted = any(
+        one.account == account and one.is_in(region) and fnmatch.fnmatchcase(name, one.functions) for one in consumers
+    ) or (bool(organization) and not consumers)
+    expected = granted and region == function_region and action in PULL_ACTIONS and organization in ("", member)
+    assert allows(policy, action, "lambda", keys, service="lambda.amazonaws.com") == expected
+    assert not allows(policy, action, "ec2", keys, service="ec2.amazonaws.com")
+
+
+@given(policy_consumers(), FEW_REGIONS, ORGANIZATIONS, st.randoms(use_true_random=False))
+def test_no_order_of_anything_changes_the_policy(
+    consumers: list[Consumer], region: str, organization: str, chance: random.Random
+) -> None:
+    mixed = [
+        replace(
+            one, roles=chance.sample(one.roles, len(one.roles)), regions=chance.sample(one.regions, len(one.regions))
+        )
+        for one in chance.sample(consumers, len(consumers))
+    ]
+    before = repository_policy(consumers, region, organization=organization)
+    assert compact(repository_policy(mixed, region, organization=organization)) == compact(before)
+
+
+@settings(max_examples=100)
+@given(st.integers(1, 400), PATTERNS, st.integers(0, 3), FEW_REGIONS)
+def test_a_policy_that_is_accepted_is_never_too_long(count: int, functions: str, roles: int, region: str) -> None:
+    listed = [
+        Consumer(
+            account=f"{number:012}",
+            functions=functions,
+            roles=[f"arn:aws:iam::{number:012}:role/{role}" for role in range(roles)],
+        )
+        for number in range(count)
+    ]
+    policy = accepted(lambda: repository_policy(listed, region))
+    assert policy is None or len(compact(policy)) <= POLICY_CHARACTERS
+    assert policy is not None or count > 20
+
+
+ANYTHING = st.text(max_size=20) | st.from_regex(r"arn:aws:iam::\d{12}:role/.*") | st.sampled_from(["*", "222222222222"])
+
+
+@given(ANYTHING, st.lists(ANYTHING, max_size=2), st.lists(ANYTHING, max_size=2), ANYTHING)
+def test_what_is_written_as_a_principal_names_one(
+    account: str, roles: list[str], publishers: list[str], functions: str
+) -> None:
+    makers: list[Callable[[], Consumer]] = [
+        partial(Consumer, account=account, functions=functions),
+        partial(Consumer, account="222222222222", roles=roles),
+    ]
+    consumers = list(filter(None, map(accepted, makers)))
+    for policy in filter(None, [accepted(lambda: repository_policy(consumers, "us-east-1", publishers=publishers))]):
+        for arn in (arn for statement in policy["Statement"] for arn in statement["Principal"].get("AWS", ())):
+            assert re.fullmatch(r"arn:aws(-cn|-us-gov)?:(iam|sts)::[0-9]{12}:[!-~]+", arn)
+            assert not set("*?") & set(arn)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["Sid", "Effect"]), JSON, max_size=2), max_size=3))
+def test_further_statements_are_refused_without_a_sid_each(statements: list[dict[str, Any]]) -> None:
+    policy = accepted(lambda: repository_policy([], "us-east-1", extra_statements=statements))
+    sids = [statement.get("Sid") for statement in statements]
+    distinct = all(isinstance(sid, str) and sid for sid in sids) and len(set(map(str, sids))) == len(sids)
+    assert policy is None or distinct
+
+
+# ---- lifecycle rules, variables, names and routes of the components
+
+NUMBERS = st.none() | st.integers(-2, 5)
+TAGS = st.lists(st.text("ab*", max_size=6), max_size=2)
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS, TAGS, TAGS, st.booleans()), max_size=4))
+def test_lifecycle_rules_are_such_as_ecr_takes_or_refused(given_rules: list[tuple[Any, ...]]) -> None:
+    names = ("keep", "days", "tag_prefixes", "tag_patterns", "untagged")
+    rules = [
+        accepted(lambda values=values: LifecycleRule(**dict(zip(names, values, strict=True)))) for values in given_rules
+    ]
+    kept = [rule for rule in rules if rule]
+    policy = accepted(lambda: lifecycle_policy(kept))
+    for number, rule in enumerate(policy["rules"] if policy else (), start=1):
+        selection = rule["selection"]
+        assert rule["rulePriority"] == number
+        assert selection["countNumber"] >= 1
+        assert (selection["tagStatus"] == "any") <= (number == len(kept))
+        assert all(selection.get("tagPrefixList", ["x"]))
+        assert all(len(one) > 0 and one.count("*") <= 4 for one in selection.get("tagPatternList", ["x"]))
+    assert sum(rule["selection"]["tagStatus"] == "untagged" for rule in (policy or {"rules": []})["rules"]) <= 1
+
+
+@given(
+    st.dictionaries(st.text(max_size=6) | VARIABLES, st.text(max_size=2_000), max_size=4),
+    st.dictionaries(st.text(max_size=6) | VARIABLES, st.text(max_size=20), max_size=2),
+    st.dictionaries(st.text(max_size=6), st.text(max_size=6), max_size=2),
+)
+def test_variables_and_tags_are_such_as_lambda_takes_or_refused(
+    environment: dict[str, str], secrets: dict[str, str], tags: dict[str, str]
+) -> None:
+    args = accepted(
+        lambda: ImageFunctionArgs(name="it", image=IMAGE, environment=environment, secrets=secrets, tags=tags)
+    )
+    if args:
+        assert all(re.fullmatch("[a-zA-Z][a-zA-Z0-9_]+", name) for name in args.variables())
+        assert not set(args.variables()) & RESERVED_VARIABLES
+        assert len(json.dumps(args.variables(), separators=(",", ":"), ensure_ascii=False).encode()) <= 4096
+        assert all(value.startswith("arn:aws") and "*" not in value for value in secrets.values())
+        assert not [name for name in tags if not name or name.startswith("aws:")]
+
+
+@given(st.lists(st.tuples(st.text("a.~/-é", max_size=6), METHODS), max_size=4), st.text("a-*:/. ", max_size=8))
+def test_routes_are_such_as_api_gateway_takes_or_refused(given_routes: list[tuple[str, str]], origin: str) -> None:
+    routes = [
+        accepted(lambda path=path, method=method: Route(path=path, method=method)) for path, method in given_routes
+    ]
+    api = accepted(lambda: RestApi(routes=[route for route in routes if route], cors_origin=origin))
+    for route in api.routes if api else ():
+        for part in route.path.split("/"):
+            assert re.fullmatch(r"[a-zA-Z0-9._:-]+", part)
+            assert part not in (".", "..")
+
+
+# ---- the content tag
+
+FILES = st.dictionaries(
+    st.lists(st.sampled_from(["a", "b", "ab", "é", "a b", "A"]), min_size=1, max_size=3).map("/".join),
+    st.tuples(st.binary(max_size=6), st.booleans()),
+    max_size=5,
+).filter(lambda files: not any(one.startswith(f"{other}/") for one in files for other in files))
+ARGUMENTS = st.dictionaries(st.sampled_from(["A", "B", "AB"]), st.text("A=B1", max_size=4), max_size=2)
+Content = tuple[dict[str, tuple[bytes, bool]], dict[str, str], str]
+CONTENTS = st.tuples(FILES, ARGUMENTS, st.sampled_from(["", "a", "A=1"]))
+
+
+def tag_of(content: Content, chance: random.Random) -> str:
+    """The tag of a folder that is written in any order, with any umask, at any time and place."""
+    files, args, target = content
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        (Path("app")).mkdir()
+        Path("app/Dockerfile").write_text("FROM scratch\n")
+        for name in chance.sample(sorted(files), len(files)):
+            data, executable = files[name]
+            path = Path("app", name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            others = chance.choice([0o000, 0o011, 0o044, 0o055])
+            path.chmod((0o700 if executable else 0o600) | others)
+            os.utime(path, (chance.randrange(10**9), chance.randrange(10**9)))
+        shuffled = {name: args[name] for name in chance.sample(sorted(args), len(args))}
+        return ImageBuild(context="app", args=shuffled, target=target).tag
+
+
+@given(CONTENTS, CONTENTS, st.randoms(use_true_random=False))
+def test_two_contents_have_the_same_tag_exactly_if_they_are_the_same(
+    one: Content, other: Content, chance: random.Random
+) -> None:
+    assert (tag_of(one, chance) == tag_of(other, chance)) == (one == other)
+    assert tag_of(one, chance) == tag_of(one, chance)
+
+
+@settings(max_examples=20)
+@given(CONTENTS, st.data(), st.randoms(use_true_random=False))
+def test_any_single_change_is_another_tag(content: Content, data: st.DataObject, chance: random.Random) -> None:
+    files, args, target = content
+    changes: list[Content] = [(files, args, f"{target}x"), (files, {**args, "C": ""}, target)]
+    changes += [(files, {**args, name: f"{value}x"}, target) for name, value in args.items()]
+    for name, (content_, executable) in files.items():
+        place = data.draw(st.integers(0, len(content_)))
+        others = {other: file for other, file in files.items() if other != name}
+        changes += [
+            (others, args, target),
+            ({**others, name: (content_, not executable)}, args, target),
+            ({**others, f"{name}x": (content_, executable)}, args, target),
+            ({**others, name: (content_[:place] + b"x" + content_[place:], executable)}, args, target),
+        ]
+    tags = [tag_of(changed, chance) for changed in [content, *changes]]
+    assert len(set(tags)) == len(tags)
+
+
+# ---- .dockerignore
+
+PARTS = st.sampled_from(["a", "b", "ab", "a.b", "lib", "x.py", ".env"])
+IGNORED = st.lists(PARTS | st.sampled_from(["*", "?", "a*", "*.py", "[ab]", "[^a]", "**"]), min_size=1, max_size=3)
+
+
+@given(st.lists(st.lists(PARTS, min_size=1, max_size=4).map("/".join), max_size=12), IGNORED.map("/".join))
+def test_a_line_of_dockerignore_matches_what_the_docker_library_matches(names: list[str], line: str) -> None:
+    # The library looks at one folder above a path only, so each folder is asked for, and lines stand alone.
+    theirs = docker.utils.build.PatternMatcher([line])
+    ours = Patterns([line])
+    for name in names:
+        above = ["/".join(name.split("/")[:depth]) for depth in range(1, name.count("/") + 2)]
+        assert ours.match(name) == any(map(theirs.matches, above)), name
+
+
+@given(st.lists(st.text("ab/*?[]^!-.\\# ", max_size=8), max_size=4), st.lists(st.text("ab/.", min_size=1), max_size=4))
+def test_no_line_of_dockerignore_ends_in_a_traceback(lines: list[str], names: list[str]) -> None:
+    patterns = accepted(lambda: Patterns(lines))
+    for name in names:
+        assert patterns is None or patterns.match(name.strip("/")) in (True, False)
+
+
+@given(st.text("ab/*?[]^!-.\\#", min_size=1, max_size=8))
+def test_the_line_that_excludes_a_path_matches_it(name: str) -> None:
+    path = posixpath.normpath(name).strip("/")
+    assume(path and not path.startswith(".."))
+    assume(path != ".")
+    assert Patterns([pattern_of(path)]).match(path)
+    assert not Patterns([pattern_of(path)]).match(f"{path}x")

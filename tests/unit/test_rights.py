@@ -1,0 +1,100 @@
+"""The policies in `docs/policies/` are those of the table, and grant no more than they have to."""
+
+import json
+from typing import Any
+
+import boto3
+import pytest
+
+from components.policies import Consumer, deployer_policy
+from docs.permissions import FOLDER, PRINCIPALS, committed, files, resources
+
+# A managed policy's characters without white space: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+MANAGED_POLICY_CHARACTERS = 6_144
+
+# Actions that know no resource, by the service authorization reference.
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerregistry.html
+WITHOUT_RESOURCE = {"ecr:GetAuthorizationToken"}
+
+# Statements whose ARN has a `*`, and what AWS or Pulumi makes up in its place.
+WILDCARDS = {
+    "Role": "the end of the role's name",
+    "PassRole": "the end of the role's name",
+    "LogGroup": "the log streams, which belong to the ARN of a group in policies",
+    "LogGroups": "the name: groups are listed by a prefix and judged on none",
+    "Api": "the API's ID and what is in it",
+    "ApiResources": "the IDs of the API and of a resource",
+    "ApiMethod": "the IDs of the API and of a resource",
+    "ApiIntegration": "the IDs of the API and of a resource",
+    "ApiDeployments": "the API's ID",
+    "ApiStages": "the API's ID",
+    "ApiStage": "the API's ID",
+}
+
+POLICIES = {name: json.loads((FOLDER / f"{name}.json").read_text()) for name in PRINCIPALS}
+STATEMENTS = [
+    pytest.param(statement, id=f"{name}-{statement['Sid']}")
+    for name, document in POLICIES.items()
+    for statement in document["Statement"]
+]
+
+
+def test_policies_are_those_of_the_table() -> None:
+    assert {path: path.read_text() for path in FOLDER.iterdir()} == files(), "run `make policies`"
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_no_wildcard_stands_where_a_resource_is_known(statement: dict[str, Any]) -> None:
+    assert not [action for action in statement["Action"] if "*" in action]
+    if statement["Resource"] == "*":
+        assert set(statement["Action"]) <= WITHOUT_RESOURCE
+    elif "*" in statement["Resource"]:
+        assert statement["Sid"] in WILDCARDS
+        # Never in the account, the Region or the kind of resource.
+        assert "*" not in statement["Resource"].rpartition(":")[0].removesuffix(":*")
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_every_action_exists(statement: dict[str, Any]) -> None:
+    for action in statement["Action"]:
+        service, name = action.split(":")
+        # API Gateway's actions are the methods of HTTP; passing a role is an action without a call of its own.
+        known = {"GET", "POST", "PUT", "PATCH", "DELETE"} if service == "apigateway" else {"PassRole"}
+        if service != "apigateway":
+            client = boto3.client(service, "us-east-1", aws_access_key_id="none", aws_secret_access_key="none")
+            known |= set(client.meta.service_model.operation_names)
+        assert name in known
+
+
+@pytest.mark.parametrize("name", [name for name in PRINCIPALS if name.endswith("-preview")])
+def test_who_previews_may_only_read(name: str) -> None:
+    verbs = {action.split(":")[1] for statement in POLICIES[name]["Statement"] for action in statement["Action"]}
+    assert {verb for verb in verbs if not verb.startswith(("Get", "BatchGet", "List", "Describe", "GET"))} == set()
+
+
+def test_a_role_is_passed_to_lambda_only() -> None:
+    for document in POLICIES.values():
+        for statement in document["Statement"]:
+            if "iam:PassRole" in statement["Action"]:
+                assert statement["Action"] == ["iam:PassRole"]
+                assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
+
+
+def test_the_consumer_deployer_may_do_what_the_registry_says_it_needs() -> None:
+    repository = resources(*committed())["Repository"]
+    needed = deployer_policy(Consumer(account="222222222222"), [repository], ["us-east-1"])
+    granted = {
+        (action, statement["Resource"])
+        for statement in POLICIES["consumer-deployer"]["Statement"]
+        for action in statement["Action"]
+    }
+    for statement in needed["Statement"]:
+        asked = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+        # One function's, where the registry's output leaves the name open.
+        named = [resource.replace(":function:*", ":function:cross-account-function") for resource in asked]
+        assert {(action, resource) for action in statement["Action"] for resource in named} <= granted
+
+
+@pytest.mark.parametrize("name", PRINCIPALS)
+def test_a_policy_fits_into_a_managed_policy(name: str) -> None:
+    assert len(json.dumps(POLICIES[name], separators=(",", ":"))) <= MANAGED_POLICY_CHARACTERS

@@ -1,0 +1,55 @@
+"""Steps of the local set-up."""
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from local import steps
+from local.plugins import server
+from local.workspace import LocalError
+
+
+@pytest.fixture(autouse=True)
+def record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    path = tmp_path / "steps.jsonl"
+    monkeypatch.setattr(steps, "RECORD", path)
+    return path
+
+
+def test_lanes_run_at_once() -> None:
+    both = threading.Barrier(2, timeout=10)
+    steps.side_by_side([both.wait], [both.wait])
+
+
+def test_a_lane_keeps_its_order_and_ends_with_its_first_failure() -> None:
+    taken: list[str] = []
+
+    def fail() -> None:
+        raise LocalError("no Go")
+
+    with pytest.raises(LocalError, match="no Go"):
+        steps.side_by_side(
+            [lambda: taken.append("first"), fail, lambda: taken.append("never")], [lambda: taken.append("other")]
+        )
+    assert sorted(taken) == ["first", "other"]
+
+
+def test_steps_side_by_side_print_a_line_each_and_are_recorded(record: Path, capsys: pytest.CaptureFixture) -> None:
+    both = threading.Barrier(2, timeout=10)
+
+    def take(title: str) -> None:
+        with steps.step(title) as current:
+            both.wait()
+            current.done("found", "here")
+
+    steps.side_by_side([lambda: take("one")], [lambda: take("other")])
+    assert sorted(line.split()[1] for line in capsys.readouterr().out.splitlines()) == ["one", "other"]
+    recorded = [json.loads(line) for line in record.read_text().splitlines()]
+    assert sorted(step["title"] for step in recorded) == ["one", "other"]
+
+
+def test_a_plugin_finds_the_engine_behind_options_with_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["plugin", "-v=9", "--tracing", "tcp://127.0.0.1:1", "127.0.0.1:2"])
+    assert server.engine_address() == "127.0.0.1:2"
