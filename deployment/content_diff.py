@@ -1,7 +1,10 @@
 """Which files of an image's build context differ from those of a commit."""
 
 import io
+import os
+import stat
 import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Mapping
@@ -11,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from components.content import ImageBuild
+from components.context import File
 from components.errors import DeploymentError as Refused
 from deployment.errors import ConfigurationError
 from deployment.results import StackResult
@@ -111,9 +115,16 @@ def _content(folder: Path, build: Mapping[str, Any]) -> tuple[str, dict[str, tup
             args=build.get("args", {}),
             target=build.get("target", ""),
             platform=build["platform"],
+            # What may be sent has been decided by the preview.
+            allow_secrets=["**"],
+            context_limit=sys.maxsize,
         )
-        files = {name: (path.read_bytes(), bool(path.stat().st_mode & 0o100)) for name, path in image.files()}
-        return image.tag, files
+        return image.tag, {file.name: (_text(file), bool(file.mode & stat.S_IXUSR)) for file in image.files}
+
+
+def _text(file: File) -> bytes:
+    """What is sent of a file, or of a symbolic link."""
+    return os.fsencode(file.path.readlink()) if stat.S_ISLNK(file.mode) else file.path.read_bytes()
 
 
 def _git(folder: Path, *arguments: str) -> bytes:
