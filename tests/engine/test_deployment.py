@@ -35,6 +35,7 @@ from deployment import (
     DeploymentError,
     Event,
     Options,
+    PolicyViolated,
     Progress,
     ProviderError,
     Step,
@@ -292,6 +293,17 @@ def test_a_refusal_of_aws_is_typed_with_its_resource(program: Program) -> None:
             deployment.destroy()
     finally:
         logs.delete_log_group(logGroupName="/aws/lambda/taken")
+
+
+def test_a_violation_of_a_policy_pack_is_typed_and_told_with_its_rule(program: Program) -> None:
+    program.config["registry"]["repository"]["scanOnPush"] = False
+    packs = [program.clone.root / "policies"]
+    with program.deployment(registry="registry", consumers=(), policy_packs=packs) as deployment:
+        with pytest.raises(PolicyViolated, match="repository-scan-on-push") as violated:
+            deployment.preview()
+        assert "aws:ecr/repository:Repository" in violated.value.urn
+        program.config["registry"] = program.committed("registry")
+        assert deployment.preview()["registry"].changes == {}
 
 
 def test_without_docker_a_preview_says_how_to_go_on_and_does(program: Program) -> None:
