@@ -574,7 +574,7 @@ VARYING = re.compile(r"content-[0-9a-f]{32}|`[0-9a-f]{12}`")
 
 
 def test_a_pull_requests_comment_is_the_same_on_two_machines(pull_request: Program, tmp_path: Path) -> None:
-    """Another folder, another umask, other times of the files, another time zone; the golden file is that of a run."""
+    """Another folder, user, umask and time zone, other times of the files; the golden file is that of a run."""
     program = pull_request
     ours = program.command("preview", "--comment", "-", "--base", "target")
     assert ours.returncode == 0, ours.stderr
@@ -590,7 +590,7 @@ def test_a_pull_requests_comment_is_the_same_on_two_machines(pull_request: Progr
         (there / ".local" / name).symlink_to(program.clone.root / ".local" / name)
     theirs = subprocess.run(
         ["bash", "-c", f"umask 077; {sys.executable} -m deployment preview --comment - --base target"], cwd=there,
-        env={**program.environment, "TZ": "Asia/Tokyo"}, text=True, capture_output=True,
+        env={**program.environment, "TZ": "Asia/Tokyo", "HOME": str(tmp_path), "USER": "somebody"}, text=True, capture_output=True,
     )  # fmt: skip
     assert theirs.stdout == ours.stdout
 
