@@ -68,7 +68,7 @@ class Deployment:
         program: a program of this process in place of the folder's, to be written as `__main__.py` is. Its relative
             paths count from this process's working directory, those of providers from the folder.
         options: how they are run.
-        on_event: is told what happens, one event at a time, from threads of this package.
+        on_event: is told what happens, one event at a time, from threads of this package. It must not raise.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Deployment:
     # ---- operations on all stacks
 
     def preview(self, *, build: bool = True) -> Results:
-        """What `up` would do. Previews need no right to push.
+        """What `up` would do. Previews need no right to push. A stack that is not there yet is made, empty.
 
         Args:
             build: off: as if each consumer went on to run the image that it runs, for which no Docker is needed.

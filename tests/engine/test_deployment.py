@@ -551,7 +551,7 @@ def commit_a_pull_request(clone: Clone) -> None:
     subprocess.run([*git, "checkout", "-qb", "change"], cwd=clone.root, check=True)
     consumers = '[{account: "222222222222", functions: "cross-*"}, {account: "333333333333"}]'
     clone.edit("Pulumi.registry.yaml", '[{account: "222222222222"}]', consumers)
-    clone.edit("Pulumi.consumer.yaml", "memory: 128", "memory: 256, environment: {PASSWORD: hunter2}")
+    clone.edit("Pulumi.consumer.yaml", "memory: 128", "memory: 256, environment: {GREETING: hunter2}")
     clone.edit("app/app.py", "hello world!", "hello reviewer!")
     subprocess.run([*git, "commit", "-qam", "change"], cwd=clone.root, check=True)
 
@@ -590,7 +590,8 @@ def test_a_pull_requests_comment_is_the_same_on_two_machines(pull_request: Progr
         (there / ".local" / name).symlink_to(program.clone.root / ".local" / name)
     theirs = subprocess.run(
         ["bash", "-c", f"umask 077; {sys.executable} -m deployment preview --comment - --base target"], cwd=there,
-        env={**program.environment, "TZ": "Asia/Tokyo", "HOME": str(tmp_path), "USER": "somebody"}, text=True, capture_output=True,
+        env={**program.environment, "TZ": "Asia/Tokyo", "HOME": str(tmp_path), "USER": "somebody"},
+        text=True, capture_output=True,
     )  # fmt: skip
     assert theirs.stdout == ours.stdout
 
