@@ -103,14 +103,16 @@ class LiveView:
         """Take an event."""
         self._rows.setdefault(event.stack, Row()).take(event)
         if line := _lasting(event, self._told):
-            self._live.console.print(Text(line))
+            self._live.console.print(Text(f"{event.stack:<12} {line}"))
 
     def _table(self) -> RenderableType:
         table = Table.grid(padding=(0, 2), expand=True)
+        table.add_column(no_wrap=True, style="bold")
+        table.add_column(no_wrap=True, justify="right", min_width=5)
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         for name, row in list(self._rows.items()):
-            seconds = f"{time.monotonic() - row.began:.0f} s"
-            now = Text(row.now, no_wrap=True, overflow="ellipsis")
-            table.add_row(Text(name, style="bold", no_wrap=True), seconds, Text(row.counts, no_wrap=True), now)
+            table.add_row(Text(name), f"{time.monotonic() - row.began:.0f} s", Text(row.counts), Text(row.now))
         return table
 
 
