@@ -59,6 +59,11 @@ CHANGES = {
         "{name: cross",
         "{scanOnPush: false, name: cross",
     ),
+    ("Repository", "ecr:DeleteLifecyclePolicy"): (
+        "Pulumi.registry.yaml",
+        "cross-account-function}",
+        "cross-account-function, lifecycle: [{untagged: true, days: 7}]}",
+    ),
 }
 UNPROTECTED = ("Pulumi.registry.yaml", "name: cross", "keep: false, forceDelete: true, name: cross")
 PREVIEWS_AT_A_TIME = 4
