@@ -16,16 +16,17 @@ from deployment.errors import (
     ConflictError,
     CredentialsError,
     DeploymentError,
-    PendingOperations,
+    PolicyViolated,
     ProviderError,
     TimedOut,
 )
-from deployment.events import Diagnostic, Event, Progress, Step
-from deployment.results import BLINDED, StackResult, StackStatus
+from deployment.events import BLINDED, UNKNOWN, Diagnostic, Ended, Event, Progress, Step, Violation
+from deployment.results import StackResult, StackStatus
 from deployment.workspace import Backend
 
 __all__ = [
     "BLINDED",
+    "UNKNOWN",
     "Backend",
     "BuildError",
     "Cancelled",
@@ -37,13 +38,15 @@ __all__ = [
     "Deployment",
     "DeploymentError",
     "Diagnostic",
+    "Ended",
     "Event",
     "Options",
-    "PendingOperations",
+    "PolicyViolated",
     "Progress",
     "ProviderError",
     "StackResult",
     "StackStatus",
     "Step",
     "TimedOut",
+    "Violation",
 ]

@@ -1,5 +1,6 @@
 """Whether an endpoint answers as it should."""
 
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -32,23 +33,29 @@ class Check:
     interval: float = 0.5
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    def problem(self, url: str) -> str:
-        """Ask until it answers well often enough, or time is over. Returns what is wrong in the end; empty: nothing."""
+    def problem(self, url: str, stop: threading.Event) -> str:
+        """Ask until it answers well often enough, or time is over.
+
+        Args:
+            url: what to GET.
+            stop: ends the asking when it is set.
+
+        Returns: what is wrong in the end; empty: nothing.
+        """
         end = time.monotonic() + self.seconds
         well = 0
         while True:
-            problem = self._ask(url)
+            problem = self._ask(url, max(end - time.monotonic(), 1))
             well = 0 if problem else well + 1
             if well >= self.answers:
                 return ""
-            if time.monotonic() > end:
+            if stop.wait(self.interval) or time.monotonic() > end:
                 return problem or f"only {well} good answers in a row"
-            time.sleep(self.interval)
 
-    def _ask(self, url: str) -> str:
+    def _ask(self, url: str, seconds: float) -> str:
         request = urllib.request.Request(url, headers=dict(self.headers))  # noqa: S310  # a stack's own output
         try:
-            with urllib.request.urlopen(request, timeout=max(self.seconds, 1)) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310
                 status, body = answer.status, answer.read()
         except urllib.error.HTTPError as error:
             status, body = error.code, error.read()

@@ -8,20 +8,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from pulumi.automation import CommandResult, OnOutput, PulumiCommand
-from pulumi.automation.errors import create_command_error
+from pulumi.automation.errors import InvalidVersionError, create_command_error
+
+from deployment.errors import ConfigurationError
 
 
 class InterruptibleCommand(PulumiCommand):
     """Runs commands of which the running ones can be sent the signal that Ctrl-C sends.
 
-    The CLI then ends what is under way, saves the state and gives up the lock.
+    The CLI then ends what is under way, saves the state and gives up the lock. At a second signal it ends at once.
+
+    Attributes:
+        interrupted: set when everything was interrupted; nothing is started any more.
+
+    Raises:
+        ConfigurationError: there is no such CLI, or one of another age than the SDK.
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self._running: set[subprocess.Popen[str]] = set()
+        try:
+            super().__init__()
+        except (OSError, InvalidVersionError) as error:
+            cure = "Install the Pulumi CLI: https://www.pulumi.com/docs/iac/download-install/"
+            raise ConfigurationError(f"no usable `pulumi` on PATH: {error}", stack="", cure=cure) from None
+        self._running: dict[subprocess.Popen[str], str] = {}
         self._lock = threading.Lock()
-        self.interrupted = False
+        self.interrupted = threading.Event()
 
     def run(
         self,
@@ -37,7 +49,7 @@ class InterruptibleCommand(PulumiCommand):
             CommandError: it failed, or was interrupted.
         """
         with self._lock:
-            if self.interrupted:
+            if self.interrupted.is_set():
                 raise create_command_error(CommandResult(stdout="", stderr="interrupted", code=-signal.SIGINT))
             process = subprocess.Popen(
                 [self.command, "--non-interactive", *args],
@@ -47,8 +59,10 @@ class InterruptibleCommand(PulumiCommand):
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
+                # Out of reach of the terminal's Ctrl-C: `interrupt` passes it on, and twice would end it at once.
+                process_group=0,
             )
-            self._running.add(process)
+            self._running[process] = cwd
         try:
             lines: dict[str, list[str]] = {"stdout": [], "stderr": []}
             readers = [
@@ -61,18 +75,25 @@ class InterruptibleCommand(PulumiCommand):
                 reader.join()
             code = process.wait()
         finally:
-            self._running.discard(process)
+            with self._lock:
+                del self._running[process]
         result = CommandResult(stdout="\n".join(lines["stdout"]), stderr="\n".join(lines["stderr"]), code=code)
         if code != 0:
             raise create_command_error(result)
         return result
 
-    def interrupt(self) -> None:
-        """Interrupt what runs, and start nothing any more."""
+    def interrupt(self, folder: str | None = None) -> None:
+        """Interrupt what runs.
+
+        Args:
+            folder: only the commands of this working directory; default all, and nothing is started any more.
+        """
         with self._lock:
-            self.interrupted = True
-            for process in self._running:
-                process.send_signal(signal.SIGINT)
+            if folder is None:
+                self.interrupted.set()
+            for process, cwd in self._running.items():
+                if folder in (None, cwd):
+                    process.send_signal(signal.SIGINT)
 
 
 def _read(stream: Any, tell: OnOutput | None, lines: list[str]) -> None:

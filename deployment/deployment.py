@@ -14,23 +14,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from pulumi.automation import CommandError, EngineEvent, OutputMap, Stack
+from pulumi.automation import CommandError, EngineEvent, Stack
 
 from deployment import errors, events
-from deployment.check import Check
+from deployment.check import Check, is_success
 from deployment.command import InterruptibleCommand
-from deployment.errors import Cancelled, CheckFailed, ConfigurationError, ProviderError, TimedOut
-from deployment.events import Diagnostic, Event, Step
-from deployment.results import BLINDED, StackResult, StackStatus
+from deployment.errors import Cancelled, CheckFailed, ConfigurationError, DeploymentError, ProviderError, TimedOut
+from deployment.events import STACK, Diagnostic, Event, Step
+from deployment.results import UNCHANGED, StackResult, StackStatus
 from deployment.workspace import Backend, Program, Workspace
 
 OnEvent = Callable[[Event], None]
 Config = Mapping[str, Any]
 Results = dict[str, StackResult]
+Result = TypeVar("Result")
 
 LASTING = frozenset({"done", "planned"})
+# Not the parts of a replacement, which is told as a whole.
+WHOLE = frozenset({"create", "update", "replace", "delete", "import", *UNCHANGED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,8 @@ class Deployment:
         registry: name of the registry's stack; None leaves it alone.
         consumers: names of the consumers' stacks.
         settings: configuration by stack, keys without the project, in place of `Pulumi.STACK.yaml`.
-        program: a program of this process in place of the folder's; relative paths still count from the folder.
+        program: a program of this process in place of the folder's, to be written as `__main__.py` is. Its relative
+            paths count from this process's working directory, those of providers from the folder.
         options: how they are run.
         on_event: is told what happens, one event at a time, from threads of this package.
     """
@@ -84,6 +88,7 @@ class Deployment:
         self._options = options or Options()
         self._workspace = Workspace(folder, self._options.backend, self._options.environment or {}, program)
         self._logs = self._options.logs or Path(tempfile.mkdtemp(prefix="deployment-logs-"))
+        self._packs = [str(pack) for pack in self._options.policy_packs]
         self._command = InterruptibleCommand()
         self._on_event = on_event
         self._telling = threading.Lock()
@@ -106,14 +111,17 @@ class Deployment:
 
     # ---- operations on all stacks
 
-    def preview(self) -> Results:
+    def preview(self, *, build: bool = True) -> Results:
         """What `up` would do. Previews need no right to push.
 
+        Args:
+            build: off: as if each consumer went on to run the image that it runs, for which no Docker is needed.
+
         Raises:
-            DeploymentError: of the first stack that fails.
+            DeploymentError: of the first stack that fails; its `outcomes` have those of the others.
+            ConfigurationError: `build` is off and a consumer runs no image yet.
         """
-        packs = [str(pack) for pack in self._options.policy_packs]
-        return self._in_order(lambda name: self._run(name, "preview", policy_packs=packs))
+        return self._in_order(lambda name: self._preview(name, build))
 
     def up(self, *, check: Check | None = None, shares: Sequence[float] = ()) -> Results:
         """Deploy the registry, then the consumers side by side.
@@ -121,16 +129,19 @@ class Deployment:
         Args:
             check: what each consumer's endpoint has to pass. If it does not, or if an operation fails, the consumer
                 goes back to the image it ran before.
-            shares: parts of the calls that a new image gets, one after the other, each checked, before it gets all.
-                They need `function.release`.
+            shares: parts of the calls that a new image gets, one after the other, each checked, before it gets all,
+                such as 0.1 and 0.5. They need `function.release`. Other changes than that of the image go to all calls.
 
         Raises:
+            ConfigurationError: a consumer cannot be checked or released as asked; nothing was done.
             CheckFailed: the endpoint failed the check.
             DeploymentError: of the first stack that fails; consumers that run side by side go on.
         """
-        registry = [self.registry] if self.registry else []
-        results = {name: self._up(name) for name in registry}
-        return results | self._side_by_side(lambda name: self._release(name, check, shares), self.consumers)
+        for name in self.consumers:
+            self._require_release(name, check, shares)
+        return self._in_order(
+            lambda name: self._up(name) if name == self.registry else self._release(name, check, shares)
+        )
 
     def refresh(self) -> Results:
         """Take over into the states what has changed in the cloud."""
@@ -146,33 +157,33 @@ class Deployment:
         Args:
             remove: whether the stacks and their history are deleted as well.
         """
-        act = functools.partial(self._run, operation="destroy", remove=remove)
-        results = self._side_by_side(act, self.consumers)
-        return results | ({self.registry: act(self.registry)} if self.registry else {})
+        return self._each(lambda name: self._run(name, "destroy", remove=remove), self._stages[::-1])
 
     def status(self) -> dict[str, StackStatus]:
         """What is known of all stacks."""
-        return {name: self._status(name) for name in self._names()}
+        return {name: self._status(name) for stage in self._stages for name in stage}
 
     def outputs(self, stack: str, *, show_secrets: bool = False) -> dict[str, Any]:
         """The outputs of a stack; `[secret]` in place of secret ones, unless they are asked for."""
-        return _outputs(self._stack(stack).outputs(), show_secrets=show_secrets)
+        return self._outputs(self._try(stack, (), threading.Event(), lambda: self._stack(stack)), show_secrets)
 
     # ---- operations on one consumer
 
     def rollback(self, consumer: str) -> StackResult:
         """Run the image that ran before the one that runs now.
 
+        The stack's file does not change: the next `up` runs what it says.
+
         Raises:
             ConfigurationError: there was none.
         """
         digest = self.outputs(consumer).get("previousImageDigest")
         if not digest:
-            raise ConfigurationError(f"{consumer} has run no other image", stack=consumer)
+            raise ConfigurationError(f"{consumer} has run no other image", stack=consumer, cure="Deploy another one.")
         return self._up(consumer, image={"digest": digest}, share=1.0)
 
     def promote(self, source: str, target: str) -> StackResult:
-        """Run, in one consumer, the image that another runs, unbuilt."""
+        """Run, in one consumer, the image that another runs, unbuilt. The next `up` runs what the stack's file says."""
         return self._up(target, image={"promote": source})
 
     def repair(self, stack: str) -> StackResult:
@@ -187,39 +198,89 @@ class Deployment:
 
     # ---- how
 
-    def _names(self) -> list[str]:
-        return [*([self.registry] if self.registry else []), *self.consumers]
+    @property
+    def _stages(self) -> list[tuple[str, ...]]:
+        """The stacks in the order of `up`; those of one stage go side by side."""
+        return [(self.registry,) if self.registry else (), self.consumers]
 
     def _in_order(self, act: Callable[[str], StackResult]) -> Results:
-        registry = {self.registry: act(self.registry)} if self.registry else {}
-        return registry | self._side_by_side(act, self.consumers)
+        return self._each(act, self._stages)
 
-    def _side_by_side(self, act: Callable[[str], StackResult], names: Sequence[str]) -> Results:
-        if not names:
-            return {}
-        with ThreadPoolExecutor(len(names)) as pool:
-            running = {name: pool.submit(act, name) for name in names}
-        return {name: future.result() for name, future in running.items()}
+    def _each(self, act: Callable[[str], StackResult], stages: Sequence[Sequence[str]]) -> Results:
+        """Do it with all stacks; a stage begins when the one before has succeeded as a whole."""
+        results: Results = {}
+        failed: list[DeploymentError] = []
+        for stage in filter(None, stages):
+            with ThreadPoolExecutor(len(stage)) as pool:
+                running = [pool.submit(act, name) for name in stage]
+            for name, future in zip(stage, running, strict=True):
+                try:
+                    results[name] = future.result()
+                except DeploymentError as error:
+                    failed.append(error)
+            if failed:
+                failed[0].outcomes = {**results, **{error.stack: error for error in failed}}
+                raise failed[0]
+        return results
+
+    def _preview(self, name: str, build: bool) -> StackResult:
+        config = self._config(name)
+        exclude = None
+        if not build and name in self.consumers:
+            digest = self._status(name).outputs.get("imageDigest")
+            if not digest:
+                cure = "Preview it with a build."
+                raise ConfigurationError(f"{name} runs no image yet to preview with", stack=name, cure=cure)
+            config["image"] = {"digest": digest}
+            # The image built before would be dropped from the state, for which its provider asks for Docker.
+            exclude = [f"**{errors.IMAGE}::**"]
+        return self._run(name, "preview", config=config, policy_packs=self._packs, exclude=exclude)
+
+    def _require_release(self, name: str, check: Check | None, shares: Sequence[float]) -> None:
+        """Refuse what cannot be done in the end before anything is done."""
+        config = self._config(name)
+        if shares and (config.get("function") or {}).get("release") is None:
+            cure = f"Write in Pulumi.{name}.yaml: {self._workspace.project}:function: {{release: {{}}}}"
+            raise ConfigurationError(f"{name} has no function.release to shift shares of", stack=name, cure=cure)
+        if shares and list(shares) != sorted(share for share in set(shares) if 0 < share < 1):
+            text = f"shares {', '.join(map(str, shares))} given; allowed are rising numbers between 0 and 1"
+            raise ConfigurationError(text, stack=name, cure="Example: --share 0.1 --share 0.5")
+        api = config.get("api") or {}
+        private = api.get("type") != "none" and not api.get("public")
+        if check and private and not check.headers and check.accepts is is_success:
+            cure = "Give the check the headers that the endpoint asks for, or leave the check out."
+            raise ConfigurationError(f"the endpoint of {name} is not public", stack=name, cure=cure)
 
     def _release(self, name: str, check: Check | None, shares: Sequence[float]) -> StackResult:
-        before = self._status(name).outputs.get("imageDigest", "")
+        before = self._status(name).outputs.get("imageDigest", "") if check or shares else ""
         try:
-            for share in shares if before else ():
-                self._checked(name, check, self._up(name, share=share))
+            if shares and before and self._preview(name, build=True).outputs.get("imageDigest") != before:
+                for share in shares:
+                    self._checked(name, check, self._up(name, share=share))
             return self._checked(name, check, self._up(name, share=1.0 if shares else None))
         except (CheckFailed, ProviderError) as error:
-            if check is None or not before:
+            failed = error.image if isinstance(error, CheckFailed) else ""
+            if check is None or not before or failed == before:
                 raise
-            self._up(name, image={"digest": before}, share=1.0 if shares else None)
-            text = f"{error} It runs {before} again."
-            raise CheckFailed(text, stack=name, rolled_back_to=before) from error
+            about = {"stack": name, "urn": error.urn, "image": failed}
+            try:
+                self._up(name, image={"digest": before}, share=1.0 if shares else None)
+            except DeploymentError as second:
+                text = f"{error} Going back to {before} failed as well: {second}"
+                raise CheckFailed(text, **about, rolled_back_to="") from error
+            raise CheckFailed(f"{error} It runs {before} again.", **about, rolled_back_to=before) from error
 
     def _checked(self, name: str, check: Check | None, result: StackResult) -> StackResult:
         url = result.outputs.get("endpointUrl")
         if check is None or not url:
             return result
-        if problem := check.problem(str(url)):
-            raise CheckFailed(f"GET {url} failed its check: {problem}.", stack=name, rolled_back_to="")
+        problem = check.problem(str(url), self._command.interrupted)
+        if self._command.interrupted.is_set():
+            raise Cancelled(f"{name} was updated, but not checked to the end", stack=name, cure="Deploy again.")
+        if problem:
+            image = str(result.outputs.get("imageDigest", ""))
+            text = f"GET {url} failed its check: {problem.rstrip('.')}."
+            raise CheckFailed(text, stack=name, image=image, rolled_back_to="")
         return result
 
     def _up(self, name: str, *, image: Config | None = None, share: float | None = None) -> StackResult:
@@ -229,8 +290,7 @@ class Deployment:
         if share is not None and (release := config.get("function", {}).get("release")) is not None:
             changed = {**release, "previousShare": round(1 - share, 4)}
             config["function"] = {**config["function"], "release": changed}
-        packs = [str(pack) for pack in self._options.policy_packs]
-        return self._run(name, "up", config=config, policy_packs=packs)
+        return self._run(name, "up", config=config, policy_packs=self._packs)
 
     def _config(self, name: str) -> dict[str, Any]:
         return dict(self._settings[name]) if name in self._settings else self._workspace.config(name)
@@ -246,10 +306,15 @@ class Deployment:
         """
         began = time.monotonic()
         seen: list[Event] = []
-        log = self._logs / f"{name}-{operation}-{int(time.time() * 1000)}.log"
+        log = self._logs / f"{name}-{operation}-{time.time_ns()}.log"
         expired = threading.Event()
-        stack = self._try(name, seen, expired, functools.partial(self._stack, name, config))
-        timer = threading.Timer(self._options.timeout or 0, self._expire, [expired])
+        stack = self._try(name, seen, expired, lambda: self._stack(name, config))
+
+        def expire() -> None:
+            expired.set()
+            self._command.interrupt(stack.workspace.work_dir)
+
+        timer = threading.Timer(self._options.timeout or 0, expire)
         if self._options.timeout:
             timer.start()
         try:
@@ -266,29 +331,25 @@ class Deployment:
                 self._try(name, seen, expired, lambda: getattr(stack, operation)(**arguments))
         finally:
             timer.cancel()
-        steps = _steps(seen)
-        outputs = {} if operation == "destroy" else _outputs(stack.outputs(), show_secrets=False)
-        diagnostics = tuple(event for event in seen if isinstance(event, Diagnostic))
-        told = "drift" if operation == "preview_refresh" else operation
         return StackResult(
-            stack=name, operation=told, steps=steps, outputs=outputs, diagnostics=diagnostics,
-            seconds=time.monotonic() - began, log=log,
-        )  # fmt: skip
+            stack=name,
+            operation="drift" if operation == "preview_refresh" else operation,
+            steps=_steps(seen),
+            diagnostics=tuple(event for event in seen if isinstance(event, Diagnostic)),
+            seconds=time.monotonic() - began,
+            log=log,
+        )
 
-    def _try(self, name: str, seen: Iterable[Event], expired: threading.Event, act: Callable[[], Any]) -> Any:
+    def _try(self, name: str, seen: Iterable[Event], expired: threading.Event, act: Callable[[], Result]) -> Result:
         try:
             return act()
         except CommandError as error:
             if expired.is_set():
                 text = f"{name} took longer than {self._options.timeout:g} s and was interrupted"
                 raise TimedOut(text, stack=name, cure="Deploy again to go on, with more time.") from None
-            if self._command.interrupted:
+            if self._command.interrupted.is_set():
                 raise Cancelled(f"{name} was cancelled", stack=name, cure="Deploy again to go on.") from None
             raise errors.translated(name, error, [event for event in seen if isinstance(event, Diagnostic)]) from None
-
-    def _expire(self, expired: threading.Event) -> None:
-        expired.set()
-        self._command.interrupt()
 
     def _see(self, name: str, seen: list[Event], event: EngineEvent) -> None:
         if translated := events.translated(name, event):
@@ -297,24 +358,32 @@ class Deployment:
                 self._on_event(translated)
 
     def _status(self, name: str) -> StackStatus:
-        stack = self._try(name, (), threading.Event(), functools.partial(self._stack, name))
-        exported = self._command.run(
-            ["stack", "export", "--stack", name], stack.workspace.work_dir, dict(stack.workspace.env_vars)
-        )
-        state = json.loads(exported.stdout)["deployment"]
-        resources = [item for item in state.get("resources") or () if item["type"] != "pulumi:pulumi:Stack"]
+        stack = self._try(name, (), threading.Event(), lambda: self._stack(name))
+        state = json.loads(self._cli(stack, "export"))["deployment"]
+        resources = [item for item in state.get("resources") or () if item["type"] != STACK]
         pending = [item["resource"]["urn"] for item in state.get("pending_operations") or ()]
         return StackStatus(
-            stack=name, deployed=bool(resources), resources=len(resources),
-            outputs=_outputs(stack.outputs(), show_secrets=False), pending=tuple(pending),
+            stack=name, deployed=bool(resources), resources=len(resources), outputs=self._outputs(stack),
+            pending=tuple(pending),
         )  # fmt: skip
+
+    def _outputs(self, stack: Stack, show_secrets: bool = False) -> dict[str, Any]:
+        # `Stack.outputs` decrypts the secrets in any case.
+        return dict(json.loads(self._cli(stack, "output", "--json", *(["--show-secrets"] if show_secrets else []))))
+
+    def _cli(self, stack: Stack, *arguments: str) -> str:
+        """What `pulumi stack` prints of a stack."""
+        command = ["stack", *arguments, "--stack", stack.name]
+        run = functools.partial(self._command.run, command, stack.workspace.work_dir, stack.workspace.env_vars)
+        return self._try(stack.name, (), threading.Event(), run).stdout
 
 
 def _steps(seen: Iterable[Event]) -> tuple[Step, ...]:
-    """Each resource's last word."""
-    last = {(event.urn, event.operation): event for event in seen if isinstance(event, Step)}
-    return tuple(step for step in last.values() if step.state in LASTING)
-
-
-def _outputs(outputs: OutputMap, *, show_secrets: bool) -> dict[str, Any]:
-    return {name: BLINDED if item.secret and not show_secrets else item.value for name, item in outputs.items()}
+    """Each resource's last word. That nothing is to be done does not take back what is."""
+    last: dict[str, Step] = {}
+    for step in seen:
+        if isinstance(step, Step) and step.state in LASTING and step.operation in WHOLE:
+            if step.urn in last and step.operation in UNCHANGED and last[step.urn].operation not in UNCHANGED:
+                continue
+            last[step.urn] = step
+    return tuple(last.values())

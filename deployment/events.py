@@ -5,9 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pulumi.automation import EngineEvent, StepEventMetadata
+from pulumi.automation import EngineEvent, PolicyEvent, StepEventMetadata
+from pulumi.runtime.rpc import UNKNOWN as UNKNOWN_SIGN
 
 MARKUP = re.compile(r"<\{%[^%]*%\}>")
+
+STACK = "pulumi:pulumi:Stack"
+BLINDED = "[secret]"
+UNKNOWN = "[unknown]"
+
+# How the engine marks a secret in its events, where the value itself is `[secret]` already.
+# https://pulumi-developer-docs.readthedocs.io/latest/docs/architecture/deployment-execution/
+SIGN, SECRET_SIGN = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
+
+State = Literal["planned", "started", "done", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,17 +50,22 @@ class Step(Event):
 
     Attributes:
         operation: `create`, `update`, `replace`, `delete`, `same`, `read` or `refresh`, as the engine calls them.
+            A replacement has parts besides, such as `create-replacement`.
         state: in a preview all steps are `planned`.
-        old: the inputs before; secrets are blinded by the engine.
-        new: the inputs after.
+        old: the inputs before, of the stack itself its outputs; `[secret]` in place of secret values.
+        new: the same after; `[unknown]` in place of what only an update tells.
         changed: paths of the properties that differ.
+        forcing: the properties for which it is replaced.
+        retained: whether it stays in the cloud when it is deleted here.
     """
 
     operation: str
-    state: Literal["planned", "started", "done", "failed"]
+    state: State
     old: Mapping[str, Any] = field(default_factory=dict, repr=False)
     new: Mapping[str, Any] = field(default_factory=dict, repr=False)
     changed: tuple[str, ...] = ()
+    forcing: tuple[str, ...] = ()
+    retained: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +92,22 @@ class Diagnostic(Event):
     text: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ended(Event):
+    """The engine has ended an operation on the stack, well or not. A release is several operations."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Violation(Diagnostic):
+    """A resource is not as a policy pack asks. Severity `error` ends the operation.
+
+    Attributes:
+        policy: id of the rule.
+    """
+
+    policy: str
+
+
 def translated(stack: str, event: EngineEvent) -> Event | None:
     """The event in place of one of the engine's, or None for those that tell nothing here."""
     if (line := event.diagnostic_event) and line.severity != "debug":
@@ -83,6 +115,10 @@ def translated(stack: str, event: EngineEvent) -> Event | None:
         if line.ephemeral:
             return Progress(stack=stack, urn=line.urn or "", text=text)
         return Diagnostic(stack=stack, urn=line.urn or "", severity=line.severity.partition("#")[0], text=text)
+    if violation := event.policy_event:
+        return _violation(stack, violation)
+    if event.summary_event:
+        return Ended(stack=stack)
     if before := event.resource_pre_event:
         return _step(stack, before.metadata, "planned" if before.planning else "started")
     if after := event.res_outputs_event:
@@ -93,14 +129,35 @@ def translated(stack: str, event: EngineEvent) -> Event | None:
     return None
 
 
-def _step(stack: str, step: StepEventMetadata, state: Literal["planned", "started", "done", "failed"]) -> Step:
-    changed = sorted(step.detailed_diff or step.diffs or ())
+def _violation(stack: str, event: PolicyEvent) -> Violation:
+    severity = "error" if event.enforcement_level == "mandatory" else "warning"
+    text = f"{event.policy_name}: {MARKUP.sub('', event.message).strip()}"
+    return Violation(stack=stack, urn=event.resource_urn or "", severity=severity, text=text, policy=event.policy_name)
+
+
+def _step(stack: str, step: StepEventMetadata, state: State) -> Step:
+    old, new = step.old, step.new
+    if step.type == STACK:
+        values = (old and old.outputs) or {}, (new and new.outputs) or {}
+    else:
+        values = (old and old.inputs) or {}, (new and new.inputs) or {}
     return Step(
         stack=stack,
         urn=step.urn,
         operation=step.op.value,
         state=state,
-        old=(step.old and step.old.inputs) or {},
-        new=(step.new and step.new.inputs) or {},
-        changed=tuple(changed),
+        old=plain(values[0]),
+        new=plain(values[1]),
+        changed=tuple(sorted(step.detailed_diff or step.diffs or ())),
+        forcing=tuple(sorted(step.keys or ())),
+        retained=bool(old and old.retain_on_delete),
     )
+
+
+def plain(value: Any) -> Any:
+    """A value of an event with a word in place of each secret and of each unknown part."""
+    if isinstance(value, Mapping):
+        return BLINDED if value.get(SIGN) == SECRET_SIGN else {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return UNKNOWN if value == UNKNOWN_SIGN else value

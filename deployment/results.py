@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deployment.events import Diagnostic, Step
+from deployment.events import STACK, Diagnostic, Step
 
-BLINDED = "[secret]"
 UNCHANGED = frozenset({"same", "read", "refresh"})
 
 
@@ -18,8 +17,7 @@ class StackResult:
     Attributes:
         stack: name of the stack.
         operation: `preview`, `up`, `refresh`, `destroy` or `drift`.
-        steps: what was done, or in a preview would be, in order.
-        outputs: the stack's outputs afterwards; `[secret]` in place of secret ones.
+        steps: what was done, or in a preview would be, in order, one for each resource.
         diagnostics: warnings and errors.
         seconds: how long it took.
         log: file with everything that the CLI has printed.
@@ -28,7 +26,6 @@ class StackResult:
     stack: str
     operation: str
     steps: tuple[Step, ...]
-    outputs: Mapping[str, Any] = field(default_factory=dict)
     diagnostics: tuple[Diagnostic, ...] = ()
     seconds: float
     log: Path
@@ -46,6 +43,20 @@ class StackResult:
         """The steps that change something."""
         return tuple(step for step in self.steps if step.operation not in UNCHANGED)
 
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """The stack's outputs afterwards: `[secret]` in place of secret ones, `[unknown]` of what an update tells."""
+        return self._stack_step.new if self._stack_step else {}
+
+    @property
+    def outputs_before(self) -> Mapping[str, Any]:
+        """The stack's outputs before."""
+        return self._stack_step.old if self._stack_step else {}
+
+    @property
+    def _stack_step(self) -> Step | None:
+        return next((step for step in self.steps if step.type == STACK), None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class StackStatus:
@@ -62,5 +73,5 @@ class StackStatus:
     stack: str
     deployed: bool
     resources: int
-    outputs: Mapping[str, Any]
-    pending: tuple[str, ...]
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    pending: tuple[str, ...] = ()

@@ -33,7 +33,28 @@ class Backend:
     def environment(self) -> dict[str, str]:
         """The variables by which the CLI knows it."""
         known = {"PULUMI_BACKEND_URL": self.url, "PULUMI_CONFIG_PASSPHRASE": self.passphrase}
-        return {name: value for name, value in known.items() if value}
+        # What encrypts a stack is in its state; a stack file that does not repeat it changes nothing.
+        keep = {"PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true"}
+        return {**keep, **{name: value for name, value in known.items() if value}}
+
+
+class UnselectedWorkspace(LocalWorkspace):
+    """Finds and makes stacks without selecting them, which would leave a file in `~/.pulumi` for each scratch folder.
+
+    Every command names its stack. https://github.com/pulumi/pulumi/issues/8186
+    """
+
+    def create_stack(self, stack_name: str) -> None:
+        """Make a stack."""
+        provider = ["--secrets-provider", self.secrets_provider] if self.secrets_provider else []
+        self._run(["stack", "init", "--no-select", *provider, stack_name])
+
+    def select_stack(self, stack_name: str) -> None:
+        """Fail if there is no such stack."""
+        self._run(["stack", "--stack", stack_name])
+
+    def _run(self, arguments: list[str]) -> None:
+        self.pulumi_command.run(arguments, self.work_dir, self.env_vars)
 
 
 class Workspace:
@@ -44,6 +65,9 @@ class Workspace:
         backend: where the state is kept.
         environment: variables of the program and the CLI, besides those of this process.
         program: a program of this process in place of the folder's.
+
+    Raises:
+        ConfigurationError: there is no such project.
     """
 
     def __init__(
@@ -53,8 +77,14 @@ class Workspace:
         self._backend = backend
         self._environment = environment
         self._program = program
+        project = self._folder / "Pulumi.yaml"
+        if not project.is_file():
+            raise ConfigurationError(f"there is no {project}", stack="", cure="Name the program's folder.")
+        self._settings = _read(project, "")
+        if not {"name", "runtime"} <= set(self._settings):
+            raise ConfigurationError(f"{project} has no name or no runtime", stack="", cure="Correct it.")
+        self.project: str = self._settings["name"]
         self._scratch = tempfile.TemporaryDirectory(prefix="deployment-")
-        self.project: str = self._read(self._folder / "Pulumi.yaml")["name"]
 
     def close(self) -> None:
         """Delete the projects. State and resources are not touched."""
@@ -72,7 +102,7 @@ class Workspace:
         project.mkdir(exist_ok=True)
         (project / "Pulumi.yaml").write_text(yaml.safe_dump(self._project_settings()))
         (project / f"Pulumi.{name}.yaml").write_text(yaml.safe_dump(self._stack_settings(name, config)))
-        workspace = LocalWorkspace(
+        workspace = UnselectedWorkspace(
             work_dir=str(project),
             program=self._program,
             env_vars={**self._environment, **self._backend.environment()},
@@ -91,24 +121,27 @@ class Workspace:
         if not file.is_file():
             raise ConfigurationError(f"there is no {file.name}", stack=name, cure="Write it, or name another stack.")
         prefix = f"{self.project}:"
-        return {key.removeprefix(prefix): value for key, value in (self._read(file).get("config") or {}).items()}
+        return {key.removeprefix(prefix): value for key, value in (_read(file, name).get("config") or {}).items()}
 
     def _project_settings(self) -> dict[str, Any]:
-        settings = self._read(self._folder / "Pulumi.yaml")
-        settings["main"] = str(self._folder)
-        options = settings["runtime"].get("options", {}) if isinstance(settings["runtime"], dict) else {}
+        settings = {**self._settings, "main": str(self._folder)}
+        runtime = settings["runtime"]
+        options = runtime.get("options", {}) if isinstance(runtime, dict) else {}
         if environment := options.get("virtualenv"):
-            options["virtualenv"] = str(self._folder / environment)
+            settings["runtime"] = {**runtime, "options": {**options, "virtualenv": str(self._folder / environment)}}
         return settings
 
     def _stack_settings(self, name: str, config: Mapping[str, Any] | None) -> dict[str, Any]:
         file = self._folder / f"Pulumi.{name}.yaml"
-        settings = self._read(file) if file.is_file() else {}
+        settings = _read(file, name) if file.is_file() else {}
         if config is not None:
             full = {key if ":" in key else f"{self.project}:{key}": value for key, value in config.items()}
             settings["config"] = full
         return settings
 
-    @staticmethod
-    def _read(file: Path) -> dict[str, Any]:
+
+def _read(file: Path, stack: str) -> dict[str, Any]:
+    try:
         return dict(yaml.safe_load(file.read_text()) or {})
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{file} is no YAML: {error}", stack=stack, cure="Correct it.") from None

@@ -1,0 +1,345 @@
+"""The command line: `python -m deployment --help`. Progress goes to stderr, results to stdout."""
+
+import inspect
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from deployment import Backend, Check, Deployment, DeploymentError, Event, Options, StackResult, StackStatus, errors
+from deployment.comment import comment
+from deployment.content_diff import content_diff, merge_base
+from deployment.view import report, view
+
+Outcomes = Mapping[str, StackResult | DeploymentError]
+OnEvent = Callable[[Event], None]
+
+DRIFTED, PENDING = 8, 10
+EXIT_CODES = {
+    0: "Done; a drift was looked for and not found.",
+    DRIFTED: "Drift was found.",
+    PENDING: "A killed run has left operations of which nobody knows the end.",
+    **{
+        kind.exit_code: (inspect.getdoc(kind) or "").partition("\n")[0]
+        for kind in (
+            errors.ProviderError,
+            errors.ConfigurationError,
+            errors.CredentialsError,
+            errors.ConflictError,
+            errors.BuildError,
+            errors.CheckFailed,
+            errors.PolicyViolated,
+            errors.TimedOut,
+            errors.Cancelled,
+        )
+    },
+}
+EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:<4} {meaning}" for code, meaning in sorted(EXIT_CODES.items()))
+
+app = typer.Typer(
+    name="python -m deployment",
+    help="A registry stack and its consumer stacks as one, in order: the registry first, and last when they go.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """The options of all commands."""
+
+    folder: Annotated[Path, typer.Option(help="The program's folder, with Pulumi.yaml.")] = Path()
+    backend: Annotated[
+        str, typer.Option(help="Where the state is, such as s3://BUCKET?region=…", show_default="`pulumi login`")
+    ] = ""
+    secrets_provider: Annotated[
+        str, typer.Option(help="What encrypts a new stack's secrets, such as awskms://alias/NAME?region=…")
+    ] = ""
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds that one operation on one stack may take.", show_default="no limit")
+    ] = None
+    policy_pack: Annotated[list[Path] | None, typer.Option(help="Folder of a policy pack; repeatable.")] = None
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document with the results on stdout.")] = False
+
+    def deployment(self, on_event: OnEvent, registry: str | None, consumers: Sequence[str]) -> Deployment:
+        """The deployment that the options describe."""
+        options = Options(
+            backend=Backend(url=self.backend, secrets_provider=self.secrets_provider),
+            timeout=self.timeout,
+            policy_packs=[pack.resolve() for pack in self.policy_pack or ()],
+        )
+        return Deployment(self.folder, registry=registry, consumers=consumers, options=options, on_event=on_event)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stacks(Common):
+    """The options of the commands that work on several stacks."""
+
+    registry: Annotated[str, typer.Option(help="The registry's stack.")] = "registry"
+    no_registry: Annotated[bool, typer.Option("--no-registry", help="Leave the registry's stack alone.")] = False
+    consumer: Annotated[
+        list[str] | None, typer.Option(help="A consumer's stack; repeatable.", show_default="consumer")
+    ] = None
+    no_consumers: Annotated[bool, typer.Option("--no-consumers", help="Leave the consumers' stacks alone.")] = False
+
+    @property
+    def names(self) -> tuple[str | None, Sequence[str]]:
+        """The registry, or None, and the consumers."""
+        consumers = [] if self.no_consumers else self.consumer or ["consumer"]
+        return None if self.no_registry else self.registry, consumers
+
+
+def command(*examples: str) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
+    """Make a function, whose first argument is `Common` or `Stacks`, a command with these options besides its own."""
+    epilog = "\n".join(["\b", "Examples:", *(f"  python -m deployment {example}" for example in examples)])
+
+    def register(function: Callable[..., int | None]) -> Callable[..., int | None]:
+        first, *own = inspect.signature(function).parameters.values()
+        shared = inspect.signature(first.annotation).parameters
+
+        def run(**given: Any) -> None:
+            common = first.annotation(**{name: given.pop(name) for name in shared})
+            try:
+                code = function(common, **given)
+            except DeploymentError as error:
+                code = _failed(error)
+                _print(common, error.outcomes or {error.stack: error})
+            raise typer.Exit(code or 0)
+
+        run.__signature__ = inspect.Signature([*own, *shared.values()])  # type: ignore[attr-defined]  # read by Typer
+        run.__doc__ = function.__doc__
+        app.command(function.__name__, epilog=epilog)(run)
+        return function
+
+    return register
+
+
+@contextmanager
+def running(common: Common, registry: str | None, consumers: Sequence[str]) -> Iterator[Deployment]:
+    """The deployment, its progress shown. Ctrl-C, and the end that a CI runner asks for, are passed on to the CLI."""
+    console = Console(stderr=True)
+    with view(console) as shown, common.deployment(shown.tell, registry, consumers) as deployment:
+
+        def interrupt(number: int, frame: FrameType | None) -> None:
+            console.print("Interrupted: what is under way is ended and the state saved. Once more ends it at once.")
+            # Not in this thread, which may hold the lock that is needed.
+            threading.Thread(target=deployment.cancel).start()
+
+        previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield deployment
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+@command(
+    "up",
+    "up --check --share 0.1 --share 0.5",
+    "up --consumer consumer --consumer production",
+    "up --no-registry --timeout 600 --json",
+)
+def up(
+    stacks: Stacks,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="GET each endpoint afterwards; go back if it does not answer.")
+    ] = False,
+    check_seconds: Annotated[float, typer.Option(help="How long to go on asking.")] = Check.seconds,
+    share: Annotated[
+        list[float] | None,
+        typer.Option(help="Part of the calls that a new image gets at first, checked; repeatable, rising."),
+    ] = None,
+) -> None:
+    """Deploy the registry, then the consumers side by side.
+
+    With --check an image whose endpoint does not answer 2xx in time is replaced by the one that ran before it, and
+    the exit code is 6. Shares need `function.release` in the consumer's stack file.
+    """
+    with running(stacks, *stacks.names) as deployment:
+        wanted = Check(seconds=check_seconds) if check else None
+        results = deployment.up(check=wanted, shares=share or ())
+    _print(stacks, results)
+
+
+@command("preview", "preview --no-build", "preview --comment comment.md --base origin/main")
+def preview(
+    stacks: Stacks,
+    build: Annotated[
+        bool, typer.Option("--build/--no-build", help="Off: as if the images that run stayed; needs no Docker.")
+    ] = True,
+    write_comment: Annotated[
+        str, typer.Option("--comment", metavar="FILE", help="Write it as a pull-request comment; - is stdout.")
+    ] = "",
+    base: Annotated[
+        str, typer.Option(metavar="REF", help="What the pull request goes to: name the files that differ from it.")
+    ] = "",
+) -> int:
+    """Show what `up` would do. Nothing is built or pushed.
+
+    The comment is the same for the same commit on every machine, shows no value that could be secret, and starts with
+    a line by which its next version finds it.
+    """
+    commit = merge_base(stacks.folder, base) if base else ""
+    failed: DeploymentError | None = None
+    outcomes: Outcomes = {}
+    with running(stacks, *stacks.names) as deployment:
+        try:
+            outcomes = deployment.preview(build=build)
+        except DeploymentError as error:
+            failed, outcomes = error, error.outcomes or {error.stack: error}
+    if write_comment:
+        results = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, StackResult)}
+        diffs = {name: content_diff(stacks.folder, result, commit) for name, result in results.items()}
+        text = comment(outcomes, diffs, built=build)
+        if write_comment == "-":
+            print(text, end="")
+        else:
+            Path(write_comment).write_text(text)
+    if write_comment != "-":
+        _print(stacks, outcomes)
+    return _failed(failed) if failed else 0
+
+
+@command("refresh --consumer production")
+def refresh(stacks: Stacks) -> None:
+    """Take over into the states what has changed in the cloud."""
+    with running(stacks, *stacks.names) as deployment:
+        results = deployment.refresh()
+    _print(stacks, results)
+
+
+@command("drift --json")
+def drift(stacks: Stacks) -> int:
+    """Show what has changed in the cloud behind the states, which stay as they are. Exit code 8 if something has."""
+    with running(stacks, *stacks.names) as deployment:
+        results = deployment.drift()
+    _print(stacks, results)
+    return DRIFTED if any(result.changes for result in results.values()) else 0
+
+
+@command("destroy --no-registry", "destroy --yes")
+def destroy(
+    stacks: Stacks,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Destroy the consumers, then the registry. A repository that is protected, or not empty, is refused."""
+    if not yes:
+        typer.confirm("Destroy these stacks?", abort=True, err=True)
+    with running(stacks, *stacks.names) as deployment:
+        results = deployment.destroy()
+    _print(stacks, results)
+
+
+@command("status --json")
+def status(stacks: Stacks) -> int:
+    """Show what is known of the stacks without asking the cloud. Exit code 10 if a killed run has left operations."""
+    with running(stacks, *stacks.names) as deployment:
+        known = deployment.status()
+    if stacks.as_json:
+        _print_json({name: asdict(stack) for name, stack in known.items()})
+    else:
+        print("\n".join(_described(stack) for stack in known.values()))
+    return PENDING if any(stack.pending for stack in known.values()) else 0
+
+
+@command("promote consumer production")
+def promote(
+    common: Common,
+    source: Annotated[str, typer.Argument(help="The consumer whose image it is.")],
+    target: Annotated[str, typer.Argument(help="The consumer that shall run it.")],
+) -> None:
+    """Run in one consumer the image that another runs, unbuilt. The next `up` runs what the stack's file says."""
+    with running(common, None, [target]) as deployment:
+        result = deployment.promote(source, target)
+    _print(common, {target: result})
+
+
+@command("rollback consumer")
+def rollback(common: Common, consumer_stack: Annotated[str, typer.Argument(metavar="CONSUMER")]) -> None:
+    """Run the image that ran before the one that runs now. The next `up` runs what the stack's file says."""
+    with running(common, None, [consumer_stack]) as deployment:
+        result = deployment.rollback(consumer_stack)
+    _print(common, {consumer_stack: result})
+
+
+@command("repair consumer")
+def repair(common: Common, stack: Annotated[str, typer.Argument()]) -> None:
+    """Bring a stack back in order after a run was killed: give up its lock, look at what is in the cloud.
+
+    The lock is given up whoever holds it: be sure that nobody is at work on the stack.
+    """
+    with running(common, None, [stack]) as deployment:
+        result = deployment.repair(stack)
+    _print(common, {stack: result})
+
+
+def _print(common: Common, outcomes: Outcomes) -> None:
+    if common.as_json:
+        _print_json({name: _plain(outcome) for name, outcome in outcomes.items()})
+    else:
+        results = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, StackResult)}
+        print(report(results), end="\n" if results else "")
+
+
+def _print_json(stacks: dict[str, Any]) -> None:
+    print(json.dumps({"stacks": stacks}, indent=2, ensure_ascii=False, default=str))
+
+
+def _plain(outcome: StackResult | DeploymentError) -> dict[str, Any]:
+    """An outcome for JSON, without the resources' inputs: environment variables are nobody's business here."""
+    if isinstance(outcome, DeploymentError):
+        about = {"text": str(outcome), "urn": outcome.urn, "cure": outcome.cure, "exitCode": outcome.exit_code}
+        return {"error": type(outcome).__name__, **about}
+    return {
+        "operation": outcome.operation,
+        "changes": outcome.changes,
+        "steps": [
+            {"operation": step.operation, "urn": step.urn, "changed": step.changed, "forcing": step.forcing}
+            for step in outcome.steps
+        ],
+        "outputs": dict(outcome.outputs),
+        "diagnostics": [asdict(line) for line in outcome.diagnostics],
+        "seconds": round(outcome.seconds, 1),
+        "log": str(outcome.log),
+    }
+
+
+def _failed(error: DeploymentError) -> int:
+    """Tell what has failed. Returns the exit code."""
+    for outcome in (error.outcomes or {error.stack: error}).values():
+        if isinstance(outcome, DeploymentError):
+            print(_told(outcome), file=sys.stderr)
+    return error.exit_code
+
+
+def _told(error: DeploymentError) -> str:
+    """An error with all that it knows."""
+    lines = [f"{error.stack or 'deployment'}: {error}"]
+    lines += [f"  resource  {error.urn}"] if error.urn else []
+    lines += [f"  cure      {error.cure}"] if error.cure else []
+    return "\n".join(lines)
+
+
+def _described(stack: StackStatus) -> str:
+    state = f"{stack.resources} resources" if stack.deployed else "not deployed"
+    known = [str(stack.outputs[name]) for name in ("imageDigest", "endpointUrl") if stack.outputs.get(name)]
+    lines = ["  ".join([f"{stack.stack:<12} {state:<14}", *known]).rstrip()]
+    lines += [f"  unknown end  {urn}" for urn in stack.pending]
+    lines += [f"  cure         python -m deployment repair {stack.stack}"] if stack.pending else []
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    app()

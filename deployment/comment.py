@@ -1,0 +1,250 @@
+"""A preview as one pull-request comment: what a reviewer has to know first, the same for the same commit everywhere.
+
+Of values only those are shown that cannot be a secret: numbers, switches and names of the properties in `WEIGHTY`.
+Everything else is named by its property alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deployment import grants
+from deployment.content_diff import IMAGE, ContentDiff
+from deployment.errors import DeploymentError
+from deployment.events import STACK, UNKNOWN, Step
+from deployment.markdown import block, code, codes, table
+from deployment.results import UNCHANGED, StackResult
+
+# The line by which the next version of the comment finds this one.
+MARKER = "<!-- deployment preview -->"
+
+# https://github.com/orgs/community/discussions/41331
+LIMIT = 65_536
+
+POLICY = "aws:ecr/repositoryPolicy:RepositoryPolicy"
+PROVIDER = "pulumi:providers:"
+OPERATIONS = ("delete", "replace", "update", "create")
+
+# What is lost when a resource is deleted or replaced.
+LOST = {
+    "aws:apigateway/apiKey:ApiKey": "callers need another key",
+    "aws:apigateway/restApi:RestApi": "callers need another URL",
+    "aws:apigateway/stage:Stage": "callers get no answer",
+    "aws:cloudwatch/logGroup:LogGroup": "its log lines are lost",
+    "aws:ecr/lifecyclePolicy:LifecyclePolicy": "images are kept for ever, or deleted by other rules",
+    "aws:ecr/replicationConfiguration:ReplicationConfiguration": "other Regions get no images",
+    "aws:ecr/repository:Repository": "its images are lost",
+    "aws:lambda/alias:Alias": "callers of the alias get no answer",
+    "aws:lambda/function:Function": "its versions and their settings are lost",
+    "aws:lambda/functionUrl:FunctionUrl": "callers need another URL",
+    "aws:sns/topic:Topic": "its subscriptions are lost",
+}
+
+# What changes a bill, or what is kept and who may do what. The pages say how it is billed.
+WEIGHTY = {
+    ("aws:apigateway/stage:Stage", "xrayTracingEnabled"): "billed: https://aws.amazon.com/xray/pricing/",
+    ("aws:cloudwatch/logGroup:LogGroup", "retentionInDays"): "lines older than that are deleted, the others billed: "
+    "https://aws.amazon.com/cloudwatch/pricing/",
+    ("aws:ecr/lifecyclePolicy:LifecyclePolicy", "policy"): "other images are deleted",
+    ("aws:ecr/repository:Repository", "forceDelete"): "a destroy deletes the images with it",
+    ("aws:ecr/repository:Repository", "imageTagMutability"): "whether a tag may move to another image",
+    ("aws:ecr/repository:Repository", "imageScanningConfiguration"): "whether images are scanned",
+    ("aws:lambda/function:Function", "architectures"): "billed: https://aws.amazon.com/lambda/pricing/",
+    ("aws:lambda/function:Function", "ephemeralStorage"): "billed: https://aws.amazon.com/lambda/pricing/",
+    ("aws:lambda/function:Function", "memorySize"): "billed: https://aws.amazon.com/lambda/pricing/",
+    ("aws:lambda/function:Function", "reservedConcurrentExecutions"): "taken from the account's pool; 0 stops it",
+    ("aws:lambda/function:Function", "timeout"): "a call may be billed that long",
+    ("aws:lambda/function:Function", "tracingConfig"): "billed: https://aws.amazon.com/xray/pricing/",
+    ("aws:apigateway/method:Method", "apiKeyRequired"): "who may call it",
+    ("aws:apigateway/method:Method", "authorization"): "who may call it",
+    ("aws:lambda/functionUrl:FunctionUrl", "authorizationType"): "who may call it",
+}
+
+# What is billed for being there.
+BILLED = {
+    "aws:cloudwatch/metricAlarm:MetricAlarm": "https://aws.amazon.com/cloudwatch/pricing/",
+    "aws:ecr/replicationConfiguration:ReplicationConfiguration": "https://aws.amazon.com/ecr/pricing/",
+    "aws:lambda/provisionedConcurrencyConfig:ProvisionedConcurrencyConfig": "https://aws.amazon.com/lambda/pricing/",
+}
+
+Outcomes = Mapping[str, StackResult | DeploymentError]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the comment.
+
+    Attributes:
+        text: Markdown.
+        weight: what is left out first, if not all of it fits, has the least.
+        name: what it is called if it is left out.
+    """
+
+    text: str
+    weight: int
+    name: str = ""
+
+
+def comment(outcomes: Outcomes, diffs: Mapping[str, ContentDiff | None], *, built: bool = True) -> str:
+    """The comment.
+
+    Args:
+        outcomes: what came of each stack's preview, in the order of `up`.
+        diffs: for stacks that would build an image, what differs in its content.
+        built: whether what would be built was part of the previews.
+    """
+    results = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, StackResult)}
+    failed = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, DeploymentError)}
+    parts = [Part(f"{MARKER}\n### Preview", 9), Part(_overview(outcomes), 9)]
+    parts += [Part(_failure(error), 8) for error in failed.values()]
+    if not built:
+        parts.append(Part("Previewed with the images that run now: what would be built is left out.", 8))
+    if rows := [row for result in results.values() for row in _weighty(result)]:
+        text = f"#### First of all\n\n{table(['stack', 'resource', 'change', 'means'], rows)}"
+        parts.append(Part(text, 7, "the list of weighty changes"))
+    if sentences := [sentence for result in results.values() for sentence in _granted(result)]:
+        text = "#### Who may use the images\n\n" + "\n".join(f"- {sentence}" for sentence in sentences)
+        parts.append(Part(text, 6, "who may use the images"))
+    for name, result in results.items():
+        if built and (text := _image(result, diffs.get(name))):
+            parts.append(Part(text, 5, f"the image of {name}"))
+    for name, result in results.items():
+        if warnings := sorted({line.text for line in result.diagnostics if line.severity == "warning" and line.urn}):
+            text = f"#### Warnings of {code(name)}\n\n" + block("\n".join(warnings))
+            parts.append(Part(text, 4, f"the warnings of {name}"))
+    parts += [part for result in results.values() for part in _details(result)]
+    if not failed and len(parts) == 2:
+        parts.append(Part("Nothing changes.", 9))
+    return _fitting(parts)
+
+
+def _overview(outcomes: Outcomes) -> str:
+    rows = []
+    for name, outcome in outcomes.items():
+        if isinstance(outcome, DeploymentError):
+            rows.append([code(name), *[""] * len(OPERATIONS), "failed"])
+            continue
+        counts = [sum(step.operation == operation for step in _shown(outcome)) for operation in OPERATIONS]
+        same = sum(step.operation in UNCHANGED and step.type.startswith("aws:") for step in outcome.steps)
+        rows.append([code(name), *(str(count or "") for count in counts), str(same)])
+    return table(["stack", *OPERATIONS, "unchanged"], rows)
+
+
+def _failure(error: DeploymentError) -> str:
+    cure = f"\n\n{error.cure}" if error.cure else ""
+    return f"#### {code(error.stack)} could not be previewed\n\n{block(str(error))}{cure}"
+
+
+def _weighty(result: StackResult) -> list[list[str]]:
+    """What is lost, and what changes the bill or who may do what; losses first."""
+    losses, others = [], []
+    for step in _shown(result):
+        resource = f"{code(step.type)} {code(step.name)}"
+        if step.operation in ("delete", "replace") and step.type in LOST:
+            why = f" for {codes(step.forcing)}" if step.forcing else ""
+            lost = "stays in the account, unmanaged" if step.retained else LOST[step.type]
+            losses.append([code(result.stack), resource, f"**{step.operation}**{why}", lost])
+        if step.operation in ("create", "delete") and step.type in BILLED:
+            others.append([code(result.stack), resource, step.operation, f"billed: {BILLED[step.type]}"])
+        if step.operation in ("update", "replace"):
+            for name in sorted({path.partition(".")[0].partition("[")[0] for path in step.changed}):
+                if meaning := WEIGHTY.get((step.type, name)):
+                    change = f"{code(name)} {_value(step.old.get(name))} → {_value(step.new.get(name))}"
+                    others.append([code(result.stack), resource, change, meaning])
+    return losses + others
+
+
+def _value(value: Any) -> str:
+    """A value, if it is one that a line has room for and that cannot be a secret."""
+    if value is None:
+        return "none"
+    if value == UNKNOWN:
+        return "known later"
+    simple = isinstance(value, bool | int | float) or (isinstance(value, str) and value.isidentifier())
+    if isinstance(value, list) and all(isinstance(item, str) and item.isidentifier() for item in value):
+        return codes(value)
+    if isinstance(value, dict) and len(value) == 1:
+        return _value(next(iter(value.values())))
+    return code(value) if simple else "another"
+
+
+def _granted(result: StackResult) -> list[str]:
+    """What a change of repository policies means for accounts; the same for several Regions is said once."""
+    sentences: dict[str, None] = {}
+    for step in _shown(result):
+        if step.type == POLICY:
+            if step.retained and step.operation == "delete":
+                sentences[f"{code(step.name)} stays in the account as it is, unmanaged"] = None
+                continue
+            for change in grants.changes(str(step.old.get("policy", "")), str(step.new.get("policy", ""))):
+                sentences[change] = None
+    return list(sentences)
+
+
+def _image(result: StackResult, diff: ContentDiff | None) -> str:
+    old, new = result.outputs_before, result.outputs
+    tags = [str(outputs.get("imageTag") or outputs.get("imageDigest") or "") for outputs in (old, new)]
+    if tags[0] == tags[1]:
+        return ""
+    sources = {"built": "is built by the update", "reused": "is in the repository already"}
+    source = sources.get(new.get("imageSource", ""), "was pushed before")
+    parts = [f"#### Image of {code(result.stack)}", f"{code(tags[0]) or 'none'} → {code(tags[1])}, which {source}."]
+    if diff:
+        parts.append(_files(diff))
+    return "\n\n".join(parts)
+
+
+def _files(diff: ContentDiff) -> str:
+    where = f"{code(diff.context)}, {diff.files} {'file' if diff.files == 1 else 'files'}"
+    if not diff.base:
+        return f"Built from {where}."
+    running = "which is what runs now" if diff.same_as_running else "which is not what runs now"
+    marked = [*(("+", name) for name in diff.added), *(("~", name) for name in diff.changed)]
+    marked += [("-", name) for name in diff.removed]
+    if not marked:
+        return f"Built from {where}. None of them differs from {code(diff.base)}, {running}: options of the build do."
+    lines = "\n".join(f"- {mark} {code(name)}" for mark, name in marked)
+    return f"Built from {where}. What differs from {code(diff.base)}, {running}:\n\n{lines}"
+
+
+def _details(result: StackResult) -> list[Part]:
+    """All changes of a stack, a part for each operation."""
+    parts = []
+    for weight, operation in enumerate(reversed(OPERATIONS)):
+        rows = [
+            [code(step.type), code(step.name), codes(step.changed)]
+            for step in _shown(result)
+            if step.operation == operation
+        ]
+        if rows:
+            title = f"{code(result.stack)}: {operation} {len(rows)}"
+            text = table(["type", "name", "properties"], rows)
+            summary = f"<b>{result.stack}</b>: {operation} {len(rows)}"
+            parts.append(Part(f"<details><summary>{summary}</summary>\n\n{text}\n</details>", weight, title))
+    return parts[::-1]
+
+
+def _shown(result: StackResult) -> Sequence[Step]:
+    """The changes in a fixed order, less the books that the engine keeps.
+
+    The resource of an image says where it was built, which differs between machines, and a deletion of it deletes none.
+    """
+    order = {operation: place for place, operation in enumerate(OPERATIONS)}
+    steps = [step for step in result.changed if step.type not in (STACK, IMAGE) and not step.type.startswith(PROVIDER)]
+    return sorted(steps, key=lambda step: (order.get(step.operation, len(order)), step.type, step.name))
+
+
+def _fitting(parts: Sequence[Part]) -> str:
+    """The parts, less the least weighty ones if they are too long for a comment."""
+    kept, left_out = list(parts), list[str]()
+    while True:
+        note = (
+            f"\n\nLeft out, for a comment has room for {LIMIT} characters: {'; '.join(left_out)}." if left_out else ""
+        )
+        text = "\n\n".join(part.text for part in kept) + note + "\n"
+        named = [part for part in kept if part.name]
+        if len(text) <= LIMIT or not named:
+            return text[:LIMIT]
+        least = min(reversed(named), key=lambda part: part.weight)
+        kept.remove(least)
+        left_out.append(least.name)

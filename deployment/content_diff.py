@@ -1,0 +1,132 @@
+"""Which files of an image's build context differ from those of a commit."""
+
+import io
+import os
+import stat
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from contextlib import chdir
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.content import ImageBuild
+from components.context import File
+from components.errors import DeploymentError as Refused
+from deployment.errors import ConfigurationError
+from deployment.results import StackResult
+
+IMAGE = "docker:index/image:Image"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContentDiff:
+    """What is sent to the builder, and how it differs.
+
+    Attributes:
+        context: folder of the build context.
+        files: number of files in it.
+        base: the commit compared with; empty if there was none to compare with.
+        same_as_running: whether the base's content is what runs now, as its tag says.
+        added: paths within the context that the base has not.
+        changed: paths whose content or executable bit differs.
+        removed: paths that only the base has.
+    """
+
+    context: str
+    files: int
+    base: str = ""
+    same_as_running: bool = False
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+def merge_base(folder: Path, base: str) -> str:
+    """The commit at which the work tree's branch has left another one.
+
+    Args:
+        folder: the program's folder, in a Git work tree.
+        base: the other branch, such as `origin/main`.
+
+    Raises:
+        ConfigurationError: Git knows of none, as in a shallow clone.
+    """
+    commit = _git(folder, "merge-base", "HEAD", base).decode().strip()
+    if not commit:
+        cure = "Fetch the other branch with its history (actions/checkout: `fetch-depth: 0`)."
+        raise ConfigurationError(f"there is no commit that HEAD and {base} have come from", stack="", cure=cure)
+    return commit
+
+
+def content_diff(folder: Path, result: StackResult, commit: str) -> ContentDiff | None:
+    """Compare what a preview would build with the same folder in a commit.
+
+    It changes the working directory for a moment, so no other thread may count on it.
+
+    Args:
+        folder: the program's folder, in a Git work tree.
+        result: the preview.
+        commit: what to compare with; empty compares with nothing.
+
+    Returns: None if nothing would be built.
+    """
+    images = [step for step in result.steps if step.type == IMAGE]
+    builds = [step.new["build"] for step in images if step.operation == "create"]
+    if not builds:
+        return None
+    [build] = builds
+    before = [step.old["build"] for step in images if step.operation == "delete"]
+    ours = _content(folder, build)
+    context = str(build["context"])
+    if not commit:
+        return ContentDiff(context=context, files=len(ours[1]))
+    with tempfile.TemporaryDirectory(prefix="deployment-base-") as tree:
+        # A commit that has nothing of the folder gives no archive.
+        if archive := _git(folder, "archive", "--format=tar", commit, "."):
+            with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+                files.extractall(tree, filter="data")
+        try:
+            theirs = _content(Path(tree), before[0] if before else build)
+        except Refused:
+            theirs = "", {}
+    names = {*ours[1], *theirs[1]}
+    both = {name: (theirs[1].get(name), ours[1].get(name)) for name in sorted(names)}
+    return ContentDiff(
+        context=context,
+        files=len(ours[1]),
+        base=commit[:12],
+        same_as_running=theirs[0] == result.outputs_before.get("imageTag"),
+        added=tuple(name for name, (old, _) in both.items() if old is None),
+        changed=tuple(name for name, (old, new) in both.items() if old and new and old != new),
+        removed=tuple(name for name, (_, new) in both.items() if new is None),
+    )
+
+
+def _content(folder: Path, build: Mapping[str, Any]) -> tuple[str, dict[str, tuple[bytes, bool]]]:
+    """The content tag of a build, and each file's content and executable bit; its paths are relative to the folder."""
+    with chdir(folder):
+        image = ImageBuild(
+            context=build["context"],
+            dockerfile=build["dockerfile"],
+            args=build.get("args", {}),
+            target=build.get("target", ""),
+            platform=build["platform"],
+            # What may be sent has been decided by the preview.
+            allow_secrets=["**"],
+            context_limit=sys.maxsize,
+        )
+        return image.tag, {file.name: (_text(file), bool(file.mode & stat.S_IXUSR)) for file in image.files}
+
+
+def _text(file: File) -> bytes:
+    """What is sent of a file, or of a symbolic link."""
+    return os.fsencode(file.path.readlink()) if stat.S_ISLNK(file.mode) else file.path.read_bytes()
+
+
+def _git(folder: Path, *arguments: str) -> bytes:
+    """What Git says; nothing if it fails."""
+    return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True).stdout

@@ -1,0 +1,627 @@
+"""`deployment/` on the real engine: order, events, errors, releases, state backends, comments, workflows."""
+
+import asyncio
+import collections
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+import yaml
+
+import settings
+from deployment import (
+    Backend,
+    BuildError,
+    Cancelled,
+    Check,
+    CheckFailed,
+    ConfigurationError,
+    ConflictError,
+    CredentialsError,
+    Deployment,
+    DeploymentError,
+    Event,
+    Options,
+    Progress,
+    ProviderError,
+    Step,
+    TimedOut,
+)
+from tests.engine.clone import Clone, free_port
+
+ALIAS = "aws:lambda/alias:Alias"
+FUNCTION = "aws:lambda/function:Function"
+LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
+NAME = "cross-account-function"
+STACKS = ("registry", "consumer")
+
+SLOW = """\
+ARG LAMBDA_BASE_IMAGE
+FROM ${LAMBDA_BASE_IMAGE}
+RUN sleep 600
+"""
+
+
+class Program:
+    """The deployed clone, and deployments of it in this process.
+
+    Attributes:
+        clone: where the program is.
+        environment: what a shell of the local run has.
+        config: configuration of both stacks, as committed; changed here, it is given in place of the files.
+    """
+
+    def __init__(self, clone: Clone) -> None:
+        self.clone = clone
+        lines = clone.shell("env -0").stdout.split("\0")
+        self.environment = dict(line.split("=", 1) for line in lines if "=" in line)
+        self.config = {name: self.committed(name) for name in STACKS}
+
+    def committed(self, stack: str) -> dict[str, Any]:
+        """Configuration in a stack's file."""
+        config = yaml.safe_load((self.clone.root / f"Pulumi.{stack}.yaml").read_text())["config"]
+        return {key.partition(":")[2]: value for key, value in config.items()}
+
+    def deployment(
+        self, *, registry: str | None = None, consumers: tuple[str, ...] = ("consumer",), **options: Any
+    ) -> Deployment:
+        """A deployment of consumers alone, if not said otherwise."""
+        given = {name: options.pop(name) for name in ("on_event", "program") if name in options}
+        environment = {**self.environment, **options.pop("environment", {})}
+        return Deployment(
+            self.clone.root, registry=registry, consumers=consumers, settings=self.config,
+            options=Options(environment=environment, **options), **given,
+        )  # fmt: skip
+
+    def build(self, name: str, dockerfile: str | None = None, code: str | None = None) -> dict[str, Any]:
+        """An image of the function with another Dockerfile or other code; its configuration."""
+        context = self.clone.root / ".local" / "contexts" / name
+        shutil.copytree(self.clone.root / "app", context, dirs_exist_ok=True)
+        if dockerfile:
+            (context / "Dockerfile").write_text(dockerfile)
+        if code:
+            (context / "app.py").write_text(code)
+        return {"context": str(context.relative_to(self.clone.root)), "args": {"LAMBDA_BASE_IMAGE": None}}
+
+    def answering(self, message: str) -> dict[str, Any]:
+        """An image that answers with a message."""
+        code = (self.clone.root / "app" / "app.py").read_text()
+        return self.build(message, code=code.replace("hello world!", message))
+
+    def command(self, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
+        """`python -m deployment` as a person runs it."""
+        return subprocess.run(
+            [sys.executable, "-m", "deployment", *arguments], cwd=self.clone.root, text=True, capture_output=True,
+            env={**self.environment, **changed},
+        )  # fmt: skip
+
+    def image(self) -> str:
+        """Digest of the image that the function runs."""
+        function = self.clone.client("consumer", "lambda").get_function(FunctionName=NAME)
+        return str(function["Code"]["ImageUri"]).partition("@")[2]
+
+    def alias(self) -> tuple[str, dict[str, float]]:
+        """The version that callers get, and others that have a share of the calls."""
+        alias = self.clone.client("consumer", "lambda").get_alias(FunctionName=NAME, Name="live")
+        return alias["FunctionVersion"], alias.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
+
+
+@pytest.fixture(scope="module")
+def clone(demo: tuple[Clone, str]) -> Iterator[Clone]:
+    """The deployed clone, brought back to what is committed at the end."""
+    deployed, _ = demo
+    yield deployed
+    deployed.restore()
+    for stack in STACKS:
+        deployed.up(stack)
+
+
+@pytest.fixture
+def program(clone: Clone) -> Iterator[Program]:
+    """The clone with the committed configuration; no deployment of it may edit a file of it."""
+    yield Program(clone)
+    assert clone.git_status() == ""
+
+
+def answers(url: str, stop: threading.Event) -> collections.Counter[object]:
+    """Status of each answer to a client that asks every 50 ms."""
+    counted: collections.Counter[object] = collections.Counter()
+    while not stop.is_set():
+        try:
+            with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310
+                counted[answer.status] += 1
+        except urllib.error.HTTPError as error:
+            counted[error.code] += 1
+        except OSError as error:
+            counted[str(error)] += 1
+        stop.wait(0.05)
+    return counted
+
+
+# ---- both stacks in order
+
+
+def test_the_registry_comes_first_its_events_are_typed_and_nothing_changes(program: Program) -> None:
+    seen: list[Event] = []
+    with program.deployment(registry="registry", on_event=seen.append) as deployment:
+        results = deployment.preview()
+    assert list(results) == ["registry", "consumer"]
+    assert [result.changes for result in results.values()] == [{}, {}]
+    stacks = [event.stack for event in seen]
+    assert stacks == sorted(stacks, key=STACKS.index)
+    functions = [event for event in seen if isinstance(event, Step) and event.type == FUNCTION]
+    assert {(step.operation, step.state, step.name) for step in functions} == {("same", "planned", "function")}
+    assert results["consumer"].outputs["imageDigest"] == program.image()
+    assert results["consumer"].log.read_text()
+
+
+def test_an_inline_program_is_run_in_this_process(program: Program) -> None:
+    ran_in: list[int] = []
+
+    def inline() -> None:
+        ran_in.append(os.getpid())
+        # Imported here: a program's modules import what only a program's run provides.
+        from stacks import registry
+
+        loaded = settings.load(pulumi.Config(), os.environ)
+        assert isinstance(loaded, settings.RegistrySettings)
+        pulumi.run(lambda: registry.deploy(loaded))
+
+    with program.deployment(registry="registry", consumers=(), program=inline) as deployment:
+        results = deployment.preview()
+    assert results["registry"].changes == {}
+    assert results["registry"].outputs["repositoryName"] == NAME
+    assert ran_in == [os.getpid()]
+
+
+def test_deployments_in_threads_of_one_process_do_not_mix(program: Program) -> None:
+    """Each has its own events, its own environment and its own configuration, and both are under way at a time."""
+    together = threading.Barrier(2, timeout=120)
+
+    def deploy(memory: int, mark: str) -> tuple[set[int], str]:
+        seen: list[Step] = []
+        met = threading.Event()
+
+        def on_event(event: Event) -> None:
+            if not met.is_set():
+                met.set()
+                together.wait()
+            if isinstance(event, Step) and event.type == FUNCTION:
+                seen.append(event)
+
+        mine = Program(program.clone)
+        mine.config["consumer"]["function"]["memory"] = memory
+        mine.config["consumer"]["image"]["args"]["MARK"] = None
+        with mine.deployment(on_event=on_event, environment={"MARK": mark}) as deployment:
+            result = deployment.preview()["consumer"]
+        return {step.new["memorySize"] for step in seen}, result.outputs["imageTag"]
+
+    async def both() -> list[tuple[set[int], str]]:
+        return await asyncio.gather(
+            asyncio.to_thread(deploy, 256, "one"), asyncio.to_thread(deploy, 512, "two")
+        )  # fmt: skip
+
+    (first, one), (second, two) = asyncio.run(both())
+    assert (first, second) == ({256}, {512})
+    assert one != two
+
+
+def test_consumers_go_side_by_side(program: Program) -> None:
+    """A second consumer runs what the first runs; it is promoted, rolled back and destroyed alone."""
+    second = {**program.committed("consumer"), "image": {"promote": "consumer"}}
+    program.config["production"] = {**second, "function": {**second["function"], "name": "production"}}
+    seen: list[str] = []
+    with program.deployment(
+        consumers=("consumer", "production"), on_event=lambda event: seen.append(event.stack)
+    ) as deployment:
+        results = deployment.up(check=Check())
+        assert {"consumer", "production"} == set(results)
+        assert seen.index("production") < len(seen) - 1 - seen[::-1].index("consumer")
+        assert seen.index("consumer") < len(seen) - 1 - seen[::-1].index("production")
+        first = results["production"].outputs["imageDigest"]
+        assert first == results["consumer"].outputs["imageDigest"]
+
+        program.config["consumer"]["image"] = program.answering("second")
+        other = deployment.up()["consumer"].outputs["imageDigest"]
+        assert deployment.promote("consumer", "production").outputs["imageDigest"] == other
+        assert deployment.rollback("production").outputs["imageDigest"] == first
+
+    with program.deployment(consumers=("production",)) as deployment:
+        assert deployment.destroy()["production"].changes["delete"] > 10
+        assert not deployment.status()["production"].deployed
+
+
+# ---- what can go wrong
+
+
+def test_a_refused_configuration_is_typed_and_nothing_is_made(program: Program) -> None:
+    program.config["consumer"]["function"]["memory"] = 1
+    with program.deployment() as deployment, pytest.raises(ConfigurationError, match="function.memory") as refused:
+        deployment.up()
+    assert refused.value.stack == "consumer"
+    assert refused.value.outcomes == {"consumer": refused.value}
+    assert "nothing was made" in refused.value.cure
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}, None],
+    ids=["none", "of another account"],
+)
+def test_missing_and_foreign_credentials_are_typed(program: Program, changed: dict[str, str] | None) -> None:
+    if changed is None:
+        program.config["consumer"]["profile"] = "registry"
+    with program.deployment(environment=changed or {}) as deployment, pytest.raises(CredentialsError) as refused:
+        deployment.preview()
+    assert refused.value.stack == "consumer"
+    assert "profile" in refused.value.cure
+
+
+def test_a_build_that_fails_is_typed_and_callers_notice_nothing(program: Program) -> None:
+    program.config["consumer"]["image"] = program.build("failing", "FROM scratch\nRUN false\n")
+    running = program.image()
+    with program.deployment() as deployment, pytest.raises(BuildError, match="did not build") as failed:
+        deployment.up(check=Check())
+    assert "docker:index/image:Image" in failed.value.urn
+    assert program.image() == running
+
+
+def test_a_refusal_of_aws_is_typed_with_its_resource(program: Program) -> None:
+    logs = program.clone.client("consumer", "logs")
+    logs.create_log_group(logGroupName="/aws/lambda/taken")
+    program.config["taken"] = {**program.committed("consumer"), "image": {"promote": "consumer"}}
+    program.config["taken"]["function"] = {"name": "taken"}
+    try:
+        with program.deployment(consumers=("taken",)) as deployment:
+            with pytest.raises(ProviderError, match="exist") as refused:
+                deployment.up()
+            assert f"{LOG_GROUP}::function-logs" in refused.value.urn
+            deployment.destroy()
+    finally:
+        logs.delete_log_group(logGroupName="/aws/lambda/taken")
+
+
+def test_without_docker_a_preview_says_how_to_go_on_and_does(program: Program) -> None:
+    nowhere = {"DOCKER_HOST": "unix:///nowhere.sock"}
+    program.config["consumer"]["image"] = program.answering("unbuilt")
+    program.config["consumer"]["function"]["memory"] = 256
+    with program.deployment(environment=nowhere) as deployment:
+        with pytest.raises(BuildError, match="nowhere.sock") as failed:
+            deployment.preview()
+        assert "--no-build" in failed.value.cure
+        result = deployment.preview(build=False)["consumer"]
+    assert [step.type for step in result.changed if step.type.startswith("aws:")] == [FUNCTION]
+
+
+def until_it_builds(act: Callable[[], object]) -> Callable[[Event], None]:
+    """An event listener that does something, once, when the slow build has begun."""
+    done = threading.Event()
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, Progress) and "RUN sleep 600" in event.text and not done.is_set():
+            done.set()
+            threading.Thread(target=act).start()
+
+    return on_event
+
+
+def test_what_is_cancelled_or_takes_too_long_leaves_a_state_to_go_on_from(program: Program) -> None:
+    program.config["consumer"]["image"] = program.build("slow", SLOW)
+
+    def cancel() -> None:
+        deployment.cancel()
+
+    with program.deployment(on_event=until_it_builds(cancel)) as deployment:
+        with pytest.raises(Cancelled):
+            deployment.up()
+        with pytest.raises(Cancelled):
+            deployment.preview()
+    with program.deployment(timeout=15) as deployment:
+        with pytest.raises(TimedOut, match="15 s"):
+            deployment.up()
+        assert deployment.status()["consumer"].pending == ()
+        program.config["consumer"]["image"] = program.committed("consumer")["image"]
+    with program.deployment() as deployment:
+        deployment.up(check=Check())
+
+
+def test_what_a_killed_run_leaves_is_found_named_and_repaired(program: Program) -> None:
+    program.config["consumer"]["image"] = program.build("slow", SLOW)
+    killed: list[int] = []
+
+    def kill() -> None:
+        for process in list(deployment._command._running):
+            killed.append(process.pid)
+            process.send_signal(signal.SIGKILL)
+
+    with program.deployment(on_event=until_it_builds(kill)) as deployment, pytest.raises(DeploymentError):
+        deployment.up()
+    program.config["consumer"]["image"] = program.committed("consumer")["image"]
+    shown = program.command("status", "--no-registry")
+    assert shown.returncode == 10
+    assert "docker:index/image:Image" in shown.stdout
+    with program.deployment() as deployment:
+        with pytest.raises(ConflictError) as conflict:
+            deployment.up()
+        assert f"process {killed[0]}," in conflict.value.holder
+        deployment.repair("consumer")
+        assert deployment.status()["consumer"].pending == ()
+        deployment.up(check=Check())
+
+
+def test_drift_is_found_and_the_state_stays_until_it_is_refreshed(program: Program) -> None:
+    lambda_ = program.clone.client("consumer", "lambda")
+    lambda_.update_function_configuration(FunctionName=NAME, MemorySize=256)
+    for _ in range(2):
+        shown = program.command("drift", "--json")
+        assert shown.returncode == 8, shown.stderr
+        stacks = json.loads(shown.stdout)["stacks"]
+        assert (stacks["registry"]["changes"], stacks["consumer"]["changes"]) == ({}, {"update": 1})
+    with program.deployment() as deployment:
+        assert deployment.refresh()["consumer"].changes == {"update": 1}
+        assert deployment.drift()["consumer"].changes == {}
+        assert deployment.up()["consumer"].changes == {"update": 1}
+    assert lambda_.get_function_configuration(FunctionName=NAME)["MemorySize"] == 128
+
+
+# ---- releases
+
+
+def test_a_release_is_verified_shifted_in_shares_and_taken_back_while_callers_notice_nothing(
+    program: Program,
+) -> None:
+    """One client asks every 50 ms all the time: while a broken image is refused, a good one takes over, and goes."""
+    program.config["consumer"]["function"]["release"] = {"testEvent": {"httpMethod": "GET"}}
+    seen: list[tuple[str, dict[str, float]]] = []
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, Step) and event.type == ALIAS and event.state == "done" and event.operation == "update":
+            seen.append(program.alias())
+
+    with program.deployment(on_event=on_event) as deployment:
+        outputs = deployment.up(check=Check())["consumer"].outputs
+        first, url = outputs["imageDigest"], outputs["endpointUrl"]
+        stop = threading.Event()
+        counted: list[collections.Counter[object]] = []
+        client = threading.Thread(target=lambda: counted.append(answers(url, stop)))
+        client.start()
+        try:
+            broken = "def handler(event, context):\n    raise RuntimeError('broken')\n"
+            program.config["consumer"]["image"] = program.build("broken", code=broken)
+            with pytest.raises(CheckFailed, match="It runs .* again") as failed:
+                deployment.up(check=Check())
+            assert (failed.value.exit_code, failed.value.rolled_back_to, program.image()) == (6, first, first)
+
+            program.config["consumer"]["image"] = program.answering("canary")
+            seen.clear()
+            before, _ = program.alias()
+            outputs = deployment.up(check=Check(answers=3), shares=[0.1, 0.5])["consumer"].outputs
+            assert outputs["imageDigest"] == program.image() != first
+            new = outputs["functionVersion"]
+            assert seen == [(new, {before: 0.9}), (new, {before: 0.5}), (new, {})]
+            assert program.clone.get_url(url)[1] == {"message": "canary"}
+
+            seen.clear()
+            assert deployment.up(shares=[0.1])["consumer"].changes == {}
+            assert seen == []
+
+            assert deployment.rollback("consumer").outputs["imageDigest"] == first
+        finally:
+            stop.set()
+            client.join()
+    assert set(counted[0]) == {200}
+    assert counted[0][200] > 100
+    print(f"{counted[0][200]} answers, all 200")
+
+
+def test_an_image_that_fails_only_when_it_is_called_is_taken_back(program: Program) -> None:
+    running = program.image()
+    code = "def handler(event, context):\n    return {'statusCode': 500, 'body': 'not well'}\n"
+    program.config["consumer"]["image"] = program.build("unwell", code=code)
+    with program.deployment() as deployment, pytest.raises(CheckFailed, match="500 not well") as failed:
+        deployment.up(check=Check(seconds=1))
+    assert failed.value.image not in ("", running)
+    assert (failed.value.rolled_back_to, program.image()) == (running, running)
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "shares", "expected"),
+    [
+        ({}, None, [0.1], "no function.release"),
+        ({"function": {"release": {}}}, None, [0.5, 0.1], "rising numbers"),
+        ({"api": {"public": False}}, Check(), [], "not public"),
+    ],
+    ids=["no release", "falling shares", "private"],
+)
+def test_a_release_that_cannot_be_is_refused_before_anything_is_done(
+    program: Program, change: dict[str, Any], check: Check | None, shares: list[float], expected: str
+) -> None:
+    program.config["consumer"].update(change)
+    seen: list[Event] = []
+    with (
+        program.deployment(registry="registry", on_event=seen.append) as deployment,
+        pytest.raises(ConfigurationError, match=expected) as refused,
+    ):
+        deployment.up(check=check, shares=shares)
+    assert refused.value.cure
+    assert seen == []
+
+
+# ---- state that a team shares
+
+
+def test_state_in_s3_is_locked_and_its_secrets_stay_with_the_key_they_were_made_with(program: Program) -> None:
+    s3, kms = (program.clone.client("registry", service) for service in ("s3", "kms"))
+    s3.create_bucket(Bucket="state")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    where = f"region=us-east-1&profile=registry&endpoint=http://127.0.0.1:{program.clone.port}"
+    url, provider = f"s3://state?{where}&s3ForcePathStyle=true", f"awskms:///{key}?{where}"
+    program.config["registry"]["repository"] = {"name": "shared", "keep": False, "forceDelete": True}
+    program.config["consumer"]["function"] = {"name": "shared"}
+    second: list[subprocess.CompletedProcess[str]] = []
+
+    def on_event(event: Event) -> None:
+        if not second and isinstance(event, Step) and event.state == "started":
+            second.append(program.command("up", "--no-consumers", "--backend", url))
+
+    def provider_of_state() -> str:
+        name = ".pulumi/stacks/cross-account-ecr/registry.json"
+        state = json.load(s3.get_object(Bucket="state", Key=name)["Body"])
+        return str(state["checkpoint"]["latest"]["secrets_providers"]["state"]["url"])
+
+    new = Backend(url=url, secrets_provider=provider)
+    with program.deployment(registry="registry", backend=new, on_event=on_event) as deployment:
+        assert [result.changes["create"] > 3 for result in deployment.up(check=Check()).values()] == [True, True]
+    assert provider_of_state() == provider
+    [refused] = second
+    assert refused.returncode == 4
+    assert "another update holds the stack registry: " in refused.stderr
+    order: list[str] = []
+    backend = Backend(url=url)
+    with program.deployment(
+        registry="registry", backend=backend, on_event=lambda event: order.append(event.stack)
+    ) as deployment:
+        assert [result.changes for result in deployment.up().values()] == [{}, {}]
+        assert provider_of_state() == provider
+        order.clear()
+        assert list(deployment.destroy()) == ["consumer", "registry"]
+        assert order == sorted(order)
+        assert [stack.deployed for stack in deployment.status().values()] == [False, False]
+
+
+# ---- the command line, the comment, the workflows
+
+
+def test_ctrl_c_ends_what_is_under_way_and_saves_the_state(program: Program) -> None:
+    program.build("slow", SLOW)
+    program.clone.edit("Pulumi.consumer.yaml", "{context: app,", "{context: .local/contexts/slow,")
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-m", "deployment", "up", "--no-registry"], cwd=program.clone.root, text=True,
+            env=program.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        ) as process:  # fmt: skip
+            wait_for_a_build(program.clone)
+            os.killpg(process.pid, signal.SIGINT)
+            shown = process.communicate()[0]
+    finally:
+        program.clone.restore()
+    assert process.returncode == 130
+    assert "Interrupted: what is under way is ended and the state saved." in shown
+    assert "consumer: consumer was cancelled" in shown
+    assert "Traceback" not in shown
+    assert program.command("status", "--no-registry").returncode == 0
+
+
+def wait_for_a_build(clone: Clone) -> None:
+    """Wait until the clone's slow build is under way."""
+    end = time.monotonic() + 120
+    while not any("buildx build" in line and "contexts/slow" in line for line in clone.processes()):
+        assert time.monotonic() < end, "the build never began"
+        time.sleep(0.2)
+
+
+def commit_a_pull_request(clone: Clone) -> None:
+    """A branch with a change of each kind that a reviewer has to know of."""
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.com"]
+    subprocess.run([*git, "checkout", "-qb", "change"], cwd=clone.root, check=True)
+    consumers = '[{account: "222222222222", functions: "cross-*"}, {account: "333333333333"}]'
+    clone.edit("Pulumi.registry.yaml", '[{account: "222222222222"}]', consumers)
+    clone.edit("Pulumi.consumer.yaml", "memory: 128", "memory: 256, environment: {PASSWORD: hunter2}")
+    clone.edit("app/app.py", "hello world!", "hello reviewer!")
+    subprocess.run([*git, "commit", "-qam", "change"], cwd=clone.root, check=True)
+
+
+@pytest.fixture
+def pull_request(program: Program) -> Iterator[Program]:
+    """The clone on a branch with changes."""
+    main = subprocess.run(
+        ["git", "branch", "--show-current"], cwd=program.clone.root, capture_output=True, text=True
+    ).stdout.strip()
+    subprocess.run(["git", "branch", "-f", "target"], cwd=program.clone.root, check=True)
+    commit_a_pull_request(program.clone)
+    yield program
+    subprocess.run(["git", "checkout", "-q", main], cwd=program.clone.root, check=True)
+    subprocess.run(["git", "branch", "-qD", "change", "target"], cwd=program.clone.root, check=True)
+
+
+GOLDEN = Path(__file__).with_name("comment.md")
+VARYING = re.compile(r"content-[0-9a-f]{32}|`[0-9a-f]{12}`")
+
+
+def test_a_pull_requests_comment_is_the_same_on_two_machines(pull_request: Program, tmp_path: Path) -> None:
+    """Another folder, another umask, other times of the files, another time zone; the golden file is that of a run."""
+    program = pull_request
+    ours = program.command("preview", "--comment", "-", "--base", "target")
+    assert ours.returncode == 0, ours.stderr
+    assert VARYING.sub("X", ours.stdout) == VARYING.sub("X", GOLDEN.read_text())
+    assert "hunter2" not in ours.stdout
+
+    there = tmp_path / "elsewhere"
+    script = f"umask 077 && git clone -q {program.clone.root} {there} && find {there} -exec touch -d 2001-01-01 {{}} +"
+    subprocess.run(["bash", "-c", script], check=True)
+    subprocess.run(["git", "branch", "target", "origin/target"], cwd=there, check=True)
+    (there / ".local").mkdir()
+    for name in ("venv", "bin"):
+        (there / ".local" / name).symlink_to(program.clone.root / ".local" / name)
+    theirs = subprocess.run(
+        ["bash", "-c", f"umask 077; {sys.executable} -m deployment preview --comment - --base target"], cwd=there,
+        env={**program.environment, "TZ": "Asia/Tokyo"}, text=True, capture_output=True,
+    )  # fmt: skip
+    assert theirs.stdout == ours.stdout
+
+
+WORKFLOWS = ("preview", "deploy", "drift")
+
+
+def commands(clone: Clone) -> Iterator[tuple[str, dict[str, str]]]:
+    """What the workflows run, but for what only GitHub has, in the order of a change, with the values of variables."""
+    given = {"origin/${{ github.base_ref }}": "target", "${{ matrix.stack }}": "consumer"}
+    for workflow in WORKFLOWS:
+        text = (clone.root / ".github" / "workflows" / f"{workflow}.yml").read_text()
+        for job in yaml.safe_load(text)["jobs"].values():
+            for step in job["steps"]:
+                if step.get("run", "").startswith(("docker", "python")):
+                    values = {name: given[value] for name, value in step.get("env", {}).items() if value in given}
+                    yield step["run"], values
+
+
+def test_what_the_workflows_run_is_run_here_in_their_order(pull_request: Program) -> None:
+    """The image is built and called, the preview written, the registry deployed, then the consumer; nothing drifts."""
+    program, port = pull_request, free_port()
+    python = f"{Path(sys.executable).parent}:{program.environment['PATH']}"
+    ran = []
+    for script, values in commands(program.clone):
+        # One Docker engine may serve several runs of this test.
+        local = re.sub(r"\bhandler\b", f"handler-{port}", script).replace("9000", str(port))
+        done = subprocess.run(
+            ["bash", "-eo", "pipefail", "-c", local], cwd=program.clone.root, text=True, capture_output=True,
+            env={**program.environment, "PATH": python, **values},
+        )  # fmt: skip
+        assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+        ran.append(script.split()[:4])
+    subprocess.run(["docker", "rmi", "-f", f"handler-{port}"], env=program.environment, capture_output=True)
+    assert ran == [
+        ["docker", "build", "--tag", "handler"],
+        ["docker", "run", "--detach", "--rm"],
+        ["python", "-m", "deployment", "preview"],
+        ["python", "-m", "deployment", "up"],
+        ["python", "-m", "deployment", "up"],
+        ["python", "-m", "deployment", "drift"],
+    ]
+    assert (program.clone.root / "comment.md").read_text().startswith("<!-- deployment preview -->")
+    (program.clone.root / "comment.md").unlink()
+    (program.clone.root / "answer.json").unlink()
+    assert program.clone.get()[1] == {"message": "hello reviewer!"}

@@ -1,0 +1,220 @@
+"""Events, results, errors and the check of `deployment/`, without an engine."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pulumi.automation import CommandError, CommandResult, EngineEvent
+from pulumi.automation.errors import create_command_error
+
+from deployment import BLINDED, UNKNOWN, Backend, Check, Diagnostic, Progress, StackResult, Step, Violation, errors
+from deployment.deployment import _steps
+from deployment.events import SECRET_SIGN, SIGN, UNKNOWN_SIGN, translated
+from deployment.workspace import Workspace
+
+FUNCTION = "aws:lambda/function:Function"
+STACK = "pulumi:pulumi:Stack"
+
+
+def urn(kind: str = FUNCTION, name: str = "function") -> str:
+    return f"urn:pulumi:consumer::cross-account-ecr::cross-account-ecr:index:ImageFunction${kind}::{name}"
+
+
+def engine_event(**event: Any) -> EngineEvent:
+    return EngineEvent.from_json({"sequence": 1, "timestamp": 1, **event})
+
+
+def failed(stderr: str = "") -> CommandError:
+    return create_command_error(CommandResult(stdout="", stderr=stderr, code=255))
+
+
+def error_at(kind: str, text: str) -> Diagnostic:
+    return Diagnostic(stack="consumer", urn=urn(kind) if kind else "", severity="error", text=text)
+
+
+def test_a_step_has_type_name_and_inputs_in_which_secrets_and_unknowns_are_words() -> None:
+    secret = {SIGN: SECRET_SIGN, "ciphertext": "[secret]"}
+    state = {"type": FUNCTION, "urn": urn(), "id": "", "parent": "", "provider": ""}
+    metadata = {
+        "op": "update",
+        "urn": urn(),
+        "type": FUNCTION,
+        "provider": "",
+        "old": {**state, "inputs": {"memorySize": 128}, "retainOnDelete": True},
+        "new": {**state, "inputs": {"list": [secret], "imageUri": UNKNOWN_SIGN}},
+        "detailedDiff": {"imageUri": {"diffKind": "update", "inputDiff": True}},
+        "keys": ["name"],
+    }
+    step = translated("consumer", engine_event(resourcePreEvent={"metadata": metadata, "planning": True}))
+    assert isinstance(step, Step)
+    assert (step.type, step.name, step.operation, step.state) == (FUNCTION, "function", "update", "planned")
+    assert (step.old, step.new) == ({"memorySize": 128}, {"list": [BLINDED], "imageUri": UNKNOWN})
+    assert (step.changed, step.forcing, step.retained) == (("imageUri",), ("name",), True)
+
+
+def test_a_passing_line_a_lasting_one_and_a_violation_are_events_of_their_own() -> None:
+    line = {"message": "<{%reset%}>#7 RUN x\n", "color": "raw", "severity": "info", "urn": urn()}
+    passing = translated("consumer", engine_event(diagnosticEvent={**line, "ephemeral": True}))
+    lasting = translated("consumer", engine_event(diagnosticEvent={**line, "severity": "info#err"}))
+    policy = {"message": "no", "color": "", "policyName": "digest", "enforcementLevel": "mandatory"}
+    violation = translated("consumer", engine_event(policyEvent={**policy, "resourceUrn": urn()}))
+    assert passing == Progress(stack="consumer", urn=urn(), text="#7 RUN x")
+    assert lasting == Diagnostic(stack="consumer", urn=urn(), severity="info", text="#7 RUN x")
+    assert violation == Violation(stack="consumer", urn=urn(), severity="error", text="digest: no", policy="digest")
+
+
+def test_a_result_has_each_resource_once_a_replacement_as_a_whole() -> None:
+    def step(operation: str, kind: str = FUNCTION, state: Any = "done", **values: Any) -> Step:
+        return Step(stack="consumer", urn=urn(kind), operation=operation, state=state, **values)
+
+    seen = [
+        step("create-replacement"),
+        step("replace"),
+        step("delete-replaced"),
+        step("refresh", "aws:iam/role:Role", "planned"),
+        step("update", "aws:iam/role:Role", "planned"),
+        step("same", "aws:iam/role:Role", "planned"),
+        step("create", "aws:a:b", "started"),
+        step("same", STACK, old={"a": 1}, new={"a": 2}),
+    ]
+    result = StackResult(stack="consumer", operation="up", steps=_steps(seen), seconds=1, log=Path("log"))
+    assert result.changes == {"replace": 1, "update": 1}
+    assert (result.outputs_before, result.outputs) == ({"a": 1}, {"a": 2})
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "expected"),
+    [
+        (STACK, "memory: 1 is not allowed", errors.ConfigurationError),
+        ("", "memory: 1 is not allowed", errors.ConfigurationError),
+        ("", "an unhandled error occurred: Program exited with non-zero exit code: 2", errors.DeploymentError),
+        ("docker:index/image:Image", "the image did not build", errors.BuildError),
+        ("pulumi:providers:docker", "failed to connect to any docker daemon", errors.BuildError),
+        ("pulumi:providers:aws", "AWS account ID not allowed: 222222222222", errors.CredentialsError),
+        (FUNCTION, "InvalidParameterValueException", errors.ProviderError),
+    ],
+)
+def test_the_place_of_the_first_error_decides_what_it_is(
+    kind: str, text: str, expected: type[errors.DeploymentError]
+) -> None:
+    of_the_stack, first = error_at(STACK, "update failed"), error_at(kind, f"Preview failed: {text}")
+    lines = [first, of_the_stack] if kind in ("", STACK) else [of_the_stack, first]
+    error = errors.translated("consumer", failed(), lines)
+    assert type(error) is expected
+    assert (str(error), error.stack, error.urn) == (text, "consumer", first.urn)
+    assert error.cure
+
+
+def test_violations_are_told_together() -> None:
+    lines = [
+        Violation(stack="consumer", urn=urn(), severity="error", text=text, policy="a") for text in ("a: no", "b: no")
+    ]
+    error = errors.translated("consumer", failed(), lines)
+    assert type(error) is errors.PolicyViolated
+    assert str(error) == "a: no\nb: no"
+
+
+def test_a_conflict_names_the_holder() -> None:
+    text = (
+        "error: the stack is currently locked by 1 lock(s). Either wait for the other process(es) to end or delete "
+        "the lock file with `pulumi cancel`.\n  s3://state/x.json: created by me@host (pid 7) at 2026-01-01T00:00:00Z"
+    )
+    error = errors.translated("consumer", failed(text), [])
+    assert isinstance(error, errors.ConflictError)
+    assert error.holder == "me@host, process 7, since 2026-01-01T00:00:00Z"
+    assert "python -m deployment repair consumer" in error.cure
+
+
+def test_a_failure_that_nobody_reported_is_told_by_what_the_cli_has_printed_last() -> None:
+    assert str(errors.translated("consumer", failed("warning: x\nerror: no such bucket\n"), [])) == "no such bucket"
+    assert "without saying why" in str(errors.translated("consumer", failed("warning: x"), []))
+
+
+def test_each_kind_of_error_ends_the_command_line_with_a_code_of_its_own() -> None:
+    kinds = errors.DeploymentError.__subclasses__()
+    codes = [kind.exit_code for kind in kinds]
+    assert len(set(codes)) == len(codes)
+    assert errors.ProviderError.exit_code == errors.DeploymentError.exit_code == 1
+
+
+def test_the_project_of_a_run_is_the_folders_and_its_file_of_the_stack_only_a_copy(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: p\nruntime: {name: python, options: {virtualenv: .venv}}\n")
+    (tmp_path / "Pulumi.one.yaml").write_text("config: {p:memory: 1, other:key: 2}\n")
+    workspace = Workspace(tmp_path, Backend(), {})
+    assert workspace.config("one") == {"memory": 1, "other:key": 2}
+    with pytest.raises(errors.ConfigurationError, match="there is no Pulumi.two.yaml"):
+        workspace.config("two")
+    workspace.close()
+
+
+@pytest.mark.parametrize("content", [None, "a: [", ""])
+def test_a_folder_without_a_project_is_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "Pulumi.yaml").write_text(content)
+    with pytest.raises(errors.ConfigurationError):
+        Workspace(tmp_path, Backend(), {})
+
+
+def test_no_secret_is_in_the_text_of_a_backend_or_a_check() -> None:
+    told = f"{Backend(passphrase='hunter2')} {Check(headers={'x-api-key': 'hunter2'})}"
+    assert "hunter2" not in told
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Answers with the next status of a list; the last one for ever."""
+
+    statuses: list[int]
+
+    def do_GET(self) -> None:  # named by the library
+        """Answer, with the request's key as the body."""
+        status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(self.headers.get("x-api-key", "").encode())
+
+    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002  # named by the library
+        """Say nothing."""
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), Answers)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("statuses", "answers", "problem"),
+    [
+        ([200], 1, ""),
+        ([500, 503, 200], 1, ""),
+        ([200, 500, 200], 2, ""),
+        ([403], 1, "403 "),
+        ([200, 500], 2, "500 "),
+    ],
+)
+def test_a_check_waits_for_good_answers_in_a_row(
+    endpoint: str, statuses: list[int], answers: int, problem: str
+) -> None:
+    Answers.statuses = statuses
+    check = Check(seconds=1 if problem else 60, interval=0.01, answers=answers)
+    assert check.problem(endpoint, threading.Event()) == problem
+
+
+def test_a_caller_decides_what_a_good_answer_is_and_what_is_sent(endpoint: str) -> None:
+    Answers.statuses = [418]
+    check = Check(accepts=lambda status, body: (status, body) == (418, b"key"), headers={"x-api-key": "key"})
+    assert check.problem(endpoint, threading.Event()) == ""
+
+
+def test_a_cancelled_check_ends_without_waiting() -> None:
+    stop = threading.Event()
+    stop.set()
+    assert Check(seconds=600, interval=600).problem("http://127.0.0.1:1/", stop).startswith("no answer")

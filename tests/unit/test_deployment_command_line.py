@@ -1,0 +1,270 @@
+"""`python -m deployment`, with a deployment that does nothing in place of the real one."""
+
+import inspect
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+import deployment.__main__ as command_line
+from deployment import BuildError, Check, ConflictError, Deployment, Progress, StackResult, StackStatus, Step, errors
+from deployment.view import LiveView, PlainView, report, summary, view
+
+README = Path("README.md").read_text()
+FUNCTION = "aws:lambda/function:Function"
+
+
+def step(operation: str, name: str = "function", state: Any = "done", stack: str = "consumer") -> Step:
+    urn = f"urn:pulumi:{stack}::cross-account-ecr::{FUNCTION}::{name}"
+    return Step(stack=stack, urn=urn, operation=operation, state=state, changed=("memorySize",))
+
+
+def result(*steps: Step, operation: str = "up", stack: str = "consumer") -> StackResult:
+    return StackResult(stack=stack, operation=operation, steps=steps, seconds=1.23, log=Path("log"))
+
+
+class Recorded:
+    """A deployment that notes how it is made and called, and gives what it is told to."""
+
+    answer: Any = None
+    made: dict[str, Any]
+    called: tuple[str, tuple[Any, ...], dict[str, Any]]
+
+    def __init__(self, folder: Path = Path(), **options: Any) -> None:
+        inspect.signature(Deployment).bind(folder, **options)
+        type(self).made = {"folder": folder, **options}
+
+    def __enter__(self) -> "Recorded":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            inspect.signature(getattr(Deployment, name)).bind(self, *arguments, **options)
+            type(self).called = (name, arguments, options)
+            if isinstance(self.answer, Exception):
+                raise self.answer
+            return self.answer
+
+        return call
+
+
+@pytest.fixture(autouse=True)
+def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Recorded]]:
+    monkeypatch.setattr(command_line, "Deployment", Recorded)
+    Recorded.answer = {"consumer": result(step("update"))}
+    return Recorded
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(command_line.app, arguments)
+
+
+def test_options_stand_behind_the_command_and_reach_the_deployment() -> None:
+    ran = run(
+        "up", "--folder", "x", "--registry", "r", "--consumer", "a", "--consumer", "b", "--backend", "s3://b",
+        "--secrets-provider", "awskms://k", "--timeout", "5", "--check", "--check-seconds", "7", "--share", "0.1",
+        "--share", "0.5", "--policy-pack", "policies",
+    )  # fmt: skip
+    assert ran.exit_code == 0, ran.output
+    made, options = Recorded.made, Recorded.made["options"]
+    assert (made["folder"], made["registry"], made["consumers"]) == (Path("x"), "r", ["a", "b"])
+    assert (options.backend.url, options.backend.secrets_provider) == ("s3://b", "awskms://k")
+    assert (options.timeout, options.policy_packs) == (5, [Path("policies").resolve()])
+    assert Recorded.called == ("up", (), {"check": Check(seconds=7), "shares": [0.1, 0.5]})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stacks"),
+    [
+        ([], ("registry", ["consumer"])),
+        (["--no-registry"], (None, ["consumer"])),
+        (["--no-consumers"], ("registry", [])),
+    ],
+)
+def test_a_stage_can_be_left_out(arguments: list[str], stacks: tuple[str | None, list[str]]) -> None:
+    assert run("up", *arguments).exit_code == 0
+    assert (Recorded.made["registry"], Recorded.made["consumers"]) == stacks
+
+
+@pytest.mark.parametrize(
+    ("arguments", "called"),
+    [
+        (["promote", "consumer", "production"], ("promote", ("consumer", "production"), {})),
+        (["rollback", "production"], ("rollback", ("production",), {})),
+        (["repair", "production"], ("repair", ("production",), {})),
+    ],
+)
+def test_commands_for_one_stack_leave_the_others_alone(arguments: list[str], called: object) -> None:
+    Recorded.answer = result(step("update"), stack="production")
+    assert run(*arguments).exit_code == 0
+    assert Recorded.called == called
+    assert (Recorded.made["registry"], Recorded.made["consumers"]) == (None, ["production"])
+
+
+def test_results_are_one_json_document_without_inputs_of_resources() -> None:
+    secret = Step(stack="consumer", urn="u::p::a:b:C::n", operation="update", state="done", new={"password": "hunter2"})
+    Recorded.answer = {"consumer": result(secret)}
+    ran = run("up", "--json")
+    stacks = json.loads(ran.stdout)["stacks"]
+    assert stacks["consumer"]["changes"] == {"update": 1}
+    assert stacks["consumer"]["steps"] == [
+        {"operation": "update", "urn": "u::p::a:b:C::n", "changed": [], "forcing": []}
+    ]
+    assert "hunter2" not in ran.output
+
+
+def test_an_error_is_told_with_stack_resource_and_cure_on_stderr_and_its_code() -> None:
+    error = BuildError("it did not build", stack="consumer", urn="urn:x", cure="Mend it.")
+    error.outcomes = {"registry": result(step("same"), stack="registry"), "consumer": error}
+    Recorded.answer = error
+    ran = run("up")
+    assert ran.exit_code == 5
+    assert ran.stderr == "consumer: it did not build\n  resource  urn:x\n  cure      Mend it.\n"
+    assert ran.stdout == "registry  up        1 unchanged  (1.2 s)\n"
+
+
+def test_errors_are_in_the_json_document_beside_results() -> None:
+    error = ConflictError("locked", stack="consumer", holder="me")
+    error.outcomes = {"registry": result(step("same"), stack="registry"), "consumer": error}
+    Recorded.answer = error
+    ran = run("up", "--json")
+    stacks = json.loads(ran.stdout)["stacks"]
+    assert ran.exit_code == 4
+    assert (stacks["registry"]["operation"], stacks["consumer"]["error"]) == ("up", "ConflictError")
+
+
+@pytest.mark.parametrize(("operation", "code"), [("update", 8), ("same", 0)])
+def test_drift_has_an_exit_code_of_its_own(operation: str, code: int) -> None:
+    Recorded.answer = {"consumer": result(step(operation), operation="drift")}
+    assert run("drift").exit_code == code
+
+
+@pytest.mark.parametrize(("pending", "code"), [((), 0), (("urn:x",), 10)])
+def test_status_finds_what_a_killed_run_has_left(pending: tuple[str, ...], code: int) -> None:
+    Recorded.answer = {
+        "consumer": StackStatus(stack="consumer", deployed=True, resources=3, outputs={}, pending=pending)
+    }
+    ran = run("status")
+    assert ran.exit_code == code
+    assert ("python -m deployment repair consumer" in ran.stdout) == bool(pending)
+    assert json.loads(run("status", "--json").stdout)["stacks"]["consumer"]["resources"] == 3
+
+
+def test_nothing_is_destroyed_without_a_yes() -> None:
+    assert run("destroy").exit_code != 0
+    assert run("destroy", "--yes").exit_code == 0
+    assert Recorded.called == ("destroy", (), {})
+
+
+def test_a_comment_is_written_even_if_a_preview_fails(tmp_path: Path) -> None:
+    error = BuildError("no Docker", stack="consumer")
+    error.outcomes = {"consumer": error}
+    Recorded.answer = error
+    with chdir(tmp_path):
+        ran = run("preview", "--comment", "comment.md")
+        assert ran.exit_code == 5
+        assert "no Docker" in Path("comment.md").read_text()
+    ran = run("preview", "--comment", "-")
+    assert ran.stdout.startswith("<!-- deployment preview -->\n")
+    assert ran.stdout.count("no Docker") == 1
+
+
+@pytest.mark.parametrize(
+    ("operation", "expected"),
+    [("preview", "1 to update, 1 unchanged"), ("up", "1 updated, 1 unchanged"), ("drift", "1 changed, 1 unchanged")],
+)
+def test_a_summary_is_in_the_words_of_the_operation(operation: str, expected: str) -> None:
+    assert summary(result(step("update"), step("same", "other"), operation=operation)) == expected
+
+
+def test_a_report_has_aligned_lines() -> None:
+    changed = result(step("create", "a"), step("delete", "longer"), operation="preview")
+    assert report({"registry": result(stack="registry", operation="preview"), "consumer": changed}) == (
+        "registry  preview   nothing there  (1.2 s)\n"
+        "consumer  preview   1 to create, 1 to delete  (1.2 s)\n"
+        f"  + {FUNCTION}  a       memorySize\n"
+        f"  - {FUNCTION}  longer  memorySize"
+    )
+
+
+def test_away_from_a_terminal_each_change_and_each_warning_is_a_line_and_passing_ones_are_none() -> None:
+    console = Console(force_terminal=False, width=200, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    shown = view(console)
+    assert isinstance(shown, PlainView)
+    warning = errors.Diagnostic(stack="consumer", severity="warning", text="mind the gap")
+    with shown:
+        for event in (
+            step("create", state="started"),
+            Progress(stack="consumer", text="#7"),
+            step("create"),
+            step("same"),
+            warning,
+            warning,
+        ):
+            shown.tell(event)
+    assert console.export_text().splitlines() == [
+        f"consumer     created   {FUNCTION}  function",
+        "consumer     warning   mind the gap",
+    ]
+
+
+def test_on_a_terminal_each_stack_has_a_line_that_says_what_it_is_doing() -> None:
+    console = Console(force_terminal=True, width=120, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    shown = view(console)
+    assert isinstance(shown, LiveView)
+    shown.tell(step("same", "role"))
+    shown.tell(step("create", state="started"))
+    shown.tell(step("same", stack="production"))
+    console.print(shown._table())
+    first, second = console.export_text().splitlines()
+    assert first.split() == ["consumer", "0", "s", "1", "unchanged", "creating", FUNCTION, "function"]
+    assert second.startswith("production")
+
+
+@pytest.mark.parametrize("name", [command.name for command in command_line.app.registered_commands])
+def test_every_command_has_help_with_an_example(name: str) -> None:
+    assert f"python -m deployment {name}" in run(name, "--help").stdout
+
+
+def test_exit_codes_are_in_the_help_and_in_the_readme() -> None:
+    shown = run("--help").stdout
+    for code, meaning in command_line.EXIT_CODES.items():
+        assert f"{code:<4} {meaning}" in shown
+        assert f"| {code} | {meaning} |" in README
+
+
+def commands() -> list[str]:
+    """The deployment commands of the README's shell blocks."""
+    return re.findall(r"^python -m deployment ([^#\n]*)", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_of_the_readme_is_one(command: str) -> None:
+    answers = {"status": {}, "promote": result(), "rollback": result(), "repair": result()}
+    name, *arguments = shlex.split(command)
+    Recorded.answer = answers.get(name, {"consumer": result()})
+    assert run(name, *arguments).exit_code == 0
+
+
+def test_the_readmes_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    [block] = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    urn = "urn:pulumi:production::p::pulumi:pulumi:Stack::production"
+    outputs = {"endpointUrl": "https://one"}
+    changed = Step(stack="production", urn=urn, operation="update", state="done", new=outputs)
+    Recorded.answer = {"production": result(changed, stack="production")}
+    monkeypatch.setattr("deployment.Deployment", Recorded)
+    exec(compile(block, "README.md", "exec"), {})  # noqa: S102  # what a reader would run
+    assert Recorded.called == ("up", (), {"check": Check()})
+    assert capsys.readouterr().out == "{'update': 1} https://one\n"
+    Recorded.made["on_event"](step("create"))
+    assert capsys.readouterr().out == f"consumer create {FUNCTION} function\n"

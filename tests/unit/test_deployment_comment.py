@@ -1,0 +1,187 @@
+"""The pull-request comment says what matters first, the same everywhere, and never a secret."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployment import BLINDED, UNKNOWN, BuildError, Diagnostic, StackResult, Step
+from deployment.comment import LIMIT, MARKER, POLICY, comment
+from deployment.content_diff import IMAGE, ContentDiff
+
+FUNCTION = "aws:lambda/function:Function"
+LIFECYCLE = "aws:ecr/lifecyclePolicy:LifecyclePolicy"
+LOGS = "aws:cloudwatch/logGroup:LogGroup"
+ROLE = "aws:iam/role:Role"
+STACK = "pulumi:pulumi:Stack"
+
+
+def step(operation: str, kind: str, name: str = "one", **values: Any) -> Step:
+    urn = f"urn:pulumi:consumer::cross-account-ecr::{kind}::{name}"
+    return Step(stack="consumer", urn=urn, operation=operation, state="planned", **values)
+
+
+def result(*steps: Step, stack: str = "consumer", lines: tuple[Diagnostic, ...] = ()) -> StackResult:
+    return StackResult(stack=stack, operation="preview", steps=steps, diagnostics=lines, seconds=1, log=Path("log"))
+
+
+def policy(account: str) -> str:
+    pull = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+    root, functions = f"arn:aws:iam::{account}:root", f"arn:aws:lambda:us-east-1:{account}:function:*"
+    return json.dumps(
+        {
+            "Statement": [
+                {"Sid": "One", "Effect": "Allow", "Action": pull, "Principal": {"AWS": root}},
+                {
+                    "Sid": "Two",
+                    "Effect": "Allow",
+                    "Action": pull,
+                    "Principal": {"Service": "lambda.amazonaws.com"},
+                    "Condition": {"StringLike": {"aws:sourceArn": functions}},
+                },
+            ]
+        }
+    )
+
+
+CHANGES = result(
+    step("update", POLICY, old={"policy": policy("222222222222")}, new={"policy": policy("333333333333")}),
+    step("delete", LIFECYCLE),
+    step("update", FUNCTION, old={"memorySize": 128}, new={"memorySize": 256}, changed=("imageUri", "memorySize")),
+    step("create", ROLE),
+    step("same", LOGS),
+    step("delete", IMAGE, "function-image-1"),
+    step("create", IMAGE, "function-image-2"),
+    step("create", "pulumi:providers:docker"),
+    step("same", STACK, old={"imageTag": "content-1"}, new={"imageTag": "content-2", "imageSource": "built"}),
+)
+DIFF = ContentDiff(context="app", files=3, base="0123456789ab", same_as_running=True, changed=("app.py",), added=("b",))
+
+GOLDEN = f"""\
+{MARKER}
+### Preview
+
+| stack | delete | replace | update | create | unchanged |
+| --- | --- | --- | --- | --- | --- |
+| `consumer` | 1 |  | 2 | 1 | 1 |
+
+#### First of all
+
+| stack | resource | change | means |
+| --- | --- | --- | --- |
+| `consumer` | `{LIFECYCLE}` `one` | **delete** | images are kept for ever, or deleted by other rules |
+| `consumer` | `{FUNCTION}` `one` | `memorySize` `128` → `256` | billed: https://aws.amazon.com/lambda/pricing/ |
+
+#### Who may use the images
+
+- account 222222222222 no longer may pull
+- account 333333333333 may now pull, by anyone whom the account allows, for functions `*`
+
+#### Image of `consumer`
+
+`content-1` → `content-2`, which is built by the update.
+
+Built from `app`, 3 files. What differs from `0123456789ab`, which is what runs now:
+
+- + `b`
+- ~ `app.py`
+
+<details><summary><b>consumer</b>: delete 1</summary>
+
+| type | name | properties |
+| --- | --- | --- |
+| `{LIFECYCLE}` | `one` |  |
+</details>
+
+<details><summary><b>consumer</b>: update 2</summary>
+
+| type | name | properties |
+| --- | --- | --- |
+| `{POLICY}` | `one` |  |
+| `{FUNCTION}` | `one` | `imageUri`, `memorySize` |
+</details>
+
+<details><summary><b>consumer</b>: create 1</summary>
+
+| type | name | properties |
+| --- | --- | --- |
+| `{ROLE}` | `one` |  |
+</details>
+"""
+
+
+def test_losses_and_costs_come_first_then_who_may_pull_then_the_image_then_the_rest() -> None:
+    assert comment({"consumer": CHANGES}, {"consumer": DIFF}) == GOLDEN
+
+
+def test_the_order_in_which_the_engine_worked_does_not_matter() -> None:
+    shuffled = result(*reversed(CHANGES.steps))
+    assert comment({"consumer": shuffled}, {"consumer": DIFF}) == GOLDEN
+
+
+def test_no_value_that_could_be_a_secret_is_shown() -> None:
+    old = {"environment": {"variables": {"PASSWORD": "hunter2"}}, "description": "hunter3"}
+    new = {"environment": {"variables": {"PASSWORD": "hunter4"}}, "description": "hunter5", "memorySize": "hunter 6"}
+    changed = ("description", "environment.variables.PASSWORD", "memorySize")
+    text = comment({"consumer": result(step("update", FUNCTION, old=old, new=new, changed=changed))}, {})
+    assert "hunter" not in text
+    assert "`environment.variables.PASSWORD`" in text
+
+
+def test_what_only_an_update_tells_is_called_so() -> None:
+    changed = step("update", FUNCTION, old={"memorySize": 128}, new={"memorySize": UNKNOWN}, changed=("memorySize",))
+    assert "`memorySize` `128` → known later" in comment({"consumer": result(changed)}, {})
+
+
+def test_a_replacement_names_the_properties_that_force_it() -> None:
+    text = comment({"consumer": result(step("replace", LOGS, changed=("name",), forcing=("name",)))}, {})
+    assert f"| `{LOGS}` `one` | **replace** for `name` | its log lines are lost |" in text
+
+
+def test_what_is_kept_in_the_account_is_not_called_lost() -> None:
+    kept = step("delete", "aws:ecr/repository:Repository", retained=True)
+    text = comment({"registry": result(kept, stack="registry")}, {})
+    assert "stays in the account, unmanaged" in text
+    assert "its images are lost" not in text
+
+
+def test_a_stack_that_fails_is_told_with_its_cure_beside_those_that_do_not() -> None:
+    error = BuildError("no Docker here\n```", stack="consumer", cure="Start Docker.")
+    text = comment({"registry": result(step("create", ROLE), stack="registry"), "consumer": error}, {})
+    assert "| `registry` |  |  |  | 1 | 0 |" in text
+    assert "#### `consumer` could not be previewed\n\n````text\nno Docker here\n```\n````\n\nStart Docker." in text
+
+
+def test_nothing_to_do_is_said_in_one_line() -> None:
+    assert comment({"consumer": result(step("same", ROLE))}, {}).endswith("\n\nNothing changes.\n")
+
+
+def test_markup_in_names_stays_text() -> None:
+    text = comment({"consumer": result(step("create", ROLE, "`|</details>@everyone"))}, {})
+    assert "`'¦</details>@everyone`" in text
+
+
+def test_warnings_of_the_program_are_shown_and_those_of_the_machine_are_not() -> None:
+    lines = (
+        Diagnostic(stack="consumer", urn="", severity="warning", text="using a plugin from /home/me"),
+        Diagnostic(stack="consumer", urn="urn:a::b::c::d", severity="warning", text="the image is gone"),
+    )
+    text = comment({"consumer": result(step("create", ROLE), lines=lines)}, {})
+    assert "the image is gone" in text
+    assert "/home/me" not in text
+
+
+@pytest.mark.parametrize("count", [100, 2000])
+def test_a_comment_that_is_too_long_loses_the_least_weighty_parts_and_says_so(count: int) -> None:
+    many = [step("create", ROLE, f"{'role' * 10}-{number}") for number in range(count)]
+    text = comment({"consumer": result(*CHANGES.steps, *many)}, {"consumer": DIFF})
+    assert len(text) <= LIMIT
+    assert "account 222222222222 no longer may pull" in text
+    assert ("Left out" in text) == (count == 2000)
+    assert ("`consumer`: create 2001." in text) == (count == 2000)
+
+
+def test_secrets_that_the_engine_has_blinded_stay_so() -> None:
+    step_ = step("update", FUNCTION, old={"memorySize": BLINDED}, new={"memorySize": BLINDED}, changed=("memorySize",))
+    assert "`memorySize` another → another" in comment({"consumer": result(step_)}, {})

@@ -1,0 +1,108 @@
+"""The workflows have the least rights, run pinned code, and keep one comment on a pull request."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deployment.comment import MARKER
+
+FOLDER = Path(".github")
+WORKFLOWS = sorted((FOLDER / "workflows").glob("*.yml"))
+PINNED = re.compile(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
+
+# Stands in for GitHub: keeps comments in a file, and lets jq answer the query.
+GH = """\
+#!/bin/bash
+store=comments.json
+[ -f "$store" ] || echo '[]' > "$store"
+echo "$*" >> calls
+case "$*" in
+  *PATCH*) body=$(cat comment.md) ; jq --arg body "$body" '.[0].body = $body' "$store" > new && mv new "$store" ;;
+  *POST*) body=$(cat comment.md)
+    jq --arg body "$body" '. += [{url: "u/1", body: $body, user: {login: "github-actions[bot]"}}]' "$store" > new
+    mv new "$store" ;;
+  *) jq -r "${@: -1}" "$store" ;;
+esac
+"""
+
+
+def jobs(workflow: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load(workflow.read_text())["jobs"])
+
+
+def steps() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every step of every workflow and action, with the file it is in."""
+    for workflow in WORKFLOWS:
+        for job in jobs(workflow).values():
+            yield from ((workflow.name, step) for step in job["steps"])
+    for action in FOLDER.glob("actions/*/action.yml"):
+        yield from ((action.name, step) for step in yaml.safe_load(action.read_text())["runs"]["steps"])
+
+
+def test_every_action_is_pinned_to_a_commit_and_says_which_version_that_is() -> None:
+    lines = [
+        line.strip().removeprefix("- ") for file in FOLDER.rglob("*.yml") for line in file.read_text().splitlines()
+    ]
+    used = [line for line in lines if line.startswith("uses: ") and not line.startswith("uses: ./")]
+    assert used
+    assert [line for line in used if not PINNED.fullmatch(line)] == []
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
+def test_rights_are_given_to_single_jobs_and_none_may_write_the_repository(workflow: Path) -> None:
+    whole = yaml.safe_load(workflow.read_text())
+    assert whole["permissions"] == {}
+    for job in whole["jobs"].values():
+        assert set(job["permissions"].items()) <= {
+            ("contents", "read"),
+            ("id-token", "write"),
+            ("pull-requests", "write"),
+        }
+
+
+def test_no_event_of_a_stranger_gets_credentials() -> None:
+    text = "".join(workflow.read_text() for workflow in WORKFLOWS)
+    assert "pull_request_target" not in text
+    for job in jobs(FOLDER / "workflows" / "preview.yml").values():
+        if "id-token" in job["permissions"]:
+            assert job["if"] == "github.event.pull_request.head.repo.full_name == github.repository"
+
+
+def test_nothing_is_pasted_into_a_script() -> None:
+    assert [step["run"] for _, step in steps() if "${{" in step.get("run", "")] == []
+
+
+def test_the_registry_is_deployed_before_consumers_and_one_run_at_a_time() -> None:
+    deploy = jobs(FOLDER / "workflows" / "deploy.yml")
+    assert deploy["consumer"]["needs"] == "registry"
+    groups = {name: job["concurrency"] for name, job in deploy.items()}
+    assert groups == {"registry": {"group": "stack-registry"}, "consumer": {"group": "stack-${{ matrix.stack }}"}}
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="the stand-in of gh asks jq")
+def test_a_pull_request_has_one_comment_whose_text_is_replaced(tmp_path: Path) -> None:
+    [script] = [step["run"] for _, step in steps() if step.get("name") == "Comment"]
+    gh = tmp_path / "gh"
+    gh.write_text(GH)
+    gh.chmod(0o755)
+    stranger = {"url": "u/0", "body": f"{MARKER}\nnot mine", "user": {"login": "stranger"}}
+    (tmp_path / "comments.json").write_text("[]")
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "COMMENTS": "repos/o/n/issues/1/comments"}
+
+    def comment(text: str) -> list[dict[str, Any]]:
+        (tmp_path / "comment.md").write_text(f"{MARKER}\n{text}\n")
+        subprocess.run(["bash", "-eo", "pipefail", "-c", script], cwd=tmp_path, env=env, check=True)
+        return list(json.loads((tmp_path / "comments.json").read_text()))
+
+    assert [item["body"] for item in comment("one")] == [f"{MARKER}\none"]
+    assert [item["body"] for item in comment("two")] == [f"{MARKER}\ntwo"]
+    (tmp_path / "comments.json").write_text(json.dumps([stranger]))
+    assert [item["body"] for item in comment("three")] == [stranger["body"], f"{MARKER}\nthree"]
