@@ -35,6 +35,7 @@ from deployment import (
     DeploymentError,
     Event,
     Options,
+    PolicyViolated,
     Progress,
     ProviderError,
     Step,
@@ -292,6 +293,17 @@ def test_a_refusal_of_aws_is_typed_with_its_resource(program: Program) -> None:
             deployment.destroy()
     finally:
         logs.delete_log_group(logGroupName="/aws/lambda/taken")
+
+
+def test_a_violation_of_a_policy_pack_is_typed_and_told_with_its_rule(program: Program) -> None:
+    program.config["registry"]["repository"]["scanOnPush"] = False
+    packs = [program.clone.root / "policies"]
+    with program.deployment(registry="registry", consumers=(), policy_packs=packs) as deployment:
+        with pytest.raises(PolicyViolated, match="repository-scan-on-push") as violated:
+            deployment.preview()
+        assert "aws:ecr/repository:Repository" in violated.value.urn
+        program.config["registry"] = program.committed("registry")
+        assert deployment.preview()["registry"].changes == {}
 
 
 def test_without_docker_a_preview_says_how_to_go_on_and_does(program: Program) -> None:
@@ -562,7 +574,7 @@ VARYING = re.compile(r"content-[0-9a-f]{32}|`[0-9a-f]{12}`")
 
 
 def test_a_pull_requests_comment_is_the_same_on_two_machines(pull_request: Program, tmp_path: Path) -> None:
-    """Another folder, another umask, other times of the files, another time zone; the golden file is that of a run."""
+    """Another folder, user, umask and time zone, other times of the files; the golden file is that of a run."""
     program = pull_request
     ours = program.command("preview", "--comment", "-", "--base", "target")
     assert ours.returncode == 0, ours.stderr
@@ -578,7 +590,7 @@ def test_a_pull_requests_comment_is_the_same_on_two_machines(pull_request: Progr
         (there / ".local" / name).symlink_to(program.clone.root / ".local" / name)
     theirs = subprocess.run(
         ["bash", "-c", f"umask 077; {sys.executable} -m deployment preview --comment - --base target"], cwd=there,
-        env={**program.environment, "TZ": "Asia/Tokyo"}, text=True, capture_output=True,
+        env={**program.environment, "TZ": "Asia/Tokyo", "HOME": str(tmp_path), "USER": "somebody"}, text=True, capture_output=True,
     )  # fmt: skip
     assert theirs.stdout == ours.stdout
 

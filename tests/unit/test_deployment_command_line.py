@@ -256,6 +256,10 @@ def test_every_command_of_the_readme_is_one(command: str) -> None:
     assert run(name, *arguments).exit_code == 0
 
 
+def test_the_readmes_comment_is_that_of_a_real_preview() -> None:
+    assert f"````markdown\n{Path('tests/engine/comment.md').read_text()}````\n" in README
+
+
 def test_the_readmes_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     [block] = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     urn = "urn:pulumi:production::p::pulumi:pulumi:Stack::production"
