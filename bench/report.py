@@ -10,9 +10,9 @@ from typing import Any
 from bench.measure import Measure
 
 # The picture: one bar a measure, its length the result by its goal, so that all share one line to stay left of.
-WIDTH, LABELS, ROW, TOP, BAR = 1000, 330, 26, 64, 14
+WIDTH, LABELS, NUMBERS, ROW, TOP, BAR = 1000, 350, 130, 26, 64, 14
 GOALS_SHOWN = 3.0
-MET, MISSED, BOUND, BEFORE = "#2e7d32", "#c62828", "#212121", "#9e9e9e"
+MET, MISSED, BEYOND, BOUND, BEFORE = "#2e7d32", "#c62828", "#ef6c00", "#212121", "#9e9e9e"
 
 
 def as_json(measures: Sequence[Measure]) -> str:
@@ -52,7 +52,7 @@ def table(measures: Sequence[Measure], before: Mapping[str, float]) -> str:
 def picture(measures: Sequence[Measure], before: Mapping[str, float]) -> str:
     """An SVG: the nearer to the left, the better; the line is the goal."""
     height = TOP + ROW * len(measures) + 12
-    scale = (WIDTH - LABELS - 90) / GOALS_SHOWN
+    scale = (WIDTH - LABELS - NUMBERS) / GOALS_SHOWN
     goal = LABELS + scale
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '
@@ -61,18 +61,20 @@ def picture(measures: Sequence[Measure], before: Mapping[str, float]) -> str:
         f'<text x="10" y="22" font-size="15" font-weight="bold">{sum(m.is_met for m in measures)} of {len(measures)} '
         "goals are met</text>",
         _legend(bool(before)),
-        f'<text x="{goal}" y="{TOP - 8}" text-anchor="middle" font-weight="bold">goal</text>',
+        f'<text x="{goal:.1f}" y="{TOP - 8}" text-anchor="middle" font-weight="bold">goal</text>',
+        f'<path d="M{goal:.1f} {TOP - 4}V{height - 12}" stroke="#000" stroke-dasharray="4 3"/>',
     ]
     for number, measure in enumerate(measures):
         y = TOP + ROW * number
         length = _in_goals(measure, measure.result)
-        colour = MET if measure.is_met else MISSED
+        colour = _colour(measure)
         end = LABELS + scale * length
         text = f"{_result(measure, measure.result)} (≤ {_result(measure, measure.goal)})"
         parts += [
             f'<text x="{LABELS - 8}" y="{y + BAR - 2}" text-anchor="end">{escape(measure.name)}</text>',
             f'<rect x="{LABELS}" y="{y}" width="{max(end - LABELS, 2):.1f}" height="{BAR}" fill="{colour}"/>',
-            f'<text x="{end + 6:.1f}" y="{y + BAR - 2}" fill="{colour}">{escape(text)}</text>',
+            f'<text x="{end + 6:.1f}" y="{y + BAR - 2}" fill="{colour}" stroke="#fff" stroke-width="4" '
+            f'paint-order="stroke">{escape(text)}</text>',
         ]
         if measure.name in before:
             at = LABELS + scale * _in_goals(measure, before[measure.name])
@@ -80,25 +82,34 @@ def picture(measures: Sequence[Measure], before: Mapping[str, float]) -> str:
         if measure.bound:
             at = LABELS + scale * _in_goals(measure, statistics.median(measure.bound))
             parts.append(_mark(at, y, BOUND))
-    bottom = TOP + ROW * len(measures)
-    parts.append(f'<line x1="{goal}" y1="{TOP - 4}" x2="{goal}" y2="{bottom}" stroke="#000" stroke-dasharray="4 3"/>')
     return "\n".join([*parts, "</svg>", ""])
 
 
 def _legend(with_before: bool) -> str:
-    marks = [(MET, "met"), (MISSED, "missed"), (BOUND, "bound: what cannot be done without")]
+    marks = [
+        (MET, "met"),
+        (MISSED, "missed"),
+        (BEYOND, "missed by the bound already"),
+        (BOUND, "bound: what cannot be done without"),
+    ]
     if with_before:
         marks.append((BEFORE, "before"))
-    parts, x = [], 330
+    parts, x = [], 250
     for colour, text in marks:
         parts.append(f'<rect x="{x}" y="12" width="10" height="10" fill="{colour}"/>')
         parts.append(f'<text x="{x + 14}" y="21">{text}</text>')
-        x += 40 + 7 * len(text)
+        x += 35 + 7 * len(text)
     return "".join(parts)
 
 
 def _mark(x: float, y: int, colour: str) -> str:
     return f'<rect x="{x - 1.5:.1f}" y="{y - 3}" width="3" height="{BAR + 6}" fill="{colour}"/>'
+
+
+def _colour(measure: Measure) -> str:
+    if measure.is_met:
+        return MET
+    return BEYOND if measure.bound and statistics.median(measure.bound) > measure.goal else MISSED
 
 
 def _in_goals(measure: Measure, result: float) -> float:

@@ -77,12 +77,11 @@ TABLE: dict[str, dict[Step, list[Line]]] = {
             ("Repository", "ecr:PutLifecyclePolicy", "ecr.LifecyclePolicy"),
         ],
         "refresh": REGISTRY_READS,
-        "update": [("Repository", "ecr:PutImageScanningConfiguration", "ecr.Repository")],
-        "destroy": [
+        "update": [
+            ("Repository", "ecr:PutImageScanningConfiguration", "ecr.Repository"),
             ("Repository", "ecr:DeleteLifecyclePolicy", "ecr.LifecyclePolicy"),
-            ("Repository", "ecr:DeleteRepositoryPolicy", "ecr.RepositoryPolicy"),
-            ("Repository", "ecr:DeleteRepository", "ecr.Repository"),
         ],
+        "destroy": [("Repository", "ecr:DeleteRepository", "ecr.Repository")],
     },
     "registry-pusher": {
         "create": [*LOOK_UPS, *(("Repository", action, "docker.Image") for action in PUSH_ACTIONS)],
@@ -258,8 +257,8 @@ LIMITS = """## What they leave open
   ([iam:PermissionsBoundary](https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html)).
 * The committed files name one profile, `registry`, for who deploys the registry and who pushes. Where these are two,
   give `registry.profile` in `Pulumi.consumer.yaml` a name of its own.
-* `ecr:DeleteRepository` and `ecr:DeleteRepositoryPolicy` are needed by `pulumi destroy -s registry` alone. Without them
-  the repository is safe even from who changes the stack file.
+* `ecr:DeleteRepository` is needed by `pulumi destroy -s registry` alone. Without it the repository is safe even from
+  who changes the stack file.
 * Pulumi's state and the key of its secrets are read and written with the credentials of the backend, not with these.
 * Which ARN a call is judged on is AWS's
   [service authorization reference](https://docs.aws.amazon.com/service-authorization/latest/reference/reference.html)

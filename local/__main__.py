@@ -58,7 +58,7 @@ def shell() -> None:
 
 def test(*arguments: str) -> int:
     """Run the tests (further arguments are pytest's) with a local cloud of their own. Returns pytest's exit code."""
-    return _with_tools("pytest", *arguments)
+    return _with_tools("pytest", *arguments, besides=toolchain.browser)
 
 
 def bench(*arguments: str) -> int:
@@ -66,11 +66,11 @@ def bench(*arguments: str) -> int:
     return _with_tools("bench", *arguments)
 
 
-def _with_tools(module: str, *arguments: str) -> int:
+def _with_tools(module: str, *arguments: str, besides: Callable[[], None] = lambda: None) -> int:
     was_running = docker_engine.host() is not None
     try:
         tools()
-        toolchain.browser()
+        besides()
         sys.stdout.flush()
         command = [toolchain.PYTHON, "-m", module, *arguments]
         return subprocess.run(command, cwd=ROOT, env=workspace.environment()).returncode

@@ -39,6 +39,9 @@ def python_environment() -> None:
         if marker.exists() and marker.read_text() == wanted:
             current.done("found", "requirements.txt, requirements-dev.txt")
             return
+        if VENV.is_symlink():
+            # `--clear` would empty what the link leads to, which others use.
+            VENV.unlink()
         current.say("installing requirements.txt and requirements-dev.txt")
         run("venv", [sys.executable, "-m", "venv", "--clear", VENV])
         run("pip", [PYTHON, "-m", "pip", "install", "--require-hashes", "-r", pins[0], "-r", pins[1]])

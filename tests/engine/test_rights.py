@@ -59,6 +59,11 @@ CHANGES = {
         "{name: cross",
         "{scanOnPush: false, name: cross",
     ),
+    ("Repository", "ecr:DeleteLifecyclePolicy"): (
+        "Pulumi.registry.yaml",
+        "cross-account-function}",
+        "cross-account-function, lifecycle: [{untagged: true, days: 7}]}",
+    ),
 }
 UNPROTECTED = ("Pulumi.registry.yaml", "name: cross", "keep: false, forceDelete: true, name: cross")
 PREVIEWS_AT_A_TIME = 4
@@ -133,20 +138,25 @@ class Users:
         ran = self.run(step, stack)
         assert ran.returncode == 0, ran.stdout
 
-    def types(self, stack: str) -> set[str]:
-        """The types of the resources in a stack's state."""
+    def resources(self, stack: str) -> list[dict[str, Any]]:
+        """What is in a stack's state."""
         state = self.clone.root / ".local" / "state" / ".pulumi" / "stacks" / "cross-account-ecr" / f"{stack}.json"
         deployment = json.loads(state.read_text())["checkpoint"]["latest"] or {}
-        return {resource["type"] for resource in deployment.get("resources") or []}
+        return list(deployment.get("resources") or [])
+
+    def has(self, stack: str, kind: str) -> bool:
+        """Whether a resource of this type is in a stack's state."""
+        return any(resource["type"] == kind for resource in self.resources(stack))
 
     def bring_about(self, permission: Permission) -> None:
         """Get everything into a state in which the step makes the call."""
         stack, kind = stack_of(permission), kind_of(permission)
-        # Without a build, where none is needed.
-        other = permission.action == "lambda:UpdateFunctionCode"
-        built = permission.principal != "consumer-deployer"
-        self._set_image(BUILD if built else f'{{digest: "{self.digests[other]}"}}')
-        made = kind in self.types(stack)
+        if permission.principal == "consumer-deployer":
+            # Without a build.
+            self._set_image(f'{{digest: "{self.digest(other=permission.action == "lambda:UpdateFunctionCode")}"}}')
+        else:
+            self._set_image(BUILD)
+        made = self.has(stack, kind)
         if made and permission.step == "create":
             self.passes("destroy", stack)
         if kind and not made and permission.step != "create":
@@ -177,11 +187,13 @@ class Users:
         function = self.clone.client("consumer", "lambda").get_function(FunctionName="cross-account-function")
         return int(function["Configuration"]["MemorySize"])
 
-    @property
-    def digests(self) -> list[str]:
-        """The images in the repository."""
-        found = self.clone.client("registry", "ecr").list_images(repositoryName="cross-account-function")
-        return [image["imageDigest"] for image in found["imageIds"]]
+    def digest(self, *, other: bool) -> str:
+        """An image of the repository: the one that the function runs, or another one."""
+        listed = self.clone.client("registry", "ecr").list_images(repositoryName="cross-account-function")["imageIds"]
+        digests = [image["imageDigest"] for image in listed]
+        functions = [item for item in self.resources("consumer") if item["type"] == "aws:lambda/function:Function"]
+        running = functions[0]["outputs"]["imageUri"].partition("@")[2] if functions else digests[0]
+        return next(digest for digest in digests if digest != running) if other else running
 
     def _set_image(self, image: str) -> None:
         path = self.clone.root / "Pulumi.consumer.yaml"
@@ -247,7 +259,7 @@ def test_who_previews_cannot_change_anything(users: Users) -> None:
 def previews(users: Users) -> dict[Permission, subprocess.CompletedProcess[str]]:
     """Every preview without one permission. They change nothing, so several run at a time."""
     for stack in ("registry", "consumer"):
-        if not users.types(stack):
+        if not users.resources(stack):
             users.passes("create", stack)
     with ThreadPoolExecutor(PREVIEWS_AT_A_TIME) as pool:
         return dict(zip(PREVIEWS, pool.map(users.preview_without, PREVIEWS), strict=True))
