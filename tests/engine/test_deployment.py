@@ -558,7 +558,9 @@ def commit_a_pull_request(clone: Clone) -> None:
 
 @pytest.fixture
 def pull_request(program: Program) -> Iterator[Program]:
-    """The clone on a branch with changes."""
+    """The clone, deployed as committed, on a branch with changes."""
+    with program.deployment(registry="registry") as deployment:
+        deployment.up()
     main = subprocess.run(
         ["git", "branch", "--show-current"], cwd=program.clone.root, capture_output=True, text=True
     ).stdout.strip()
