@@ -56,6 +56,8 @@ def test_missing_dockerfile_is_named(deployed: Clone) -> None:
 
 
 def test_docker_engine_gone(deployed: Clone) -> None:
+    # Content that nobody has pushed yet: without Docker there is no way to it.
+    deployed.edit("app/app.py", "hello world!", "hello docker!")
     gone = "DOCKER_HOST=unix:///nowhere/docker.sock"
     said = refused(deployed, f"{gone} pulumi preview -s consumer")
     assert "failed to connect to any docker daemon (unix:///nowhere/docker.sock)" in said

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import urllib.request
+from typing import Any
 
 from tests.engine.clone import ROOT, Clone
 
@@ -12,6 +13,13 @@ FUNCTION = "cross-account-function"
 
 def docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def pushed_image(clone: Clone) -> dict[str, Any]:
+    """What ECR says of the image under the consumer's content tag."""
+    tag = {"imageTag": clone.output("consumer", "imageTag")}
+    (image,) = clone.client("registry", "ecr").describe_images(repositoryName=FUNCTION, imageIds=[tag])["imageDetails"]
+    return dict(image)
 
 
 def test_demo_prints_url_status_and_body(demo: tuple[Clone, str]) -> None:
@@ -50,7 +58,7 @@ def test_lifecycle_rules_can_be_changed_although_the_repository_is_protected(dep
 
 def test_function_runs_the_registrys_image_by_digest(deployed: Clone) -> None:
     found = deployed.client("consumer", "lambda").get_function(FunctionName=FUNCTION)
-    (image,) = deployed.client("registry", "ecr").describe_images(repositoryName=FUNCTION)["imageDetails"]
+    image = pushed_image(deployed)
     assert found["Code"]["ImageUri"] == f"{deployed.output('registry', 'repositoryUrl')}@{image['imageDigest']}"
     configuration = found["Configuration"]
     assert (configuration["MemorySize"], configuration["Timeout"]) == (128, 3)
@@ -59,8 +67,7 @@ def test_function_runs_the_registrys_image_by_digest(deployed: Clone) -> None:
 
 def test_image_is_one_that_lambda_takes(deployed: Clone) -> None:
     # An index, which attestations make of an image, is refused by Lambda.
-    (image,) = deployed.client("registry", "ecr").describe_images(repositoryName=FUNCTION)["imageDetails"]
-    assert image["imageManifestMediaType"] in (
+    assert pushed_image(deployed)["imageManifestMediaType"] in (
         "application/vnd.docker.distribution.manifest.v2+json",
         "application/vnd.oci.image.manifest.v1+json",
     )
