@@ -89,8 +89,8 @@ async def require_runnable(repository: RepositoryReader, reference: str, archite
             raise ImageUnusable(
                 f"There is no image {reference} in {repository.url}. Name another one, or push it first."
             )
-        require_single(body, repository.url, reference)
-        _, config = await _pull(repository, f"blobs/{json.loads(body)['config']['digest']}")
+        configuration = require_single(body, repository.url, reference)
+        _, config = await _pull(repository, f"blobs/{configuration}")
         require_architecture(config, architecture, reference)
     except OSError as error:
         pulumi.log.warn(f"{repository.url} cannot be asked ({error}). Lambda will tell whether it takes {reference}.")
@@ -113,8 +113,8 @@ async def _pull(repository: RepositoryReader, path: str) -> tuple[int, bytes]:
         await asyncio.sleep(seconds)
 
 
-def require_single(body: bytes, url: str, reference: str) -> None:
-    """Check that a manifest is of one image, and not too large.
+def require_single(body: bytes, url: str, reference: str) -> str:
+    """Check that a manifest is of one image, and not too large. Returns the digest of the image's configuration.
 
     Raises:
         ImageUnusable: it is an index, as of several platforms or with attestations, or larger than Lambda takes.
@@ -132,6 +132,7 @@ def require_single(body: bytes, url: str, reference: str) -> None:
             f"{reference} in {url} has {size / 1024**3:.1f} GB even packed; Lambda takes 10 GB unpacked. Leave out "
             "what the function does not need."
         )
+    return str(manifest["config"]["digest"])
 
 
 def require_architecture(body: bytes, architecture: str, reference: str) -> None:

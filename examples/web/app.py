@@ -73,13 +73,11 @@ class Service:
         """Take over the stacks that an earlier run has left."""
         listed = subprocess.run(["pulumi", "stack", "ls", "--json"], capture_output=True, text=True, check=True)
         names = [stack["name"].rpartition("/")[2] for stack in json.loads(listed.stdout)]
-        for name in names:
-            if name.startswith(FUNCTION_STACK):
-                with self._deployment(name.removeprefix(FUNCTION_STACK), Wanted()) as deployment:
-                    outputs = dict(deployment.outputs(name))
-                self.functions[name.removeprefix(FUNCTION_STACK)] = Function(
-                    name.removeprefix(FUNCTION_STACK), outputs=outputs
-                )
+        for stack in names:
+            if stack.startswith(FUNCTION_STACK):
+                name = stack.removeprefix(FUNCTION_STACK)
+                with self._deployment(name, Wanted()) as deployment:
+                    self.functions[name] = Function(name, outputs=deployment.outputs(stack))
         if REGISTRY in names:
             with Deployment(consumers=()) as deployment:
                 self.registry = deployment.outputs(REGISTRY)
@@ -94,7 +92,7 @@ class Service:
         if function.state in ("deploying", "deleting"):
             raise HTTPException(409, f"{name} is {function.state}; wait for it")
         function.state, function.error = state, ""
-        self._publish({"kind": "function", **dataclasses.asdict(function)})
+        self._show(function)
         return function
 
     def deploy(self, function: Function, wanted: Wanted) -> None:
@@ -110,7 +108,7 @@ class Service:
             function.state, function.outputs = "ready", dict(result.outputs)
         except DeploymentError as error:
             function.state, function.error = "failed", f"{error} {error.cure}"
-        self._publish({"kind": "function", **dataclasses.asdict(function)})
+        self._show(function)
 
     def delete(self, function: Function) -> None:
         """Destroy a function's stack."""
@@ -121,7 +119,7 @@ class Service:
             self._publish({"kind": "deleted", "name": function.name})
         except DeploymentError as error:
             function.state, function.error = "failed", f"{error} {error.cure}"
-            self._publish({"kind": "function", **dataclasses.asdict(function)})
+            self._show(function)
 
     async def listen(self) -> AsyncIterator[str]:
         """What happens from now on, as server-sent events."""
@@ -150,6 +148,10 @@ class Service:
             self._publish({"kind": "progress", "name": name, "text": text})
         elif isinstance(event, Progress) or (isinstance(event, Diagnostic) and event.severity == "error"):
             self._publish({"kind": "progress", "name": name, "text": event.text})
+
+    def _show(self, function: Function) -> None:
+        """Tell all listeners how a function is."""
+        self._publish({"kind": "function", **dataclasses.asdict(function)})
 
     def _publish(self, message: dict[str, Any]) -> None:
         """Give a message to all listeners, from whatever thread."""

@@ -9,12 +9,11 @@ often each has struck: a test asserts that what it prepared has happened. A regi
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-from local.cloud.asgi import Receive, Scope, Send, answer, header, read
+from local.cloud.asgi import App, Receive, Scope, Send, answer, header, read
 
 CONTROL_PATH = "/_local/faults"
 
@@ -68,7 +67,7 @@ class Fault(BaseModel):
 class Faults:
     """ASGI application around another one."""
 
-    def __init__(self, inner: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+    def __init__(self, inner: App) -> None:
         self._inner = inner
         self._faults: list[Fault] = []
 

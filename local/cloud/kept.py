@@ -6,7 +6,7 @@ a file for each layer here, written once.
 
 import logging
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from ministack.core.persistence import load_state, save_all
 from ministack.services import ecr, lambda_svc
 
 from local.cloud import replication
-from local.cloud.asgi import Receive, Scope, Send
+from local.cloud.asgi import App, Receive, Scope, Send
 
 FOLDER = Path(os.environ["STATE_DIR"])
 LAYERS = FOLDER / "layers"
@@ -27,7 +27,7 @@ READING = ("GET", "HEAD")
 class Kept:
     """ASGI application around another one: what an answer tells is on disk before it is sent."""
 
-    def __init__(self, inner: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+    def __init__(self, inner: App) -> None:
         self._inner = inner
         LAYERS.mkdir(parents=True, exist_ok=True)
         logging.getLogger("persistence").setLevel(logging.WARNING)

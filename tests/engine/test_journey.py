@@ -311,11 +311,7 @@ def test_required_parameters_and_preflight_of_the_api(deployed: Clone) -> None:
 def test_a_second_consumer_runs_what_the_first_has_tested(deployed: Clone) -> None:
     deployed.edit("Pulumi.registry.yaml", '"222222222222"}]', '"222222222222"}, {account: "333333333333"}]')
     deployed.up("registry")
-    aws = deployed.root / ".local" / "aws"
-    for name in ("config", "credentials"):
-        text = (aws / name).read_text()
-        third = text[text.rindex("[") :].replace("consumer", "production").replace("2" * 12, "3" * 12)
-        (aws / name).write_text(f"{text}\n{third}")
+    deployed.add_profile("production", "333333333333", "us-east-1")
     stack = (deployed.root / "Pulumi.consumer.yaml").read_text()
     stack = stack.replace("profile: consumer", "profile: production").replace("2" * 12, "3" * 12)
     stack = stack.replace("{context: app, args: {LAMBDA_BASE_IMAGE: null}}", "{promote: consumer}")
