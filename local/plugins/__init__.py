@@ -2,3 +2,11 @@
 
 They are at least as strict as what they stand in for, and the engine says in every run that it takes them from PATH.
 """
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+# The SDK's gRPC stubs, as `proto`. As `pulumi.runtime.proto` they bring the whole SDK, most of a plugin's start.
+if sdk := find_spec("pulumi"):
+    sys.path.append(str(Path(str(sdk.origin)).with_name("runtime")))

@@ -1,4 +1,4 @@
-"""Stand-in for `pulumi-resource-aws`: the resources that the program uses, through boto3.
+"""Stand-in for `pulumi-resource-aws`: the resources that the program uses, through botocore.
 
 A resource type is one entry of `KINDS`. An input that the SDK class does not declare is refused, and so is one that the
 SDK declares and this stand-in does not carry out. Which inputs need a new resource is the real provider's rule
@@ -7,7 +7,6 @@ SDK declares and this stand-in does not carry out. Which inputs need a new resou
 
 import base64
 import hashlib
-import inspect
 import json
 import random
 import re
@@ -18,12 +17,12 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, ClassVar
 
-import boto3
 import botocore.exceptions
-import pulumi_aws
 from botocore.config import Config
+from botocore.session import Session
 
-from local.plugins.provider import HalfMade, Provider, Refused, Values, WrongInputs, is_unknown, main, undeclared
+from local.plugins import schema
+from local.plugins.provider import HalfMade, Provider, Refused, Values, WrongInputs, is_unknown, main
 
 CONFIG = Config(retries={"total_max_attempts": 3, "mode": "standard"}, connect_timeout=5, read_timeout=120)
 GONE = {
@@ -55,20 +54,20 @@ PROVIDER_INPUTS = {
 class Aws:
     """Clients of one account and region."""
 
-    def __init__(self, session: boto3.Session, region: str | None = None) -> None:
+    def __init__(self, session: Session, region: str | None = None) -> None:
         self._session = session
         self._clients: dict[str, Any] = {}
         self._elsewhere: dict[str, Aws] = {}
         # Making a client is not thread-safe, using one is: "Multithreading or multiprocessing with clients",
         # https://boto3.amazonaws.com/v1/documentation/api/latest/guide/clients.html
         self._lock = threading.Lock()
-        self.region = region or session.region_name
+        self.region: str = region or session.get_config_variable("region")
         self.account: str = self.client("sts").get_caller_identity()["Account"]
 
     def client(self, service: str) -> Any:
         with self._lock:
             if service not in self._clients:
-                self._clients[service] = self._session.client(service, region_name=self.region, config=CONFIG)
+                self._clients[service] = self._session.create_client(service, region_name=self.region, config=CONFIG)
             return self._clients[service]
 
     def of(self, values: Values) -> "Aws":
@@ -112,7 +111,7 @@ class Kind:
         volatile_when: outputs that an update changes besides while an input is on.
     """
 
-    sdk: type
+    sdk: str
     inputs: set[str]
     replaces: set[str]
     computed: set[str]
@@ -1021,7 +1020,7 @@ PERMISSION_INPUTS = {
 
 KINDS: dict[str, Kind] = {
     "aws:ecr/repository:Repository": Kind(
-        sdk=pulumi_aws.ecr.RepositoryArgs,
+        sdk="pulumi_aws.ecr.RepositoryArgs",
         inputs={
             "name",
             "imageTagMutability",
@@ -1040,7 +1039,7 @@ KINDS: dict[str, Kind] = {
         named="name",
     ),
     "aws:ecr/repositoryPolicy:RepositoryPolicy": Kind(
-        sdk=pulumi_aws.ecr.RepositoryPolicyArgs,
+        sdk="pulumi_aws.ecr.RepositoryPolicyArgs",
         inputs={"repository", "policy"},
         replaces={"repository"},
         computed={"registryId"} | REGIONAL,
@@ -1050,7 +1049,7 @@ KINDS: dict[str, Kind] = {
         delete=lambda aws, name, state: aws.client("ecr").delete_repository_policy(repositoryName=name),
     ),
     "aws:ecr/lifecyclePolicy:LifecyclePolicy": Kind(
-        sdk=pulumi_aws.ecr.LifecyclePolicyArgs,
+        sdk="pulumi_aws.ecr.LifecyclePolicyArgs",
         inputs={"repository", "policy"},
         replaces={"repository", "policy"},
         computed={"registryId"} | REGIONAL,
@@ -1059,7 +1058,7 @@ KINDS: dict[str, Kind] = {
         delete=lambda aws, name, state: aws.client("ecr").delete_lifecycle_policy(repositoryName=name),
     ),
     "aws:ecr/replicationConfiguration:ReplicationConfiguration": Kind(
-        sdk=pulumi_aws.ecr.ReplicationConfigurationArgs,
+        sdk="pulumi_aws.ecr.ReplicationConfigurationArgs",
         inputs={"replicationConfiguration"},
         replaces=set(),
         computed={"registryId"} | REGIONAL,
@@ -1069,7 +1068,7 @@ KINDS: dict[str, Kind] = {
         delete=lambda aws, identity, state: _done(_put_replication(aws, {})),
     ),
     "aws:iam/role:Role": Kind(
-        sdk=pulumi_aws.iam.RoleArgs,
+        sdk="pulumi_aws.iam.RoleArgs",
         inputs={"name", "assumeRolePolicy", "description", "permissionsBoundary", "tags"},
         replaces={"name"},
         computed={"arn", "uniqueId", "createDate"} | TAGGED,
@@ -1080,7 +1079,7 @@ KINDS: dict[str, Kind] = {
         named="name",
     ),
     "aws:iam/rolePolicy:RolePolicy": Kind(
-        sdk=pulumi_aws.iam.RolePolicyArgs,
+        sdk="pulumi_aws.iam.RolePolicyArgs",
         inputs={"role", "name", "policy"},
         replaces={"role", "name"},
         computed=set(),
@@ -1091,7 +1090,7 @@ KINDS: dict[str, Kind] = {
         named="name",
     ),
     "aws:cloudwatch/logGroup:LogGroup": Kind(
-        sdk=pulumi_aws.cloudwatch.LogGroupArgs,
+        sdk="pulumi_aws.cloudwatch.LogGroupArgs",
         inputs={"name", "retentionInDays", "tags"},
         replaces={"name"},
         computed={"arn"} | REGIONAL | TAGGED,
@@ -1102,7 +1101,7 @@ KINDS: dict[str, Kind] = {
         named="name",
     ),
     "aws:lambda/function:Function": Kind(
-        sdk=pulumi_aws.lambda_.FunctionArgs,
+        sdk="pulumi_aws.lambda_.FunctionArgs",
         inputs={
             "name",
             "role",
@@ -1136,7 +1135,7 @@ KINDS: dict[str, Kind] = {
         volatile_when={"publish": frozenset({"version", "qualifiedArn"})},
     ),
     "aws:lambda/alias:Alias": Kind(
-        sdk=pulumi_aws.lambda_.AliasArgs,
+        sdk="pulumi_aws.lambda_.AliasArgs",
         inputs={"functionName", "name", "functionVersion", "routingConfig"},
         replaces={"functionName", "name"},
         computed={"arn", "invokeArn"} | REGIONAL,
@@ -1148,7 +1147,7 @@ KINDS: dict[str, Kind] = {
         ),
     ),
     "aws:lambda/invocation:Invocation": Kind(
-        sdk=pulumi_aws.lambda_.InvocationArgs,
+        sdk="pulumi_aws.lambda_.InvocationArgs",
         inputs={"functionName", "qualifier", "input", "lifecycleScope"},
         replaces={"functionName", "qualifier", "input"},
         computed={"result"} | REGIONAL,
@@ -1158,7 +1157,7 @@ KINDS: dict[str, Kind] = {
         delete=lambda aws, identity, state: None,
     ),
     "aws:lambda/provisionedConcurrencyConfig:ProvisionedConcurrencyConfig": Kind(
-        sdk=pulumi_aws.lambda_.ProvisionedConcurrencyConfigArgs,
+        sdk="pulumi_aws.lambda_.ProvisionedConcurrencyConfigArgs",
         inputs={"functionName", "qualifier", "provisionedConcurrentExecutions"},
         replaces={"functionName", "qualifier"},
         computed=REGIONAL,
@@ -1170,7 +1169,7 @@ KINDS: dict[str, Kind] = {
         ),
     ),
     "aws:lambda/functionUrl:FunctionUrl": Kind(
-        sdk=pulumi_aws.lambda_.FunctionUrlArgs,
+        sdk="pulumi_aws.lambda_.FunctionUrlArgs",
         inputs={"functionName", "qualifier", "authorizationType", "cors"},
         replaces={"functionName", "qualifier"},
         computed={"functionUrl", "functionArn", "urlId"} | REGIONAL,
@@ -1180,7 +1179,7 @@ KINDS: dict[str, Kind] = {
         delete=lambda aws, identity, state: aws.client("lambda").delete_function_url_config(**_url_key(state)),
     ),
     "aws:cloudwatch/metricAlarm:MetricAlarm": Kind(
-        sdk=pulumi_aws.cloudwatch.MetricAlarmArgs,
+        sdk="pulumi_aws.cloudwatch.MetricAlarmArgs",
         inputs=ALARM_INPUTS,
         replaces={"name"},
         computed={"arn"} | REGIONAL,
@@ -1191,7 +1190,7 @@ KINDS: dict[str, Kind] = {
         named="name",
     ),
     "aws:sns/topic:Topic": Kind(
-        sdk=pulumi_aws.sns.TopicArgs,
+        sdk="pulumi_aws.sns.TopicArgs",
         inputs={"name"},
         replaces={"name"},
         computed={"arn"} | REGIONAL,
@@ -1201,7 +1200,7 @@ KINDS: dict[str, Kind] = {
         named="name",
     ),
     "aws:lambda/permission:Permission": Kind(
-        sdk=pulumi_aws.lambda_.PermissionArgs,
+        sdk="pulumi_aws.lambda_.PermissionArgs",
         inputs=PERMISSION_INPUTS,
         replaces=PERMISSION_INPUTS,
         computed=REGIONAL,
@@ -1211,7 +1210,7 @@ KINDS: dict[str, Kind] = {
         named="statementId",
     ),
     "aws:apigateway/restApi:RestApi": Kind(
-        sdk=pulumi_aws.apigateway.RestApiArgs,
+        sdk="pulumi_aws.apigateway.RestApiArgs",
         inputs={"name", "description", "endpointConfiguration"},
         replaces=set(),
         computed={"arn", "executionArn", "rootResourceId", "createdDate"} | REGIONAL | TAGGED,
@@ -1222,7 +1221,7 @@ KINDS: dict[str, Kind] = {
         named="name",
     ),
     "aws:apigateway/resource:Resource": Kind(
-        sdk=pulumi_aws.apigateway.ResourceArgs,
+        sdk="pulumi_aws.apigateway.ResourceArgs",
         inputs={"restApi", "parentId", "pathPart"},
         replaces={"restApi", "parentId", "pathPart"},
         computed={"path"} | REGIONAL,
@@ -1231,7 +1230,7 @@ KINDS: dict[str, Kind] = {
         delete=_delete_resource,
     ),
     "aws:apigateway/method:Method": Kind(
-        sdk=pulumi_aws.apigateway.MethodArgs,
+        sdk="pulumi_aws.apigateway.MethodArgs",
         inputs=METHOD_KEYS | {"authorization", "apiKeyRequired", "requestParameters", "requestValidatorId"},
         replaces=METHOD_KEYS,
         computed=REGIONAL,
@@ -1241,7 +1240,7 @@ KINDS: dict[str, Kind] = {
         delete=_delete_method,
     ),
     "aws:apigateway/integration:Integration": Kind(
-        sdk=pulumi_aws.apigateway.IntegrationArgs,
+        sdk="pulumi_aws.apigateway.IntegrationArgs",
         inputs=METHOD_KEYS | {"type", "integrationHttpMethod", "uri", "requestTemplates", "timeoutMilliseconds"},
         replaces=METHOD_KEYS | {"type", "integrationHttpMethod"},
         computed=REGIONAL,
@@ -1252,7 +1251,7 @@ KINDS: dict[str, Kind] = {
         defaults={"timeoutMilliseconds": 29_000},
     ),
     "aws:apigateway/deployment:Deployment": Kind(
-        sdk=pulumi_aws.apigateway.DeploymentArgs,
+        sdk="pulumi_aws.apigateway.DeploymentArgs",
         inputs={"restApi", "triggers"},
         replaces={"restApi", "triggers"},
         computed={"createdDate"} | REGIONAL,
@@ -1261,7 +1260,7 @@ KINDS: dict[str, Kind] = {
         delete=_delete_deployment,
     ),
     "aws:apigateway/stage:Stage": Kind(
-        sdk=pulumi_aws.apigateway.StageArgs,
+        sdk="pulumi_aws.apigateway.StageArgs",
         inputs={"restApi", "stageName", "deployment", "description", "accessLogSettings", "xrayTracingEnabled"},
         replaces={"restApi", "stageName"},
         computed={"arn", "executionArn", "invokeUrl"} | REGIONAL | TAGGED,
@@ -1271,7 +1270,7 @@ KINDS: dict[str, Kind] = {
         delete=_delete_stage,
     ),
     "aws:apigateway/methodSettings:MethodSettings": Kind(
-        sdk=pulumi_aws.apigateway.MethodSettingsArgs,
+        sdk="pulumi_aws.apigateway.MethodSettingsArgs",
         inputs={"restApi", "stageName", "methodPath", "settings"},
         replaces={"restApi", "stageName", "methodPath"},
         computed=REGIONAL,
@@ -1281,7 +1280,7 @@ KINDS: dict[str, Kind] = {
         delete=_delete_method_settings,
     ),
     "aws:apigateway/requestValidator:RequestValidator": Kind(
-        sdk=pulumi_aws.apigateway.RequestValidatorArgs,
+        sdk="pulumi_aws.apigateway.RequestValidatorArgs",
         inputs={"restApi", "name", "validateRequestParameters"},
         replaces={"restApi", "name", "validateRequestParameters"},
         computed=REGIONAL,
@@ -1293,7 +1292,7 @@ KINDS: dict[str, Kind] = {
         named="name",
     ),
     "aws:apigateway/methodResponse:MethodResponse": Kind(
-        sdk=pulumi_aws.apigateway.MethodResponseArgs,
+        sdk="pulumi_aws.apigateway.MethodResponseArgs",
         inputs=METHOD_KEYS | {"statusCode", "responseParameters"},
         replaces=METHOD_KEYS | {"statusCode"},
         computed=REGIONAL,
@@ -1303,7 +1302,7 @@ KINDS: dict[str, Kind] = {
         delete=lambda aws, identity, state: aws.client("apigateway").delete_method_response(**_response_keys(state)),
     ),
     "aws:apigateway/integrationResponse:IntegrationResponse": Kind(
-        sdk=pulumi_aws.apigateway.IntegrationResponseArgs,
+        sdk="pulumi_aws.apigateway.IntegrationResponseArgs",
         inputs=METHOD_KEYS | {"statusCode", "responseParameters"},
         replaces=METHOD_KEYS | {"statusCode"},
         computed=REGIONAL,
@@ -1315,7 +1314,7 @@ KINDS: dict[str, Kind] = {
         ),
     ),
     "aws:apigateway/apiKey:ApiKey": Kind(
-        sdk=pulumi_aws.apigateway.ApiKeyArgs,
+        sdk="pulumi_aws.apigateway.ApiKeyArgs",
         inputs={"name", "description"},
         replaces={"name"},
         computed={"arn", "value"} | REGIONAL | TAGGED,
@@ -1328,7 +1327,7 @@ KINDS: dict[str, Kind] = {
         defaults={"description": "Managed by Pulumi"},
     ),
     "aws:apigateway/usagePlan:UsagePlan": Kind(
-        sdk=pulumi_aws.apigateway.UsagePlanArgs,
+        sdk="pulumi_aws.apigateway.UsagePlanArgs",
         inputs={"name", "apiStages"},
         replaces={"name", "apiStages"},
         computed={"arn"} | REGIONAL | TAGGED,
@@ -1338,7 +1337,7 @@ KINDS: dict[str, Kind] = {
         named="name",
     ),
     "aws:apigateway/usagePlanKey:UsagePlanKey": Kind(
-        sdk=pulumi_aws.apigateway.UsagePlanKeyArgs,
+        sdk="pulumi_aws.apigateway.UsagePlanKeyArgs",
         inputs={"keyId", "keyType", "usagePlanId"},
         replaces={"keyId", "keyType", "usagePlanId"},
         computed={"name", "value"} | REGIONAL,
@@ -1389,13 +1388,13 @@ def _get_caller_identity(aws: Aws, arguments: Values) -> Values:
     return {"id": found["Account"], "accountId": found["Account"], "arn": found["Arn"], "userId": found["UserId"]}
 
 
-FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[[Aws, Values], Values]]] = {
+FUNCTIONS: dict[str, tuple[str, Callable[[Aws, Values], Values]]] = {
     "aws:ecr/getAuthorizationToken:getAuthorizationToken": (
-        pulumi_aws.ecr.get_authorization_token,
+        "pulumi_aws.ecr.get_authorization_token",
         _get_authorization_token,
     ),
-    "aws:ecr/getImages:getImages": (pulumi_aws.ecr.get_images, _get_images),
-    "aws:index/getCallerIdentity:getCallerIdentity": (pulumi_aws.get_caller_identity, _get_caller_identity),
+    "aws:ecr/getImages:getImages": ("pulumi_aws.ecr.get_images", _get_images),
+    "aws:index/getCallerIdentity:getCallerIdentity": ("pulumi_aws.get_caller_identity", _get_caller_identity),
 }
 
 
@@ -1404,13 +1403,17 @@ class AwsProvider(Provider):
 
     version: ClassVar[str] = version("pulumi-aws")
 
+    def __init__(self) -> None:
+        self._schema = schema.load(
+            "pulumi_aws", [*(rule.sdk for rule in KINDS.values()), *(sdk for sdk, _ in FUNCTIONS.values())]
+        )
+
     def configure(self, config: Values) -> None:
         unknown_keys = sorted(set(config) - PROVIDER_INPUTS)
         if unknown_keys:
             raise Refused(f"the local stand-in of aws does not carry out the provider inputs {', '.join(unknown_keys)}")
         try:
-            session = boto3.Session(profile_name=config.get("profile"), region_name=config.get("region"))
-            self._aws = Aws(session)
+            self._aws = Aws(Session(profile=config.get("profile")), config.get("region"))
         except botocore.exceptions.EndpointConnectionError as error:
             raise Refused(f"{error} The local cloud is not running; start it with `make demo`.") from error
         except botocore.exceptions.ProfileNotFound as error:
@@ -1425,17 +1428,17 @@ class AwsProvider(Provider):
     def invoke(self, token: str, arguments: Values) -> Values:
         if token not in FUNCTIONS:
             return super().invoke(token, arguments)
-        declared, carry_out = FUNCTIONS[token]
-        allowed = {_camel(name) for name in inspect.signature(declared).parameters} - {"opts"}
-        if wrong := sorted(set(arguments) - allowed):
+        sdk, carry_out = FUNCTIONS[token]
+        allowed = self._schema[sdk]
+        if wrong := sorted(arguments.keys() - allowed.keys()):
             raise Refused(f"{token} has no argument {', '.join(wrong)}; it has {', '.join(sorted(allowed))}")
         return carry_out(self._aws, {key: value for key, value in arguments.items() if value is not None})
 
     def check(self, kind: str, name: str, olds: Values, news: Values, seed: bytes) -> Values:
         rule = self._kind(kind)
-        problems = undeclared(rule.sdk, news)
+        problems = schema.undeclared(self._schema, rule.sdk, news)
         problems += [
-            (key, f"is declared by {rule.sdk.__name__} but not carried out by the local stand-in of aws")
+            (key, f"is declared by {schema.short(rule.sdk)} but not carried out by the local stand-in of aws")
             for key in sorted(set(news) - rule.inputs - (rule.computed & REGIONAL))
             if not any(path == key for path, _ in problems)
         ]
@@ -1540,10 +1543,6 @@ def _done(identity: str) -> None:
 
 def _pascal(name: str) -> str:
     return name[0].upper() + name[1:]
-
-
-def _camel(name: str) -> str:
-    return re.sub(r"_(\w)", lambda match: match[1].upper(), name)
 
 
 def _dropped_tags(old: Values, new: Values) -> list[str]:

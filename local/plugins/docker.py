@@ -16,13 +16,14 @@ from typing import Any, ClassVar
 import docker
 import docker.errors
 import docker.utils.build
-import pulumi_docker
 import requests
 import urllib3.exceptions
 
-from local.plugins.provider import Provider, Refused, Values, WrongInputs, is_unknown, main, undeclared
+from local.plugins import schema
+from local.plugins.provider import Provider, Refused, Values, WrongInputs, is_unknown, main
 
 IMAGE = "docker:index/image:Image"
+IMAGE_ARGS = "pulumi_docker.ImageArgs"
 PING_SECONDS = 5
 SHOWN_LINES = 40
 
@@ -34,6 +35,7 @@ class DockerProvider(Provider):
 
     def __init__(self) -> None:
         self._builds: set[subprocess.Popen[str]] = set()
+        self._schema = schema.load("pulumi_docker", [IMAGE_ARGS])
 
     def configure(self, config: Values) -> None:
         try:
@@ -49,7 +51,7 @@ class DockerProvider(Provider):
     def check(self, kind: str, name: str, olds: Values, news: Values, seed: bytes) -> Values:
         if kind != IMAGE:
             raise Refused(f"the local stand-in of docker does not know the resource type {kind}; it knows {IMAGE}")
-        if problems := undeclared(pulumi_docker.ImageArgs, news):
+        if problems := schema.undeclared(self._schema, IMAGE_ARGS, news):
             raise WrongInputs(problems)
         if is_unknown(news.get("build")):
             return news

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 from google.protobuf import empty_pb2
-from pulumi.runtime.proto import LanguageRuntimeServicer, language_pb2, language_pb2_grpc, plugin_pb2
+from proto import LanguageRuntimeServicer, language_pb2, language_pb2_grpc, plugin_pb2
 
 from local.plugins.server import engine_address, serve
 from local.workspace import BIN

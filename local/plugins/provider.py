@@ -4,17 +4,14 @@
 a stand-in fills in the rest. The protocol: https://github.com/pulumi/pulumi/blob/master/proto/pulumi/provider.proto
 """
 
-import inspect
 import json
 import types
-import typing
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import grpc
-import pulumi
 from google.protobuf import empty_pb2, json_format, struct_pb2
-from pulumi.runtime.proto import (
+from proto import (
     ResourceProviderServicer,
     engine_pb2,
     engine_pb2_grpc,
@@ -60,49 +57,6 @@ def is_unknown(value: Any) -> bool:
     if isinstance(value, list):
         return any(map(is_unknown, value))
     return isinstance(value, str) and value in UNKNOWNS
-
-
-def undeclared(sdk_class: type, values: Values, path: str = "") -> list[tuple[str, str]]:
-    """What the SDK's argument class does not declare, or requires and does not get.
-
-    Returns: pairs of property path and reason.
-    """
-    declared = _declared(sdk_class)
-    problems = [
-        (f"{path}{key}", f"is not a property of {sdk_class.__name__}; it has {', '.join(sorted(declared))}")
-        for key in values
-        if key not in declared
-    ]
-    for key, (nested, required) in declared.items():
-        value = values.get(key)
-        if value is None and required:
-            problems.append((f"{path}{key}", "is required"))
-        for number, item in enumerate(value if isinstance(value, list) else [value]):
-            if nested and isinstance(item, dict):
-                index = f"[{number}]" if isinstance(value, list) else ""
-                problems += undeclared(nested, item, f"{path}{key}{index}.")
-    return problems
-
-
-def _declared(sdk_class: type) -> dict[str, tuple[type | None, bool]]:
-    """Property name → its own argument class, if it has one, and whether it is required."""
-    parameters = inspect.signature(sdk_class.__init__).parameters
-    names = pulumi._types.input_type_py_to_pulumi_names(sdk_class)
-    hints = pulumi._types.input_type_types(sdk_class)
-    return {
-        name: (_argument_class(hints[name]), parameters[python].default is inspect.Parameter.empty)
-        for python, name in names.items()
-    }
-
-
-def _argument_class(hint: Any) -> type | None:
-    """The SDK argument class inside a hint such as `Input[Optional[Sequence[Input[XArgs]]]]`."""
-    if isinstance(hint, type) and pulumi._types.is_input_type(hint):
-        return hint
-    for inner in typing.get_args(hint):
-        if found := _argument_class(inner):
-            return found
-    return None
 
 
 def same(old: Any, new: Any) -> bool:
