@@ -238,7 +238,7 @@ def _write_stand_ins() -> None:
         shutil.copy(Path(json.loads(listed.stdout)["Dir"]) / "python" / "cmd" / "pulumi-language-python-exec", runner)
     shutil.copy(runner, BIN / "pulumi-language-python-exec")
     for plugin, module in STAND_INS.items():
-        command = f"PYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(str(PYTHON))} -m local.plugins.{module}"
+        command = f"PYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(str(PYTHON))} -m local.plugins {module}"
         _write_script(plugin, f'#!/bin/sh\n{command} "$@"\n')
 
 

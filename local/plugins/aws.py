@@ -22,7 +22,7 @@ from botocore.config import Config
 from botocore.session import Session
 
 from local.plugins import schema
-from local.plugins.provider import HalfMade, Provider, Refused, Values, WrongInputs, is_unknown, main
+from local.plugins.provider import HalfMade, Provider, Refused, Values, WrongInputs, is_unknown, serve_provider
 
 CONFIG = Config(retries={"total_max_attempts": 3, "mode": "standard"}, connect_timeout=5, read_timeout=120)
 GONE = {
@@ -1557,5 +1557,6 @@ def _tags(tags: dict[str, str]) -> Values:
     return {"tags": tags, "tagsAll": tags} if tags else {"tagsAll": {}}
 
 
-if __name__ == "__main__":
-    main(AwsProvider())
+def main() -> None:
+    """Serve the provider to the engine that started this process."""
+    serve_provider(AwsProvider())

@@ -20,7 +20,7 @@ import requests
 import urllib3.exceptions
 
 from local.plugins import schema
-from local.plugins.provider import Provider, Refused, Values, WrongInputs, is_unknown, main
+from local.plugins.provider import Provider, Refused, Values, WrongInputs, is_unknown, serve_provider
 
 IMAGE = "docker:index/image:Image"
 IMAGE_ARGS = "pulumi_docker.ImageArgs"
@@ -188,5 +188,6 @@ def _reason(error: BaseException) -> str:
     return str(error)
 
 
-if __name__ == "__main__":
-    main(DockerProvider())
+def main() -> None:
+    """Serve the provider to the engine that started this process."""
+    serve_provider(DockerProvider())

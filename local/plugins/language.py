@@ -128,7 +128,3 @@ def main() -> None:
         language_pb2_grpc.add_LanguageRuntimeServicer_to_server(language, server)
 
     serve(add, language.end)
-
-
-if __name__ == "__main__":
-    main()

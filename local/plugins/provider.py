@@ -276,7 +276,7 @@ class CleanErrors:
             self._context.abort(grpc.StatusCode.UNKNOWN, _text(error))
 
 
-def main(provider: Provider) -> None:
+def serve_provider(provider: Provider) -> None:
     """Serve a provider to the engine that started this process."""
     provider._engine = engine_pb2_grpc.EngineStub(grpc.insecure_channel(engine_address()))
     serve(lambda server: provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server), provider.cancel)
