@@ -15,13 +15,16 @@ STACKS = (REGISTRY, CONSUMER)
 FILES, FOLDERS, FILE_BYTES = 10_000, 100, 100_000
 SOURCE = f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
 HASH = "from components.content import ImageBuild; build = ImageBuild(context='context'); "
+# The program up to where it would begin to make resources.
+PROGRAM = "import pulumi, runpy; pulumi.run = lambda program: None; runpy.run_path('__main__.py')"
 # A module that waits for its first use is of another type; to ask it for anything would be that use.
 LOADED = "import sys; print(*(name for name, module in sys.modules.items() if type(module) is type(sys)))"
 
 
 def imports(ground: Ground, rounds: int) -> list[Measure]:
-    """Processor time of the program's imports, and the provider modules among them."""
-    loaded = {stack: _loaded_modules(stack) for stack in STACKS}
+    """Processor time of the program before its first resource, and the provider modules it has by then."""
+    configurations = {stack: _configuration(ground, stack) for stack in STACKS}
+    loaded = {stack: _loaded_modules(configurations[stack]) for stack in STACKS}
     alone = list[Run]()
     program: dict[str, list[Run]] = {stack: [] for stack in STACKS}
     least: dict[str, list[Run]] = {stack: [] for stack in STACKS}
@@ -29,7 +32,7 @@ def imports(ground: Ground, rounds: int) -> list[Measure]:
         tell(f"imports, round {number + 1} of {rounds}")
         alone.append(_python("import pulumi"))
         for stack in STACKS:
-            program[stack].append(_python(_imports(stack)))
+            program[stack].append(_python(PROGRAM, configurations[stack]))
             # An import alone leaves a module for its first use.
             use = "".join(f"; dir({module})" for module in loaded[stack])
             least[stack].append(_python(f"import {', '.join(['pulumi', *loaded[stack]])}{use}"))
@@ -44,7 +47,7 @@ def imports(ground: Ground, rounds: int) -> list[Measure]:
                 values=[one.processor for one in program[stack]],
                 anchors=anchors,
                 bound=[one.processor / anchor for one, anchor in zip(least[stack], anchors, strict=True)],
-                note="processor time; bound: pulumi and the provider modules that they load",
+                note="processor time until `pulumi.run`; bound: pulumi and the provider modules that they load",
             )
         )
         more = sorted(loaded[stack] - _used_modules(ground, stack))
@@ -61,9 +64,17 @@ def imports(ground: Ground, rounds: int) -> list[Measure]:
     return measures
 
 
-def _loaded_modules(stack: str) -> set[str]:
+def _configuration(ground: Ground, stack: str) -> dict[str, str]:
+    """A stack's configuration as the engine hands it to the program, and what its build arguments are taken from."""
+    values = json.loads(ground.pulumi("config", "--json", "--stack", stack).output)
+    # Outside of the engine the project has this name.
+    texts = {key.replace("cross-account-ecr:", "project:"): value["value"] for key, value in values.items()}
+    return {**os.environ, **ground.env, "PULUMI_CONFIG": json.dumps(texts), "LAMBDA_BASE_IMAGE": "any"}
+
+
+def _loaded_modules(configuration: dict[str, str]) -> set[str]:
     """The SDK's modules that the program's imports load."""
-    loaded = _python(f"{_imports(stack)}; {LOADED}").output
+    loaded = _python(f"{PROGRAM}; {LOADED}", configuration).output
     return set(re.findall(r"\bpulumi_docker\b|\bpulumi_aws\.\w+(?=\._inputs\b)", loaded))
 
 
@@ -81,13 +92,8 @@ def _used_modules(ground: Ground, stack: str) -> set[str]:
     return modules
 
 
-def _imports(stack: str) -> str:
-    """What `__main__.py` imports for a stack."""
-    return f"import settings, stacks.{stack}"
-
-
-def _python(code: str) -> Run:
-    return run([sys.executable, "-c", code], cwd=ROOT)
+def _python(code: str, env: dict[str, str] | None = None) -> Run:
+    return run([sys.executable, "-c", code], cwd=ROOT, env=env)
 
 
 def hashing(rounds: int) -> list[Measure]:
