@@ -1,4 +1,4 @@
-"""The measurements. `make bench` runs them all and writes results.md, results.svg and results.json beside this file."""
+"""The measurements. `make bench` runs them all and writes results.* and timeline.svg beside this file."""
 
 import argparse
 import contextlib
@@ -14,6 +14,7 @@ from bench.fresh import fresh
 from bench.ground import Ground, ground
 from bench.image import image
 from bench.measure import CommandFailed, Measure, tell
+from bench.timeline import timeline
 
 HERE = Path(__file__).resolve().parent
 FRESH_RECORD = HERE / "fresh-steps.jsonl"
@@ -30,6 +31,7 @@ DEPLOYED: dict[str, Callable[[Ground, int], list[Measure]]] = {
     "change": engine.change,
     "first": engine.first,
     "growth": engine.growth,
+    "timeline": timeline,
 }
 
 
@@ -63,7 +65,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__, epilog='make bench ARGS="--only imports"')
     parser.add_argument(
         "--only", action="append", choices=names, metavar="NAME",
-        help=f"measure this alone, and write no files; may be given again. One of: {', '.join(names)}",
+        help=f"measure this alone, and write no results; may be given again. One of: {', '.join(names)}",
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often each is measured (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")

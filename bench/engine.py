@@ -80,7 +80,7 @@ def change(ground: Ground, rounds: int) -> list[Measure]:
         text = f"round {number}"
         empty = ground.up("empty", program="empty").seconds
         providers = ground.up(CONSUMER, program="providers").seconds
-        _edit(ground.clone.root / "app" / "app.py", text)
+        edit(ground.clone.root / "app" / "app.py", text)
         before, uploads = ground.calls(), len(ground.uploads())
         began = time.monotonic()
         ground.up(CONSUMER)
@@ -135,7 +135,7 @@ def _by_hand(ground: Ground) -> tuple[str, str, Callable[[str], None]]:
     shutil.copytree(ground.clone.root / "app", app)
 
     def deploy(text: str) -> None:
-        _edit(app / "app.py", text)
+        edit(app / "app.py", text)
         image = f"{outputs['repositoryUrl']}:{text.replace(' ', '-')}"
         build = ["docker", "buildx", "build", "--provenance=false", "--load", "--platform=linux/amd64", "--tag", image]
         if "LAMBDA_BASE_IMAGE" in ground.env:
@@ -150,7 +150,7 @@ def _by_hand(ground: Ground) -> tuple[str, str, Callable[[str], None]]:
     return ground.clone.output(CONSUMER, "endpointUrl"), str(outputs["endpointUrl"]), deploy
 
 
-def _edit(file: Path, text: str) -> None:
+def edit(file: Path, text: str) -> None:
     """Change the line that answers."""
     changed, count = re.subn(r'"message": "[^"]*"', f'"message": "{text}"', file.read_text())
     if count != 1:

@@ -5,7 +5,7 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.measure import Measure
 
@@ -21,19 +21,26 @@ def as_json(measures: Sequence[Measure]) -> str:
     return json.dumps(rows, indent=1) + "\n"
 
 
-def results_of(text: str) -> dict[str, float]:
-    """The results by name in the JSON of another run."""
+class Earlier(NamedTuple):
+    """A measure in another run: the median of what was measured, and the result."""
+
+    measured: float
+    result: float
+
+
+def results_of(text: str) -> dict[str, Earlier]:
+    """The measures by name in the JSON of another run."""
     rows: list[dict[str, Any]] = json.loads(text)
-    return {row["name"]: row["result"] for row in rows}
+    return {row["name"]: Earlier(statistics.median(row["values"]), row["result"]) for row in rows}
 
 
-def table(measures: Sequence[Measure], before: Mapping[str, float]) -> str:
+def table(measures: Sequence[Measure], before: Mapping[str, Earlier]) -> str:
     """A Markdown table; `before` adds a column with the results of another run."""
     earlier_head = ["before"] if before else []
     heads = ["measure", "against", "measured", "anchor", *earlier_head, "result", "spread", "goal", ""]
     lines = [" | ".join(heads), " | ".join("---" for _ in heads)]
     for measure in measures:
-        earlier = [_result(measure, before[measure.name]) if measure.name in before else ""] if before else []
+        earlier = [_earlier(measure, before.get(measure.name))] if before else []
         cells = [
             measure.name,
             measure.against,
@@ -49,7 +56,7 @@ def table(measures: Sequence[Measure], before: Mapping[str, float]) -> str:
     return "".join(f"| {line} |\n" for line in lines)
 
 
-def picture(measures: Sequence[Measure], before: Mapping[str, float]) -> str:
+def picture(measures: Sequence[Measure], before: Mapping[str, Earlier]) -> str:
     """An SVG: the nearer to the left, the better; the line is the goal."""
     height = TOP + ROW * len(measures) + 12
     scale = (WIDTH - LABELS - NUMBERS) / GOALS_SHOWN
@@ -77,7 +84,7 @@ def picture(measures: Sequence[Measure], before: Mapping[str, float]) -> str:
             f'paint-order="stroke">{escape(text)}</text>',
         ]
         if measure.name in before:
-            at = LABELS + scale * _in_goals(measure, before[measure.name])
+            at = LABELS + scale * _in_goals(measure, before[measure.name].result)
             parts.append(_mark(at, y, BEFORE))
         if measure.bound:
             at = LABELS + scale * _in_goals(measure, statistics.median(measure.bound))
@@ -121,6 +128,14 @@ def _in_goals(measure: Measure, result: float) -> float:
 
 def _result(measure: Measure, value: float) -> str:
     return f"{value:.2f} x" if measure.anchors else _number(value, measure.unit)
+
+
+def _earlier(measure: Measure, earlier: Earlier | None) -> str:
+    """What was measured then and, where that is a ratio, the result."""
+    if earlier is None:
+        return ""
+    measured = _number(earlier.measured, measure.unit)
+    return f"{measured}, {_result(measure, earlier.result)}" if measure.anchors else measured
 
 
 def _number(value: float, unit: str) -> str:

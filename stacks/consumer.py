@@ -42,12 +42,11 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
         RegistryUnusable: the registry stack is not deployed, or does not serve this account and Region.
         ImageUnusable: there is nothing to build, or no such image.
     """
-    # Registered first: the engine starts it while it reads the registry stack.
+    registry = await read_registry(settings.registry.stack)
+    require_service(registry, settings)
     consumer_account = account_provider(
         "consumer", account=settings.account, region=settings.region, profile=settings.profile
     )
-    registry = await read_registry(settings.registry.stack)
-    require_service(registry, settings)
     # Providers check their credentials when they are first used: now, not after a push.
     await aws.get_caller_identity(opts=pulumi.InvokeOptions(provider=consumer_account))
     url = registry.repository_urls[settings.region]

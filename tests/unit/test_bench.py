@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import report
+from bench import report, timeline
 from bench.docker_calls import DockerCalls
 from bench.fresh import fresh
 from bench.measure import CommandFailed, Measure, run
@@ -31,8 +31,8 @@ def test_one_call_too_many_misses_a_goal_of_none() -> None:
 
 
 def test_the_table_shows_result_spread_goal_and_what_was_before() -> None:
-    table = report.table([SLOW], {"slow": 5.0})
-    assert "| slow | the same | 6 s | 2 s | 5.00 x | **3.00 x** | 2.00 x … 4.00 x | ≤ 1.50 x | missed" in table
+    table = report.table([SLOW], {"slow": report.Earlier(measured=10.0, result=5.0)})
+    assert "| slow | the same | 6 s | 2 s | 10 s, 5.00 x | **3.00 x** | 2.00 x … 4.00 x | ≤ 1.50 x | missed" in table
     assert "before" not in report.table([SLOW], {})
 
 
@@ -44,7 +44,10 @@ def test_in_the_picture_a_missed_goal_ends_right_of_the_line() -> None:
 
 
 def test_the_json_of_one_run_is_what_another_shows_as_before() -> None:
-    assert report.results_of(report.as_json([SLOW, COUNT])) == {"slow": 3.0, "pushes": 0.0}
+    assert report.results_of(report.as_json([SLOW, COUNT])) == {
+        "slow": report.Earlier(measured=6.0, result=3.0),
+        "pushes": report.Earlier(measured=0.0, result=0.0),
+    }
 
 
 def test_a_set_up_is_measured_against_its_longest_chain_of_steps(tmp_path: Path) -> None:
@@ -101,3 +104,41 @@ def test_builds_and_pushes_are_counted_and_passed_on(engine: str) -> None:
     finally:
         calls.close()
     assert +calls.counted == {"build": 1, "push": 1}
+
+
+def _trace(folder: Path, *spans: tuple[str, int, int, str]) -> Path:
+    """A trace as the engine writes it: seconds are given, nanoseconds from some day on are in it."""
+    listed = [
+        {
+            "name": name,
+            "startTimeUnixNano": str((100 + begin) * 10**9),
+            "endTimeUnixNano": str((100 + end) * 10**9),
+            "attributes": [{"key": "kind", "value": {"stringValue": kind}}] if kind else [],
+        }
+        for name, begin, end, kind in spans
+    ]
+    file = folder / "trace.json"
+    file.write_text(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": listed}]}]}))
+    return file
+
+
+RUN = ("pulumirpc.LanguageRuntime/Run", 2, 9, "")
+ASKED = ("pulumirpc.ResourceMonitor/Invoke", 5, 6, "")
+
+
+def test_in_a_timeline_the_imports_last_until_the_program_asks_for_something(tmp_path: Path) -> None:
+    spans = timeline.read(_trace(tmp_path, ("pulumi", 0, 10, ""), RUN, ASKED))
+    assert timeline.Span("imports", 2, 5) in spans
+    assert timeline.Span("pulumi", 0, 10) in spans
+
+
+def test_a_timeline_shows_each_start_of_a_provider(tmp_path: Path) -> None:
+    starts = [("newPlugin", 6, 7, "resource"), ("newPlugin", 7, 8, "resource"), ("newPlugin", 0, 1, "language")]
+    picture = timeline.picture({"an <up>": timeline.read(_trace(tmp_path, RUN, ASKED, *starts))})
+    assert picture.count(timeline.PROVIDER) == 2
+    assert "an &lt;up&gt;: 9.0 s" in picture
+
+
+def test_what_is_no_trace_of_an_update_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CommandFailed, match="no trace of an update"):
+        timeline.read(_trace(tmp_path, ("pulumi", 0, 10, "")))

@@ -1,0 +1,129 @@
+"""A picture of where an update's time goes, from the engine's own trace."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from bench.engine import edit
+from bench.ground import CONSUMER, Ground
+from bench.measure import CommandFailed, Measure, tell
+
+PICTURE = Path(__file__).resolve().with_name("timeline.svg")
+WIDTH, LABELS, MARGIN, ROW, BAR, HEAD, AXIS = 1000, 190, 60, 22, 12, 34, 22
+TICK_SECONDS = 0.5
+ENGINE, PROGRAM, PROVIDER, RESOURCE = "#455a64", "#1565c0", "#ef6c00", "#2e7d32"
+NANOSECONDS = 1e9
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of the trace, in seconds from the start of the command."""
+
+    name: str
+    begin: float
+    end: float
+    kind: str = ""
+
+
+def _named(*names: str, kind: str = "") -> Callable[[Span], bool]:
+    return lambda span: span.name in names and span.kind == kind
+
+
+# The picture's rows: what of the trace is shown in each.
+ROWS: tuple[tuple[str, str, Callable[[Span], bool]], ...] = (
+    ("language host starts", ENGINE, _named("newPlugin", kind="language")),
+    ("program imports, settings", PROGRAM, _named("imports")),
+    ("registry stack is read", ENGINE, _named("builtinProvider.readStackReference")),
+    ("provider starts", PROVIDER, _named("newPlugin", kind="resource")),
+    ("provider is configured", PROVIDER, _named("pulumirpc.ResourceProvider/Configure")),
+    ("function is called", PROVIDER, _named("pulumirpc.ResourceProvider/Invoke")),
+    (
+        "resource is compared",
+        RESOURCE,
+        _named("pulumirpc.ResourceProvider/Check", "pulumirpc.ResourceProvider/Diff"),
+    ),
+    ("resource is created", RESOURCE, _named("pulumirpc.ResourceProvider/Create")),
+    ("resource is updated", RESOURCE, _named("pulumirpc.ResourceProvider/Update")),
+)
+ASKED = {f"pulumirpc.ResourceMonitor/{call}" for call in ("Invoke", "ReadResource", "RegisterResource")}
+
+
+def timeline(ground: Ground, rounds: int) -> list[Measure]:
+    """Draw a consumer's `pulumi up` that changes nothing, and one of a changed line. There is no measure in it."""
+    tell("timeline")
+    ground.up(CONSUMER)
+    nothing = _trace(ground, "nothing.json")
+    edit(ground.clone.root / "app" / "app.py", "timeline")
+    line = _trace(ground, "line.json")
+    ground.clone.restore()
+    ground.up(CONSUMER)
+    return picture(
+        {"pulumi up of a consumer, nothing changed": nothing, "pulumi up of a consumer, a line changed": line}
+    )
+
+
+def _trace(ground: Ground, name: str) -> list[Span]:
+    file = ground.folder / name
+    ground.pulumi("up", "--yes", "--skip-preview", "--stack", CONSUMER, "--otel-traces", f"file://{file}")
+    return read(file)
+
+
+def read(file: Path) -> list[Span]:
+    """A trace's spans, and one that the engine does not see: the imports, until the program first asks for something.
+
+    Raises:
+        CommandFailed: it is no trace of an update.
+    """
+    found = list(_spans(json.loads(line) for line in file.read_text().splitlines()))
+    begin = min((span.begin for span in found), default=0.0)
+    spans = [Span(span.name, span.begin - begin, span.end - begin, span.kind) for span in found]
+    ran = [span.begin for span in spans if span.name == "pulumirpc.LanguageRuntime/Run"]
+    asked = [span.begin for span in spans if span.name in ASKED]
+    if not ran or not asked:
+        raise CommandFailed(f"{file} is no trace of an update")
+    return [*spans, Span("imports", ran[0], min(asked))]
+
+
+def _spans(parts: Iterable[dict[str, Any]]) -> Iterable[Span]:
+    for part in parts:
+        for resource in part["resourceSpans"]:
+            for scope in resource["scopeSpans"]:
+                for span in scope["spans"]:
+                    said = {item["key"]: item["value"].get("stringValue", "") for item in span.get("attributes", [])}
+                    begin, end = int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"])
+                    yield Span(span["name"], begin / NANOSECONDS, end / NANOSECONDS, said.get("kind", ""))
+
+
+def picture(traces: dict[str, Sequence[Span]]) -> str:
+    """An SVG: a panel for each trace, all with the same scale."""
+    longest = max(span.end for spans in traces.values() for span in spans)
+    scale = (WIDTH - LABELS - MARGIN) / longest
+    panel = HEAD + ROW * len(ROWS) + AXIS
+    height = panel * len(traces) + 10
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '
+        'font-size="12">',
+        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
+    ]
+    for number, (title, spans) in enumerate(traces.items()):
+        parts += _panel(title, spans, panel * number, scale)
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _panel(title: str, spans: Sequence[Span], top: int, scale: float) -> Iterable[str]:
+    end = max(span.end for span in spans)
+    below = top + HEAD + ROW * len(ROWS)
+    yield f'<text x="10" y="{top + 22}" font-size="15" font-weight="bold">{escape(title)}: {end:.1f} s</text>'
+    for tick in range(int(end / TICK_SECONDS) + 1):
+        x = LABELS + tick * TICK_SECONDS * scale
+        yield f'<path d="M{x:.1f} {top + HEAD - 4}V{below}" stroke="#cfd8dc"/>'
+        yield f'<text x="{x:.1f}" y="{below + 14}" text-anchor="middle">{tick * TICK_SECONDS:g} s</text>'
+    for row, (label, colour, is_shown) in enumerate(ROWS):
+        y = top + HEAD + ROW * row
+        yield f'<text x="{LABELS - 8}" y="{y + BAR - 1}" text-anchor="end">{escape(label)}</text>'
+        for span in filter(is_shown, spans):
+            x, width = LABELS + span.begin * scale, max((span.end - span.begin) * scale, 1)
+            yield f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{BAR}" fill="{colour}"/>'
