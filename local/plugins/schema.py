@@ -28,7 +28,7 @@ def load(package: str, names: Iterable[str]) -> Schema:
     Raises:
         subprocess.CalledProcessError: the SDK has no such name.
     """
-    file = LOCAL / "schema" / f"{package}-{version(package)}.json"
+    file = LOCAL / "tools" / f"schema-{package}-{version(package)}.json"
     wanted = sorted(names)
     known: Schema = json.loads(file.read_text()) if file.exists() else {}
     if missing := [name for name in wanted if name not in known]:
@@ -36,7 +36,7 @@ def load(package: str, names: Iterable[str]) -> Schema:
         read = [sys.executable, "-m", "local.plugins.schema", *wanted]
         written = subprocess.run(read, check=True, stdout=subprocess.PIPE, text=True).stdout
         known = json.loads(written)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(exist_ok=True)
         new = file.with_suffix(f".{missing[0]}")
         new.write_text(written)
         new.replace(file)
