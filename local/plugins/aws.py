@@ -96,7 +96,7 @@ class Kind:
     """One resource type.
 
     Attributes:
-        sdk: the argument class of the Pulumi SDK, which declares what inputs there are.
+        sdk: the name of the argument class of the Pulumi SDK, which declares what inputs there are.
         inputs: the inputs carried out here; any other is refused.
         replaces: inputs whose change needs a new resource.
         computed: outputs that are no inputs.
