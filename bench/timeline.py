@@ -60,9 +60,9 @@ def timeline(ground: Ground, rounds: int) -> list[Measure]:
     line = _trace(ground, "line.json")
     ground.clone.restore()
     ground.up(CONSUMER)
-    return picture(
-        {"pulumi up of a consumer, nothing changed": nothing, "pulumi up of a consumer, a line changed": line}
-    )
+    titles = ("pulumi up of a consumer, nothing changed", "pulumi up of a consumer, a line changed")
+    PICTURE.write_text(picture(dict(zip(titles, (nothing, line), strict=True))))
+    return []
 
 
 def _trace(ground: Ground, name: str) -> list[Span]:
