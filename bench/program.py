@@ -69,7 +69,7 @@ def _configuration(ground: Ground, stack: str) -> dict[str, str]:
     values = json.loads(ground.pulumi("config", "--json", "--stack", stack).output)
     # Outside of the engine the project has this name.
     texts = {key.replace("cross-account-ecr:", "project:"): value["value"] for key, value in values.items()}
-    return {**os.environ, **ground.env, "PULUMI_CONFIG": json.dumps(texts), "LAMBDA_BASE_IMAGE": "any"}
+    return {**ground.env, "PULUMI_CONFIG": json.dumps(texts), "LAMBDA_BASE_IMAGE": "any"}
 
 
 def _loaded_modules(configuration: dict[str, str]) -> set[str]:

@@ -1,7 +1,7 @@
 """A picture of where an update's time goes, from the engine's own trace."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -20,33 +20,24 @@ NANOSECONDS = 1e9
 
 @dataclass(frozen=True)
 class Span:
-    """A part of the trace, in seconds from the start of the command."""
+    """A part of the trace, in seconds from the start of the command. The name of a plugin's has its kind behind it."""
 
     name: str
     begin: float
     end: float
-    kind: str = ""
-
-
-def _named(*names: str, kind: str = "") -> Callable[[Span], bool]:
-    return lambda span: span.name in names and span.kind == kind
 
 
 # The picture's rows: what of the trace is shown in each.
-ROWS: tuple[tuple[str, str, Callable[[Span], bool]], ...] = (
-    ("language host starts", ENGINE, _named("newPlugin", kind="language")),
-    ("program imports, settings", PROGRAM, _named("imports")),
-    ("registry stack is read", ENGINE, _named("builtinProvider.readStackReference")),
-    ("provider starts", PROVIDER, _named("newPlugin", kind="resource")),
-    ("provider is configured", PROVIDER, _named("pulumirpc.ResourceProvider/Configure")),
-    ("function is called", PROVIDER, _named("pulumirpc.ResourceProvider/Invoke")),
-    (
-        "resource is compared",
-        RESOURCE,
-        _named("pulumirpc.ResourceProvider/Check", "pulumirpc.ResourceProvider/Diff"),
-    ),
-    ("resource is created", RESOURCE, _named("pulumirpc.ResourceProvider/Create")),
-    ("resource is updated", RESOURCE, _named("pulumirpc.ResourceProvider/Update")),
+ROWS: tuple[tuple[str, str, set[str]], ...] = (
+    ("language host starts", ENGINE, {"newPlugin language"}),
+    ("program imports, settings", PROGRAM, {"imports"}),
+    ("registry stack is read", ENGINE, {"builtinProvider.readStackReference"}),
+    ("provider starts", PROVIDER, {"newPlugin resource"}),
+    ("provider is configured", PROVIDER, {"pulumirpc.ResourceProvider/Configure"}),
+    ("function is called", PROVIDER, {"pulumirpc.ResourceProvider/Invoke"}),
+    ("resource is compared", RESOURCE, {"pulumirpc.ResourceProvider/Check", "pulumirpc.ResourceProvider/Diff"}),
+    ("resource is created", RESOURCE, {"pulumirpc.ResourceProvider/Create"}),
+    ("resource is updated", RESOURCE, {"pulumirpc.ResourceProvider/Update"}),
 )
 ASKED = {f"pulumirpc.ResourceMonitor/{call}" for call in ("Invoke", "ReadResource", "RegisterResource")}
 
@@ -54,10 +45,9 @@ ASKED = {f"pulumirpc.ResourceMonitor/{call}" for call in ("Invoke", "ReadResourc
 def timeline(ground: Ground, rounds: int) -> list[Measure]:
     """Draw a consumer's `pulumi up` that changes nothing, and one of a changed line. There is no measure in it."""
     tell("timeline")
-    ground.up(CONSUMER)
-    nothing = _trace(ground, "nothing.json")
     edit(ground.clone.root / "app" / "app.py", "timeline")
     line = _trace(ground, "line.json")
+    nothing = _trace(ground, "nothing.json")
     ground.clone.restore()
     ground.up(CONSUMER)
     titles = ("pulumi up of a consumer, nothing changed", "pulumi up of a consumer, a line changed")
@@ -79,7 +69,7 @@ def read(file: Path) -> list[Span]:
     """
     found = list(_spans(json.loads(line) for line in file.read_text().splitlines()))
     begin = min((span.begin for span in found), default=0.0)
-    spans = [Span(span.name, span.begin - begin, span.end - begin, span.kind) for span in found]
+    spans = [Span(span.name, span.begin - begin, span.end - begin) for span in found]
     ran = [span.begin for span in spans if span.name == "pulumirpc.LanguageRuntime/Run"]
     asked = [span.begin for span in spans if span.name in ASKED]
     if not ran or not asked:
@@ -94,7 +84,8 @@ def _spans(parts: Iterable[dict[str, Any]]) -> Iterable[Span]:
                 for span in scope["spans"]:
                     said = {item["key"]: item["value"].get("stringValue", "") for item in span.get("attributes", [])}
                     begin, end = int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"])
-                    yield Span(span["name"], begin / NANOSECONDS, end / NANOSECONDS, said.get("kind", ""))
+                    name = f"{span['name']} {said.get('kind', '')}".rstrip()
+                    yield Span(name, begin / NANOSECONDS, end / NANOSECONDS)
 
 
 def picture(traces: dict[str, Sequence[Span]]) -> str:
@@ -121,9 +112,9 @@ def _panel(title: str, spans: Sequence[Span], top: int, scale: float) -> Iterabl
         x = LABELS + tick * TICK_SECONDS * scale
         yield f'<path d="M{x:.1f} {top + HEAD - 4}V{below}" stroke="#cfd8dc"/>'
         yield f'<text x="{x:.1f}" y="{below + 14}" text-anchor="middle">{tick * TICK_SECONDS:g} s</text>'
-    for row, (label, colour, is_shown) in enumerate(ROWS):
+    for row, (label, colour, names) in enumerate(ROWS):
         y = top + HEAD + ROW * row
         yield f'<text x="{LABELS - 8}" y="{y + BAR - 1}" text-anchor="end">{escape(label)}</text>'
-        for span in filter(is_shown, spans):
+        for span in (span for span in spans if span.name in names):
             x, width = LABELS + span.begin * scale, max((span.end - span.begin) * scale, 1)
             yield f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{BAR}" fill="{colour}"/>'

@@ -66,15 +66,14 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
         outputs["imageSource"] = EXISTING
         changed = digest != before.get("imageDigest")
     else:
+        await require_runnable(reader, build.tag, settings.function.architecture, missing=True)
         outputs = _source_of(build, digests, before)
         changed = outputs["imageTag"] != before.get("imageTag")
         if outputs["imageSource"] == BUILT:
             image = _built_image(build, url, registry, registry_account, outputs["imagePush"])
-            # Registered before the next wait: it starts while the function's modules are imported.
             providers.append(docker.Provider("docker"))
         else:
             image = ExistingImage(uri=f"{url}@{digests[build.tag]}")
-        await require_runnable(reader, build.tag, settings.function.architecture, missing=True)
     # A changed image leaves its version behind as the one that may keep a share of the calls.
     previous = str(before.get("functionVersion" if changed else "previousVersion") or "")
     outputs["previousVersion"] = previous

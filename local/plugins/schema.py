@@ -7,6 +7,7 @@ of a plugin's start.
 import importlib
 import inspect
 import json
+import os
 import re
 import subprocess
 import sys
@@ -31,13 +32,13 @@ def load(package: str, names: Iterable[str]) -> Schema:
     file = LOCAL / "tools" / f"schema-{package}-{version(package)}.json"
     wanted = sorted(names)
     known: Schema = json.loads(file.read_text()) if file.exists() else {}
-    if missing := [name for name in wanted if name not in known]:
-        # In a process of its own: the plugins serve the SDK's gRPC stubs without the SDK.
+    if not known.keys() >= set(wanted):
+        # In a process of its own: this one is to stay without the SDK.
         read = [sys.executable, "-m", "local.plugins.schema", *wanted]
         written = subprocess.run(read, check=True, stdout=subprocess.PIPE, text=True).stdout
         known = json.loads(written)
         file.parent.mkdir(exist_ok=True)
-        new = file.with_suffix(f".{missing[0]}")
+        new = file.with_suffix(f".{os.getpid()}")
         new.write_text(written)
         new.replace(file)
     return known
