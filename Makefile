@@ -41,18 +41,18 @@ format: .local/venv ## let ruff mend and format
 	@$(VENV)/ruff check --fix .
 	@$(VENV)/ruff format .
 
-reference: .local/venv ## write docs/reference.md and package/inputs.py from the types
-	@PYTHONPATH=. $(VENV)/python docs/reference.py
-	@PYTHONPATH=. $(VENV)/python docs/package_inputs.py
+reference: .local/venv ## write docs/reference.md and plugin/inputs.py from the types
+	@PYTHONPATH=. $(VENV)/python scripts/reference.py
+	@PYTHONPATH=. $(VENV)/python scripts/package_inputs.py
 
 policies: .local/venv ## write docs/policies/ from the table of permissions
-	@PYTHONPATH=. $(VENV)/python docs/permissions.py
+	@PYTHONPATH=. $(VENV)/python scripts/permissions.py
 
 lock: .local/venv ## pin requirements*.in with hashes, and the Python packages of the base image
 	@$(VENV)/python -m pip install --quiet uv
 	@$(VENV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements.in -o requirements.txt
 	@$(VENV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-dev.in -o requirements-dev.txt
-	@$(VENV)/uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header --no-annotate local/base_image/requirements.in -o local/base_image/requirements.txt
+	@$(VENV)/uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header --no-annotate offline/base_image/requirements.in -o offline/base_image/requirements.txt
 
 .local/venv:
 	@$(PYTHON) -m local venv

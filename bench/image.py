@@ -8,9 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.measure import CommandFailed, Measure, tell
-from local import base_image
 from local.docker_engine import docker
 from local.workspace import ROOT
+from offline import base_image
 from tests.engine.clone import free_port
 
 EMPTY_HANDLER = "def handler(event, context):\n    return {}\n"

@@ -12,9 +12,9 @@ import pulumi_aws as aws
 from components.alarms import Alarms, make_alarms
 from components.api import FunctionApi, RestApi
 from components.errors import InvalidArgument
+from components.iam import execution_policy, lambda_trust_policy
 from components.image import PLATFORMS, BuiltImage, ExistingImage, push, require_digest
 from components.limits import ENVIRONMENT_BYTES, MEMORY_MB, STORAGE_MB, TIMEOUT_SECONDS, require_retention
-from components.policies import execution_policy, lambda_trust_policy
 
 Architecture = Literal["x86_64", "arm64"]
 

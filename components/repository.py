@@ -10,8 +10,8 @@ import pulumi
 import pulumi_aws as aws
 
 from components.errors import InvalidArgument
+from components.iam import Consumer, compact, deployer_policy, repository_policy
 from components.lifecycle import DEFAULT_LIFECYCLE, LifecycleRule, lifecycle_policy
-from components.policies import Consumer, compact, deployer_policy, repository_policy
 
 ORGANIZATION = re.compile(r"o-[a-z0-9]{10,32}")
 

@@ -7,9 +7,10 @@ import sys
 import time
 from collections.abc import Callable
 
-from local import base_image, cloud, docker_engine, processes, stacks, toolchain, workspace
+from local import cloud, docker_engine, processes, stacks, toolchain, workspace
 from local.steps import side_by_side
 from local.workspace import BIN, LOCAL, ROOT, VENV, LocalError
+from offline import base_image
 
 FAILED = 1
 INTERRUPTED = 130

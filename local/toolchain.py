@@ -1,7 +1,7 @@
 """The Python environment, the Pulumi CLI and its plugins: what is on the machine is used, what is missing is installed.
 
 Where the official download of something cannot be reached, it is built from its pinned Go module, or a stand-in
-of `local/plugins/` takes its place and the step says so.
+of `offline/plugins/` takes its place and the step says so.
 """
 
 import json
@@ -16,7 +16,7 @@ from pathlib import Path
 from local.steps import Step, run, step, succeeds
 from local.workspace import BIN, LOCAL, PROJECT, ROOT, RUN, VENV, LocalError, digest
 
-TOOLS = ROOT / "local" / "tools"
+TOOLS = ROOT / "offline" / "tools"
 PULUMI_VERSION = "3.274.1"
 OLDEST_PULUMI = (3, 200)
 VERSION_VARIABLE = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
@@ -73,7 +73,7 @@ def plugins() -> None:
                 (BIN / name).unlink(missing_ok=True)
         chosen.write_text(json.dumps({"wanted": wanted, "how": how}))
         if how == "stand-in":
-            current.done(how, "language, aws, docker: local/plugins (no download reachable)")
+            current.done(how, "language, aws, docker: offline/plugins (no download reachable)")
         else:
             current.done(how, ", ".join(f"{name} {version}" for name, version in wanted.items()))
 
@@ -92,7 +92,7 @@ def browser() -> None:
 
 
 def go_build(tool: str, package: str, *flags: str, env: dict[str, str] | None = None) -> Path:
-    """Build a tool from the module pinned in `local/tools/TOOL`. Returns the binary, which is named by its pins.
+    """Build a tool from the module pinned in `offline/tools/TOOL`. Returns the binary, which is named by its pins.
 
     Raises:
         LocalError: no Go, or the build fails.
@@ -238,7 +238,7 @@ def _write_stand_ins() -> None:
         shutil.copy(Path(json.loads(listed.stdout)["Dir"]) / "python" / "cmd" / "pulumi-language-python-exec", runner)
     shutil.copy(runner, BIN / "pulumi-language-python-exec")
     for plugin, module in STAND_INS.items():
-        command = f"PYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(str(PYTHON))} -m local.plugins {module}"
+        command = f"PYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(str(PYTHON))} -m offline.plugins {module}"
         _write_script(plugin, f'#!/bin/sh\n{command} "$@"\n')
 
 

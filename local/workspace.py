@@ -108,7 +108,8 @@ def exports() -> str:
 
 
 def _changes() -> dict[str, str]:
-    from local import base_image, docker_engine
+    from local import docker_engine
+    from offline import base_image
 
     changes = {
         "VIRTUAL_ENV": str(VENV),

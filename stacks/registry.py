@@ -2,8 +2,8 @@
 
 import pulumi
 
+from components.iam import Consumer
 from components.lifecycle import DEFAULT_LIFECYCLE, LifecycleRule
-from components.policies import Consumer
 from components.repository import CrossAccountRepository, CrossAccountRepositoryArgs
 from settings import RegistrySettings
 from stacks import account_provider

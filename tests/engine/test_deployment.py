@@ -297,7 +297,7 @@ def test_a_refusal_of_aws_is_typed_with_its_resource(program: Program) -> None:
 
 def test_a_violation_of_a_policy_pack_is_typed_and_told_with_its_rule(program: Program) -> None:
     program.config["registry"]["repository"]["scanOnPush"] = False
-    packs = [program.clone.root / "policies"]
+    packs = [program.clone.root / "policy_pack"]
     with program.deployment(registry="registry", consumers=(), policy_packs=packs) as deployment:
         with pytest.raises(PolicyViolated, match="repository-scan-on-push") as violated:
             deployment.preview()

@@ -72,14 +72,14 @@ pulumi.export("deployerPolicies", repository.deployerPolicies)
 def other(deployed: Clone, tmp_path: Path) -> Iterator[Path]:
     """A folder with a program of its own and the example's image; its stack is gone afterwards."""
     shutil.copytree(deployed.root / "app", tmp_path / "app")
-    (tmp_path / "Pulumi.yaml").write_text(PROJECT.format(package=deployed.root / "package"))
+    (tmp_path / "Pulumi.yaml").write_text(PROJECT.format(package=deployed.root / "plugin"))
     (tmp_path / "__main__.py").write_text(PROGRAM.replace("MEMORY", "256"))
     yield tmp_path
     deployed.shell(f"cd {tmp_path} && pulumi destroy --yes --skip-preview -s other && pulumi stack rm --yes other")
 
 
 def test_the_engine_gets_the_schema_of_both_components(deployed: Clone) -> None:
-    shown = deployed.shell(f"pulumi package get-schema {deployed.root}/package 2>/dev/null")
+    shown = deployed.shell(f"pulumi package get-schema {deployed.root}/plugin 2>/dev/null")
     assert shown.returncode == 0, shown.stdout
     schema = json.loads(shown.stdout)
     assert {token.rpartition(":")[2] for token in schema["resources"]} == {"CrossAccountRepository", "ImageFunction"}
@@ -110,4 +110,4 @@ def test_a_wrong_argument_is_refused_by_name(deployed: Clone, other: Path) -> No
     assert shown.returncode != 0
     assert "ImageFunction memory: 64 given; allowed are 128 to 10240 MB" in shown.stdout
     # The SDK of the calling program may add where it stands; the package itself shows no line of its own.
-    assert "package/" not in shown.stdout
+    assert "plugin/" not in shown.stdout

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from policies.rules import RULES
+from policy_pack.rules import RULES
 from tests.engine.clone import Clone
 
 VIOLATION = re.compile(r"\[(\w+)\] \[severity: \w+\]  (\S+)  \(\S+: (\S+)\)")
@@ -159,7 +159,7 @@ def previewed(
     levels: dict[str, Any] | None = None,
 ) -> tuple[int, Violations, str]:
     """Preview a stack with the pack, perhaps with other options and levels: exit code, violations, all output."""
-    command = f"pulumi preview --policy-pack policies -s {stack}"
+    command = f"pulumi preview --policy-pack policy_pack -s {stack}"
     if changed:
         command += f" --config-file {stack_file(clone, stack, tmp_path, changed)}"
     if levels:
@@ -225,7 +225,9 @@ def test_an_update_is_stopped_before_the_change(deployed: Clone, tmp_path: Path)
     file = stack_file(
         deployed, "registry", tmp_path, {"repository": {"name": "cross-account-function", "scanOnPush": False}}
     )
-    stopped = deployed.shell(f"pulumi up --yes --skip-preview --policy-pack policies --config-file {file} -s registry")
+    stopped = deployed.shell(
+        f"pulumi up --yes --skip-preview --policy-pack policy_pack --config-file {file} -s registry"
+    )
     assert stopped.returncode != 0
     assert VIOLATION.findall(stopped.stdout) == [("mandatory", "repository-scan-on-push", "repository")]
     found = deployed.client("registry", "ecr").describe_repositories()["repositories"]

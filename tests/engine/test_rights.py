@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from docs.permissions import PRINCIPALS, Permission, Step, permissions, policy
+from scripts.permissions import PRINCIPALS, Permission, Step, permissions, policy
 from tests.engine.clone import Clone
 
 # Who is behind the profiles `registry` and `consumer`.

@@ -73,13 +73,13 @@ def test_options_stand_behind_the_command_and_reach_the_deployment() -> None:
     ran = run(
         "up", "--folder", "x", "--registry", "r", "--consumer", "a", "--consumer", "b", "--backend", "s3://b",
         "--secrets-provider", "awskms://k", "--timeout", "5", "--check", "--check-seconds", "7", "--share", "0.1",
-        "--share", "0.5", "--policy-pack", "policies",
+        "--share", "0.5", "--policy-pack", "policy_pack",
     )  # fmt: skip
     assert ran.exit_code == 0, ran.output
     made, options = Recorded.made, Recorded.made["options"]
     assert (made["folder"], made["registry"], made["consumers"]) == (Path("x"), "r", ["a", "b"])
     assert (options.backend.url, options.backend.secrets_provider) == ("s3://b", "awskms://k")
-    assert (options.timeout, options.policy_packs) == (5, [Path("policies").resolve()])
+    assert (options.timeout, options.policy_packs) == (5, [Path("policy_pack").resolve()])
     assert Recorded.called == ("up", (), {"check": Check(seconds=7), "shares": [0.1, 0.5]})
 
 

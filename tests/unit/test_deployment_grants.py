@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from components.policies import Consumer, compact, repository_policy
+from components.iam import Consumer, compact, repository_policy
 from deployment.grants import changes
 
 TWO = Consumer(account="222222222222")

@@ -22,7 +22,7 @@ from pulumi_policy import (
 from pulumi_policy.policy import _NotApplicableError
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
 
-from policies.rules import (
+from policy_pack.rules import (
     FUNCTION,
     FUNCTION_URL,
     LIFECYCLE,
@@ -530,6 +530,6 @@ def test_the_readmes_example_of_a_configuration_is_read() -> None:
 
 
 def test_the_pack_asks_for_the_package_that_the_tests_use() -> None:
-    needed = Path("policies/requirements.txt").read_text().split()
+    needed = Path("policy_pack/requirements.txt").read_text().split()
     pinned = re.findall(r"^(pulumi-policy==\S+)", Path("requirements-dev.txt").read_text(), re.MULTILINE)
     assert needed == pinned

@@ -28,10 +28,7 @@ from components.content import ImageBuild
 from components.dockerignore import Patterns, pattern_of
 from components.errors import DeploymentError, InvalidConfiguration
 from components.function import RESERVED_VARIABLES, ImageFunctionArgs
-from components.image import ExistingImage
-from components.lifecycle import LifecycleRule, lifecycle_policy
-from components.limits import CONTEXT_MB, MEMORY_MB, RETENTION_DAYS, STORAGE_MB, TIMEOUT_SECONDS
-from components.policies import (
+from components.iam import (
     POLICY_CHARACTERS,
     PULL_ACTIONS,
     PUSH_ACTIONS,
@@ -42,6 +39,9 @@ from components.policies import (
     partition,
     repository_policy,
 )
+from components.image import ExistingImage
+from components.lifecycle import LifecycleRule, lifecycle_policy
+from components.limits import CONTEXT_MB, MEMORY_MB, RETENTION_DAYS, STORAGE_MB, TIMEOUT_SECONDS
 from components.repository import CrossAccountRepositoryArgs
 from settings import KEYS, ROLES, STRUCTURED, ConsumerSettings, RegistrySettings, Section, parse
 from stacks.consumer import function_args

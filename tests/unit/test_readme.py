@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from docs.package_inputs import MODULE, module
-from docs.reference import PAGE, options, page
+from scripts.package_inputs import MODULE, module
+from scripts.reference import PAGE, options, page
 from settings import ConsumerSettings, RegistrySettings
 
 README = Path("README.md").read_text()

@@ -6,8 +6,8 @@ from typing import Any
 import boto3
 import pytest
 
-from components.policies import Consumer, deployer_policy
-from docs.permissions import FOLDER, PRINCIPALS, committed, files, resources
+from components.iam import Consumer, deployer_policy
+from scripts.permissions import FOLDER, PRINCIPALS, committed, files, resources
 
 # A managed policy's characters without white space: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 MANAGED_POLICY_CHARACTERS = 6_144

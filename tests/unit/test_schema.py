@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local.plugins import schema
+from offline.plugins import schema
 
 REPOSITORY, GET_IMAGES = "pulumi_aws.ecr.RepositoryArgs", "pulumi_aws.ecr.get_images"
 

@@ -11,8 +11,8 @@ import pytest
 from components.content import ImageBuild
 from components.errors import ImageUnusable, InvalidArgument, RegistryUnusable
 from components.function import ImageFunction, ImageFunctionArgs, Release
+from components.iam import Consumer
 from components.image import BuiltImage, ExistingImage, RegistryLogin
-from components.policies import Consumer
 from components.repository import CrossAccountRepository, CrossAccountRepositoryArgs
 from settings import ConsumerSettings, RegistrySettings
 from stacks import consumer, registry

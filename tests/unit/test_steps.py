@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from local import steps
-from local.plugins import server
 from local.workspace import LocalError
+from offline.plugins import server
 
 
 @pytest.fixture(autouse=True)

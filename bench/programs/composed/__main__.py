@@ -9,8 +9,8 @@ import pulumi_docker as docker
 from components.api import RestApi, Route
 from components.content import ImageBuild
 from components.function import ImageFunction, ImageFunctionArgs
+from components.iam import Consumer
 from components.image import BuiltImage, ExistingImage, RegistryLogin, push
-from components.policies import Consumer
 from components.repository import CrossAccountRepository, CrossAccountRepositoryArgs
 
 CONSUMER = "222222222222"

@@ -21,8 +21,8 @@ import botocore.exceptions
 from botocore.config import Config
 from botocore.session import Session
 
-from local.plugins import schema
-from local.plugins.provider import HalfMade, Provider, Refused, Values, WrongInputs, is_unknown, serve_provider
+from offline.plugins import schema
+from offline.plugins.provider import HalfMade, Provider, Refused, Values, WrongInputs, is_unknown, serve_provider
 
 CONFIG = Config(retries={"total_max_attempts": 3, "mode": "standard"}, connect_timeout=5, read_timeout=120)
 GONE = {

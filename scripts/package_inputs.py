@@ -1,4 +1,4 @@
-"""Write `package/inputs.py`, the components' arguments as the SDK's component host reads them: `make reference`.
+"""Write `plugin/inputs.py`, the components' arguments as the SDK's component host reads them: `make reference`.
 
 The host infers a schema from annotations: `NotRequired` makes an argument optional, the text below describes it. It
 knows neither defaults nor unions nor literals. https://www.pulumi.com/docs/iac/concepts/components/
@@ -20,7 +20,7 @@ import pulumi
 from components.function import ImageFunctionArgs
 from components.repository import CrossAccountRepositoryArgs
 
-MODULE = Path("package/inputs.py")
+MODULE = Path("plugin/inputs.py")
 HEAD = '''"""Arguments of the components, for other languages. Written by `make reference` from `components/`."""
 
 from collections.abc import Mapping, Sequence

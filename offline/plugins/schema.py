@@ -34,7 +34,7 @@ def load(package: str, names: Iterable[str]) -> Schema:
     known: Schema = json.loads(file.read_text()) if file.exists() else {}
     if not known.keys() >= set(wanted):
         # In a process of its own: this one is to stay without the SDK.
-        read = [sys.executable, "-m", "local.plugins.schema", *wanted]
+        read = [sys.executable, "-m", "offline.plugins.schema", *wanted]
         written = subprocess.run(read, check=True, stdout=subprocess.PIPE, text=True).stdout
         known = json.loads(written)
         file.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-module cross-account-ecr/local/tools/pulumi
+module cross-account-ecr/offline/tools/pulumi
 
 go 1.26.6
 

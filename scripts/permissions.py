@@ -13,7 +13,7 @@ from typing import Literal
 
 import yaml
 
-from components.policies import PULL_ACTIONS, PUSH_ACTIONS, VERSION, Document, function_arn, partition
+from components.iam import PULL_ACTIONS, PUSH_ACTIONS, VERSION, Document, function_arn, partition
 from settings import ConsumerSettings, RegistrySettings, parse
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -239,8 +239,8 @@ def committed() -> tuple[RegistrySettings, ConsumerSettings]:
 HEAD = """# Policies
 
 What deploys and previews the committed stacks, and no more: IAM policies for the accounts, the Region and the names of
-`Pulumi.registry.yaml` and `Pulumi.consumer.yaml`. Written by `make policies` from the table in `docs/permissions.py`;
-run it again after a change of a stack file.
+`Pulumi.registry.yaml` and `Pulumi.consumer.yaml`. Written by `make policies` from the table in
+`scripts/permissions.py`; run it again after a change of a stack file.
 """
 
 PROOF = """`tests/engine/test_rights.py` runs every step as users who have these policies, and takes out each line of

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from settings import ConsumerSettings, RegistrySettings, section_of
 
-PAGE = Path(__file__).with_name("reference.md")
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
 HEAD = """# Options
 
 Keys of `Pulumi.STACK.yaml`, each with `cross-account-ecr:` in front; `a.b` is `b` inside of `a`, `a[]` an entry of a

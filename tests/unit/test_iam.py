@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from components.errors import InvalidArgument
-from components.policies import (
+from components.iam import (
     POLICY_CHARACTERS,
     PULL_ACTIONS,
     PUSH_ACTIONS,
@@ -20,7 +20,7 @@ from components.policies import (
     deployer_policy,
     execution_policy,
 )
-from components.policies import repository_policy as policy_of
+from components.iam import repository_policy as policy_of
 
 GOLDEN = Path(__file__).with_name("repository_policy.json")
 ACCOUNTS = ["222222222222", "333333333333", "444444444444"]

@@ -12,8 +12,8 @@ import grpc
 from google.protobuf import empty_pb2
 from proto import LanguageRuntimeServicer, language_pb2, language_pb2_grpc, plugin_pb2
 
-from local.plugins.server import engine_address, serve
 from local.workspace import BIN
+from offline.plugins.server import engine_address, serve
 
 # The runner's way to say that the user has been shown an error already.
 SHOWN_TO_USER = 32

@@ -21,7 +21,7 @@ from proto import (
     status_pb2,
 )
 
-from local.plugins.server import engine_address, serve
+from offline.plugins.server import engine_address, serve
 
 Values = dict[str, Any]
 

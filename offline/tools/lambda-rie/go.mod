@@ -1,4 +1,4 @@
-module cross-account-ecr/local/tools/lambda-rie
+module cross-account-ecr/offline/tools/lambda-rie
 
 go 1.26.6
 

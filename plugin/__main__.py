@@ -1,4 +1,4 @@
-"""The components as a Pulumi package, for programs in every language: `pulumi package add REPOSITORY/package`.
+"""The components as a Pulumi package, for programs in every language: `pulumi package add REPOSITORY/plugin`.
 
 The SDK's component host infers the schema from the annotations and hands on plain dictionaries.
 https://www.pulumi.com/docs/iac/concepts/components/#pulumi-plugin
@@ -24,10 +24,10 @@ from components.api import RestApi, Route, Throttle
 from components.content import ImageBuild
 from components.errors import InvalidArgument
 from components.function import FunctionUrl, Logs, Release, Vpc
+from components.iam import Consumer
 from components.image import BuiltImage, ExistingImage, RegistryLogin
 from components.lifecycle import LifecycleRule
-from components.policies import Consumer
-from package import inputs
+from plugin import inputs
 
 NAME = "cross-account-ecr"
 PARTS = {"vpc": Vpc, "logs": Logs, "release": Release, "alarms": Alarms}

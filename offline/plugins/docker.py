@@ -19,8 +19,8 @@ import docker.utils.build
 import requests
 import urllib3.exceptions
 
-from local.plugins import schema
-from local.plugins.provider import Provider, Refused, Values, WrongInputs, is_unknown, serve_provider
+from offline.plugins import schema
+from offline.plugins.provider import Provider, Refused, Values, WrongInputs, is_unknown, serve_provider
 
 IMAGE = "docker:index/image:Image"
 IMAGE_ARGS = "pulumi_docker.ImageArgs"

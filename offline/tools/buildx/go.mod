@@ -1,4 +1,4 @@
-module cross-account-ecr/local/tools/buildx
+module cross-account-ecr/offline/tools/buildx
 
 go 1.26.8
 

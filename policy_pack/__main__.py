@@ -1,4 +1,4 @@
-"""The policy pack: `pulumi preview --policy-pack policies`. The rules are in `rules.py`."""
+"""The policy pack: `pulumi preview --policy-pack policy_pack`. The rules are in `rules.py`."""
 
 import grpc
 from google.protobuf import json_format

@@ -1,0 +1,1 @@
+"""What only a machine without downloads needs: builds of the CLI and of buildx, stand-in plugins, a base image."""
