@@ -17,7 +17,7 @@ import deployment.__main__ as command_line
 from deployment import BuildError, Check, ConflictError, Deployment, Progress, StackResult, StackStatus, Step, errors
 from deployment.view import LiveView, PlainView, report, summary, view
 
-README = Path("README.md").read_text()
+PAGES = "\n".join(page.read_text() for page in (Path("README.md"), *sorted(Path("docs").glob("*.md"))))
 FUNCTION = "aws:lambda/function:Function"
 
 
@@ -236,38 +236,38 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     assert f"python -m deployment {name}" in run(name, "--help").stdout
 
 
-def test_exit_codes_are_in_the_help_and_in_the_readme() -> None:
+def test_exit_codes_are_in_the_help_and_in_the_documentation() -> None:
     shown = run("--help").stdout
     for code, meaning in command_line.EXIT_CODES.items():
         assert f"{code:<4} {meaning}" in shown
-        assert f"| {code} | {meaning} |" in README
+        assert f"| {code} | {meaning} |" in PAGES
 
 
 def commands() -> list[str]:
-    """The deployment commands of the README's shell blocks."""
-    return re.findall(r"^python -m deployment ([^#\n]*)", README, re.MULTILINE)
+    """The deployment commands of the documentation's shell blocks."""
+    return re.findall(r"^python -m deployment ([^#\n]*)", PAGES, re.MULTILINE)
 
 
 @pytest.mark.parametrize("command", commands())
-def test_every_command_of_the_readme_is_one(command: str) -> None:
+def test_every_documented_command_is_one(command: str) -> None:
     answers = {"status": {}, "promote": result(), "rollback": result(), "repair": result()}
     name, *arguments = shlex.split(command)
     Recorded.answer = answers.get(name, {"consumer": result()})
     assert run(name, *arguments).exit_code == 0
 
 
-def test_the_readmes_comment_is_that_of_a_real_preview() -> None:
-    assert f"````markdown\n{Path('tests/engine/comment.md').read_text()}````\n" in README
+def test_the_documented_comment_is_that_of_a_real_preview() -> None:
+    assert f"````markdown\n{Path('tests/engine/comment.md').read_text()}````\n" in PAGES
 
 
-def test_the_readmes_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    [block] = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def test_the_documented_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    [block] = re.findall(r"^```python\n(.*?)^```", PAGES, re.MULTILINE | re.DOTALL)
     urn = "urn:pulumi:production::p::pulumi:pulumi:Stack::production"
     outputs = {"endpointUrl": "https://one"}
     changed = Step(stack="production", urn=urn, operation="update", state="done", new=outputs)
     Recorded.answer = {"production": result(changed, stack="production")}
     monkeypatch.setattr("deployment.Deployment", Recorded)
-    exec(compile(block, "README.md", "exec"), {})  # noqa: S102  # what a reader would run
+    exec(compile(block, "documentation", "exec"), {})  # noqa: S102  # what a reader would run
     assert Recorded.called == ("up", (), {"check": Check()})
     assert capsys.readouterr().out == "{'update': 1} https://one\n"
     Recorded.made["on_event"](step("create"))

@@ -39,7 +39,7 @@ from policy_pack.rules import (
     unread,
 )
 
-README = Path("README.md").read_text()
+PAGE = Path("docs/policy-pack.md").read_text()
 POLICY, ROLE, ROLE_POLICY, ATTACHMENT = ROLE_TYPES
 BY_NAME = {rule.name: rule for rule in RULES}
 DIGEST = f"registry/name@sha256:{'0' * 64}"
@@ -502,7 +502,7 @@ def test_every_rule_says_what_it_is() -> None:
 
 
 def row(rule: Policy) -> str:
-    """A rule's row in the table of the README."""
+    """A rule's row in the table of docs/policy-pack.md."""
     shown = {name: json.dumps(value) for name, value in defaults(rule.name, {}).items()}
     cells = (
         f"[`{rule.name}`]({rule.url})",
@@ -515,13 +515,12 @@ def row(rule: Policy) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def test_readme_lists_the_rules() -> None:
-    section = README.partition("## Policy pack")[2].partition("\n## ")[0]
-    assert [line for line in section.splitlines() if line.startswith("| [`")] == [row(rule) for rule in RULES]
+def test_the_page_lists_the_rules() -> None:
+    assert [line for line in PAGE.splitlines() if line.startswith("| [`")] == [row(rule) for rule in RULES]
 
 
-def test_the_readmes_example_of_a_configuration_is_read() -> None:
-    example = json.loads(README.partition("```json\n")[2].partition("```")[0])
+def test_the_pages_example_of_a_configuration_is_read() -> None:
+    example = json.loads(PAGE.partition("```json\n")[2].partition("```")[0])
     given = {rule: value for rule, value in example.items() if isinstance(value, dict)}
     for values in given.values():
         values.pop("enforcementLevel", None)

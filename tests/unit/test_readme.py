@@ -1,6 +1,7 @@
 """What is written about options, outputs and commands is true of the code."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,23 @@ def test_every_make_target_named_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", Path("Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"`make ([a-z-]+)|^make ([a-z-]+)", README, re.MULTILINE))
     assert {"demo", "test", "shell", "down"} <= {first or second for first, second in named} <= targets
+
+
+def test_every_file_and_folder_that_a_page_links_to_exists() -> None:
+    pages = [Path("README.md"), Path("CONTRIBUTING.md"), Path("CHANGELOG.md"), *Path("docs").rglob("*.md")]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text())]
+    assert len(links) > 10
+    assert [(str(page), link) for page, link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_readmes_layout_names_every_folder() -> None:
+    layout = README.partition("## Layout")[2]
+    folders = {name.partition("/")[0] for name in tracked() if "/" in name and not name.startswith(".")}
+    assert set(re.findall(r"(\w+)/ ", layout)) | {"docs"} == folders
+
+
+def tracked() -> list[str]:
+    return subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout.splitlines()
 
 
 def test_the_packages_arguments_are_those_of_the_components() -> None:
