@@ -10,11 +10,11 @@ import pulumi
 import pulumi_aws as aws
 
 from components.alarms import Alarms, make_alarms
-from components.api import FunctionApi, RestApi
 from components.errors import InvalidArgument
 from components.iam import execution_policy, lambda_trust_policy
 from components.image import PLATFORMS, BuiltImage, ExistingImage, push, require_digest
 from components.limits import ENVIRONMENT_BYTES, MEMORY_MB, STORAGE_MB, TIMEOUT_SECONDS, require_retention
+from components.rest_api import FunctionApi, RestApi
 
 Architecture = Literal["x86_64", "arm64"]
 

@@ -23,7 +23,6 @@ from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
-from components.api import RestApi, Route
 from components.content import ImageBuild
 from components.dockerignore import Patterns, pattern_of
 from components.errors import DeploymentError, InvalidConfiguration
@@ -43,6 +42,7 @@ from components.image import ExistingImage
 from components.lifecycle import LifecycleRule, lifecycle_policy
 from components.limits import CONTEXT_MB, MEMORY_MB, RETENTION_DAYS, STORAGE_MB, TIMEOUT_SECONDS
 from components.repository import CrossAccountRepositoryArgs
+from components.rest_api import RestApi, Route
 from settings import KEYS, ROLES, STRUCTURED, ConsumerSettings, RegistrySettings, Section, parse
 from stacks.consumer import function_args
 from stacks.registry import repository_args

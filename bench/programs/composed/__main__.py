@@ -6,12 +6,12 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_docker as docker
 
-from components.api import RestApi, Route
 from components.content import ImageBuild
 from components.function import ImageFunction, ImageFunctionArgs
 from components.iam import Consumer
 from components.image import BuiltImage, ExistingImage, RegistryLogin, push
 from components.repository import CrossAccountRepository, CrossAccountRepositoryArgs
+from components.rest_api import RestApi, Route
 
 CONSUMER = "222222222222"
 REGION = "us-east-1"
