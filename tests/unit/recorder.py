@@ -5,6 +5,8 @@ from typing import Any
 
 import pulumi
 
+from settings import ConsumerSettings, RegistrySettings
+
 PROJECT = "cross-account-ecr"
 REGISTRY_STACK = "organization/cross-account-ecr/registry"
 OWN_STACK = "organization/cross-account-ecr/consumer"
@@ -21,6 +23,31 @@ REGISTRY_OUTPUTS: dict[str, Any] = {
     "consumerRegions": {"us-east-1": ["222222222222"]},
 }
 DIGEST = "sha256:" + "ab" * 32
+
+
+def registry_settings(**changed: Any) -> RegistrySettings:
+    """Settings of a registry stack that grants two consumers; keys as in the stack file."""
+    values = {
+        "role": "registry",
+        "account": "111111111111",
+        "region": "us-east-1",
+        "repository": {"name": "cross-account-function"},
+        "consumers": [{"account": "333333333333"}, {"account": "222222222222"}],
+    }
+    return RegistrySettings.model_validate({**values, **changed})
+
+
+def consumer_settings(**changed: Any) -> ConsumerSettings:
+    """Settings of a consumer stack that builds `app`; keys as in the stack file."""
+    values = {
+        "role": "consumer",
+        "account": "222222222222",
+        "region": "us-east-1",
+        "registry": {"stack": "registry", "profile": "registry"},
+        "image": {"context": "app"},
+        "api": {"path": "hello", "stage": "Prod", "public": True},
+    }
+    return ConsumerSettings.model_validate({**values, **changed})
 
 
 class Recorder(pulumi.runtime.Mocks):

@@ -14,35 +14,22 @@ from components.function import ImageFunction, ImageFunctionArgs, Release
 from components.iam import Consumer
 from components.image import BuiltImage, ExistingImage, RegistryLogin
 from components.repository import CrossAccountRepository, CrossAccountRepositoryArgs
-from settings import ConsumerSettings, RegistrySettings
 from stacks import consumer, registry
 from tests.unit.conftest import Run
-from tests.unit.recorder import DIGEST, OWN_STACK, REGISTRY_OUTPUTS, REGISTRY_STACK, Recorder
+from tests.unit.recorder import (
+    DIGEST,
+    OWN_STACK,
+    REGISTRY_OUTPUTS,
+    REGISTRY_STACK,
+    Recorder,
+    consumer_settings,
+    registry_settings,
+)
 
 URL = REGISTRY_OUTPUTS["repositoryUrl"]
 IMAGE = "docker:index/image:Image"
 FUNCTION = "aws:lambda/function:Function"
-REGISTRY = RegistrySettings.model_validate(
-    {
-        "role": "registry",
-        "account": "111111111111",
-        "region": "us-east-1",
-        "repository": {"name": "cross-account-function"},
-        "consumers": [{"account": "333333333333"}, {"account": "222222222222"}],
-    }
-)
-
-
-def consumer_settings(**changed: Any) -> ConsumerSettings:
-    values = {
-        "role": "consumer",
-        "account": "222222222222",
-        "region": "us-east-1",
-        "registry": {"stack": "registry", "profile": "registry"},
-        "image": {"context": "app"},
-        "api": {"path": "hello", "stage": "Prod", "public": True},
-    }
-    return ConsumerSettings.model_validate({**values, **changed})
+REGISTRY = registry_settings()
 
 
 def deploy(run: Run, **changed: Any) -> dict[str, Any]:
