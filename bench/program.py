@@ -14,7 +14,7 @@ from local.workspace import ROOT
 STACKS = (REGISTRY, CONSUMER)
 FILES, FOLDERS, FILE_BYTES = 10_000, 100, 100_000
 SOURCE = f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-HASH = "from components.content import ImageBuild; build = ImageBuild(context='context'); "
+HASH = "from components.image.build import ImageBuild; build = ImageBuild(context='context'); "
 # The program up to where it would begin to make resources.
 PROGRAM = "import pulumi, runpy; pulumi.run = lambda program: None; runpy.run_path('__main__.py')"
 # A module that waits for its first use is of another type; to ask it for anything would be that use.

@@ -12,7 +12,7 @@ import pulumi_aws as aws
 from components.alarms import Alarms, make_alarms
 from components.errors import InvalidArgument
 from components.iam import execution_policy, lambda_trust_policy
-from components.image import PLATFORMS, BuiltImage, ExistingImage, push, require_digest
+from components.image.source import PLATFORMS, BuiltImage, ExistingImage, push, require_digest
 from components.limits import ENVIRONMENT_BYTES, MEMORY_MB, STORAGE_MB, TIMEOUT_SECONDS, require_retention
 from components.rest_api import FunctionApi, RestApi
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.content import TAG_PREFIX
 from components.errors import InvalidArgument
+from components.image.build import TAG_PREFIX
 
 # ECR's bounds: https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html
 WILDCARDS_PER_PATTERN = 4

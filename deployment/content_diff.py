@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.content import ImageBuild
-from components.context import File
 from components.errors import DeploymentError as Refused
+from components.image.build import ImageBuild
+from components.image.context import File
 from deployment.errors import ConfigurationError
 from deployment.results import StackResult
 

@@ -20,11 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from components import function, repository
 from components.alarms import Alarms
-from components.content import ImageBuild
 from components.errors import InvalidArgument
 from components.function import FunctionUrl, Logs, Release, Vpc
 from components.iam import Consumer
-from components.image import BuiltImage, ExistingImage, RegistryLogin
+from components.image.build import ImageBuild
+from components.image.source import BuiltImage, ExistingImage, RegistryLogin
 from components.lifecycle import LifecycleRule
 from components.rest_api import RestApi, Route, Throttle
 from plugin import inputs

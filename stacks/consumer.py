@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from components.alarms import Alarms
-from components.content import ImageBuild
 from components.errors import ImageUnusable, RegistryUnusable
 from components.function import FunctionUrl, ImageFunction, ImageFunctionArgs, Logs, Release, Vpc
-from components.image import PLATFORMS, BuiltImage, ExistingImage, RegistryLogin
-from components.manifest import RepositoryReader, require_runnable
+from components.image.build import ImageBuild
+from components.image.manifest import RepositoryReader, require_runnable
+from components.image.source import PLATFORMS, BuiltImage, ExistingImage, RegistryLogin
 from components.rest_api import RestApi, Route, Throttle
 from settings import Api, ConsumerSettings, Function
 from stacks import account_provider

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from components.content import ImageBuild
+from components.image.build import ImageBuild
 from tests.engine.clone import Clone
 
 FUNCTION = "cross-account-function"

@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from components.manifest import RepositoryReader
+from components.image.manifest import RepositoryReader
 from tests.unit.recorder import PROJECT, Recorder
 
 Run = Callable[[Callable[[], Awaitable[pulumi.Inputs]]], dict[str, Any]]

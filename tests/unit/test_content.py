@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from components.content import ImageBuild
 from components.errors import ImageUnusable
+from components.image.build import ImageBuild
 
 
 def tag(**changed: object) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.content import ImageBuild
+from components.image.build import ImageBuild
 from deployment import ConfigurationError, StackResult, Step
 from deployment.content_diff import IMAGE, ContentDiff, content_diff, merge_base
 

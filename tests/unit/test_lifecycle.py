@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from components.content import TAG_PREFIX
 from components.errors import InvalidArgument
+from components.image.build import TAG_PREFIX
 from components.lifecycle import DEFAULT_LIFECYCLE, LifecycleRule, lifecycle_policy
 
 

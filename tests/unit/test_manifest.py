@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from components import manifest
 from components.errors import ImageUnusable, RegistryUnusable
-from components.manifest import RepositoryReader, require_architecture, require_runnable, require_single
+from components.image import manifest
+from components.image.manifest import RepositoryReader, require_architecture, require_runnable, require_single
 from tests.unit.recorder import DIGEST
 
 SINGLE: dict[str, Any] = {"config": {"digest": DIGEST}, "layers": [{"size": 1}]}

@@ -23,8 +23,6 @@ from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
-from components.content import ImageBuild
-from components.dockerignore import Patterns, pattern_of
 from components.errors import DeploymentError, InvalidConfiguration
 from components.function import RESERVED_VARIABLES, ImageFunctionArgs
 from components.iam import (
@@ -38,7 +36,9 @@ from components.iam import (
     partition,
     repository_policy,
 )
-from components.image import ExistingImage
+from components.image.build import ImageBuild
+from components.image.ignore import Patterns, pattern_of
+from components.image.source import ExistingImage
 from components.lifecycle import LifecycleRule, lifecycle_policy
 from components.limits import CONTEXT_MB, MEMORY_MB, RETENTION_DAYS, STORAGE_MB, TIMEOUT_SECONDS
 from components.repository import CrossAccountRepositoryArgs

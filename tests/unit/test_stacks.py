@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from components.content import ImageBuild
 from components.errors import ImageUnusable, InvalidArgument, RegistryUnusable
 from components.function import ImageFunction, ImageFunctionArgs, Release
 from components.iam import Consumer
-from components.image import BuiltImage, ExistingImage, RegistryLogin
+from components.image.build import ImageBuild
+from components.image.source import BuiltImage, ExistingImage, RegistryLogin
 from components.repository import CrossAccountRepository, CrossAccountRepositoryArgs
 from stacks import consumer, registry
 from tests.unit.conftest import Run

@@ -6,10 +6,10 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_docker as docker
 
-from components.content import ImageBuild
 from components.function import ImageFunction, ImageFunctionArgs
 from components.iam import Consumer
-from components.image import BuiltImage, ExistingImage, RegistryLogin, push
+from components.image.build import ImageBuild
+from components.image.source import BuiltImage, ExistingImage, RegistryLogin, push
 from components.repository import CrossAccountRepository, CrossAccountRepositoryArgs
 from components.rest_api import RestApi, Route
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import pulumi
 
 from components.errors import ImageUnusable, RegistryUnusable
-from components.image import PLATFORMS
+from components.image.source import PLATFORMS
 
 # Lambda takes one image, no index of several: https://docs.aws.amazon.com/lambda/latest/dg/images-create.html
 SINGLE = ("application/vnd.docker.distribution.manifest.v2+json", "application/vnd.oci.image.manifest.v1+json")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_docker as docker
 
-from components.content import ImageBuild
 from components.errors import ImageUnusable
+from components.image.build import ImageBuild
 
 NAME_DIGITS = 8
 IMAGE_URI = re.compile(r"[^@]+@sha256:[0-9a-f]{64}")

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from components.context import File, files_of, readable, require_files, require_no_secrets, require_size
 from components.errors import ImageUnusable
+from components.image.context import File, files_of, readable, require_files, require_no_secrets, require_size
 from components.limits import CONTEXT_LIMIT_MB
 
 TAG_PREFIX = "content-"

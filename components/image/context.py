@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from components.dockerignore import Patterns, pattern_of
 from components.errors import ImageUnusable
+from components.image.ignore import Patterns, pattern_of
 from components.limits import CONTEXT_MB
 
 LISTED = 10
