@@ -13,12 +13,11 @@ from components.errors import ImageUnusable, RegistryUnusable
 from components.function import FunctionUrl, ImageFunction, ImageFunctionArgs, Logs, Release, Vpc
 from components.image.build import ImageBuild
 from components.image.manifest import RepositoryReader, require_runnable
+from components.image.plan import plan_build, plan_existing
 from components.image.source import PLATFORMS, BuiltImage, ExistingImage, RegistryLogin
 from components.rest_api import RestApi, Route, Throttle
 from settings import Api, ConsumerSettings, Function
 from stacks import account_provider
-
-BUILT, REUSED, EXISTING = "built", "reused", "existing"
 
 
 class Registry(BaseModel):
@@ -57,33 +56,28 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     before = await _stack_outputs(_qualified(pulumi.get_stack()))
     providers: list[pulumi.ProviderResource] = [consumer_account]
     image: BuiltImage | ExistingImage
-    outputs: dict[str, pulumi.Input[Any]] = {}
-    reader = await _reader(url, consumer_account)
     if build is None or registry_account is None:
-        digest = await _existing_digest(settings, url, digests)
-        await require_runnable(reader, digest, settings.function.architecture, missing=False)
-        image = ExistingImage(uri=f"{url}@{digest}")
-        outputs["imageSource"] = EXISTING
-        changed = digest != before.get("imageDigest")
+        plan = plan_existing(await _existing_digest(settings, url, digests), before)
     else:
-        await require_runnable(reader, build.tag, settings.function.architecture, missing=True)
-        outputs = _source_of(build, digests, before)
-        changed = outputs["imageTag"] != before.get("imageTag")
-        if outputs["imageSource"] == BUILT:
-            image = _built_image(build, url, registry, registry_account, outputs["imagePush"])
-            providers.append(docker.Provider("docker"))
-        else:
-            image = ExistingImage(uri=f"{url}@{digests[build.tag]}")
-    # A changed image leaves its version behind as the one that may keep a share of the calls.
-    previous = str(before.get("functionVersion" if changed else "previousVersion") or "")
-    outputs["previousVersion"] = previous
-    outputs["previousImageDigest"] = before.get("imageDigest" if changed else "previousImageDigest", "")
+        plan = plan_build(build.tag, build.fingerprint, digests, before)
+    reader = await _reader(url, consumer_account)
+    is_built = plan.source == "built"
+    await require_runnable(reader, plan.digest or plan.tag, settings.function.architecture, missing=is_built)
+    if plan.is_gone:
+        pulumi.log.warn(f"The image {plan.tag} is gone from the repository; it is built and pushed again.")
+    if build and registry_account and is_built:
+        image = _built_image(build, url, registry, registry_account, plan.push)
+        providers.append(docker.Provider("docker"))
+    else:
+        image = ExistingImage(uri=f"{url}@{plan.digest}")
     # The name of the component is part of every URN and never changes; the function's own may.
     function = ImageFunction(
-        "function", function_args(settings, image, previous), opts=pulumi.ResourceOptions(providers=providers)
+        "function",
+        function_args(settings, image, plan.previous_version),
+        opts=pulumi.ResourceOptions(providers=providers),
     )
     return {
-        **outputs,
+        **plan.outputs,
         "imageUri": function.image_uri,
         "imageDigest": function.image_digest,
         "functionName": function.function_name,
@@ -236,23 +230,6 @@ def _image_build(settings: ConsumerSettings) -> ImageBuild | None:
         allow_secrets=tuple(image.allow_secrets),
         context_limit=image.context_limit,
     )
-
-
-def _source_of(build: ImageBuild, digests: dict[str, str], before: dict[str, Any]) -> dict[str, Any]:
-    """Whether the content is to be built and pushed here, or is in the repository already; as outputs of this stack.
-
-    ECR refuses an existing tag of an immutable repository even with the same content, so what another stack or an
-    interrupted update has pushed is taken as it is. What this stack has pushed itself keeps its resource, for without
-    it the next preview would show it as deleted, unless the image is gone: then it is pushed once more.
-    """
-    tag, inputs = build.tag, build.fingerprint
-    own = before.get("imageSource") == BUILT and before.get("imageInputs") == inputs
-    pushes = int(before.get("imagePush", 0))
-    if own and tag not in digests:
-        pulumi.log.warn(f"The image {tag} is gone from the repository; it is built and pushed again.")
-        pushes += 1
-    source = BUILT if own or tag not in digests else REUSED
-    return {"imageSource": source, "imageTag": tag, "imageInputs": inputs, "imagePush": pushes}
 
 
 def _registry_account(settings: ConsumerSettings, registry: Registry) -> aws.Provider:

@@ -1,0 +1,90 @@
+"""The decision what a consumer stack runs: an image that it builds, or one that is in the repository."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Source = Literal["built", "reused", "existing"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagePlan:
+    """What one update runs.
+
+    Attributes:
+        source: `built` by this stack, `reused` as another stack or an interrupted update pushed it, or `existing`
+            as the configuration names it.
+        digest: the digest to run; empty if only the push will tell it.
+        tag: the content tag; empty for an existing image.
+        inputs: hash of the build's inputs; empty for an existing image.
+        push: number of this stack's push of the tag. It is raised when the image is gone from the repository.
+        is_gone: whether this stack pushed the image before and the repository no longer has it.
+        previous_version: version of the function that ran the image before this one; empty if there is none.
+        previous_digest: digest of that image; empty if there is none.
+    """
+
+    source: Source
+    digest: str = ""
+    tag: str = ""
+    inputs: str = ""
+    push: int = 0
+    is_gone: bool = False
+    previous_version: str
+    previous_digest: str
+
+    @property
+    def outputs(self) -> dict[str, str | int]:
+        """The stack outputs that the next update decides with."""
+        outputs: dict[str, str | int] = {"imageSource": self.source}
+        if self.tag:
+            outputs |= {"imageTag": self.tag, "imageInputs": self.inputs, "imagePush": self.push}
+        return {**outputs, "previousVersion": self.previous_version, "previousImageDigest": self.previous_digest}
+
+
+def plan_build(tag: str, inputs: str, tags: Mapping[str, str], before: Mapping[str, Any]) -> ImagePlan:
+    """Decide whether to build content, or to run what the repository holds under its tag.
+
+    ECR refuses a second push to a tag, even of the same image, so what another stack or an interrupted update pushed
+    is reused. An image that this stack pushed keeps its resource: without it, the next preview shows a deletion.
+
+    Args:
+        tag: the content tag.
+        inputs: hash of everything that the docker provider compares.
+        tags: the repository's tags, each with its digest.
+        before: the stack's outputs of the last update.
+    """
+    digest = tags.get(tag, "")
+    is_own = before.get("imageSource") == "built" and before.get("imageInputs") == inputs
+    is_built = is_own or not digest
+    is_gone = is_own and not digest
+    # The digest of an image that is still to be built is not known.
+    is_changed = tag != before.get("imageTag") if is_built else digest != before.get("imageDigest")
+    version, previous_digest = _previous(before, is_changed=is_changed)
+    return ImagePlan(
+        source="built" if is_built else "reused",
+        digest="" if is_built else digest,
+        tag=tag,
+        inputs=inputs,
+        push=int(before.get("imagePush", 0)) + is_gone,
+        is_gone=is_gone,
+        previous_version=version,
+        previous_digest=previous_digest,
+    )
+
+
+def plan_existing(digest: str, before: Mapping[str, Any]) -> ImagePlan:
+    """Run an image that the configuration names.
+
+    Args:
+        digest: `sha256:…`.
+        before: the stack's outputs of the last update.
+    """
+    version, previous_digest = _previous(before, is_changed=digest != before.get("imageDigest"))
+    return ImagePlan(source="existing", digest=digest, previous_version=version, previous_digest=previous_digest)
+
+
+def _previous(before: Mapping[str, Any], *, is_changed: bool) -> tuple[str, str]:
+    """Version and digest of the image before: a changed image leaves behind what has run until now."""
+    names = ("functionVersion", "imageDigest") if is_changed else ("previousVersion", "previousImageDigest")
+    version, digest = (str(before.get(name) or "") for name in names)
+    return version, digest
