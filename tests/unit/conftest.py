@@ -1,49 +1,45 @@
 """Fixtures of the unit tests."""
 
-import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pulumi
 import pytest
 
 from components.image.manifest import RepositoryReader
-from tests.unit.recorder import PROJECT, Recorder
+from tests.unit import registered
+from tests.unit.recorder import Recorder
+from tests.unit.registered import Deployed
 
 Run = Callable[[Callable[[], Awaitable[pulumi.Inputs]]], dict[str, Any]]
 
 
-@pytest.fixture
-def recorder() -> Recorder:
-    return Recorder()
+class Deploy(Protocol):
+    """See `registered.deploy`."""
+
+    def __call__(self, stack: str, **changed: Any) -> Deployed: ...
 
 
 @pytest.fixture
-def run(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """Run a program against the recorder; gives its outputs, resolved."""
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    """The providers' answers, and the registry's."""
+    recorder = Recorder()
     monkeypatch.setattr(RepositoryReader, "get", lambda self, path: recorder.registry(path))
-    # What an earlier test left unfinished belongs to a loop that is closed.
-    pulumi.runtime.settings.SETTINGS.rpc_manager.clear()
-    pulumi.runtime.settings.SETTINGS.outputs.clear()
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    pulumi.runtime.set_mocks(recorder, project=PROJECT, stack="consumer", organization="organization")
+    return recorder
 
-    def start(program: Callable[[], Awaitable[pulumi.Inputs]]) -> dict[str, Any]:
-        resolved: dict[str, Any] = {}
 
-        async def main() -> None:
-            outputs = await program()
-            resolved.update(await pulumi.Output.all(**outputs).future() or {})
+@pytest.fixture
+def run(recorder: Recorder) -> Run:
+    """Run a program against the recorder; gives its outputs, resolved."""
+    return lambda program: registered.run_program(recorder, program).outputs
 
-        loop.run_until_complete(pulumi.runtime.stack.run_pulumi_func(main))
-        return resolved
 
-    yield start
-    loop.close()
-    asyncio.set_event_loop(None)
+@pytest.fixture
+def deploy(recorder: Recorder) -> Deploy:
+    """Deploy a committed stack file with changes against the recorder."""
+    return lambda stack, **changed: registered.deploy(recorder, stack, **changed)
 
 
 @pytest.fixture
