@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from local import cloud, docker_engine, processes, stacks, toolchain, workspace
+from local import cloud, docker_engine, endpoint, processes, stacks, toolchain, workspace
 from local.steps import side_by_side
 from local.workspace import BIN, LOCAL, ROOT, VENV, LocalError
 from offline import base_image
@@ -74,7 +74,7 @@ def _with_tools(module: str, *arguments: str, besides: Callable[[], None] = lamb
         besides()
         sys.stdout.flush()
         command = [toolchain.PYTHON, "-m", module, *arguments]
-        return subprocess.run(command, cwd=ROOT, env=workspace.environment()).returncode
+        return subprocess.run(command, cwd=ROOT, env=endpoint.outside(workspace.environment())).returncode
     finally:
         if not was_running:
             docker_engine.stop()
@@ -131,6 +131,7 @@ def main() -> int:
         commands.add_parser(name, help=function.__doc__, description=function.__doc__, add_help=name not in PASSING_ON)
     given, further = parser.parse_known_args()
     command = given.command
+    endpoint.leave()
     if further and command not in PASSING_ON:
         parser.error(f"{command} takes no arguments: {' '.join(further)}")
     try:

@@ -5,10 +5,11 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.error
 from pathlib import Path
 from typing import Any
 
-from local import cloud, processes
+from local import cloud, endpoint, processes
 from local.steps import step
 from local.workspace import ACCOUNTS, BIN, CLOUD_STATE, LOGS, REGION, STATE, LocalError, environment, port, remove
 
@@ -36,7 +37,10 @@ def call() -> None:
     url = output("consumer", "endpointUrl")
     began = time.monotonic()
     try:
-        status, body = cloud.get(url)
+        with endpoint.opener().open(url, timeout=60) as answer:
+            status, body = answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        status, body = error.code, error.read().decode()
     except OSError as error:
         raise LocalError(f"GET {url} failed: {error}. The local cloud's log: {LOGS / 'cloud.log'}") from error
     print(f"\nGET {url}\n{status} {body}   ({time.monotonic() - began:.1f} s)")

@@ -180,14 +180,15 @@ for source in "$root"/Pulumi.*.yaml; do
   fi
 done
 case "$(pwd -P)/" in "$root"/*) ;; *) exec {cli} "$@" ;; esac
-# A policy pack and its configuration are looked for where the user is, not in the project's folder.
-before=
+# Paths are meant from where the user is, not from the project's folder.
+before= command=${{1-}}
 for argument; do
   shift
   case $before:$argument in
     --policy-pack:[!/]* | --policy-pack-config:[!/]*) argument=$(pwd)/$argument ;;
     *:--policy-pack=[!/]* | *:--policy-pack-config=[!/]*) argument=${{argument%%=*}}=$(pwd)/${{argument#*=}} ;;
   esac
+  case $command:$argument in package:. | package:.. | package:./* | package:../*) argument=$(pwd)/$argument ;; esac
   before=$argument
   set -- "$@" "$argument"
 done
@@ -203,11 +204,12 @@ def _write_wrapper(cli: Path) -> None:
 
 def _install_official(wanted: dict[str, str]) -> bool:
     """Try `pulumi plugin install`; a language host comes with the official CLI."""
+    from local.endpoint import outside
     from local.workspace import environment
 
     if shutil.which("pulumi-language-python", path=_official_path()) is None:
         return False
-    env = environment()
+    env = outside(environment())
     return all(
         succeeds([BIN / "pulumi", "plugin", "install", "resource", name, version], env=env)
         for name, version in wanted.items()

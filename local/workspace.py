@@ -108,7 +108,7 @@ def exports() -> str:
 
 
 def _changes() -> dict[str, str]:
-    from local import docker_engine
+    from local import docker_engine, endpoint
     from offline import base_image
 
     changes = {
@@ -123,7 +123,7 @@ def _changes() -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_REGION": REGION,
         "DOCKER_CONFIG": str(DOCKER_CONFIG),
-        "NO_PROXY": "127.0.0.1,localhost",
+        **endpoint.variables(docker_engine.host()),
     }
     if host := docker_engine.host():
         changes["DOCKER_HOST"] = host

@@ -6,12 +6,16 @@
   https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_LogGroup.html
 * ECR: `ListImages` gives an image once for each of its tags.
   https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ListImages.html
+* API Gateway: an API is called by AWS's host names, in every partition.
+  https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-call-api.html
 """
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
+from ministack import app as ministack
 from ministack.core import iam_actions
 from ministack.core.responses import json_response
 from ministack.services import ecr
@@ -24,6 +28,7 @@ def apply() -> None:
     """Replace what MiniStack looks up anew with each request."""
     iam_actions.extract_resource_arn = _judging_by_name(iam_actions.extract_resource_arn)
     ecr._list_images = _listing_tags(ecr._list_images)
+    ministack._EXECUTE_API_RE = re.compile(r"(\w+)\.execute-api\.")
 
 
 def _judging_by_name(otherwise: Callable[..., str]) -> Callable[..., str]:

@@ -55,7 +55,7 @@ async def main() -> None:
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
 
-    from local.cloud import corrections
+    from local.cloud import corrections, proxy
     from local.cloud.faults import Faults
     from local.cloud.front import Front
     from local.cloud.kept import Kept
@@ -70,6 +70,7 @@ async def main() -> None:
     stopped = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stopped.set)
+    await proxy.start(int(PORT))
     await serve(Faults(Kept(Front(int(PORT), TOKEN_SECONDS))), config, shutdown_trigger=stopped.wait)
 
 

@@ -62,6 +62,8 @@ class Aws:
         # https://boto3.amazonaws.com/v1/documentation/api/latest/guide/clients.html
         self._lock = threading.Lock()
         self.region: str = region or session.get_config_variable("region")
+        self.partition: str = session.get_partition_for_region(self.region)
+        self.suffix: str = session.get_component("endpoint_resolver").get_partition_dns_suffix(self.partition)
         self.account: str = self.client("sts").get_caller_identity()["Account"]
 
     def client(self, service: str) -> Any:
@@ -80,7 +82,7 @@ class Aws:
         return self._elsewhere[region]
 
     def arn(self, service: str, resource: str) -> str:
-        return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
 
 
 def _at_once(aws: Aws, new: Values) -> None:
@@ -411,7 +413,7 @@ def _read_function(aws: Aws, name: str, state: Values) -> Values | None:
     live = {
         "name": name,
         "arn": arn,
-        "invokeArn": f"arn:aws:apigateway:{aws.region}:lambda:path/2015-03-31/functions/{arn}/invocations",
+        "invokeArn": f"arn:{aws.partition}:apigateway:{aws.region}:lambda:path/2015-03-31/functions/{arn}/invocations",
         "qualifiedArn": f"{arn}:$LATEST",
         "role": configuration["Role"],
         "description": configuration.get("Description", ""),
@@ -537,7 +539,7 @@ def _read_alias(aws: Aws, name: str, state: Values) -> Values | None:
         "name": name,
         "functionVersion": found["FunctionVersion"],
         "arn": arn,
-        "invokeArn": f"arn:aws:apigateway:{aws.region}:lambda:path/2015-03-31/functions/{arn}/invocations",
+        "invokeArn": f"arn:{aws.partition}:apigateway:{aws.region}:lambda:path/2015-03-31/functions/{arn}/invocations",
         "region": aws.region,
         **({"routingConfig": {"additionalVersionWeights": weights}} if weights else {}),
     }
@@ -668,7 +670,7 @@ def _read_rest_api(aws: Aws, api: str, state: Values) -> Values | None:
         "endpointConfiguration": {"types": found["endpointConfiguration"]["types"][0]},
         "rootResourceId": root,
         "createdDate": found["createdDate"].isoformat(),
-        "arn": f"arn:aws:apigateway:{aws.region}::/restapis/{api}",
+        "arn": f"arn:{aws.partition}:apigateway:{aws.region}::/restapis/{api}",
         "executionArn": aws.arn("execute-api", api),
         "region": aws.region,
         **_tags(found.get("tags", {})),
@@ -829,7 +831,6 @@ def _read_stage(aws: Aws, identity: str, state: Values) -> Values | None:
     api, name = state["restApi"], state["stageName"]
     client = aws.client("apigateway")
     found = client.get_stage(restApiId=api, stageName=name)
-    # On AWS: https://API.execute-api.REGION.amazonaws.com/STAGE, which leads nowhere from here.
     access_log = _known(found.get("accessLogSettings", {}), "destinationArn", "format")
     return {
         "restApi": api,
@@ -837,9 +838,9 @@ def _read_stage(aws: Aws, identity: str, state: Values) -> Values | None:
         "deployment": found["deploymentId"],
         "description": found.get("description", ""),
         "xrayTracingEnabled": found.get("tracingEnabled", False),
-        "invokeUrl": f"{client.meta.endpoint_url}/_aws/execute-api/{api}/{name}",
+        "invokeUrl": f"https://{api}.execute-api.{aws.region}.{aws.suffix}/{name}",
         "executionArn": aws.arn("execute-api", f"{api}/{name}"),
-        "arn": f"arn:aws:apigateway:{aws.region}::/restapis/{api}/stages/{name}",
+        "arn": f"arn:{aws.partition}:apigateway:{aws.region}::/restapis/{api}/stages/{name}",
         "region": aws.region,
         **({"accessLogSettings": access_log} if access_log else {}),
         **_tags(found.get("tags", {})),
@@ -958,7 +959,7 @@ def _create_api_key(aws: Aws, new: Values) -> str:
 
 def _read_api_key(aws: Aws, identity: str, state: Values) -> Values | None:
     found = aws.client("apigateway").get_api_key(apiKey=identity, includeValue=True)
-    arn = f"arn:aws:apigateway:{aws.region}::/apikeys/{identity}"
+    arn = f"arn:{aws.partition}:apigateway:{aws.region}::/apikeys/{identity}"
     return {"name": found["name"], "value": found["value"], "arn": arn, "region": aws.region, "tagsAll": {}}
 
 
@@ -969,7 +970,7 @@ def _create_usage_plan(aws: Aws, new: Values) -> str:
 
 def _read_usage_plan(aws: Aws, identity: str, state: Values) -> Values | None:
     found = aws.client("apigateway").get_usage_plan(usagePlanId=identity)
-    arn = f"arn:aws:apigateway:{aws.region}::/usageplans/{identity}"
+    arn = f"arn:{aws.partition}:apigateway:{aws.region}::/usageplans/{identity}"
     stages = [_known(stage, "apiId", "stage") for stage in found.get("apiStages", [])]
     return {"name": found["name"], "apiStages": stages, "arn": arn, "region": aws.region, "tagsAll": {}}
 
@@ -1388,6 +1389,11 @@ def _get_caller_identity(aws: Aws, arguments: Values) -> Values:
     return {"id": found["Account"], "accountId": found["Account"], "arn": found["Arn"], "userId": found["UserId"]}
 
 
+def _get_partition(aws: Aws, arguments: Values) -> Values:
+    reverse = ".".join(reversed(aws.suffix.split(".")))
+    return {"id": aws.partition, "partition": aws.partition, "dnsSuffix": aws.suffix, "reverseDnsPrefix": reverse}
+
+
 FUNCTIONS: dict[str, tuple[str, Callable[[Aws, Values], Values]]] = {
     "aws:ecr/getAuthorizationToken:getAuthorizationToken": (
         "pulumi_aws.ecr.get_authorization_token",
@@ -1395,6 +1401,7 @@ FUNCTIONS: dict[str, tuple[str, Callable[[Aws, Values], Values]]] = {
     ),
     "aws:ecr/getImages:getImages": ("pulumi_aws.ecr.get_images", _get_images),
     "aws:index/getCallerIdentity:getCallerIdentity": ("pulumi_aws.get_caller_identity", _get_caller_identity),
+    "aws:index/getPartition:getPartition": ("pulumi_aws.get_partition", _get_partition),
 }
 
 

@@ -17,6 +17,8 @@ from typing import Any
 
 import boto3
 
+from local import endpoint
+
 ROOT = Path(__file__).resolve().parents[2]
 CACHES = ("venv", "tools", "pulumi-cli", "pulumi-home/plugins")
 FOREIGN = ("PULUMI_", "AWS_", "LAMBDA_BASE_IMAGE", "VIRTUAL_ENV", "DOCKER_CONFIG", "LOCAL_CLOUD_PORT", "MAKE", "MFLAGS")
@@ -125,11 +127,16 @@ class Clone:
         """GET a stack's endpoint: status and JSON body."""
         return self.get_url(self.output(stack, "endpointUrl"), headers)
 
+    @property
+    def opener(self) -> urllib.request.OpenerDirector:
+        """Opens the endpoints of this clone's local cloud."""
+        return endpoint.opener(self.root / ".local" / "endpoint")
+
     def get_url(self, url: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str]]:
         """GET a URL: status and JSON body."""
         request = urllib.request.Request(url, headers=headers or {})  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            with self.opener.open(request, timeout=60) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)

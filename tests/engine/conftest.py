@@ -1,5 +1,6 @@
 """Fixtures of the engine tests: the real Pulumi engine, a real Docker engine, the local cloud."""
 
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clone, str]
     try:
         ran = clone.make("demo")
         assert ran.returncode == 0, ran.stdout
+        # This process calls the endpoints of the clone as a program in its shell does.
+        urllib.request.install_opener(clone.opener)
         yield clone, ran.stdout
     finally:
         clone.make("down")

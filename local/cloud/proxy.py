@@ -1,0 +1,112 @@
+"""An HTTPS proxy on loopback to API endpoints and function URLs of the local cloud, and to nothing else.
+
+`CONNECT API.execute-api.REGION.amazonaws.com:443` ends here: the proxy shows a certificate for that host, issued by
+the authority of this clone (`local/endpoint.py`), and passes the request on to the local cloud, `Host` header included.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import ssl
+from collections.abc import Callable
+from functools import lru_cache, partial
+from pathlib import Path
+
+import certifi
+import trustme
+
+from local.endpoint import AUTHORITY, BUNDLE, CERTIFICATES, FOLDER, PORT, PROXY
+
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-call-api.html
+# https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
+ENDPOINT = re.compile(r"CONNECT ([a-z0-9-]+\.(?:execute-api|lambda-url)\.[a-z0-9.-]+):443 HTTP/1\.[01]\r\n")
+SECONDS = 30
+# How a connection ends that a client breaks off.
+ENDED = (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError)
+CERTIFICATE_HOSTS = 256
+Contexts = Callable[[str], ssl.SSLContext]
+KEY = "authority.key"
+SYSTEM_CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+
+
+async def start(cloud: int) -> asyncio.Server:
+    """Serve the proxy, on the port it had before if that is free.
+
+    Args:
+        cloud: port of the local cloud.
+    """
+    authority = _authority()
+    _write_bundle(authority)
+    serve = partial(_serve, cloud=cloud, context=lru_cache(CERTIFICATE_HOSTS)(partial(_context, authority)))
+    file = FOLDER / PORT
+    try:
+        server = await asyncio.start_server(serve, "127.0.0.1", int(file.read_text()) if file.exists() else 0)
+    except OSError:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    file.write_text(str(server.sockets[0].getsockname()[1]))
+    return server
+
+
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, cloud: int, context: Contexts) -> None:
+    with contextlib.suppress(*ENDED):
+        head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), SECONDS)).decode("latin-1")
+        if not (match := ENDPOINT.match(head)):
+            writer.write(_refusal(head))
+            await writer.drain()
+        else:
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            await writer.start_tls(context(match[1]), ssl_handshake_timeout=SECONDS)
+            there, back = await asyncio.open_connection("127.0.0.1", cloud)
+            await asyncio.gather(_copy(reader, back), _copy(there, writer))
+    writer.close()
+
+
+async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    try:
+        while data := await source.read(65_536):
+            sink.write(data)
+            await sink.drain()
+    finally:
+        # The end of one direction ends the other: HTTP/1.1 knows no half-closed connection.
+        sink.close()
+
+
+def _refusal(head: str) -> bytes:
+    method, target, *_ = f"{head.splitlines()[0]} ? ?".split(" ")
+    host = target if method == "CONNECT" else "this request"
+    reason = (
+        f"{host} is outside of the local run, whose proxy leads to its own endpoints only. "
+        f"To reach the internet from this shell: unset {' '.join(PROXY)}"
+    )
+    # Python, pip, Go and wget show the reason.
+    lines = [f"HTTP/1.1 403 {reason}", "Content-Type: text/plain", f"Content-Length: {len(reason)}", "", reason]
+    return "\r\n".join(lines).encode()
+
+
+def _authority() -> trustme.CA:
+    """The authority of this clone. Whoever has its key could pose as any host to the shells of the local run."""
+    certificate, key = FOLDER / AUTHORITY, FOLDER / KEY
+    FOLDER.mkdir(mode=0o700, exist_ok=True)
+    if certificate.exists() and key.exists():
+        return trustme.CA.from_pem(certificate.read_bytes(), key.read_bytes())
+    authority = trustme.CA(organization_name="local cloud", organization_unit_name=str(FOLDER.parent.parent))
+    key.unlink(missing_ok=True)
+    with open(key, "wb", opener=lambda path, flags: os.open(path, flags | os.O_EXCL, 0o600)) as file:
+        file.write(authority.private_key_pem.bytes())
+    authority.cert_pem.write_to_path(str(certificate))
+    return authority
+
+
+def _write_bundle(authority: trustme.CA) -> None:
+    """The certificates that this user trusts, and the authority's: `SSL_CERT_FILE` replaces what is trusted."""
+    given = os.environ.get(CERTIFICATES[0], "")
+    files = [Path(given), *map(Path, SYSTEM_CERTIFICATES), Path(certifi.where())]
+    trusted = next(file for file in files if file.is_file() and file != FOLDER / BUNDLE)
+    (FOLDER / BUNDLE).write_bytes(trusted.read_bytes() + b"\n" + authority.cert_pem.bytes())
+
+
+def _context(authority: trustme.CA, host: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(host).configure_cert(context)
+    return context

@@ -1,0 +1,54 @@
+"""The endpoint's own URL in a local run: callable by what a user has, and the only host outside that is."""
+
+import json
+
+import pytest
+
+from tests.engine.clone import Clone
+
+HELLO = {"message": "hello world!"}
+PYTHON = "python -c 'import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).read().decode())'"
+REQUESTS = "python -c 'import sys, requests; print(requests.get(sys.argv[1]).text)'"
+
+
+@pytest.mark.parametrize("client", ["curl -fsS", PYTHON, REQUESTS])
+def test_what_the_readme_calls_answers(deployed: Clone, client: str) -> None:
+    url = deployed.output("consumer", "endpointUrl")
+    assert url.startswith("https://")
+    assert url.split("/")[2].endswith(".execute-api.us-east-1.amazonaws.com")
+    said = deployed.shell(f'{client} "$(pulumi stack output endpointUrl -s consumer)"')
+    assert json.loads(said.stdout) == HELLO, said.stdout
+
+
+def test_a_demo_and_a_check_call_that_url(demo: tuple[Clone, str], deployed: Clone) -> None:
+    assert f"GET {deployed.output('consumer', 'endpointUrl')}\n200 " in demo[1]
+    checked = deployed.shell("python -m deployment up --check")
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_other_hosts_are_refused_with_the_way_out(deployed: Clone) -> None:
+    said = deployed.shell(f"{PYTHON} https://example.com/")
+    assert said.returncode != 0
+    assert "example.com:443 is outside of the local run" in said.stdout
+    assert "unset HTTPS_PROXY https_proxy" in said.stdout
+
+
+def test_a_function_url_answers(deployed: Clone) -> None:
+    deployed.edit("Pulumi.consumer.yaml", "{path: hello, stage: Prod, public: true}", "{type: url, public: true}")
+    deployed.up("consumer")
+    url = deployed.output("consumer", "endpointUrl")
+    assert url.startswith("https://")
+    assert url.endswith(".lambda-url.us-east-1.on.aws/")
+    assert deployed.get_url(url) == (200, HELLO)
+
+
+def test_only_the_owner_reads_the_key_of_the_authority(deployed: Clone) -> None:
+    folder = deployed.root / ".local" / "endpoint"
+    assert (folder / "authority.key").stat().st_mode & 0o777 == 0o600
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_schema_of_the_plugin_is_found_by_the_path_of_the_readme(deployed: Clone) -> None:
+    shown = deployed.shell("pulumi package get-schema ./plugin 2>/dev/null")
+    assert shown.returncode == 0, shown.stdout
+    assert "cross-account-ecr:index:ImageFunction" in json.loads(shown.stdout)["resources"]
