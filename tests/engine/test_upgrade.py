@@ -1,0 +1,114 @@
+"""An upgrade from the first version's state keeps everything that holds data or identity, and the endpoint answers.
+
+`upgrade/` has the state of both committed stacks as that version wrote it, without secrets, times and this machine's
+addresses. It is put in place of the state of a deployment that exists, with the IDs of that deployment.
+"""
+
+import json
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.clone import Clone
+
+RECORDED = Path(__file__).with_name("upgrade")
+# What holds data or identity.
+KEPT = {
+    "aws:ecr/repository:Repository",
+    "aws:ecr/repositoryPolicy:RepositoryPolicy",
+    "aws:cloudwatch/logGroup:LogGroup",
+    "aws:iam/role:Role",
+    "aws:lambda/function:Function",
+    "aws:apigateway/restApi:RestApi",
+    "aws:apigateway/stage:Stage",
+}
+IMAGE = "docker:index/image:Image"
+TAG = "content-14876544409c6c3d192b4c328d269a46"
+
+
+@pytest.fixture
+def upgraded(deployed: Clone) -> Clone:
+    """A deployment whose stacks have the recorded states."""
+    for stack in ("consumer", "registry"):
+        live = json.loads(deployed.shell(f"pulumi stack export -s {stack} 2>/dev/null").stdout)
+        resources = live["deployment"]["resources"]
+        if stack == "consumer":
+            tag(deployed, outputs(resources))
+        live["deployment"]["resources"] = recorded(deployed, stack, resources)
+        file = deployed.root / ".local" / f"recorded-{stack}.json"
+        file.write_text(json.dumps(live))
+        done = deployed.shell(f"pulumi stack import -s {stack} --file {file}")
+        assert done.returncode == 0, done.stdout
+    return deployed
+
+
+def test_nothing_that_holds_data_is_replaced_and_the_endpoint_answers_all_the_time(upgraded: Clone) -> None:
+    for stack in ("registry", "consumer"):
+        shown = upgraded.shell(f"pulumi preview --json --show-sames -s {stack} 2>/dev/null")
+        assert shown.returncode == 0, shown.stdout
+        steps = json.loads(shown.stdout)["steps"]
+        plan = {step["urn"]: step["op"] for step in steps if kind(step["urn"]) in KEPT}
+        assert plan, "the recorded resources are not in the plan"
+        assert set(plan.values()) <= {"same", "update"}, plan
+    with asking(upgraded) as answers:
+        upgraded.up("registry")
+        upgraded.up("consumer")
+    assert len(answers) > 10
+    assert set(answers) == {200}
+    assert upgraded.up("consumer") == {}
+
+
+def recorded(clone: Clone, stack: str, live: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The recorded resources, with the IDs and the digest of what is deployed."""
+    text = (RECORDED / f"{stack}.json").read_text().replace("{port}", str(clone.port))
+    before = {resource["urn"]: resource for resource in json.loads(text)}
+    now = {resource["urn"]: resource for resource in live}
+    known = {before[urn]["id"]: now[urn]["id"] for urn in before.keys() & now.keys() if before[urn].get("id")}
+    # What contains another ID comes first.
+    for old in sorted(known, key=len, reverse=True):
+        text = text.replace(old, known[old])
+    if stack == "consumer":
+        text = text.replace(outputs(before.values())["imageDigest"], outputs(live)["imageDigest"])
+    return list(json.loads(text))
+
+
+def outputs(resources: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The outputs of the stack that the resources are in."""
+    return next(dict(resource["outputs"]) for resource in resources if resource["type"] == "pulumi:pulumi:Stack")
+
+
+def tag(clone: Clone, stack: dict[str, Any]) -> None:
+    """Give the image that runs the tag of the earlier version, in place of its own."""
+    ecr, name = clone.client("registry", "ecr"), "cross-account-function"
+    if stack["imageTag"] == TAG:
+        return
+    [image] = ecr.batch_get_image(repositoryName=name, imageIds=[{"imageDigest": stack["imageDigest"]}])["images"]
+    ecr.put_image(repositoryName=name, imageManifest=image["imageManifest"], imageTag=TAG)
+    ecr.batch_delete_image(repositoryName=name, imageIds=[{"imageTag": stack["imageTag"]}])
+
+
+def kind(urn: str) -> str:
+    """The type of a resource, without those of its parents."""
+    return urn.split("::")[2].rpartition("$")[2]
+
+
+@contextmanager
+def asking(clone: Clone) -> Iterator[list[int]]:
+    """Ask the endpoint while the block lasts: the status of each answer."""
+    url, ended, answers = clone.output("consumer", "endpointUrl"), threading.Event(), []
+
+    def ask() -> None:
+        while not ended.is_set():
+            answers.append(clone.get_url(url)[0])
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    try:
+        yield answers
+    finally:
+        ended.set()
+        asker.join()
