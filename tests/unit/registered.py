@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pulumi
 import pytest
 import yaml
@@ -45,11 +46,22 @@ class Resource:
     depends_on: frozenset[str]
 
 
+class UnknownStack(grpc.RpcError):  # type: ignore[misc]  # grpc has no types of its own
+    """What the engine answers for the outputs of a stack that does not exist."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return f'invocation of pulumi:pulumi:readStackOutputs returned an error: unknown stack "{self}"'
+
+
 class Monitor(MockMonitor):
     """A monitor that keeps each registration, and what components say their outputs are."""
 
     def __init__(self, recorder: Recorder, unknown: Set[str] = frozenset()) -> None:
         super().__init__(recorder)
+        self.recorder = recorder
         self.unknown = unknown
         self.registered: list[Resource] = []
         self.component_outputs: dict[str, dict[str, Any]] = {}
@@ -76,6 +88,11 @@ class Monitor(MockMonitor):
             urn = self.make_urn(request.parent, request.type, request.name)
             return resource_pb2.RegisterResourceResponse(urn=urn, object=request.object)
         return super().RegisterResource(request)
+
+    def Invoke(self, request: Any) -> Any:  # noqa: N802
+        if request.tok == "pulumi:pulumi:readStackOutputs" and request.args["name"] not in self.recorder.stacks:
+            raise UnknownStack(request.args["name"])
+        return super().Invoke(request)
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802
         self.component_outputs[_name(request.urn)] = _plain(MessageToDict(request.outputs), "", set())

@@ -1,0 +1,444 @@
+"""The image: what is built and pushed, under which tag, with which secrets, and what the registry is asked before."""
+
+import asyncio
+import base64
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.errors import ImageUnusable, RegistryUnusable
+from tests.unit import registered
+from tests.unit.conftest import Deploy
+from tests.unit.recorder import DIGEST, REGISTRY_OUTPUTS, REGISTRY_STACK, Recorder
+from tests.unit.registered import Deployed, Resource
+
+IMAGE = "docker:index/image:Image"
+FUNCTION = "aws:lambda/function:Function"
+URL = REGISTRY_OUTPUTS["repositoryUrl"]
+
+
+def image_of(deploy: Deploy, **image: Any) -> Resource:
+    return deploy("consumer", image={"context": "app", **image}).one(IMAGE)
+
+
+def tag_of(deploy: Deploy, **image: Any) -> str:
+    return str(deploy("consumer", image={"context": "app", **image}).outputs["imageTag"])
+
+
+# ---- build and push
+
+
+def test_an_image_is_pushed_to_the_repository_with_a_token_that_stays_secret(deploy: Deploy, app: Path) -> None:
+    done = deploy("consumer")
+    image = done.one(IMAGE)
+    assert image.inputs["imageName"] == f"{URL}:{done.outputs['imageTag']}"
+    assert image.inputs["registry"] == {
+        "server": "111111111111.dkr.ecr.us-east-1.amazonaws.com",
+        "username": "AWS",
+        "password": "the-token",
+    }
+    assert image.secret == {"registry.password"}
+    others = json.dumps([one.inputs for one in done.resources if one is not image] + [done.outputs])
+    assert "the-token" not in others
+    assert done.outputs["imageUri"] == f"{URL}@{DIGEST}"
+    assert done.one(FUNCTION).inputs["imageUri"] == f"{URL}@{DIGEST}"
+
+
+@pytest.mark.parametrize(
+    ("option", "key", "expected"),
+    [
+        ({"args": {"VERSION": "1"}}, "args", {"VERSION": "1"}),
+        ({"target": "release"}, "target", "release"),
+        ({"network": "host"}, "network", "host"),
+        ({"cacheFrom": ["registry/app:cache"]}, "cacheFrom", {"images": ["registry/app:cache"]}),
+        ({"dockerfile": "other.Dockerfile"}, "dockerfile", "other.Dockerfile"),
+    ],
+)
+def test_an_option_of_the_build_reaches_the_builder(
+    deploy: Deploy, app: Path, option: dict[str, Any], key: str, expected: Any
+) -> None:
+    Path("other.Dockerfile").write_text("FROM scratch\n")
+    assert image_of(deploy, **option).inputs["build"][key] == expected
+    plain = image_of(deploy).inputs["build"]
+    assert key in ("args", "dockerfile") or key not in plain
+
+
+@pytest.mark.parametrize(("architecture", "platform"), [("x86_64", "linux/amd64"), ("arm64", "linux/arm64")])
+def test_the_platform_is_that_of_the_function_on_every_machine(
+    deploy: Deploy, app: Path, architecture: str, platform: str
+) -> None:
+    done = deploy("consumer", image={"context": "app"}, function={"architecture": architecture})
+    assert done.one(IMAGE).inputs["build"]["platform"] == platform
+
+
+@pytest.mark.parametrize("environment", [{}, {"LAMBDA_BASE_IMAGE": "public.ecr.aws/lambda/python@sha256:1"}], ids=str)
+def test_build_arguments_without_a_value_are_those_of_the_environment(
+    deploy: Deploy, app: Path, environment: dict[str, str]
+) -> None:
+    done = deploy("consumer", environment=environment)
+    assert done.one(IMAGE).inputs["build"].get("args", {}) == environment
+
+
+def test_a_base_image_by_digest_is_another_image(deploy: Deploy, app: Path) -> None:
+    bases = [f"public.ecr.aws/lambda/python@sha256:{digit * 64}" for digit in "12"]
+    tags = [tag_of(deploy, args={"LAMBDA_BASE_IMAGE": base}) for base in bases]
+    assert len({*tags, tag_of(deploy)}) == 3
+    built = image_of(deploy, args={"LAMBDA_BASE_IMAGE": bases[0]})
+    assert built.inputs["build"]["args"] == {"LAMBDA_BASE_IMAGE": bases[0]}
+
+
+# ---- the tag
+
+
+def written(folder: Path, files: dict[str, str]) -> None:
+    folder.mkdir(parents=True)
+    (folder / "Dockerfile").write_text("FROM scratch\n")
+    for name, text in files.items():
+        (folder / name).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"a": "1", "b": "2"}, {"a": "1b-2"}),
+        ({"a": "1", "b": "2"}, {"a": "1b-1:2"}),
+        ({"a": "11:b1:-1:2"}, {"a": "1", "b": "2"}),
+        ({"a": "1", "ab": ""}, {"a": "1ab"}),
+        ({"a": "", "b": ""}, {"a-b": ""}),
+    ],
+    ids=str,
+)
+def test_two_contexts_that_read_alike_in_a_row_have_two_tags(
+    deploy: Deploy, app: Path, one: dict[str, str], other: dict[str, str]
+) -> None:
+    written(app.parent / "one", one)
+    written(app.parent / "other", other)
+    assert tag_of(deploy, context="one") != tag_of(deploy, context="other")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"args": {"A": "1B=2"}}, {"args": {"A": "1", "B": "2"}}),
+        ({"args": {"A": "1"}}, {"target": "A=1"}),
+        ({"args": {"A": "B=1"}}, {"args": {"A": "", "B": "1"}}),
+        ({"target": "a"}, {"target": "b"}),
+        ({"args": {"A": "1"}}, {"args": {"A": "2"}}),
+    ],
+    ids=str,
+)
+def test_other_options_have_another_tag(deploy: Deploy, app: Path, one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert len({tag_of(deploy, **one), tag_of(deploy, **other), tag_of(deploy)}) == 3
+
+
+def test_the_tag_is_of_the_platform(deploy: Deploy, app: Path) -> None:
+    tags = [
+        deploy("consumer", image={"context": "app"}, function={"architecture": architecture}).outputs["imageTag"]
+        for architecture in ("x86_64", "arm64")
+    ]
+    assert tags[0] != tags[1]
+    assert all(tag.startswith("content-") for tag in tags)
+
+
+def _another_folder(app: Path) -> dict[str, Any]:
+    written(app.parent / "copy", {"app.py": (app / "app.py").read_text()})
+    (app.parent / "copy" / "Dockerfile").write_text((app / "Dockerfile").read_text())
+    return {"context": "copy"}
+
+
+def _another_dockerfile(app: Path) -> dict[str, Any]:
+    (app.parent / "other").write_text((app / "Dockerfile").read_text())
+    return {"dockerfile": "other"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _another_folder,
+        _another_dockerfile,
+        lambda app: {"network": "host"},
+        lambda app: {"cacheFrom": ["registry/app:cache"]},
+    ],
+    ids=["folder", "dockerfile", "network", "cache"],
+)
+def test_the_same_content_built_in_another_way_keeps_its_tag_and_is_reused(
+    deploy: Deploy, recorder: Recorder, app: Path, change: Callable[[Path], dict[str, Any]]
+) -> None:
+    # The docker provider compares more than the content: it would build again and push to a tag that is taken.
+    before = deploy("consumer", image={"context": "app"})
+    recorder.stacks["organization/cross-account-ecr/consumer"] = before.outputs
+    recorder.tags = {before.outputs["imageTag"]: DIGEST}
+    option = change(app)
+    assert deploy("consumer", image={"context": "app"}).outputs["imageSource"] == "built"
+    after = deploy("consumer", image={"context": "app", **option})
+    assert after.outputs["imageTag"] == before.outputs["imageTag"]
+    assert after.outputs["imageSource"] == "reused"
+    assert not after.of(IMAGE)
+    assert after.outputs["imageUri"] == before.outputs["imageUri"]
+
+
+def test_other_content_is_another_resource(deploy: Deploy, app: Path) -> None:
+    # An update in place would push to a taken tag when a failed update is taken back.
+    before = image_of(deploy)
+    (app / "app.py").write_text("print('changed')\n")
+    assert image_of(deploy).name != before.name
+
+
+def test_an_image_that_is_gone_is_pushed_by_another_resource(
+    deploy: Deploy, recorder: Recorder, app: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = deploy("consumer")
+    recorder.stacks["organization/cross-account-ecr/consumer"] = before.outputs
+    after = deploy("consumer")
+    assert after.outputs["imageTag"] == before.outputs["imageTag"]
+    assert after.one(IMAGE).name != before.one(IMAGE).name
+    assert (before.outputs["imagePush"], after.outputs["imagePush"]) == (0, 1)
+    assert "is gone from the repository; it is built and pushed again" in caplog.text
+
+
+# ---- what is there
+
+
+def test_an_existing_image_is_run_by_its_digest_without_docker(deploy: Deploy, recorder: Recorder) -> None:
+    recorder.tags = {"v1": DIGEST, "v2": f"sha256:{'cd' * 32}"}
+    done = deploy("consumer", image={"tag": "v1"})
+    assert done.one(FUNCTION).inputs["imageUri"] == f"{URL}@{DIGEST}"
+    assert not [one for one in done.resources if "docker" in one.type]
+    assert done.outputs["imageSource"] == "existing"
+    assert not {"imageTag", "imageInputs", "imagePush"} & done.outputs.keys()
+
+
+@pytest.mark.parametrize(("tags", "listed"), [({}, "none"), ({"v3": DIGEST, "v1": DIGEST}, "v1, v3")])
+def test_a_tag_that_is_not_there_is_refused_with_those_that_are(
+    deploy: Deploy, recorder: Recorder, tags: dict[str, str], listed: str
+) -> None:
+    recorder.tags = tags
+    with pytest.raises(ImageUnusable, match=f"There is no image 'v2' in .*There are: {listed}\\."):
+        deploy("consumer", image={"tag": "v2"})
+
+
+def test_a_digest_is_taken_without_an_account_of_the_registrys(deploy: Deploy) -> None:
+    done = deploy("consumer", image={"digest": DIGEST})
+    assert [one.name for one in done.of("pulumi:providers:aws")] == ["consumer"]
+
+
+def test_the_image_of_another_stack_is_run_unbuilt(deploy: Deploy, recorder: Recorder) -> None:
+    recorder.stacks["organization/cross-account-ecr/test"] = {"imageDigest": DIGEST}
+    done = deploy("consumer", image={"promote": "test"})
+    assert done.one(FUNCTION).inputs["imageUri"] == f"{URL}@{DIGEST}"
+    assert not done.of(IMAGE)
+    recorder.stacks["acme/other/test"] = {"imageDigest": f"sha256:{'cd' * 32}"}
+    other = deploy("consumer", image={"promote": "acme/other/test"})
+    assert other.outputs["imageDigest"] == f"sha256:{'cd' * 32}"
+
+
+@pytest.mark.parametrize(
+    ("outputs", "expected"),
+    [
+        ({}, "The stack 'test' runs no image yet. Deploy it first: pulumi up -s test"),
+        (None, "The stack 'test' cannot be read: unknown stack"),
+    ],
+)
+def test_a_stack_without_an_image_has_nothing_to_run(
+    deploy: Deploy, recorder: Recorder, outputs: dict[str, Any] | None, expected: str
+) -> None:
+    if outputs is not None:
+        recorder.stacks["organization/cross-account-ecr/test"] = outputs
+    with pytest.raises(ImageUnusable, match=expected):
+        deploy("consumer", image={"promote": "test"})
+
+
+# ---- what the registry is asked before Lambda is
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+INDEXES = {
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+}
+
+
+class Registry(ThreadingHTTPServer):
+    """A registry on loopback with one image, which answers 401 and 403 as ECR does.
+
+    Attributes:
+        refusals: statuses of the next answers, before an image is given.
+        kind: media type of the image. Who does not accept it gets a manifest of the first version, as from Docker Hub.
+        image: the manifest.
+        config: the image's configuration.
+        asked: paths.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.refusals: list[int] = []
+        self.kind = MANIFEST
+        self.image: dict[str, Any] = {"config": {"digest": DIGEST}, "layers": [{"size": 1}]}
+        self.config: dict[str, Any] = {"os": "linux", "architecture": "amd64"}
+        self.asked: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"localhost:{self.server_port}/team/orders"
+
+
+class Answer(BaseHTTPRequestHandler):
+    """One answer of the registry."""
+
+    server: Registry
+
+    def do_GET(self) -> None:  # the handler's own name
+        self.server.asked.append(self.path)
+        status, body = self._answer()
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def _answer(self) -> tuple[int, Any]:
+        login = self.headers.get("Authorization", "").removeprefix("Basic ")
+        if base64.b64decode(login) != b"AWS:the-token":
+            return 401, {"errors": [{"message": "no credentials"}]}
+        if self.server.refusals:
+            return self.server.refusals.pop(0), {"errors": [{"message": "not authorized: ecr:BatchGetImage"}]}
+        if self.path == f"/v2/team/orders/blobs/{DIGEST}":
+            return 200, self.server.config
+        if self.path != f"/v2/team/orders/manifests/{DIGEST}":
+            return 404, {}
+        accepted = {kind.strip() for kind in self.headers.get("Accept", "").split(",")}
+        return 200, self.server.image if self.server.kind in accepted else {"schemaVersion": 1}
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Not to the terminal."""
+
+
+@pytest.fixture
+def asked() -> Iterator[Registry]:
+    server = Registry()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that were waited for, without waiting."""
+    waited: list[float] = []
+    really = asyncio.sleep
+
+    async def sleep(seconds: float, *rest: Any) -> None:
+        waited.extend([seconds] if seconds else [])  # the SDK lets others run in this way
+        await really(0)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    return waited
+
+
+def run_from(asked: Registry) -> Deployed:
+    """Deploy the image of a registry that is really asked."""
+    recorder = Recorder()
+    recorder.stacks[REGISTRY_STACK]["repositoryUrls"] = {"us-east-1": asked.url}
+    return registered.deploy(recorder, "consumer", image={"digest": DIGEST})
+
+
+@pytest.mark.parametrize("kind", [MANIFEST, DOCKER_MANIFEST])
+def test_either_kind_of_image_is_asked_for_by_its_media_type(asked: Registry, kind: str) -> None:
+    asked.kind = kind
+    assert run_from(asked).one(FUNCTION).inputs["imageUri"] == f"{asked.url}@{DIGEST}"
+
+
+@pytest.mark.parametrize("kind", sorted(INDEXES))
+def test_an_index_is_refused_by_its_media_type(asked: Registry, kind: str) -> None:
+    asked.kind, asked.image = kind, {"mediaType": kind, "manifests": []}
+    with pytest.raises(ImageUnusable, match="is no single image") as refused:
+        run_from(asked)
+    assert kind in str(refused.value)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_pull_is_tried_again_while_the_policy_spreads(
+    asked: Registry, waits: list[float], status: int
+) -> None:
+    asked.refusals = [status, status]
+    assert run_from(asked).of(FUNCTION)
+    # Longer each time.
+    assert len(waits) == 2
+    assert 0 < waits[0] < waits[1]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_pull_that_stays_refused_ends_in_seconds_and_names_both_policies(
+    asked: Registry, waits: list[float], status: int
+) -> None:
+    asked.refusals = [status] * 100
+    with pytest.raises(RegistryUnusable, match=r"ecr:BatchGetImage.*deployerPolicies") as refused:
+        run_from(asked)
+    assert 5 <= sum(waits) <= 60
+    assert "the-token" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"os": "linux", "architecture": "arm64"}, "built for linux/arm64"),
+        ({"os": "windows", "architecture": "amd64"}, "built for windows/amd64"),
+    ],
+)
+def test_an_image_for_another_processor_or_system_is_refused(
+    asked: Registry, config: dict[str, str], expected: str
+) -> None:
+    asked.config = config
+    with pytest.raises(ImageUnusable, match=expected):
+        run_from(asked)
+
+
+@pytest.mark.parametrize(("size", "refused"), [(10 * 1024**3, False), (10 * 1024**3 + 1, True)])
+def test_an_image_that_is_too_large_even_packed_is_refused(asked: Registry, size: int, refused: bool) -> None:
+    asked.image = {"config": {"digest": DIGEST}, "layers": [{"size": size - 1}, {"size": 1}]}
+    if refused:
+        with pytest.raises(ImageUnusable, match="Lambda takes 10 GB"):
+            run_from(asked)
+    else:
+        assert run_from(asked).of(FUNCTION)
+
+
+def test_an_unreachable_registry_is_left_to_lambda(caplog: pytest.LogCaptureFixture) -> None:
+    server = Registry()
+    server.server_close()
+    assert run_from(server).of(FUNCTION)
+    assert "Lambda will tell" in caplog.text or "cannot be" in caplog.text
+
+
+def test_an_image_that_is_not_there_is_refused_by_its_digest(asked: Registry) -> None:
+    recorder = Recorder()
+    recorder.stacks[REGISTRY_STACK]["repositoryUrls"] = {"us-east-1": asked.url}
+    missing = f"sha256:{'cd' * 32}"
+    with pytest.raises(ImageUnusable, match=f"no image {missing}"):
+        registered.deploy(recorder, "consumer", image={"digest": missing})
+
+
+# ---- the registry stack
+
+
+def test_a_registry_that_is_not_there_is_named_with_the_commands_that_deploy_it(
+    deploy: Deploy, recorder: Recorder
+) -> None:
+    del recorder.stacks[REGISTRY_STACK]
+    with pytest.raises(
+        RegistryUnusable, match="The registry stack 'registry' cannot be read: unknown stack"
+    ) as refused:
+        deploy("consumer")
+    assert "pulumi stack init registry && pulumi up -s registry" in str(refused.value)
+
+
+def test_a_registry_of_another_project_is_named_as_a_whole(deploy: Deploy, recorder: Recorder) -> None:
+    recorder.stacks["acme/other/registry"] = recorder.stacks.pop(REGISTRY_STACK)
+    registry = {"stack": "acme/other/registry"}
+    assert deploy("consumer", registry=registry, image={"digest": DIGEST}).outputs["imageDigest"] == DIGEST
