@@ -144,15 +144,16 @@ def read(
     *,
     secret: Set[str] = frozenset(),
     environment: Mapping[str, str] | None = None,
-    project: str = PROJECT,
+    others: Mapping[str, Any] | None = None,
 ) -> RegistrySettings | ConsumerSettings:
-    """Load what a stack file says, handed over as the CLI hands it to the program."""
-    texts = {f"{project}:{key}": one if isinstance(one, str) else json.dumps(one) for key, one in values.items()}
+    """Load what a stack file says, handed over as the CLI hands it to the program; with keys of other namespaces."""
+    named = {f"{PROJECT}:{key}": value for key, value in values.items()} | dict(others or {})
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in named.items()}
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("PULUMI_CONFIG", json.dumps(texts))
-        pulumi.runtime.set_all_config(texts, [f"{project}:{key}" for key in secret])
+        pulumi.runtime.set_all_config(texts, [f"{PROJECT}:{key}" for key in secret])
         try:
-            return load(pulumi.Config(project), environment or {})
+            return load(pulumi.Config(PROJECT), environment or {})
         finally:
             pulumi.runtime.set_all_config({}, [])
 
