@@ -30,7 +30,7 @@ bench: ## measurements against what a user would do instead (minutes); ARGS="--h
 	@$(PYTHON) -m local bench $(ARGS)
 
 test-unit: .local/venv ## the unit tests alone, in seconds
-	@$(VENV)/python -m pytest tests/unit
+	@$(VENV)/python -m pytest -n auto tests/unit
 
 lint: .local/venv ## ruff, and mypy --strict on the program
 	@$(VENV)/ruff check .

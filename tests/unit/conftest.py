@@ -16,6 +16,17 @@ from tests.unit.registered import Deployed
 Run = Callable[[Callable[[], Awaitable[pulumi.Inputs]]], dict[str, Any]]
 
 
+TEST_SECONDS = 60  # a test takes a few at most, also on a machine that does something else
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bound each unit test."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS))
+
+
 class Deploy(Protocol):
     """See `registered.deploy`."""
 
