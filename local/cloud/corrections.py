@@ -20,6 +20,8 @@ from ministack.core import iam_actions
 from ministack.core.responses import json_response
 from ministack.services import ecr
 
+from local.cloud import patch_operations
+
 # Of these the ARN has no `:*` behind the group's name.
 LOG_TAG_ACTIONS = {"TagResource", "UntagResource", "ListTagsForResource"}
 
@@ -28,6 +30,7 @@ def apply() -> None:
     """Replace what MiniStack looks up anew with each request."""
     iam_actions.extract_resource_arn = _judging_by_name(iam_actions.extract_resource_arn)
     ecr._list_images = _listing_tags(ecr._list_images)
+    patch_operations.apply()
     ministack._EXECUTE_API_RE = re.compile(r"(\w+)\.execute-api\.")
 
 

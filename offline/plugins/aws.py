@@ -22,7 +22,17 @@ from botocore.config import Config
 from botocore.session import Session
 
 from offline.plugins import schema
-from offline.plugins.provider import HalfMade, Provider, Refused, Values, WrongInputs, is_unknown, serve_provider
+from offline.plugins.provider import (
+    HalfDone,
+    Provider,
+    Refused,
+    Values,
+    WrongInputs,
+    is_unknown,
+    same,
+    serve_provider,
+    told,
+)
 
 CONFIG = Config(retries={"total_max_attempts": 3, "mode": "standard"}, connect_timeout=5, read_timeout=120)
 GONE = {
@@ -40,6 +50,11 @@ GONE = {
 ROLE_NOT_READY = "cannot be assumed by Lambda"
 ROLE_SECONDS = 60
 NAME_SUFFIX_DIGITS = 7
+EXPIRED = (
+    botocore.exceptions.LoginRefreshRequired,
+    botocore.exceptions.SSOTokenLoadError,
+    botocore.exceptions.UnauthorizedSSOTokenError,
+)
 # The last two are set by the SDK itself.
 PROVIDER_INPUTS = {
     "profile",
@@ -62,8 +77,11 @@ class Aws:
         # https://boto3.amazonaws.com/v1/documentation/api/latest/guide/clients.html
         self._lock = threading.Lock()
         self.region: str = region or session.get_config_variable("region")
-        self.partition: str = session.get_partition_for_region(self.region)
-        self.suffix: str = session.get_component("endpoint_resolver").get_partition_dns_suffix(self.partition)
+        partitions = session.get_component("data_loader").load_data("partitions")["partitions"]
+        named = (found["outputs"] for found in partitions if re.match(found["regionRegex"], self.region))
+        outputs = next(named, partitions[0]["outputs"])
+        self.partition: str = outputs["name"]
+        self.suffix: str = outputs["dnsSuffix"]
         self.account: str = self.client("sts").get_caller_identity()["Account"]
 
     def client(self, service: str) -> Any:
@@ -109,6 +127,8 @@ class Kind:
         delete: deletes it.
         defaults: inputs that the provider fills in.
         named: the input that gets a generated name when it is left out.
+        longest: how long a generated name may be; 0: as long as it gets.
+        quiet: inputs whose change is none in some cases: whether it is, given the old and the new value.
         volatile: outputs that every update changes.
         volatile_when: outputs that an update changes besides while an input is on.
     """
@@ -124,6 +144,8 @@ class Kind:
     update: Callable[[Aws, str, Values, Values], None] = _no_update
     defaults: Values = field(default_factory=dict)
     named: str | None = None
+    longest: int = 0
+    quiet: dict[str, Callable[[Any, Any], bool]] = field(default_factory=dict)
     volatile: frozenset[str] = frozenset()
     volatile_when: dict[str, frozenset[str]] = field(default_factory=dict)
 
@@ -175,7 +197,7 @@ def _update_repository(aws: Aws, name: str, old: Values, new: Values) -> None:
     removed = _dropped_tags(old, new)
     if removed:
         ecr.untag_resource(resourceArn=old["arn"], tagKeys=removed)
-    if new.get("tags"):
+    if _differs("tags", old, new) and new.get("tags"):
         ecr.tag_resource(resourceArn=old["arn"], tags=_tag_list(new["tags"]))
 
 
@@ -255,15 +277,17 @@ def _read_role(aws: Aws, name: str, state: Values) -> Values | None:
 
 def _update_role(aws: Aws, name: str, old: Values, new: Values) -> None:
     iam = aws.client("iam")
-    iam.update_assume_role_policy(RoleName=name, PolicyDocument=new["assumeRolePolicy"])
-    iam.update_role(RoleName=name, Description=new.get("description", ""))
-    if boundary := new.get("permissionsBoundary"):
-        iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=boundary)
-    elif old.get("permissionsBoundary"):
+    if _differs("assumeRolePolicy", old, new):
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=new["assumeRolePolicy"])
+    if _differs("description", old, new):
+        iam.update_role(RoleName=name, Description=new.get("description", ""))
+    if _differs("permissionsBoundary", old, new) and new.get("permissionsBoundary"):
+        iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=new["permissionsBoundary"])
+    elif _differs("permissionsBoundary", old, new):
         iam.delete_role_permissions_boundary(RoleName=name)
     if removed := _dropped_tags(old, new):
         iam.untag_role(RoleName=name, TagKeys=removed)
-    if new.get("tags"):
+    if _differs("tags", old, new) and new.get("tags"):
         iam.tag_role(RoleName=name, Tags=_tag_list(new["tags"]))
 
 
@@ -325,10 +349,11 @@ def _read_log_group(aws: Aws, name: str, state: Values) -> Values | None:
 
 
 def _update_log_group(aws: Aws, name: str, old: Values, new: Values) -> None:
-    _set_retention(aws, name, new)
+    if _differs("retentionInDays", old, new):
+        _set_retention(aws, name, new)
     if removed := _dropped_tags(old, new):
         aws.client("logs").untag_resource(resourceArn=old["arn"], tagKeys=removed)
-    if new.get("tags"):
+    if _differs("tags", old, new) and new.get("tags"):
         aws.client("logs").tag_resource(resourceArn=old["arn"], tags=new["tags"])
 
 
@@ -471,7 +496,7 @@ def _update_function(aws: Aws, name: str, old: Values, new: Values) -> None:
         _reserve(client, new)
     if removed := _dropped_tags(old, new):
         client.untag_resource(Resource=old["arn"], TagKeys=removed)
-    if new.get("tags"):
+    if _differs("tags", old, new) and new.get("tags"):
         client.tag_resource(Resource=old["arn"], Tags=new["tags"])
 
 
@@ -526,17 +551,16 @@ def _alias_settings(new: Values) -> Values:
 
 
 def _create_alias(aws: Aws, new: Values) -> str:
-    aws.client("lambda").create_alias(**_alias_settings(new))
-    return str(new["name"])
+    return str(aws.client("lambda").create_alias(**_alias_settings(new))["AliasArn"])
 
 
-def _read_alias(aws: Aws, name: str, state: Values) -> Values | None:
-    found = aws.client("lambda").get_alias(FunctionName=state["functionName"], Name=name)
+def _read_alias(aws: Aws, identity: str, state: Values) -> Values | None:
+    found = aws.client("lambda").get_alias(FunctionName=state["functionName"], Name=state["name"])
     arn = found["AliasArn"]
     weights = found.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
     return {
         "functionName": state["functionName"],
-        "name": name,
+        "name": state["name"],
         "functionVersion": found["FunctionVersion"],
         "arn": arn,
         "invokeArn": f"arn:{aws.partition}:apigateway:{aws.region}:lambda:path/2015-03-31/functions/{arn}/invocations",
@@ -584,8 +608,23 @@ def _url_settings(new: Values) -> Values:
     return {**_url_key(new), "AuthType": new["authorizationType"], "Cors": cors}
 
 
+PUBLIC_STATEMENTS: dict[str, Values] = {
+    "FunctionURLAllowPublicAccess": {"Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "NONE"},
+    "FunctionURLAllowInvokeAction": {"Action": "lambda:InvokeFunction", "InvokedViaFunctionUrl": True},
+}
+
+
 def _create_url(aws: Aws, new: Values) -> str:
-    aws.client("lambda").create_function_url_config(**_url_settings(new))
+    client = aws.client("lambda")
+    client.create_function_url_config(**_url_settings(new))
+    if new["authorizationType"] == "NONE":
+        # The provider opens a public URL by itself, and neither an update nor a destroy closes it again.
+        # https://github.com/hashicorp/terraform-provider-aws/pull/44858
+        for statement, allowed in PUBLIC_STATEMENTS.items():
+            try:
+                client.add_permission(**_url_key(new), StatementId=statement, Principal="*", **allowed)
+            except client.exceptions.ResourceConflictException:
+                continue
     return "/".join(filter(None, (new["functionName"], new.get("qualifier"))))
 
 
@@ -711,6 +750,11 @@ def _read_resource(aws: Aws, identity: str, state: Values) -> Values | None:
     }
 
 
+def _update_resource(aws: Aws, identity: str, old: Values, new: Values) -> None:
+    changes = [_replacing(f"/{key}", new[key]) for key in ("parentId", "pathPart") if _differs(key, old, new)]
+    aws.client("apigateway").update_resource(restApiId=new["restApi"], resourceId=identity, patchOperations=changes)
+
+
 def _delete_resource(aws: Aws, identity: str, state: Values) -> None:
     aws.client("apigateway").delete_resource(restApiId=state["restApi"], resourceId=identity)
 
@@ -742,12 +786,12 @@ def _read_method(aws: Aws, identity: str, state: Values) -> Values | None:
 
 
 def _update_method(aws: Aws, identity: str, old: Values, new: Values) -> None:
-    changes = [
-        {"op": "replace", "path": "/authorizationType", "value": new["authorization"]},
-        # MiniStack keeps the text of a patch, where AWS reads "false": an empty one counts as false.
-        {"op": "replace", "path": "/apiKeyRequired", "value": "true" if new.get("apiKeyRequired") else ""},
-        {"op": "replace", "path": "/requestValidatorId", "value": new.get("requestValidatorId", "")},
-    ]
+    values = {
+        "authorization": ("/authorizationType", new["authorization"]),
+        "apiKeyRequired": ("/apiKeyRequired", str(bool(new.get("apiKeyRequired"))).lower()),
+        "requestValidatorId": ("/requestValidatorId", new.get("requestValidatorId", "")),
+    }
+    changes = [_replacing(*values[key]) for key in values if _differs(key, old, new)]
     before, after = (values.get("requestParameters") or {} for values in (old, new))
     changes += [{"op": "remove", "path": f"/requestParameters/{name}"} for name in sorted(set(before) - set(after))]
     changes += [
@@ -756,6 +800,15 @@ def _update_method(aws: Aws, identity: str, old: Values, new: Values) -> None:
         if before.get(name) != required
     ]
     aws.client("apigateway").update_method(**_method_keys(new), patchOperations=changes)
+
+
+def _replacing(path: str, value: Any) -> Values:
+    return {"op": "replace", "path": path, "value": str(value)}
+
+
+def _pointer(name: str) -> str:
+    """A name as a part of a patch's path (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _delete_method(aws: Aws, identity: str, state: Values) -> None:
@@ -777,11 +830,25 @@ def _read_integration(aws: Aws, identity: str, state: Values) -> Values | None:
     return {
         **{key: state[key] for key in ("restApi", "resourceId", "httpMethod")},
         "type": found["type"],
-        "timeoutMilliseconds": found.get("timeoutInMillis", 29_000),
+        "timeoutMilliseconds": int(found.get("timeoutInMillis", 29_000)),
         "region": aws.region,
         **_known(found, "uri", "requestTemplates"),
         **({"integrationHttpMethod": found["httpMethod"]} if found.get("httpMethod") else {}),
     }
+
+
+def _update_integration(aws: Aws, identity: str, old: Values, new: Values) -> None:
+    paths = {"uri": "/uri", "timeoutMilliseconds": "/timeoutInMillis"}
+    changes = [_replacing(path, new[key]) for key, path in paths.items() if _differs(key, old, new)]
+    before, after = (values.get("requestTemplates") or {} for values in (old, new))
+    names = {name: f"/requestTemplates/{_pointer(name)}" for name in sorted({*before, *after})}
+    changes += [{"op": "remove", "path": path} for name, path in names.items() if name not in after]
+    changes += [
+        {"op": "replace" if name in before else "add", "path": path, "value": after[name]}
+        for name, path in names.items()
+        if name in after and before.get(name) != after[name]
+    ]
+    aws.client("apigateway").update_integration(**_method_keys(new), patchOperations=changes)
 
 
 def _delete_integration(aws: Aws, identity: str, state: Values) -> None:
@@ -859,9 +926,12 @@ def _update_stage(aws: Aws, identity: str, old: Values, new: Values) -> None:
         for key, path in paths.items()
         if old.get(key) != new.get(key)
     ]
-    tracing = str(bool(new.get("xrayTracingEnabled"))).lower()
-    changes.append({"op": "replace", "path": "/tracingEnabled", "value": tracing})
-    aws.client("apigateway").update_stage(restApiId=new["restApi"], stageName=new["stageName"], patchOperations=changes)
+    if _differs("xrayTracingEnabled", old, new):
+        changes.append(_replacing("/tracingEnabled", str(bool(new.get("xrayTracingEnabled"))).lower()))
+    if changes:
+        aws.client("apigateway").update_stage(
+            restApiId=new["restApi"], stageName=new["stageName"], patchOperations=changes
+        )
     if old.get("accessLogSettings") != new.get("accessLogSettings"):
         _set_access_log(aws, new)
 
@@ -875,19 +945,28 @@ METHOD_SETTINGS = {
     "throttlingBurstLimit": "throttling/burstLimit",
     "loggingLevel": "logging/loglevel",
 }
+# What is left out gets this; the logging level stays as it is, for it is computed as well as optional.
+# https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/apigateway/method_settings.go
+UNLIMITED = {"throttlingRateLimit": -1, "throttlingBurstLimit": -1}
 
 
-def _method_settings(aws: Aws, new: Values) -> str:
+def _method_settings(aws: Aws, old: Values, new: Values) -> str:
     """Settings of all methods of a stage."""
     if wrong := sorted(set(new["settings"]) - set(METHOD_SETTINGS)):
         raise Refused(f"the local stand-in of aws does not carry out the method settings {', '.join(wrong)}")
     path = new["methodPath"].replace("~1", "/")
+    before = {**UNLIMITED, **old["settings"]} if old else {}
+    after = {**UNLIMITED, **new["settings"]}
     changes = [
-        {"op": "replace", "path": f"/{path}/{METHOD_SETTINGS[key]}", "value": str(value)}
-        for key, value in new["settings"].items()
+        _replacing(f"/{path}/{METHOD_SETTINGS[key]}", value) for key, value in after.items() if before.get(key) != value
     ]
     aws.client("apigateway").update_stage(restApiId=new["restApi"], stageName=new["stageName"], patchOperations=changes)
     return f"{new['restApi']}-{new['stageName']}-{new['methodPath']}"
+
+
+def _keeps_logging_level(old: Any, new: Any) -> bool:
+    before = {**UNLIMITED, **(old or {})}
+    return {**before, **UNLIMITED, **(new or {})} == before
 
 
 def _read_method_settings(aws: Aws, identity: str, state: Values) -> Values | None:
@@ -926,6 +1005,14 @@ def _read_validator(aws: Aws, identity: str, state: Values) -> Values | None:
     }
 
 
+def _update_validator(aws: Aws, identity: str, old: Values, new: Values) -> None:
+    values = {"name": new["name"], "validateRequestParameters": str(bool(new.get("validateRequestParameters"))).lower()}
+    changes = [_replacing(f"/{key}", value) for key, value in values.items() if _differs(key, old, new)]
+    aws.client("apigateway").update_request_validator(
+        restApiId=new["restApi"], requestValidatorId=identity, patchOperations=changes
+    )
+
+
 def _response_keys(values: Values) -> Values:
     return {**_method_keys(values), "statusCode": values["statusCode"]}
 
@@ -935,6 +1022,12 @@ def _put_method_response(aws: Aws, new: Values) -> str:
         **_response_keys(new), responseParameters=new.get("responseParameters", {})
     )
     return f"agmr-{new['restApi']}-{new['resourceId']}-{new['httpMethod']}-{new['statusCode']}"
+
+
+def _update_method_response(aws: Aws, identity: str, old: Values, new: Values) -> None:
+    # The provider patches the response of the new code, which is not there if the code has changed.
+    aws.client("apigateway").get_method_response(**_response_keys(new))
+    _put_method_response(aws, new)
 
 
 def _put_integration_response(aws: Aws, new: Values) -> str:
@@ -954,7 +1047,13 @@ def _read_response(call: str) -> Callable[[Aws, str, Values], Values | None]:
 
 
 def _create_api_key(aws: Aws, new: Values) -> str:
-    return str(aws.client("apigateway").create_api_key(name=new["name"], enabled=True)["id"])
+    created = aws.client("apigateway").create_api_key(name=new["name"], description=new["description"], enabled=True)
+    return str(created["id"])
+
+
+def _update_api_key(aws: Aws, identity: str, old: Values, new: Values) -> None:
+    changes = [_replacing(f"/{key}", new[key]) for key in ("name", "description") if _differs(key, old, new)]
+    aws.client("apigateway").update_api_key(apiKey=identity, patchOperations=changes)
 
 
 def _read_api_key(aws: Aws, identity: str, state: Values) -> Values | None:
@@ -975,16 +1074,23 @@ def _read_usage_plan(aws: Aws, identity: str, state: Values) -> Values | None:
     return {"name": found["name"], "apiStages": stages, "arn": arn, "region": aws.region, "tagsAll": {}}
 
 
+def _stages(values: Values) -> set[str]:
+    return {f"{stage['apiId']}:{stage['stage']}" for stage in values.get("apiStages") or []}
+
+
+def _update_usage_plan(aws: Aws, identity: str, old: Values, new: Values) -> None:
+    before, after = _stages(old), _stages(new)
+    changes = [_replacing("/name", new["name"])] if _differs("name", old, new) else []
+    changes += [{"op": "remove", "path": "/apiStages", "value": stage} for stage in sorted(before - after)]
+    changes += [{"op": "add", "path": "/apiStages", "value": stage} for stage in sorted(after - before)]
+    aws.client("apigateway").update_usage_plan(usagePlanId=identity, patchOperations=changes)
+
+
 def _delete_usage_plan(aws: Aws, identity: str, state: Values) -> None:
     """A plan with stages cannot be deleted; the provider takes them out first."""
-    client = aws.client("apigateway")
-    changes = [
-        {"op": "remove", "path": "/apiStages", "value": f"{stage['apiId']}:{stage['stage']}"}
-        for stage in state.get("apiStages", [])
-    ]
-    if changes:
-        client.update_usage_plan(usagePlanId=identity, patchOperations=changes)
-    client.delete_usage_plan(usagePlanId=identity)
+    if _stages(state):
+        _update_usage_plan(aws, identity, state, {**state, "apiStages": []})
+    aws.client("apigateway").delete_usage_plan(usagePlanId=identity)
 
 
 def _create_usage_plan_key(aws: Aws, new: Values) -> str:
@@ -1031,6 +1137,8 @@ KINDS: dict[str, Kind] = {
             "tags",
         },
         replaces={"name", "encryptionConfigurations"},
+        # A block that is left out is no change (`SuppressMissingOptionalConfigurationBlock`).
+        quiet={"encryptionConfigurations": lambda old, new: bool(old) and not new},
         computed={"arn", "registryId", "repositoryUrl"} | REGIONAL | TAGGED,
         create=_create_repository,
         read=_read_repository,
@@ -1078,6 +1186,7 @@ KINDS: dict[str, Kind] = {
         update=_update_role,
         delete=_delete_role,
         named="name",
+        longest=64,
     ),
     "aws:iam/rolePolicy:RolePolicy": Kind(
         sdk="pulumi_aws.iam.RolePolicyArgs",
@@ -1143,8 +1252,8 @@ KINDS: dict[str, Kind] = {
         create=_create_alias,
         read=_read_alias,
         update=lambda aws, identity, old, new: aws.client("lambda").update_alias(**_alias_settings(new)),
-        delete=lambda aws, name, state: aws.client("lambda").delete_alias(
-            FunctionName=state["functionName"], Name=name
+        delete=lambda aws, identity, state: aws.client("lambda").delete_alias(
+            FunctionName=state["functionName"], Name=state["name"]
         ),
     ),
     "aws:lambda/invocation:Invocation": Kind(
@@ -1209,6 +1318,7 @@ KINDS: dict[str, Kind] = {
         read=_read_permission,
         delete=_remove_permission,
         named="statementId",
+        longest=100,
     ),
     "aws:apigateway/restApi:RestApi": Kind(
         sdk="pulumi_aws.apigateway.RestApiArgs",
@@ -1224,10 +1334,12 @@ KINDS: dict[str, Kind] = {
     "aws:apigateway/resource:Resource": Kind(
         sdk="pulumi_aws.apigateway.ResourceArgs",
         inputs={"restApi", "parentId", "pathPart"},
-        replaces={"restApi", "parentId", "pathPart"},
+        replaces={"restApi"},
         computed={"path"} | REGIONAL,
         create=_create_resource,
         read=_read_resource,
+        update=_update_resource,
+        volatile=frozenset({"path"}),
         delete=_delete_resource,
     ),
     "aws:apigateway/method:Method": Kind(
@@ -1247,7 +1359,7 @@ KINDS: dict[str, Kind] = {
         computed=REGIONAL,
         create=_put_integration,
         read=_read_integration,
-        update=lambda aws, identity, old, new: _done(_put_integration(aws, new)),
+        update=_update_integration,
         delete=_delete_integration,
         defaults={"timeoutMilliseconds": 29_000},
     ),
@@ -1275,18 +1387,20 @@ KINDS: dict[str, Kind] = {
         inputs={"restApi", "stageName", "methodPath", "settings"},
         replaces={"restApi", "stageName", "methodPath"},
         computed=REGIONAL,
-        create=_method_settings,
+        create=lambda aws, new: _method_settings(aws, {}, new),
         read=_read_method_settings,
-        update=lambda aws, identity, old, new: _done(_method_settings(aws, new)),
+        update=lambda aws, identity, old, new: _done(_method_settings(aws, old, new)),
+        quiet={"settings": _keeps_logging_level},
         delete=_delete_method_settings,
     ),
     "aws:apigateway/requestValidator:RequestValidator": Kind(
         sdk="pulumi_aws.apigateway.RequestValidatorArgs",
         inputs={"restApi", "name", "validateRequestParameters"},
-        replaces={"restApi", "name", "validateRequestParameters"},
+        replaces={"restApi"},
         computed=REGIONAL,
         create=_create_validator,
         read=_read_validator,
+        update=_update_validator,
         delete=lambda aws, identity, state: aws.client("apigateway").delete_request_validator(
             restApiId=state["restApi"], requestValidatorId=identity
         ),
@@ -1295,17 +1409,17 @@ KINDS: dict[str, Kind] = {
     "aws:apigateway/methodResponse:MethodResponse": Kind(
         sdk="pulumi_aws.apigateway.MethodResponseArgs",
         inputs=METHOD_KEYS | {"statusCode", "responseParameters"},
-        replaces=METHOD_KEYS | {"statusCode"},
+        replaces=METHOD_KEYS,
         computed=REGIONAL,
         create=_put_method_response,
         read=_read_response("get_method_response"),
-        update=lambda aws, identity, old, new: _done(_put_method_response(aws, new)),
+        update=_update_method_response,
         delete=lambda aws, identity, state: aws.client("apigateway").delete_method_response(**_response_keys(state)),
     ),
     "aws:apigateway/integrationResponse:IntegrationResponse": Kind(
         sdk="pulumi_aws.apigateway.IntegrationResponseArgs",
         inputs=METHOD_KEYS | {"statusCode", "responseParameters"},
-        replaces=METHOD_KEYS | {"statusCode"},
+        replaces=METHOD_KEYS,
         computed=REGIONAL,
         create=_put_integration_response,
         read=_read_response("get_integration_response"),
@@ -1317,11 +1431,11 @@ KINDS: dict[str, Kind] = {
     "aws:apigateway/apiKey:ApiKey": Kind(
         sdk="pulumi_aws.apigateway.ApiKeyArgs",
         inputs={"name", "description"},
-        replaces={"name"},
+        replaces=set(),
         computed={"arn", "value"} | REGIONAL | TAGGED,
         create=_create_api_key,
         read=_read_api_key,
-        update=lambda aws, identity, old, new: None,
+        update=_update_api_key,
         delete=lambda aws, identity, state: aws.client("apigateway").delete_api_key(apiKey=identity),
         named="name",
         # The SDK says so where nothing is said.
@@ -1330,10 +1444,11 @@ KINDS: dict[str, Kind] = {
     "aws:apigateway/usagePlan:UsagePlan": Kind(
         sdk="pulumi_aws.apigateway.UsagePlanArgs",
         inputs={"name", "apiStages"},
-        replaces={"name", "apiStages"},
+        replaces=set(),
         computed={"arn"} | REGIONAL | TAGGED,
         create=_create_usage_plan,
         read=_read_usage_plan,
+        update=_update_usage_plan,
         delete=_delete_usage_plan,
         named="name",
     ),
@@ -1424,7 +1539,11 @@ class AwsProvider(Provider):
         except botocore.exceptions.EndpointConnectionError as error:
             raise Refused(f"{error} The local cloud is not running; start it with `make demo`.") from error
         except botocore.exceptions.ProfileNotFound as error:
-            raise Refused(f"failed to get shared config profile, {config.get('profile')}: {error}") from error
+            raise Refused(f"failed to get shared config profile, {config.get('profile')}") from error
+        except EXPIRED as error:
+            raise Refused(
+                f"The AWS login session for {config.get('profile') or 'the default profile'} has expired"
+            ) from error
         allowed = config.get("allowedAccountIds")
         if allowed and not is_unknown(allowed) and self._aws.account not in allowed:
             raise Refused(
@@ -1453,8 +1572,7 @@ class AwsProvider(Provider):
             raise WrongInputs(problems)
         inputs = {**rule.defaults, **news}
         if rule.named and rule.named not in inputs:
-            suffix = "".join(random.Random(seed).choices("0123456789abcdef", k=NAME_SUFFIX_DIGITS))
-            inputs[rule.named] = olds.get(rule.named) or f"{name}-{suffix}"
+            inputs[rule.named] = olds.get(rule.named) or _generated(kind, name, seed, rule.longest)
         # https://docs.aws.amazon.com/lambda/latest/api/API_AddPermission.html
         if rule.named == "statementId" and not re.fullmatch(r"[a-zA-Z0-9_-]{1,100}", inputs["statementId"]):
             raise WrongInputs(
@@ -1476,6 +1594,10 @@ class AwsProvider(Provider):
     def input_names(self, kind: str) -> frozenset[str]:
         return frozenset(self._kind(kind).inputs)
 
+    def ignored_in_diff(self, kind: str, name: str, old: Any, new: Any) -> bool:
+        quiet = self._kind(kind).quiet.get(name)
+        return quiet is not None and quiet(old, new)
+
     def create(self, kind: str, urn: str, inputs: Values) -> tuple[str, Values]:
         rule, aws = self._kind(kind), self._aws.of(inputs)
         identity = rule.create(aws, inputs)
@@ -1483,7 +1605,7 @@ class AwsProvider(Provider):
             rule.settle(aws, inputs)
             return identity, {**inputs, **(rule.read(aws, identity, inputs) or {})}
         except Exception as error:
-            raise HalfMade(identity, inputs, error) from error
+            raise HalfDone(identity, inputs, f"creating {urn}: {told(error)}") from error
 
     def read(self, kind: str, identity: str, state: Values) -> tuple[str, Values] | None:
         if not state:
@@ -1496,10 +1618,22 @@ class AwsProvider(Provider):
             raise
         return None if live is None else (identity, {**state, **live})
 
-    def update(self, kind: str, urn: str, identity: str, olds: Values, news: Values) -> Values:
+    def update(self, kind: str, urn: str, identity: str, olds: Values, news: Values, changed: set[str]) -> Values:
+        """Change it in place.
+
+        Of an update that fails the state keeps the new values, and one without a change of inputs calls nothing.
+        https://github.com/pulumi/pulumi-terraform-bridge/blob/main/pkg/tfbridge/provider.go (`Update`),
+        https://github.com/pulumi/pulumi/issues/21458
+        """
         rule, aws = self._kind(kind), self._aws.of(news)
-        rule.update(aws, identity, olds, news)
-        return {**news, **(rule.read(aws, identity, news) or {})}
+        kept = {**{name: value for name, value in olds.items() if name not in rule.inputs}, **news}
+        if not changed:
+            return kept
+        try:
+            rule.update(aws, identity, olds, news)
+            return {**news, **(rule.read(aws, identity, news) or {})}
+        except Exception as error:
+            raise HalfDone(identity, kept, f"updating {urn}: {told(error)}") from error
 
     def delete(self, kind: str, identity: str, state: Values) -> None:
         try:
@@ -1514,6 +1648,17 @@ class AwsProvider(Provider):
                 f"the local stand-in of aws does not know the resource type {kind}; it knows {', '.join(sorted(KINDS))}"
             )
         return KINDS[kind]
+
+
+def _generated(kind: str, name: str, seed: bytes, longest: int) -> str:
+    # https://github.com/pulumi/pulumi/blob/master/sdk/go/common/resource/resource_id.go (`NewUniqueName`)
+    if longest and len(name) + 1 + NAME_SUFFIX_DIGITS > longest:
+        raise Refused(
+            f"could not make instance of '{kind}': name '{name}-' plus {NAME_SUFFIX_DIGITS} random chars is longer than"
+            f" maximum length {longest}"
+        )
+    suffix = "".join(random.Random(seed).choices("0123456789abcdef", k=NAME_SUFFIX_DIGITS))
+    return f"{name}-{suffix}"
 
 
 # Import IDs of several parts ("Import" on each page of https://www.pulumi.com/registry/packages/aws/): the inputs they
@@ -1550,6 +1695,10 @@ def _done(identity: str) -> None:
 
 def _pascal(name: str) -> str:
     return name[0].upper() + name[1:]
+
+
+def _differs(name: str, old: Values, new: Values) -> bool:
+    return not same(old.get(name) or "", new.get(name) or "")
 
 
 def _dropped_tags(old: Values, new: Values) -> list[str]:

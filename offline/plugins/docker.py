@@ -1,14 +1,19 @@
 """Stand-in for `pulumi-resource-docker`: the resource `docker.Image`.
 
-Builds with BuildKit (`docker buildx build`, no attestations, which would make an image index that Lambda refuses),
-pushes through the engine, and diffs like the real provider: structurally over the inputs with a hash of the build
-context, never because of a registry's user name or password. A refresh and a delete do nothing: the image stays.
-https://github.com/pulumi/pulumi-docker/blob/master/provider/provider.go
+It builds with BuildKit (`docker buildx build`, without attestations, which would make an image index that Lambda
+refuses) and pushes through the engine. Checks, comparisons, what it logs and its errors follow the real provider:
+https://github.com/pulumi/pulumi-docker/blob/master/provider/provider.go and `image.go` beside it.
 """
 
+import base64
 import hashlib
+import json
 import os
+import platform
+import signal
+import stat
 import subprocess
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,16 +25,18 @@ import requests
 import urllib3.exceptions
 
 from offline.plugins import schema
-from offline.plugins.provider import Provider, Refused, Values, WrongInputs, is_unknown, serve_provider
+from offline.plugins.provider import Provider, Refused, Values, WrongInputs, is_unknown, secret, serve_provider
 
 IMAGE = "docker:index/image:Image"
 IMAGE_ARGS = "pulumi_docker.ImageArgs"
 PING_SECONDS = 5
-SHOWN_LINES = 40
+USER_SOCKETS = (".docker/run/docker.sock", ".docker/desktop/docker.sock")
+MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+MOST_LINKS = 255
 
 
 class DockerProvider(Provider):
-    """`docker.Image`, with the Docker engine that DOCKER_HOST names."""
+    """`docker.Image`, with the Docker engine that the provider's `host` or DOCKER_HOST names."""
 
     version: ClassVar[str] = version("pulumi-docker")
 
@@ -38,35 +45,49 @@ class DockerProvider(Provider):
         self._schema = schema.load("pulumi_docker", [IMAGE_ARGS])
 
     def configure(self, config: Values) -> None:
-        try:
-            self._docker = docker.from_env(timeout=PING_SECONDS)
-            self._docker.ping()
+        given = config.get("host") or os.environ.get("DOCKER_HOST")
+        hosts = [given] if given else [None, *(f"unix://{Path.home() / socket}" for socket in USER_SOCKETS)]
+        for host in hosts:
+            environment = {**os.environ, **({"DOCKER_HOST": host} if host else {})}
+            try:
+                docker.from_env(timeout=PING_SECONDS, environment=environment).ping()
+            except docker.errors.DockerException:
+                continue
+            os.environ.update(environment)
             self._docker = docker.from_env(timeout=600)
-        except docker.errors.DockerException as error:
-            raise Refused(
-                f"failed to connect to any docker daemon ({os.environ.get('DOCKER_HOST', 'the default socket')}): "
-                f"{_reason(error)}. Start Docker, or run an existing image, for which none is needed."
-            ) from error
+            return
+        raise Refused("failed to connect to any docker daemon")
 
     def check(self, kind: str, name: str, olds: Values, news: Values, seed: bytes) -> Values:
         if kind != IMAGE:
             raise Refused(f"the local stand-in of docker does not know the resource type {kind}; it knows {IMAGE}")
         if problems := schema.undeclared(self._schema, IMAGE_ARGS, news):
             raise WrongInputs(problems)
-        if is_unknown(news.get("build")):
+        news = {"buildOnPreview": False, **news}
+        if is_unknown(news.get("build")) and not isinstance(news["build"], dict):
             return news
-        build = {"context": ".", **news.get("build", {})}
-        dockerfile = Path(build.get("dockerfile") or Path(build["context"], "Dockerfile"))
-        if not dockerfile.is_file():
-            raise Refused(f"could not open dockerfile at relative path {dockerfile}: no such file")
-        digest = _context_digest(Path(build["context"]), dockerfile)
-        return {**news, "build": {**news.get("build", {}), "contextDigest": digest}}
+        build = dict(news.get("build") or {})
+        build.setdefault("context", ".")
+        if is_unknown(build["context"]) or is_unknown(build.get("dockerfile")):
+            return {**news, "build": build}
+        build.setdefault("dockerfile", os.path.normpath(os.path.join(build["context"], "Dockerfile")))
+        _require_dockerfile(build["context"], build["dockerfile"])
+        build["contextDigest"] = context_digest(build["context"], build["dockerfile"])
+        build.setdefault("platform", f"linux/{MACHINES.get(platform.machine(), platform.machine())}")
+        return {**news, "build": build}
 
     def replaces(self, kind: str) -> frozenset[str]:
         return frozenset()
 
     def ignored_in_diff(self, kind: str, name: str, old: Any, new: Any) -> bool:
         return name == "registry" and bool(old) and bool(new) and old.get("server") == new.get("server")
+
+    def compared(self, state: Values, olds: Values) -> Values:
+        # Of an image of an earlier stand-in there are no inputs in the state.
+        return state.get("__inputs", olds)
+
+    def ignored_changes(self, asked: Any) -> Any:
+        return ()
 
     def computed(self, kind: str) -> frozenset[str]:
         return frozenset({"baseImageName", "repoDigest", "registryServer", "context", "dockerfile", "platform"})
@@ -83,36 +104,36 @@ class DockerProvider(Provider):
     def read(self, kind: str, identity: str, state: Values) -> tuple[str, Values] | None:
         return identity, state
 
-    def update(self, kind: str, urn: str, identity: str, olds: Values, news: Values) -> Values:
+    def update(self, kind: str, urn: str, identity: str, olds: Values, news: Values, changed: set[str]) -> Values:
         return self._build_and_push(urn, news)
 
     def delete(self, kind: str, identity: str, state: Values) -> None:
         """The real provider leaves the image where it is."""
 
-    def cancel(self) -> None:
+    def end(self) -> None:
+        """The engine gives up a build whose client is gone; the real provider is that client itself."""
         for build in list(self._builds):
-            build.terminate()
+            build.send_signal(signal.SIGTERM)
 
     def _build_and_push(self, urn: str, inputs: Values) -> Values:
-        build, name = inputs.get("build", {}), inputs["imageName"]
-        context = build.get("context", ".")
-        dockerfile = build.get("dockerfile") or str(Path(context, "Dockerfile"))
-        self._build(urn, name, context, dockerfile, build)
+        build, name = inputs["build"], inputs["imageName"]
+        self._build(urn, name, build)
         outputs = {
             "imageName": name,
             "baseImageName": name,
-            "context": context,
-            "dockerfile": dockerfile,
-            "platform": build.get("platform", ""),
+            "context": build["context"],
+            "dockerfile": os.path.relpath(build["dockerfile"], build["context"]),
+            "platform": build["platform"],
             "registryServer": inputs.get("registry", {}).get("server", ""),
+            "__inputs": secret(inputs),
         }
         if inputs.get("skipPush"):
             return {**outputs, "repoDigest": self._docker.images.get(name).id}
         return {**outputs, "repoDigest": self._push(urn, name, inputs.get("registry", {}))}
 
-    def _build(self, urn: str, name: str, context: str, dockerfile: str, build: Values) -> None:
-        command = ["docker", "buildx", "build", "--progress=plain", "--provenance=false", "--sbom=false", "--load"]
-        command += ["--tag", name, "--file", dockerfile]
+    def _build(self, urn: str, name: str, build: Values) -> None:
+        command = ["docker", "buildx", "build", "--progress=rawjson", "--provenance=false", "--sbom=false", "--load"]
+        command += ["--tag", name, "--file", build["dockerfile"]]
         for option in ("platform", "target", "network"):
             if build.get(option):
                 command += [f"--{option}", build[option]]
@@ -122,10 +143,10 @@ class DockerProvider(Provider):
             command += ["--cache-from", image]
         for host in build.get("addHosts") or []:
             command += ["--add-host", host]
-        self.log(urn, "Building the image", passing=True)
-        lines: list[str] = []
+        self.log(urn, "Starting Docker build", passing=True)
+        failure = "the build ended without a reason"
         with subprocess.Popen(
-            [*command, context],
+            [*command, build["context"]],
             env={**os.environ, **(build.get("args") or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -135,50 +156,185 @@ class DockerProvider(Provider):
         ) as process:
             self._builds.add(process)
             for line in process.stdout or ():
-                if shown := line.rstrip():
-                    lines.append(shown)
-                    self.log(urn, shown, passing=True)
+                if told := "\n".join(_told(line)).strip():
+                    self.log(urn, told, passing=True)
+                if line.startswith("ERROR: "):
+                    failure = line.removeprefix("ERROR: ").strip()
             code = process.wait()
             self._builds.discard(process)
-        if code < 0:
-            raise Refused("the build was cancelled; nothing was pushed")
         if code != 0:
-            shown_lines = "\n".join(lines[-SHOWN_LINES:])
-            raise Refused(f"the image did not build; nothing was pushed. The build's last lines:\n{shown_lines}")
+            raise Refused(f"error reading build output: {failure}")
 
     def _push(self, urn: str, name: str, registry: Values) -> str:
         repository, _, tag = name.rpartition(":")
+        self.log(urn, "Pushing Image to the registry", passing=True)
+        # Without credentials in the program those of the Docker configuration are taken.
         login = {"username": registry.get("username", ""), "password": registry.get("password", "")}
-        self.log(urn, "Pushing the image", passing=True)
+        credentials = {"auth_config": login} if all(login.values()) else {}
         digest, told = "", dict[str, str]()
         try:
-            for event in self._docker.api.push(repository, tag=tag, auth_config=login, stream=True, decode=True):
+            for event in self._docker.api.push(repository, tag=tag, stream=True, decode=True, **credentials):
                 if "error" in event:
-                    raise Refused(f"the push of {name} failed: {event['error']}")
+                    raise Refused(f"error reading push output: {_said(event)}")
                 digest = event.get("aux", {}).get("Digest", digest)
-                layer, status = event.get("id"), event.get("status")
-                if layer and status != told.get(layer):
+                layer, status = event.get("id", ""), event.get("status", "")
+                if status != told.get(layer):
                     told[layer] = status
-                    self.log(urn, f"{layer}: {status}", passing=True)
+                    self.log(urn, status, passing=True)
+        except docker.errors.APIError as error:
+            raise Refused(f"Error response from daemon: {error.explanation}") from error
         except (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise Refused(f"the push of {name} failed: the Docker engine broke it off ({_reason(error)})") from error
+            raise Refused(f"error reading push output: error parsing Docker output: {_reason(error)}") from error
         if not digest:
-            raise Refused(f"the push of {name} ended without a digest")
+            self.log(
+                urn,
+                "Push completed without reporting a digest; falling back to local image inspect",
+                severity="WARNING",
+            )
+            names = self._docker.images.get(name).attrs.get("RepoDigests", [])
+            return next((found for found in names if found.startswith(f"{repository}@")), "<none>@<none>")
         return f"{repository}@{digest}"
 
 
-def _context_digest(context: Path, dockerfile: Path) -> str:
-    """A hash over path, mode and content of what is sent to the builder, and of the Dockerfile."""
-    ignore = context / ".dockerignore"
-    patterns = ignore.read_text().splitlines() if ignore.is_file() else []
-    kept = [line.strip() for line in patterns if line.strip() and not line.startswith("#")]
-    sha = hashlib.sha256(dockerfile.read_bytes())
-    for relative in sorted(docker.utils.build.exclude_paths(str(context), kept)):
-        path = context / relative
-        if path.is_file():
-            sha.update(f"{relative}\0{path.stat().st_mode:o}\0".encode())
-            sha.update(path.read_bytes())
+def _require_dockerfile(context: str, dockerfile: str) -> None:
+    if os.path.exists(dockerfile):
+        return
+    missing = f"stat {dockerfile}: no such file or directory"
+    if os.path.isabs(dockerfile):
+        raise Refused(f'expected a relative Dockerfile path; got "{dockerfile}" instead: {missing}')
+    inside = os.path.normpath(os.path.join(context, dockerfile))
+    if os.path.exists(inside):
+        raise Refused(
+            f'could not open dockerfile at relative path "{dockerfile}". Try setting `dockerfile` to "{inside}"'
+        )
+    raise Refused(f'could not open dockerfile at relative path "{dockerfile}": {missing}')
+
+
+def _told(line: str) -> Iterator[str]:
+    """What the real provider logs of one message of BuildKit (`processLogLine`)."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return
+    for vertex in message.get("vertexes", ()):
+        yield f"digest: {vertex['digest']}\n{vertex['name']}"
+        if vertex.get("error"):
+            yield f"error: {vertex['error']}"
+    for status in message.get("statuses", ()):
+        yield status["id"]
+    for log in message.get("logs", ()):
+        yield base64.b64decode(log["data"]).decode(errors="replace")
+    for warning in message.get("warnings", ()):
+        yield base64.b64decode(warning["short"]).decode(errors="replace")
+
+
+def _said(event: Values) -> str:
+    """What the real provider says of an error of the engine (`processLogLine`)."""
+    if event.get("errorDetail", {}).get("code") == requests.codes.unauthorized:
+        return "authentication is required"
+    if event["error"] == "EOF":
+        return (
+            "EOF\n: This error is most likely due to incorrect or mismatched registry credentials. "
+            "Please double check you are using the correct credentials and registry name"
+        )
+    return str(event["error"])
+
+
+# ---- the hash of a context -----------------------------------------------------------------------------------------
+
+
+def context_digest(context: str, dockerfile: str) -> str:
+    """The real provider's hash (`hashContext`), byte for byte.
+
+    It covers the Dockerfile and, of every file that is not ignored, path, mode and content. A dangling link hides what
+    comes behind it in its folder (`fsutil.Walk` takes the error for a folder to skip).
+    """
+    patterns = [docker.utils.build.Pattern(line) for line in _ignore_lines(context, dockerfile)]
+    sha = hashlib.sha256(_entry(dockerfile, "Dockerfile", 0))
+    for entry in _walk(context, "", patterns):
+        sha.update(entry)
     return sha.hexdigest()
+
+
+def _ignore_lines(context: str, dockerfile: str) -> list[str]:
+    for file in (Path(f"{dockerfile}.dockerignore"), Path(context, ".dockerignore")):
+        if file.exists():
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
+            return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    return []
+
+
+def _walk(context: str, folder: str, patterns: Sequence[Any]) -> Iterator[bytes]:
+    for name in sorted(os.listdir(os.path.join(context, folder)), key=os.fsencode):
+        relative = os.path.join(folder, name)
+        path = os.path.join(context, relative)
+        mode = os.lstat(path).st_mode
+        if stat.S_ISDIR(mode):
+            yield from _walk(context, relative, patterns)
+        elif not _is_ignored(relative, patterns):
+            try:
+                yield _entry(path, relative, mode)
+            except FileNotFoundError:
+                return
+
+
+def _is_ignored(path: str, patterns: Sequence[Any]) -> bool:
+    """Whether the last pattern that fits a path, or a folder that it is in, leaves it out (moby/patternmatcher)."""
+    folders = [path[:place] for place, letter in enumerate(path) if letter == "/"]
+    ignored = False
+    for pattern in patterns:
+        if pattern.exclusion == ignored and any(map(pattern.match, [path, *folders])):
+            ignored = not pattern.exclusion
+    return ignored
+
+
+def _entry(path: str, name: str, mode: int) -> bytes:
+    """What goes into the hash for one file; a mode of 0 is that of a regular file without any bit."""
+    sha = hashlib.sha256()
+    if stat.S_ISLNK(mode):
+        sha.update(os.fsencode(_resolved(path)))
+    elif mode == 0 or stat.S_ISREG(mode):
+        sha.update(Path(path).read_bytes())
+    return os.fsencode(name) + _shown(mode).encode() + sha.digest() + b"\0"
+
+
+def _resolved(path: str) -> str:
+    """Where a path leads, as Go's `filepath.EvalSymlinks` tells it: relative as long as no link on it is absolute."""
+    done, rest, links = "/" * os.path.isabs(path), path.split("/"), 0
+    while rest:
+        part = rest.pop(0)
+        if part in ("", "."):
+            continue
+        candidate = os.path.join(done, part)
+        if part == "..":
+            done = "" if os.path.normpath(candidate) == "." else os.path.normpath(candidate)
+        elif stat.S_ISLNK(os.lstat(candidate).st_mode):
+            links += 1
+            if links > MOST_LINKS:
+                raise Refused(f"could not evaluate symlink at {path}: EvalSymlinks: too many links")
+            target = os.readlink(candidate)
+            done = "/" if os.path.isabs(target) else done
+            rest = target.split("/") + rest
+        else:
+            done = candidate
+    return done or "."
+
+
+def _shown(mode: int) -> str:
+    """A mode as Go's `fs.FileMode.String` writes it."""
+    kinds = (
+        ("L", stat.S_ISLNK(mode)),
+        ("D", stat.S_ISBLK(mode) or stat.S_ISCHR(mode)),
+        ("p", stat.S_ISFIFO(mode)),
+        ("S", stat.S_ISSOCK(mode)),
+        ("u", mode & stat.S_ISUID),
+        ("g", mode & stat.S_ISGID),
+        ("c", stat.S_ISCHR(mode)),
+        ("t", mode & stat.S_ISVTX),
+    )
+    shown = "".join(letter for letter, there in kinds if there) or "-"
+    bits = "".join(letter if mode & 0o400 >> place else "-" for place, letter in enumerate("rwxrwxrwx"))
+    return shown + bits
 
 
 def _reason(error: BaseException) -> str:

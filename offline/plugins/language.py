@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+from functools import partial
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,8 @@ from offline.plugins.server import engine_address, serve
 
 # The runner's way to say that the user has been shown an error already.
 SHOWN_TO_USER = 32
+# `cmd.WaitDelay` of the official host.
+WAIT_SECONDS = 5
 
 
 class Language(LanguageRuntimeServicer):
@@ -29,7 +34,7 @@ class Language(LanguageRuntimeServicer):
     def end(self) -> None:
         """End every program and plugin that still runs."""
         for child in list(self._children):
-            child.terminate()
+            _interrupt(child)
 
     def _start(self, command: list[str], **options: Any) -> subprocess.Popen[bytes]:
         """Start a child in a process group of its own, out of reach of the signals that are meant for this one."""
@@ -96,13 +101,14 @@ class Language(LanguageRuntimeServicer):
         }
         env.pop("PYTHONPATH", None)
         with self._start(command, cwd=request.pwd, env=env) as program:
-            context.add_callback(program.terminate)
+            context.add_callback(partial(_interrupt, program))
             code = program.wait()
         self._children.discard(program)
         if code == SHOWN_TO_USER:
             return language_pb2.RunResponse(bail=True)
         if code != 0:
-            return language_pb2.RunResponse(error=f"Program exited with non-zero exit code: {code}")
+            # Of a program that a signal ended, Go's `ExitStatus` is -1.
+            return language_pb2.RunResponse(error=f"program exited with non-zero exit code: {max(code, -1)}")
         return language_pb2.RunResponse()
 
     def RunPlugin(self, request, context):
@@ -117,7 +123,20 @@ class Language(LanguageRuntimeServicer):
         self._children.discard(plugin)
 
     def Cancel(self, request, context):
+        self.end()
         return empty_pb2.Empty()
+
+
+def _interrupt(child: subprocess.Popen[bytes]) -> None:
+    """End a child as the official host does: SIGINT, and SIGKILL for one that stays.
+
+    https://github.com/pulumi/pulumi/blob/master/sdk/python/cmd/pulumi-language-python/main.go (`cmd.Cancel`)
+    """
+    if child.poll() is None:
+        child.send_signal(signal.SIGINT)
+        killing = threading.Timer(WAIT_SECONDS, child.kill)
+        killing.daemon = True
+        killing.start()
 
 
 def main() -> None:

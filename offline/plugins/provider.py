@@ -41,13 +41,28 @@ class Refused(Exception):
     """The request is wrong or the operation failed; the text is all that the user sees."""
 
 
-class HalfMade(Exception):
-    """A resource was made, but its creation did not come to its end: the next update goes on with it."""
+class HalfDone(Exception):
+    """A create or update failed when there was a resource already: the state keeps it, marked with `initErrors`.
 
-    def __init__(self, identity: str, inputs: Values, reason: Exception) -> None:
-        super().__init__(_text(reason))
+    Args:
+        identity: the resource's ID.
+        properties: what the state says of it from then on, true or not.
+        reason: why it failed.
+    """
+
+    def __init__(self, identity: str, properties: Values, reason: str) -> None:
+        super().__init__(reason)
         self.identity = identity
-        self.inputs = inputs
+        self.properties = properties
+
+
+# How a secret is marked, in the same file.
+SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
+
+
+def secret(value: Any) -> Values:
+    """A value that the engine keeps as a secret."""
+    return {**SECRET, "value": value}
 
 
 def is_unknown(value: Any) -> bool:
@@ -95,6 +110,14 @@ class Provider(ResourceProviderServicer):
         """Whether a change of this input is none for the real provider."""
         return False
 
+    def compared(self, state: Values, olds: Values) -> Values:
+        """The old inputs that a diff compares with the new ones."""
+        return olds
+
+    def ignored_changes(self, asked: Any) -> Any:
+        """Which inputs a diff leaves out of those that `ignoreChanges` names."""
+        return asked
+
     def computed(self, kind: str) -> frozenset[str]:
         """The outputs that are no inputs: unknown in the preview of a create."""
         raise NotImplementedError
@@ -111,16 +134,16 @@ class Provider(ResourceProviderServicer):
         """Its ID and all its properties as they are now; None if it is gone. In an import there is no state yet."""
         raise NotImplementedError
 
-    def update(self, kind: str, urn: str, identity: str, olds: Values, news: Values) -> Values:
-        """Change it in place. Returns all its properties."""
+    def update(self, kind: str, urn: str, identity: str, olds: Values, news: Values, changed: set[str]) -> Values:
+        """Change these inputs in place: none, where only `initErrors` are to be cleared. Returns all properties."""
         raise NotImplementedError
 
     def delete(self, kind: str, identity: str, state: Values) -> None:
         """Delete it; that it is gone already is fine."""
         raise NotImplementedError
 
-    def cancel(self) -> None:
-        """End what is under way, if it can be ended."""
+    def end(self) -> None:
+        """End what this process has started: it ends itself."""
 
     def input_names(self, kind: str) -> frozenset[str]:
         """The names of all inputs."""
@@ -179,7 +202,8 @@ class Provider(ResourceProviderServicer):
 
     def Diff(self, request, context):
         kind = _kind(request.urn)
-        changed = self._changed(kind, _values(request.old_inputs), _values(request.news), request.ignoreChanges)
+        olds, news = _values(request.old_inputs), _values(request.news)
+        changed = self._changed(kind, _values(request.olds), olds, news, request.ignoreChanges)
         replaces = self.replaces(kind)
         property_diff, response = provider_pb2.PropertyDiff, provider_pb2.DiffResponse
         detailed = {
@@ -218,19 +242,19 @@ class Provider(ResourceProviderServicer):
             key: value for key, value in live.items() if key in self.input_names(kind) and value not in (None, [], {})
         }
         read_inputs = {
-            key: inputs[key] if key in inputs and same(inputs[key], live.get(key, inputs[key])) else live.get(key)
+            key: inputs[key] if key in inputs and self._is_still(kind, key, inputs[key], live) else live.get(key)
             for key in names
         }
         return provider_pb2.ReadResponse(id=identity, properties=_struct(live), inputs=_struct(read_inputs))
 
     def Update(self, request, context):
         kind, olds, news = _kind(request.urn), _values(request.olds), _values(request.news)
+        changed = self._changed(kind, olds, _values(request.old_inputs), news, request.ignoreChanges)
         if request.preview:
-            changed = self._changed(kind, _values(request.old_inputs), news, request.ignoreChanges)
             unknown = dict.fromkeys(self.changed_outputs(kind, changed, news), UNKNOWN)
             return provider_pb2.UpdateResponse(properties=_struct({**olds, **news, **unknown}))
         with CleanErrors(context):
-            properties = self.update(kind, request.urn, request.id, olds, news)
+            properties = self.update(kind, request.urn, request.id, olds, news, changed)
         return provider_pb2.UpdateResponse(properties=_struct(properties))
 
     def Delete(self, request, context):
@@ -239,10 +263,16 @@ class Provider(ResourceProviderServicer):
         return empty_pb2.Empty()
 
     def Cancel(self, request, context):
-        self.cancel()
+        # As both real providers do: what is under way goes on to its end.
         return empty_pb2.Empty()
 
-    def _changed(self, kind: str, olds: Values, news: Values, ignored: Any) -> set[str]:
+    def _is_still(self, kind: str, name: str, value: Any, live: Values) -> bool:
+        """Whether an input is what was read, or a diff would not tell it from that."""
+        found = live.get(name, value)
+        return same(value, found) or self.ignored_in_diff(kind, name, found, value)
+
+    def _changed(self, kind: str, state: Values, olds: Values, news: Values, ignored: Any) -> set[str]:
+        olds, ignored = self.compared(state, olds), self.ignored_changes(ignored)
         return {
             key
             for key in olds | news
@@ -270,27 +300,27 @@ class CleanErrors:
         return None
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: types.TracebackType | None) -> None:
-        if isinstance(error, HalfMade):
+        if isinstance(error, HalfDone):
             self._context.set_trailing_metadata([("grpc-status-details-bin", _init_failed(error).SerializeToString())])
         if isinstance(error, Exception) and not isinstance(error, WrongInputs):
-            self._context.abort(grpc.StatusCode.UNKNOWN, _text(error))
+            self._context.abort(grpc.StatusCode.UNKNOWN, told(error))
 
 
 def serve_provider(provider: Provider) -> None:
     """Serve a provider to the engine that started this process."""
     provider._engine = engine_pb2_grpc.EngineStub(grpc.insecure_channel(engine_address()))
-    serve(lambda server: provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server), provider.cancel)
+    serve(lambda server: provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server), provider.end)
 
 
-def _text(error: Exception) -> str:
-    return str(error) if isinstance(error, Refused | HalfMade) else f"{type(error).__name__}: {error}"
+def told(error: Exception) -> str:
+    """What the user sees of an exception."""
+    return str(error) if isinstance(error, Refused | HalfDone) else f"{type(error).__name__}: {error}"
 
 
-def _init_failed(half: HalfMade) -> status_pb2.Status:
+def _init_failed(half: HalfDone) -> status_pb2.Status:
     """How the engine is told that there is a resource all the same (`ErrorResourceInitFailed` in provider.proto)."""
-    values = _struct(half.inputs)
     detail = provider_pb2.ErrorResourceInitFailed(
-        id=half.identity, properties=values, inputs=values, reasons=[str(half)]
+        id=half.identity, properties=_struct(half.properties), reasons=[str(half)]
     )
     status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=str(half))
     status.details.add().Pack(detail)

@@ -30,9 +30,10 @@ def load(package: str, names: Iterable[str]) -> Schema:
         subprocess.CalledProcessError: the SDK has no such name.
     """
     file = LOCAL / "tools" / f"schema-{package}-{version(package)}.json"
-    wanted = sorted(names)
     known: Schema = json.loads(file.read_text()) if file.exists() else {}
-    if not known.keys() >= set(wanted):
+    # What another version of this file has read stays: the folder may be shared.
+    wanted = sorted({*names, *known})
+    if known.keys() != set(wanted):
         # In a process of its own: this one is to stay without the SDK.
         read = [sys.executable, "-m", "offline.plugins.schema", *wanted]
         written = subprocess.run(read, check=True, stdout=subprocess.PIPE, text=True).stdout

@@ -1,0 +1,61 @@
+"""API Gateway's patch operations as AWS carries them out: values have types, names are JSON pointers, stages a list.
+
+https://docs.aws.amazon.com/apigateway/latest/api/patch-operations.html
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ministack.services import apigateway_v1
+
+Document = dict[str, Any]
+TYPES: dict[str, Callable[[str], Any]] = {
+    "timeoutInMillis": int,
+    "apiKeyRequired": lambda text: text.lower() == "true",
+}
+# `-1` turns a method's own limit off.
+UNLIMITED = -1
+
+
+def apply() -> None:
+    """Replace what MiniStack looks up anew with each request."""
+    apigateway_v1._apply_patch = _applying(apigateway_v1._apply_patch)
+    apigateway_v1._method_throttle_settings = _limiting(apigateway_v1._method_throttle_settings)
+
+
+def _applying(otherwise: Callable[..., Document]) -> Callable[..., Document]:
+    def apply_patch(target: Document, operations: list[Document]) -> Document:
+        for operation in operations:
+            names = [name.replace("~1", "/").replace("~0", "~") for name in operation["path"].lstrip("/").split("/")]
+            value = operation.get("value")
+            if names == ["apiStages"]:
+                api, _, stage = str(value).partition(":")
+                others = [one for one in target["apiStages"] if (one["apiId"], one["stage"]) != (api, stage)]
+                added = [{"apiId": api, "stage": stage}] if operation["op"] == "add" else []
+                target["apiStages"] = others + added
+            elif names[-1] in TYPES and value is not None:
+                otherwise(target, [{**operation, "value": TYPES[names[-1]](value)}])
+            elif "~" in operation["path"] and operation["op"] == "remove":
+                _parent(target, names).pop(names[-1], None)
+            elif "~" in operation["path"]:
+                _parent(target, names)[names[-1]] = value
+            else:
+                otherwise(target, [operation])
+        return target
+
+    return apply_patch
+
+
+def _parent(target: Document, names: list[str]) -> Document:
+    for name in names[:-1]:
+        target = target.setdefault(name, {})
+    return target
+
+
+def _limiting(otherwise: Callable[..., Any]) -> Callable[..., Any]:
+    def method_throttle_settings(*asked: Any) -> Any:
+        found = otherwise(*asked)
+        limits = {} if found is None else {found.get("throttlingRateLimit"), found.get("throttlingBurstLimit")}
+        return None if UNLIMITED in limits else found
+
+    return method_throttle_settings

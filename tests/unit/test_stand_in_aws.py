@@ -1,0 +1,304 @@
+"""The stand-in of the aws provider does what the Terraform AWS provider does on the Pulumi bridge.
+
+Where nothing else is named, the source is the schema: "Changing this creates a new resource", computed or not, at
+https://github.com/hashicorp/terraform-provider-aws/tree/main/internal/service.
+"""
+
+from collections import defaultdict
+from typing import Any
+from unittest.mock import MagicMock, call
+
+import botocore.exceptions
+import pytest
+
+from offline.plugins import aws as stand_in
+from offline.plugins.aws import Aws, AwsProvider
+from offline.plugins.provider import Values
+from tests.unit.stand_in import FUNCTION, Failed, check, configure, create, delete, diff, update, urn
+
+ROLE, REPOSITORY, ALIAS = "aws:iam/role:Role", "aws:ecr/repository:Repository", "aws:lambda/alias:Alias"
+PERMISSION, FUNCTION_URL = "aws:lambda/permission:Permission", "aws:lambda/functionUrl:FunctionUrl"
+GATEWAY = "aws:apigateway/"
+RESOURCE, METHOD = f"{GATEWAY}resource:Resource", f"{GATEWAY}method:Method"
+INTEGRATION, METHOD_RESPONSE = f"{GATEWAY}integration:Integration", f"{GATEWAY}methodResponse:MethodResponse"
+INTEGRATION_RESPONSE = f"{GATEWAY}integrationResponse:IntegrationResponse"
+SETTINGS, STAGE = f"{GATEWAY}methodSettings:MethodSettings", f"{GATEWAY}stage:Stage"
+VALIDATOR, API_KEY = f"{GATEWAY}requestValidator:RequestValidator", f"{GATEWAY}apiKey:ApiKey"
+USAGE_PLAN = f"{GATEWAY}usagePlan:UsagePlan"
+ROUTE = {"restApi": "api", "resourceId": "res", "httpMethod": "GET"}
+
+
+class Account:
+    """An account whose clients answer with mocks."""
+
+    def __init__(self, region: str = "us-east-1", partition: str = "aws", suffix: str = "amazonaws.com") -> None:
+        self.region, self.partition, self.suffix, self.account = region, partition, suffix, "2" * 12
+        self.clients: dict[str, Any] = defaultdict(MagicMock)
+        # As botocore writes it, with each service's own exceptions.
+        self.client("lambda").exceptions.ResourceConflictException = KeyError
+
+    def client(self, service: str) -> Any:
+        return self.clients[service]
+
+    def of(self, values: Values) -> "Account":
+        return self
+
+    arn = Aws.arn
+
+
+@pytest.fixture
+def account() -> Account:
+    return Account()
+
+
+@pytest.fixture
+def provider(account: Account) -> AwsProvider:
+    provider = AwsProvider()
+    provider._aws = account  # type: ignore[assignment]
+    return provider
+
+
+def refusal(operation: str) -> botocore.exceptions.ClientError:
+    return botocore.exceptions.ClientError({"Error": {"Code": "Refused", "Message": "not now"}}, operation)
+
+
+# ---- an update that fails
+
+
+def function(**changed: Any) -> Values:
+    inputs = {"name": "f", "role": "r", "packageType": "Image", "imageUri": "a@sha256:1", "architectures": ["x86_64"]}
+    return {**inputs, "memorySize": 128, "timeout": 3, **changed}
+
+
+@pytest.mark.parametrize(
+    ("refused", "changed"),
+    [("update_function_configuration", {"memorySize": 256}), ("update_function_code", {"imageUri": "a@sha256:2"})],
+)
+def test_of_a_failed_update_the_state_has_the_new_values_and_the_next_one_calls_nothing(
+    provider: AwsProvider, account: Account, refused: str, changed: Values
+) -> None:
+    """https://github.com/pulumi/pulumi/issues/21458, https://github.com/pulumi/pulumi-aws/issues/6062 (ran)."""
+    old, new = function(), function(**changed)
+    client = account.client("lambda")
+    getattr(client, refused).side_effect = refusal(refused)
+    with pytest.raises(Failed, match="not now") as failed:
+        update(provider, FUNCTION, {**old, "arn": "arn"}, old, new)
+    assert failed.value.kept == ("it", {**new, "arn": "arn"})
+    (reason,) = failed.value.reasons
+    assert reason.startswith(f"updating {urn(FUNCTION)}: ")
+    # The engine sends the resource once more, because of `initErrors`: there is no change to carry out.
+    client.reset_mock()
+    assert update(provider, FUNCTION, {**new, "arn": "arn"}, new, new) == {**new, "arn": "arn"}
+    assert client.mock_calls == []
+
+
+def test_a_role_whose_boundary_was_refused_is_left_without_one(provider: AwsProvider, account: Account) -> None:
+    old = {"name": "r", "assumeRolePolicy": "{}"}
+    new = {**old, "permissionsBoundary": "arn:aws:iam::222222222222:policy/none"}
+    account.client("iam").put_role_permissions_boundary.side_effect = refusal("PutRolePermissionsBoundary")
+    with pytest.raises(Failed) as failed:
+        update(provider, ROLE, old, old, new)
+    assert failed.value.kept == ("it", new)
+    account.client("iam").reset_mock()
+    update(provider, ROLE, new, new, new)
+    assert account.client("iam").mock_calls == []
+
+
+# ---- replace or update
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "updated"),
+    [
+        (API_KEY, {}, {"name"}),
+        (USAGE_PLAN, {}, {"name", "apiStages"}),
+        (VALIDATOR, {"restApi": "api"}, {"name", "validateRequestParameters"}),
+        (RESOURCE, {"restApi": "api"}, {"parentId", "pathPart"}),
+        (METHOD_RESPONSE, ROUTE, {"statusCode"}),
+        (INTEGRATION_RESPONSE, ROUTE, {"statusCode"}),
+    ],
+)
+def test_what_is_updated_in_place_and_what_is_replaced(
+    provider: AwsProvider, kind: str, keys: Values, updated: set[str]
+) -> None:
+    old = {**keys, **dict.fromkeys(updated, "old")}
+    assert diff(provider, kind, old, {**old, **dict.fromkeys(updated, "new")}) == (updated, set())
+    for key in keys:
+        assert diff(provider, kind, old, {**old, key: "new"}) == ({key}, {key})
+
+
+def test_an_update_in_place_is_a_patch(provider: AwsProvider, account: Account) -> None:
+    client = account.client("apigateway")
+    old = {"name": "p", "apiStages": [{"apiId": "a", "stage": "Old"}]}
+    provider.update(
+        USAGE_PLAN, "urn", "plan", old, {"name": "q", "apiStages": [{"apiId": "a", "stage": "New"}]}, {"name"}
+    )
+    assert client.update_usage_plan.mock_calls == [
+        call(
+            usagePlanId="plan",
+            patchOperations=[
+                {"op": "replace", "path": "/name", "value": "q"},
+                {"op": "remove", "path": "/apiStages", "value": "a:Old"},
+                {"op": "add", "path": "/apiStages", "value": "a:New"},
+            ],
+        )
+    ]
+
+
+def test_an_integration_is_changed_by_patch(provider: AwsProvider, account: Account) -> None:
+    old = {**ROUTE, "type": "MOCK", "timeoutMilliseconds": 29_000, "requestTemplates": {"application/json": "{}"}}
+    new = {**old, "timeoutMilliseconds": 5_000, "requestTemplates": {"application/json": "[]"}}
+    client = account.client("apigateway")
+    client.get_integration.return_value = {"type": "MOCK"}
+    provider.update(INTEGRATION, "urn", "it", old, new, {"timeoutMilliseconds", "requestTemplates"})
+    assert client.put_integration.mock_calls == []
+    assert client.update_integration.call_args.kwargs["patchOperations"] == [
+        {"op": "replace", "path": "/timeoutInMillis", "value": "5000"},
+        {"op": "replace", "path": "/requestTemplates/application~1json", "value": "[]"},
+    ]
+
+
+# ---- computed and suppressed
+
+
+def settings(**values: Any) -> Values:
+    return {"restApi": "api", "stageName": "Prod", "methodPath": "*/*", "settings": values}
+
+
+def test_a_logging_level_that_is_left_out_stays(provider: AwsProvider, account: Account) -> None:
+    """`logging_level` is optional and computed (ran)."""
+    limits = {"throttlingRateLimit": 5, "throttlingBurstLimit": 10}
+    old, new = settings(loggingLevel="INFO", **limits), settings(**limits)
+    assert diff(provider, SETTINGS, old, new) == (set(), set())
+    off = settings(loggingLevel="OFF", **limits)
+    assert diff(provider, SETTINGS, old, off) == ({"settings"}, set())
+    provider.update(SETTINGS, "urn", "it", old, off, {"settings"})
+    assert account.client("apigateway").update_stage.call_args.kwargs["patchOperations"] == [
+        {"op": "replace", "path": "/*/*/logging/loglevel", "value": "OFF"}
+    ]
+
+
+def test_a_throttle_that_is_left_out_is_turned_off(provider: AwsProvider, account: Account) -> None:
+    old, new = settings(loggingLevel="INFO", throttlingRateLimit=5), settings(loggingLevel="INFO")
+    assert diff(provider, SETTINGS, old, new) == ({"settings"}, set())
+    provider.update(SETTINGS, "urn", "it", old, new, {"settings"})
+    assert account.client("apigateway").update_stage.call_args.kwargs["patchOperations"] == [
+        {"op": "replace", "path": "/*/*/throttling/rateLimit", "value": "-1"}
+    ]
+
+
+def test_the_encryption_of_an_adopted_repository_need_not_be_said(provider: AwsProvider) -> None:
+    """`SuppressMissingOptionalConfigurationBlock`."""
+    old = {"name": "r", "encryptionConfigurations": [{"encryptionType": "AES256"}]}
+    assert diff(provider, REPOSITORY, old, {"name": "r"}) == (set(), set())
+    other = {"name": "r", "encryptionConfigurations": [{"encryptionType": "KMS"}]}
+    assert diff(provider, REPOSITORY, old, other) == ({"encryptionConfigurations"}, {"encryptionConfigurations"})
+
+
+# ---- names and addresses
+
+
+@pytest.mark.parametrize(
+    ("kind", "longest", "inputs"),
+    [
+        (ROLE, 64, {"assumeRolePolicy": "{}"}),
+        (PERMISSION, 100, {"action": "lambda:InvokeFunction", "function": "f", "principal": "p"}),
+    ],
+)
+def test_generated_names_are_capped(provider: AwsProvider, kind: str, longest: int, inputs: Values) -> None:
+    """`NewUniqueName` of pulumi/pulumi, sdk/go/common/resource."""
+    named = stand_in.KINDS[kind].named or ""
+    assert len(check(provider, kind, "n" * (longest - 8), **inputs)[named]) == longest
+    with pytest.raises(Failed, match=f"random chars is longer than maximum length {longest}"):
+        check(provider, kind, "n" * (longest - 7), **inputs)
+
+
+@pytest.mark.parametrize(
+    ("region", "suffix"),
+    [("us-east-1", "amazonaws.com"), ("cn-north-1", "amazonaws.com.cn"), ("eusc-de-east-1", "amazonaws.eu")],
+)
+def test_the_url_of_a_stage_is_awss_own(provider: AwsProvider, region: str, suffix: str) -> None:
+    """`APIGatewayInvokeURL` of the provider's conns package."""
+    provider._aws = account = Account(region, suffix=suffix)  # type: ignore[assignment]
+    account.client("apigateway").get_stage.return_value = {"deploymentId": "d"}
+    _, state = create(provider, STAGE, restApi="api", stageName="Prod", deployment="d")
+    assert state["invokeUrl"] == f"https://api.execute-api.{region}.{suffix}/Prod"
+
+
+def test_the_partition_is_that_of_the_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = stand_in.Session()
+    monkeypatch.setattr(session, "create_client", lambda *_, **__: MagicMock())
+    found = {region: Aws(session, region) for region in ("us-east-1", "cn-north-1", "us-iso-east-1", "eusc-de-east-1")}
+    assert {aws.partition: aws.suffix for aws in found.values()} == {
+        "aws": "amazonaws.com",
+        "aws-cn": "amazonaws.com.cn",
+        "aws-iso": "c2s.ic.gov",
+        "aws-eusc": "amazonaws.eu",
+    }
+
+
+def test_the_id_of_an_alias_is_its_arn(provider: AwsProvider, account: Account) -> None:
+    found = {"AliasArn": "arn:alias", "FunctionVersion": "1"}
+    account.client("lambda").create_alias.return_value = account.client("lambda").get_alias.return_value = found
+    identity, _ = create(provider, ALIAS, functionName="f", name="live", functionVersion="1")
+    assert identity == "arn:alias"
+    delete(provider, ALIAS, functionName="f", name="live")
+    account.client("lambda").delete_alias.assert_called_once_with(FunctionName="f", Name="live")
+
+
+# ---- what happens outside of the state
+
+
+def test_a_public_function_url_is_opened_by_the_provider_which_never_closes_it(
+    provider: AwsProvider, account: Account
+) -> None:
+    """https://github.com/hashicorp/terraform-provider-aws/pull/44858 (ran)."""
+    client = account.client("lambda")
+    client.get_function_url_config.return_value = {"AuthType": "NONE", "FunctionUrl": "u", "FunctionArn": "a"}
+    public = {"functionName": "f", "qualifier": "live", "authorizationType": "NONE"}
+    create(provider, FUNCTION_URL, **public)
+    opened = [given.kwargs for given in client.add_permission.mock_calls]
+    assert [(one["StatementId"], one["Action"], one["Principal"], one["Qualifier"]) for one in opened] == [
+        ("FunctionURLAllowPublicAccess", "lambda:InvokeFunctionUrl", "*", "live"),
+        ("FunctionURLAllowInvokeAction", "lambda:InvokeFunction", "*", "live"),
+    ]
+    provider.update(
+        FUNCTION_URL, "urn", "f/live", public, {**public, "authorizationType": "AWS_IAM"}, {"authorizationType"}
+    )
+    delete(provider, FUNCTION_URL, **public)
+    client.remove_permission.assert_not_called()
+
+
+def test_a_private_function_url_is_not_opened(provider: AwsProvider, account: Account) -> None:
+    found = {"AuthType": "AWS_IAM", "FunctionUrl": "u", "FunctionArn": "a"}
+    account.client("lambda").get_function_url_config.return_value = found
+    create(provider, FUNCTION_URL, functionName="f", authorizationType="AWS_IAM")
+    account.client("lambda").add_permission.assert_not_called()
+
+
+# ---- credentials
+
+
+def test_an_unknown_profile_is_named_with_the_providers_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    with pytest.raises(Failed, match="failed to get shared config profile, nobody"):
+        configure(AwsProvider(), profile="nobody", region="us-east-1")
+
+
+@pytest.mark.parametrize(
+    "expired",
+    [
+        botocore.exceptions.LoginRefreshRequired(),
+        botocore.exceptions.UnauthorizedSSOTokenError(),
+        botocore.exceptions.SSOTokenLoadError(error_msg="Token has expired"),
+    ],
+)
+def test_an_expired_login_is_told_with_the_providers_words(monkeypatch: pytest.MonkeyPatch, expired: Exception) -> None:
+    def refuse(*_: Any) -> None:
+        raise expired
+
+    monkeypatch.setattr(stand_in, "Aws", refuse)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.setattr(stand_in, "Session", lambda profile: None)
+    with pytest.raises(Failed, match="The AWS login session for consumer has expired"):
+        configure(AwsProvider(), profile="consumer")
