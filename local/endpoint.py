@@ -19,9 +19,6 @@ PROXY = ("HTTPS_PROXY", "https_proxy")
 NO_PROXY = ("NO_PROXY", "no_proxy")
 CERTIFICATES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-# `pulumi install`, `pulumi package add` and the official language host install packages.
-PACKAGE_REGISTRIES = (
-)
 
 
 def variables(docker: str | None) -> dict[str, str]:
@@ -31,7 +28,7 @@ def variables(docker: str | None) -> dict[str, str]:
         docker: address of the Docker engine, which is never reached through the proxy.
     """
     engine = urlsplit(docker or "").hostname
-    hosts = (*LOOPBACK, *PACKAGE_REGISTRIES, *([engine] if engine else []))
+    hosts = (*LOOPBACK, *([engine] if engine else []))
     direct = dict.fromkeys(NO_PROXY, ",".join(hosts))
     if not (FOLDER / PORT).exists():
         return direct

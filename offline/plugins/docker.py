@@ -1,15 +1,14 @@
 """Stand-in for `pulumi-resource-docker`: the resource `docker.Image`.
 
-It builds with BuildKit (`docker buildx build`, without attestations, which would make an image index that Lambda
-refuses) and pushes through the engine. Checks, comparisons, what it logs and its errors follow the real provider:
+It builds with BuildKit (`docker build`) and pushes through the engine. Checks, comparisons, what it logs and its errors
+follow the real provider:
 https://github.com/pulumi/pulumi-docker/blob/master/provider/provider.go and `image.go` beside it.
 """
 
-import base64
 import hashlib
-import json
 import os
 import platform
+import re
 import signal
 import stat
 import subprocess
@@ -33,6 +32,12 @@ PING_SECONDS = 5
 USER_SOCKETS = (".docker/run/docker.sock", ".docker/desktop/docker.sock")
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 MOST_LINKS = 255
+# Lambda refuses an image index, which attestations make of an image.
+BUILDKIT = {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+# Lines of a build: number of the step, seconds in front of its output, text.
+PROGRESS = re.compile(r"#([1-9]\d*) (\d+\.\d+ )?(.*)")
+SETTLED = re.compile(r"sha256:|DONE |CACHED$|CANCELED$")
+FAILED = re.compile(r"^(ERROR: )?(failed to build: )?(failed to solve: )?")
 
 
 class DockerProvider(Provider):
@@ -132,8 +137,7 @@ class DockerProvider(Provider):
         return {**outputs, "repoDigest": self._push(urn, name, inputs.get("registry", {}))}
 
     def _build(self, urn: str, name: str, build: Values) -> None:
-        command = ["docker", "buildx", "build", "--progress=rawjson", "--provenance=false", "--sbom=false", "--load"]
-        command += ["--tag", name, "--file", build["dockerfile"]]
+        command = ["docker", "build", "--progress=plain", "--tag", name, "--file", build["dockerfile"]]
         for option in ("platform", "target", "network"):
             if build.get(option):
                 command += [f"--{option}", build[option]]
@@ -144,10 +148,10 @@ class DockerProvider(Provider):
         for host in build.get("addHosts") or []:
             command += ["--add-host", host]
         self.log(urn, "Starting Docker build", passing=True)
-        failure = "the build ended without a reason"
+        last, vertexes = "", dict[str, str]()
         with subprocess.Popen(
             [*command, build["context"]],
-            env={**os.environ, **(build.get("args") or {})},
+            env={**os.environ, **BUILDKIT, **(build.get("args") or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -156,14 +160,13 @@ class DockerProvider(Provider):
         ) as process:
             self._builds.add(process)
             for line in process.stdout or ():
-                if told := "\n".join(_told(line)).strip():
+                last = line.strip() or last
+                if told := _told(line, vertexes):
                     self.log(urn, told, passing=True)
-                if line.startswith("ERROR: "):
-                    failure = line.removeprefix("ERROR: ").strip()
             code = process.wait()
             self._builds.discard(process)
         if code != 0:
-            raise Refused(f"error reading build output: {failure}")
+            raise Refused(f"error reading build output: {FAILED.sub('', last)}")
 
     def _push(self, urn: str, name: str, registry: Values) -> str:
         repository, _, tag = name.rpartition(":")
@@ -210,22 +213,22 @@ def _require_dockerfile(context: str, dockerfile: str) -> None:
     raise Refused(f'could not open dockerfile at relative path "{dockerfile}": {missing}')
 
 
-def _told(line: str) -> Iterator[str]:
-    """What the real provider logs of one message of BuildKit (`processLogLine`)."""
-    try:
-        message = json.loads(line)
-    except ValueError:
-        return
-    for vertex in message.get("vertexes", ()):
-        yield f"digest: {vertex['digest']}\n{vertex['name']}"
-        if vertex.get("error"):
-            yield f"error: {vertex['error']}"
-    for status in message.get("statuses", ()):
-        yield status["id"]
-    for log in message.get("logs", ()):
-        yield base64.b64decode(log["data"]).decode(errors="replace")
-    for warning in message.get("warnings", ()):
-        yield base64.b64decode(warning["short"]).decode(errors="replace")
+def _told(line: str, vertexes: dict[str, str]) -> str:
+    """What the real provider logs of one line of BuildKit (`processLogLine`, which gets messages).
+
+    Args:
+        line: of `--progress=plain`.
+        vertexes: the steps seen so far, by the number in front of their lines.
+    """
+    if not (match := PROGRESS.fullmatch(line.strip())):
+        return ""
+    number, _, text = match.groups()
+    known = number in vertexes
+    if not known:
+        vertexes[number] = f"digest: sha256:{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
+    if not known or text.startswith("ERROR: "):
+        return vertexes[number] + (f"\nerror: {text.removeprefix('ERROR: ')}" if known else "")
+    return "" if SETTLED.match(text) else text
 
 
 def _said(event: Values) -> str:

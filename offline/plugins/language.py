@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,6 @@ import grpc
 from google.protobuf import empty_pb2
 from proto import LanguageRuntimeServicer, language_pb2, language_pb2_grpc, plugin_pb2
 
-from local.workspace import BIN
 from offline.plugins.server import engine_address, serve
 
 # The runner's way to say that the user has been shown an error already.
@@ -72,7 +72,7 @@ class Language(LanguageRuntimeServicer):
         command = [
             sys.executable,
             "-u",
-            str(BIN / "pulumi-language-python-exec"),
+            shutil.which("pulumi-language-python-exec") or "pulumi-language-python-exec",
             "--monitor",
             request.monitor_address,
             "--engine",

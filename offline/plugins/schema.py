@@ -14,9 +14,8 @@ import sys
 import typing
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
-
-from local.workspace import LOCAL
 
 # Name of a class or function → name of an input → the argument class of its value, if it has one, and whether it is
 # required.
@@ -29,7 +28,7 @@ def load(package: str, names: Iterable[str]) -> Schema:
     Raises:
         subprocess.CalledProcessError: the SDK has no such name.
     """
-    file = LOCAL / "tools" / f"schema-{package}-{version(package)}.json"
+    file = Path(sys.prefix) / f"schema-{package}-{version(package)}.json"
     known: Schema = json.loads(file.read_text()) if file.exists() else {}
     # What another version of this file has read stays: the folder may be shared.
     wanted = sorted({*names, *known})
@@ -38,7 +37,6 @@ def load(package: str, names: Iterable[str]) -> Schema:
         read = [sys.executable, "-m", "offline.plugins.schema", *wanted]
         written = subprocess.run(read, check=True, stdout=subprocess.PIPE, text=True).stdout
         known = json.loads(written)
-        file.parent.mkdir(exist_ok=True)
         new = file.with_suffix(f".{os.getpid()}")
         new.write_text(written)
         new.replace(file)

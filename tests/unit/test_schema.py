@@ -1,6 +1,7 @@
 """The schema of the local providers: what the SDK declares, read once."""
 
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ REPOSITORY, GET_IMAGES = "pulumi_aws.ecr.RepositoryArgs", "pulumi_aws.ecr.get_im
 
 @pytest.fixture(autouse=True)
 def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(schema, "LOCAL", tmp_path)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
 
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory: pytest.TempPathFactory) -> schema.Schema:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schema, "LOCAL", tmp_path_factory.mktemp("local"))
+        patch.setattr(sys, "prefix", str(tmp_path_factory.mktemp("venv")))
         return schema.load("pulumi_aws", [REPOSITORY, GET_IMAGES])
 
 

@@ -4,6 +4,7 @@ Source: https://github.com/pulumi/pulumi-docker/blob/master/provider/provider.go
 """
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from offline.plugins import docker as stand_in
 from offline.plugins.docker import DockerProvider, context_digest
-from offline.plugins.provider import SECRET
+from offline.plugins.provider import SECRET, Refused
 from tests.unit.stand_in import IMAGE, Failed, check, configure, diff
 
 INPUTS: dict[str, Any] = {
@@ -154,7 +155,7 @@ def test_the_providers_host_comes_before_docker_host(provider: DockerProvider, m
 
 
 class Engine:
-    """Stands for the engine, `docker buildx` and the Docker engine's push."""
+    """Stands for the engine, `docker build` and the Docker engine's push."""
 
     def __init__(self, provider: DockerProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         self.lines: list[str] = []
@@ -181,12 +182,18 @@ def engine(provider: DockerProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 FAILING = r"""
-echo '{"vertexes": [{"digest": "sha256:1", "name": "[2/2] RUN make"}]}'
-echo '{"logs": [{"vertex": "sha256:1", "data": "Y2Mgbm90IGZvdW5kCg=="}]}'
-echo '{"vertexes": [{"digest": "sha256:1", "name": "[2/2] RUN make", "error": "exit code: 2"}]}'
-echo 'ERROR: failed to solve: process "/bin/sh -c make" did not complete successfully: exit code: 2'
+echo '#0 building with "default" instance using docker driver'
+echo '#5 [2/2] RUN make'
+echo '#5 0.326 cc not found'
+echo '#5 ERROR: process "/bin/sh -c make" did not complete successfully: exit code: 2'
+echo '------'
+echo ' > [2/2] RUN make:'
+echo '0.326 cc not found'
+echo '------'
+echo 'ERROR: failed to build: failed to solve: process "/bin/sh -c make" did not complete successfully: exit code: 2'
 exit 1
 """
+REASON = 'process "/bin/sh -c make" did not complete successfully: exit code: 2'
 
 
 def test_output_of_a_failing_build_is_logged_and_is_not_in_the_error(
@@ -194,15 +201,14 @@ def test_output_of_a_failing_build_is_logged_and_is_not_in_the_error(
 ) -> None:
     inputs = check(provider, IMAGE, **INPUTS)
     engine.builds(FAILING)
-    with pytest.raises(Exception, match="^error reading build output: failed to solve: ") as failed:
+    with pytest.raises(Refused) as failed:
         provider.create(IMAGE, "urn", inputs)
-    assert "cc not found" not in str(failed.value)
-    assert engine.lines == [
-        "Starting Docker build",
-        "digest: sha256:1\n[2/2] RUN make",
-        "cc not found",
-        "digest: sha256:1\n[2/2] RUN make\nerror: exit code: 2",
-    ]
+    assert str(failed.value) == f"error reading build output: {REASON}"
+    starting, step, output, ended = engine.lines
+    assert starting == "Starting Docker build"
+    assert re.fullmatch(r"digest: sha256:[0-9a-f]{64}\n\[2/2\] RUN make", step)
+    assert output == "cc not found"
+    assert ended == f"{step}\nerror: {REASON}"
 
 
 @pytest.mark.parametrize(
@@ -217,7 +223,7 @@ def test_a_push_fails_with_the_real_providers_words(
     provider: DockerProvider, engine: Engine, context: Path, event: dict[str, Any], said: str
 ) -> None:
     engine.events = [event]
-    with pytest.raises(Exception, match=said):
+    with pytest.raises(Refused, match=said):
         provider.create(IMAGE, "urn", check(provider, IMAGE, **INPUTS))
 
 

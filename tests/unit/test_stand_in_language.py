@@ -4,6 +4,7 @@ Source: `cmd.Cancel` and `cmd.WaitDelay` in `Run` of
 https://github.com/pulumi/pulumi/blob/master/sdk/python/cmd/pulumi-language-python/main.go
 """
 
+import os
 import subprocess
 import sys
 import threading
@@ -42,10 +43,12 @@ class Call:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
     """Run a program whose call is ended once it waits. Gives the error that the engine gets."""
     # The runner is the program itself here; it gets the path of the entry point as its last argument.
-    monkeypatch.setattr(stand_in, "BIN", tmp_path)
+    runner = tmp_path / "pulumi-language-python-exec"
+    runner.touch(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
     def run(program: str) -> str:
-        (tmp_path / "pulumi-language-python-exec").write_text(IMPORTS + program)
+        runner.write_text(IMPORTS + program)
         call = Call()
 
         def cancel() -> None:
