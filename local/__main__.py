@@ -54,6 +54,8 @@ def shell() -> None:
     _require_cloud()
     program = os.environ.get("SHELL", "/bin/sh")
     print("pulumi preview -s consumer | pulumi up -s consumer | pulumi stack output -s consumer; exit ends the shell")
+    if (BIN / "pulumi-resource-aws").exists():
+        print("language host and providers are the stand-ins of offline/plugins")
     os.execve(program, [program], workspace.environment())
 
 

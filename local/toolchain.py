@@ -169,6 +169,11 @@ root={root} project={project}
 {{
   sed 's#^\\( *virtualenv:\\).*#\\1 "{venv}"#' "$root/Pulumi.yaml"
   printf '\\nmain: "%s"\\n' "$root"
+  # Of plugins that a project names the engine does not warn, time and again, that they come from PATH.
+  if [ -e {bin}/pulumi-resource-aws ]; then
+    printf 'plugins: {{languages: [{{name: python, path: "%s"}}], ' {bin}
+    printf 'providers: [{{name: aws, path: "%s"}}, {{name: docker, path: "%s"}}]}}\\n' {bin} {bin}
+  fi
 }} > "$project/.Pulumi.yaml.$$"
 mv "$project/.Pulumi.yaml.$$" "$project/Pulumi.yaml"
 for source in "$root"/Pulumi.*.yaml; do
@@ -197,7 +202,7 @@ exec {cli} --cwd "$project" "$@"
 
 
 def _write_wrapper(cli: Path) -> None:
-    quoted = {"root": ROOT, "project": PROJECT, "cli": cli}
+    quoted = {"root": ROOT, "project": PROJECT, "cli": cli, "bin": BIN}
     text = WRAPPER.format(venv=VENV, **{name: shlex.quote(str(path)) for name, path in quoted.items()})
     _write_script("pulumi", text)
 

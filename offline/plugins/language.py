@@ -72,7 +72,8 @@ class Language(LanguageRuntimeServicer):
         command = [
             sys.executable,
             "-u",
-            shutil.which("pulumi-language-python-exec") or "pulumi-language-python-exec",
+            # It is run by Python and need not be executable.
+            shutil.which("pulumi-language-python-exec", mode=os.F_OK) or "pulumi-language-python-exec",
             "--monitor",
             request.monitor_address,
             "--engine",

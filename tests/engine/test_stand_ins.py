@@ -31,3 +31,9 @@ def test_a_failed_update_leaves_new_values_that_only_a_refresh_finds_out(deploye
     assert deployed.planned("consumer") == {}
     assert deployed.shell(f"{UP} --refresh").returncode == 0
     assert memory(deployed) == before + 1
+
+
+def test_that_they_are_used_is_said_once(demo: tuple[Clone, str]) -> None:
+    _, printed = demo
+    assert "using pulumi-" not in printed
+    assert printed.count("offline/plugins") <= 1

@@ -44,7 +44,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]
     """Run a program whose call is ended once it waits. Gives the error that the engine gets."""
     # The runner is the program itself here; it gets the path of the entry point as its last argument.
     runner = tmp_path / "pulumi-language-python-exec"
-    runner.touch(0o755)
+    runner.touch(0o644)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
     def run(program: str) -> str:
