@@ -1546,10 +1546,7 @@ class AwsProvider(Provider):
             ) from error
         allowed = config.get("allowedAccountIds")
         if allowed and not is_unknown(allowed) and self._aws.account not in allowed:
-            raise Refused(
-                f"AWS account ID not allowed: {self._aws.account}. The credentials"
-                f" (profile {config.get('profile') or 'default chain'}) belong to it; allowed: {', '.join(allowed)}."
-            )
+            raise Refused(f"AWS account ID not allowed: {self._aws.account}")
 
     def invoke(self, token: str, arguments: Values) -> Values:
         if token not in FUNCTIONS:
