@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pulumi.runtime.proto import provider_pb2
 
 from offline.plugins import docker as stand_in
 from offline.plugins.docker import DockerProvider, context_digest
 from offline.plugins.provider import SECRET, Refused
-from tests.unit.stand_in import IMAGE, Failed, check, configure, diff
+from tests.unit.stand_in import IMAGE, Failed, check, configure, diff, struct
 
 INPUTS: dict[str, Any] = {
     "imageName": "localhost:4566/function:tag",
@@ -133,8 +134,16 @@ def test_the_engine_is_pinged_when_it_is_configured_and_neither_host_nor_reason_
     assert str(failed.value) == "failed to connect to any docker daemon"
 
 
+def test_the_host_of_another_machine_is_kept_and_is_a_change(provider: DockerProvider) -> None:
+    """The SDK copies DOCKER_HOST into the input `host` (ran)."""
+    here, elsewhere = ({"host": f"unix:///{name}.sock"} for name in ("here", "elsewhere"))
+    checked = provider.CheckConfig(provider_pb2.CheckRequest(news=struct(here)), None)
+    assert checked.inputs == struct(here)
+    request = provider_pb2.DiffRequest(old_inputs=struct(elsewhere), news=struct(here))
+    assert list(provider.DiffConfig(request, None).diffs) == ["host"]
+
+
 def test_the_providers_host_comes_before_docker_host(provider: DockerProvider, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDK copies DOCKER_HOST into the input `host`, and so the state has it on another machine too."""
     asked: list[str] = []
 
     class Client:
