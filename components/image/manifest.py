@@ -5,10 +5,12 @@ Registries answer by the distribution API: https://distribution.github.io/distri
 
 import asyncio
 import base64
+import http.client
 import json
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from typing import Any
 
 import pulumi
 
@@ -22,10 +24,15 @@ INDEX = ("application/vnd.docker.distribution.manifest.list.v2+json", "applicati
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 IMAGE_BYTES = 10 * 1024**3
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 401, 403, 404
+REFUSED = (UNAUTHORIZED, FORBIDDEN)
 # A policy takes seconds until every part of AWS knows it.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html
 WAIT_SECONDS = (1, 2, 4, 8)
 ANSWER_SECONDS = 30
+
+
+class UnreadableAnswer(Exception):
+    """Raised when an answer is not the registry's, such as a proxy's page, or is cut off."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +53,8 @@ class RepositoryReader:
         """GET a path of the repository. Returns status and body.
 
         Raises:
-            OSError: the registry cannot be reached, or answers neither with it nor that there is none, nor that it is
-                refused.
+            OSError: the registry cannot be reached, or returns an unexpected status.
+            http.client.HTTPException: the answer is cut off, or is no HTTP.
         """
         host, _, name = self.url.partition("/")
         # The one plain registry that Docker takes as well.
@@ -61,7 +68,7 @@ class RepositoryReader:
             with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
-            if error.code not in (UNAUTHORIZED, FORBIDDEN, NOT_FOUND):
+            if error.code not in (*REFUSED, NOT_FOUND):
                 raise
             return error.code, error.read()
 
@@ -69,7 +76,8 @@ class RepositoryReader:
 async def require_runnable(repository: RepositoryReader, reference: str, architecture: str, *, missing: bool) -> None:
     """Check that an image may be pulled by the one who deploys, and that Lambda can run it.
 
-    A refused pull is tried again for some seconds: a policy may have been set just now.
+    A refused pull is tried again for some seconds: a policy may have been set just now. In a preview it is a warning,
+    since a role that only reads need not be one that may pull.
 
     Args:
         repository: what is asked, and as whom.
@@ -83,6 +91,12 @@ async def require_runnable(repository: RepositoryReader, reference: str, archite
     """
     try:
         status, body = await _pull(repository, f"manifests/{reference}")
+        if status in REFUSED:
+            pulumi.log.warn(
+                f"{repository.url} may not be pulled from here ({_reason(body) or status}); whether Lambda takes "
+                f"{reference} is checked by the update."
+            )
+            return
         if status == NOT_FOUND and missing:
             return
         if status == NOT_FOUND:
@@ -92,15 +106,16 @@ async def require_runnable(repository: RepositoryReader, reference: str, archite
         configuration = require_single(body, repository.url, reference)
         _, config = await _pull(repository, f"blobs/{configuration}")
         require_architecture(config, architecture, reference)
-    except OSError as error:
-        pulumi.log.warn(f"{repository.url} cannot be asked ({error}). Lambda will tell whether it takes {reference}.")
+    except (OSError, http.client.HTTPException, UnreadableAnswer) as error:
+        reason = str(error) or type(error).__name__
+        pulumi.log.warn(f"{repository.url} cannot be asked ({reason}). Lambda will tell whether it takes {reference}.")
 
 
 async def _pull(repository: RepositoryReader, path: str) -> tuple[int, bytes]:
     waits = iter(WAIT_SECONDS)
     while True:
         status, body = await asyncio.to_thread(repository.get, path)
-        if status not in (UNAUTHORIZED, FORBIDDEN):
+        if status not in REFUSED or pulumi.runtime.is_dry_run():
             return status, body
         seconds = next(waits, None)
         if seconds is None:
@@ -118,21 +133,27 @@ def require_single(body: bytes, url: str, reference: str) -> str:
 
     Raises:
         ImageUnusable: it is an index, as of several platforms or with attestations, or larger than Lambda takes.
+        UnreadableAnswer: it is no manifest.
     """
-    manifest = json.loads(body)
+    manifest = _object(body)
+    if manifest.get("schemaVersion") is None:
+        raise UnreadableAnswer("the answer is no image manifest")
     if "layers" not in manifest or "config" not in manifest:
         raise ImageUnusable(
             f"{reference} in {url} is no single image ({manifest.get('mediaType', 'of no known type')}), and Lambda "
             "takes nothing else. Push one platform without attestations: docker buildx build --platform linux/amd64 "
             "--provenance=false --sbom=false --push …"
         )
-    size = sum(layer["size"] for layer in manifest["layers"])
+    try:
+        size, digest = sum(layer["size"] for layer in manifest["layers"]), str(manifest["config"]["digest"])
+    except (LookupError, TypeError) as error:
+        raise UnreadableAnswer("the answer is no image manifest") from error
     if size > IMAGE_BYTES:
         raise ImageUnusable(
             f"{reference} in {url} has {size / 1024**3:.1f} GB even packed; Lambda takes 10 GB unpacked. Leave out "
             "what the function does not need."
         )
-    return str(manifest["config"]["digest"])
+    return digest
 
 
 def require_architecture(body: bytes, architecture: str, reference: str) -> None:
@@ -140,14 +161,27 @@ def require_architecture(body: bytes, architecture: str, reference: str) -> None
 
     Raises:
         ImageUnusable: it is for another one; such a function would fail when it is called.
+        UnreadableAnswer: it is no image configuration.
     """
-    config = json.loads(body)
+    config = _object(body)
+    if not {"os", "architecture"} <= set(config):
+        raise UnreadableAnswer("the answer is no image configuration")
     built_for = f"{config.get('os')}/{config.get('architecture')}"
     if built_for != PLATFORMS[architecture]:
         raise ImageUnusable(
             f"{reference} is built for {built_for}; the function's architecture {architecture} takes "
             f"{PLATFORMS[architecture]}. Build the image for it, or give the function the other architecture."
         )
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise UnreadableAnswer("the answer is no JSON object, as from a proxy")
+    return value
 
 
 def _reason(body: bytes) -> str:

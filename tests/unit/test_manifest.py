@@ -15,7 +15,7 @@ from components.image import manifest
 from components.image.manifest import RepositoryReader, require_architecture, require_runnable, require_single
 from tests.unit.recorder import DIGEST
 
-SINGLE: dict[str, Any] = {"config": {"digest": DIGEST}, "layers": [{"size": 1}]}
+SINGLE: dict[str, Any] = {"schemaVersion": 2, "config": {"digest": DIGEST}, "layers": [{"size": 1}]}
 CONFIG = {"os": "linux", "architecture": "amd64"}
 
 
@@ -23,7 +23,7 @@ class Answers(ThreadingHTTPServer):
     """A registry on loopback that gives fixed answers and remembers what it was asked with.
 
     Attributes:
-        answers: path → status, headers, body; a list is given one by one, the last for ever.
+        answers: path → status, headers, body (JSON, unless bytes); a list is given one by one, the last for ever.
         asked: path and headers of every request.
     """
 
@@ -48,7 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(json.dumps(body).encode())
+        self.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Not to the terminal."""
@@ -126,8 +126,56 @@ def test_a_registry_that_cannot_answer_stops_nobody(registry: Answers, said: lis
     assert "Lambda will tell" in said[0]
 
 
+PAGE = b"<!DOCTYPE html><title>Sign in to the network</title>"
+CUT = {"Content-Length": "9999"}
+
+
+@pytest.mark.parametrize("path", ["/v2/hello/manifests/v1", "/storage"])
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({}, PAGE),
+        ({}, b""),
+        ({}, b"\xff\xfe"),
+        (CUT, b'{"schemaVersion": 2, "con'),
+        ({}, []),
+        ({}, {"error": "down"}),
+        ({}, {"schemaVersion": 2, "config": {}, "layers": [{}]}),
+        ({}, {"schemaVersion": 2, "config": None, "layers": 5}),
+    ],
+    ids=[
+        "a proxy's page",
+        "nothing",
+        "no text",
+        "cut off",
+        "a list",
+        "another object",
+        "half a manifest",
+        "other types",
+    ],
+)
+def test_an_answer_that_is_not_the_registrys_is_a_warning(
+    registry: Answers, said: list[str], path: str, headers: dict[str, str], body: Any
+) -> None:
+    registry.answers[path] = [(200, headers, body)]
+    check(registry)
+    assert len(said) == 1
+    assert "Lambda will tell" in said[0]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_preview_that_may_not_pull_says_so_once_and_goes_on(
+    registry: Answers, said: list[str], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest.pulumi.runtime, "is_dry_run", lambda: True)
+    registry.answers["/v2/hello/manifests/v1"] = [(status, {}, {"errors": [{"message": "no ecr:BatchGetImage"}]})]
+    check(registry)
+    assert len(registry.asked) == len(said) == 1
+    assert "may not be pulled from here (no ecr:BatchGetImage)" in said[0]
+
+
 def test_an_index_is_refused_with_the_way_to_push_one_image() -> None:
-    index = {"mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}
+    index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}
     with pytest.raises(ImageUnusable, match=r"no single image \(application/vnd.oci.image.index.*--provenance=false"):
         require_single(json.dumps(index).encode(), "registry/hello", "v1")
 
