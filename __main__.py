@@ -3,10 +3,15 @@
 import atexit
 import gc
 import os
+import signal
 
-import pulumi
+# The language host ends the program with SIGINT when the engine gives up. Python's own handler would print a traceback
+# behind the error that the user has to read.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from settings import RegistrySettings, load
+import pulumi  # noqa: E402
+
+from settings import RegistrySettings, load  # noqa: E402
 
 settings = load(pulumi.Config(), os.environ)
 
