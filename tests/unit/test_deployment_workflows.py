@@ -68,6 +68,28 @@ def test_rights_are_given_to_single_jobs_and_none_may_write_the_repository(workf
         }
 
 
+SUBJECTS = {"pull_request": "pull_request", "push": "ref:refs/heads/main", "schedule": "ref:refs/heads/main"}
+
+
+@pytest.mark.parametrize("name", ["deploy", "drift", "preview"])
+def test_each_workflow_that_logs_in_names_the_subject_that_its_roles_trust_in_both_forms(name: str) -> None:
+    """New repositories have IDs in it: https://docs.github.com/en/actions/reference/security/oidc."""
+    text = (FOLDER / "workflows" / f"{name}.yml").read_text()
+    events = yaml.safe_load(text)[True]
+    [subject] = {SUBJECTS[event] for event in ([events] if isinstance(events, str) else events) if event in SUBJECTS}
+    assert f"repo:OWNER/NAME:{subject}" in text
+    assert f"repo:OWNER@OWNER_ID/NAME@REPOSITORY_ID:{subject}" in text
+    others = set(SUBJECTS.values()) - {subject}
+    assert not any(f":{other}" in text for other in others)
+
+
+def test_the_profiles_of_a_runner_that_has_run_before_are_written_anew() -> None:
+    """Without it the action fails on a profile that exists, as it does from the second run of a self-hosted runner."""
+    logins = [step["with"] for _, step in steps() if "aws-profile" in step.get("with", {})]
+    assert {login["aws-profile"] for login in logins} == {"registry", "consumer"}
+    assert all(login["overwrite-aws-profile"] is True for login in logins)
+
+
 def test_no_event_of_a_stranger_gets_credentials() -> None:
     text = "".join(workflow.read_text() for workflow in WORKFLOWS)
     assert "pull_request_target" not in text
