@@ -133,7 +133,7 @@ def running(common: Common, registry: str | None, consumers: Sequence[str]) -> I
     with view(console) as shown, common.deployment(shown.tell, registry, consumers) as deployment:
 
         def interrupt(number: int, frame: FrameType | None) -> None:
-            console.print("Interrupted: what is under way is ended and the state saved. Once more ends it at once.")
+            shown.say("Interrupted: what is under way is ended and the state saved. Once more ends it at once.")
             # Not in this thread, which may hold the lock that is needed.
             threading.Thread(target=deployment.cancel).start()
 

@@ -1,8 +1,10 @@
 """What a person sees of a deployment: one line a stack on a terminal, a line for each change elsewhere."""
 
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Self
 
@@ -28,6 +30,7 @@ PLANNED = {"create": "to create", "update": "to update", "replace": "to replace"
 DRIFTED = {"create": "new", "update": "changed", "delete": "gone"}
 MARKS = {"create": "+", "update": "~", "replace": "±", "delete": "-", "import": "="}
 WORDS = {"preview": PLANNED, "drift": DRIFTED}
+REFRESH_SECONDS = 1 / 8
 
 
 def summary(result: StackResult) -> str:
@@ -82,28 +85,88 @@ class Row:
             self.words[event.urn] = "failed" if event.state == "failed" else words.get(event.operation, "unchanged")
 
 
-class LiveView:
-    """One line a stack: what it is doing now, what it has done, how long it has been at it."""
+class PlainView:
+    """A line for each change and each warning, for logs.
+
+    All printing is done by one thread. `rich` imports its modules when they are first used, and two threads that import
+    the same modules at once may see them half loaded.
+    """
 
     def __init__(self, console: Console) -> None:
-        self._rows: dict[str, Row] = {}
+        self._console = console
         self._told: set[tuple[str, str]] = set()
-        self._live = Live(console=console, get_renderable=self._table, refresh_per_second=8, transient=True)
+        # Its `put` may be called from a signal handler.
+        self._queue: SimpleQueue[Event | str | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._print, daemon=True)
 
     def __enter__(self) -> Self:
-        self._live.start()
+        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.stop()
+        self._queue.put(None)
+        self._thread.join()
 
     def tell(self, event: Event) -> None:
         """Take an event."""
+        self._queue.put(event)
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        self._queue.put(line)
+
+    def _print(self) -> None:
+        while (item := self._queue.get()) is not None:
+            if line := item if isinstance(item, str) else self._line(item):
+                self._console.out(line, highlight=False)
+
+    def _line(self, event: Event) -> str:
+        line = self._lasting(event)
+        if isinstance(event, Step) and event.state in ("done", "failed") and event.operation in DONE:
+            word = "failed" if event.state == "failed" else DONE[event.operation]
+            line = f"{word:<9} {event.type}  {event.name}"
+        return f"{event.stack:<12} {line}" if line else ""
+
+    def _lasting(self, event: Event) -> str:
+        """A warning, once. Errors are told at the end, with their fix."""
+        if not isinstance(event, Diagnostic) or event.severity == "error" or (event.stack, event.text) in self._told:
+            return ""
+        self._told.add((event.stack, event.text))
+        return f"{event.severity:<9} {event.text}"
+
+
+class LiveView(PlainView):
+    """One line a stack: what it is doing now, what it has done, how long it has been at it."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._rows: dict[str, Row] = {}
+
+    def _print(self) -> None:
+        # Redirected output would be printed by the threads that write it.
+        with Live(
+            console=self._console, get_renderable=self._table, auto_refresh=False, transient=True,
+            redirect_stdout=False, redirect_stderr=False,
+        ) as live:  # fmt: skip
+            while True:
+                try:
+                    item = self._queue.get(timeout=REFRESH_SECONDS)
+                except Empty:
+                    live.refresh()
+                    continue
+                if item is None:
+                    return
+                if line := item if isinstance(item, str) else self._line(item):
+                    self._console.print(Text(line))
+                if self._queue.empty():
+                    live.refresh()
+
+    def _line(self, event: Event) -> str:
         self._rows.setdefault(event.stack, Row()).take(event)
-        if line := _lasting(event, self._told):
-            self._live.console.print(Text(f"{event.stack:<12} {line}"))
+        line = self._lasting(event)
+        return f"{event.stack:<12} {line}" if line else ""
 
     def _table(self) -> RenderableType:
         table = Table.grid(padding=(0, 2), expand=True)
@@ -111,44 +174,11 @@ class LiveView:
         table.add_column(no_wrap=True, justify="right", min_width=5)
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-        for name, row in list(self._rows.items()):
+        for name, row in self._rows.items():
             table.add_row(Text(name), f"{time.monotonic() - row.began:.0f} s", Text(row.counts), Text(row.now))
         return table
 
 
-class PlainView:
-    """A line for each change and each warning, for logs."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._told: set[tuple[str, str]] = set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing is left to be done."""
-
-    def tell(self, event: Event) -> None:
-        """Take an event."""
-        line = _lasting(event, self._told)
-        if isinstance(event, Step) and event.state in ("done", "failed") and event.operation in DONE:
-            word = "failed" if event.state == "failed" else DONE[event.operation]
-            line = f"{word:<9} {event.type}  {event.name}"
-        if line:
-            self._console.out(f"{event.stack:<12} {line}", highlight=False)
-
-
-def view(console: Console) -> LiveView | PlainView:
+def view(console: Console) -> PlainView:
     """The view for a terminal, or the one for everything else."""
     return LiveView(console) if console.is_terminal else PlainView(console)
-
-
-def _lasting(event: Event, told: set[tuple[str, str]]) -> str:
-    """A warning, once. Errors are told at the end, with their cure."""
-    if not isinstance(event, Diagnostic) or event.severity == "error" or (event.stack, event.text) in told:
-        return ""
-    told.add((event.stack, event.text))
-    return f"{event.severity:<9} {event.text}"

@@ -1,10 +1,13 @@
 """`python -m deployment`, with a deployment that does nothing in place of the real one."""
 
 import inspect
+import io
 import json
 import re
 import shlex
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -222,13 +225,35 @@ def test_on_a_terminal_each_stack_has_a_line_that_says_what_it_is_doing() -> Non
     console = Console(force_terminal=True, width=120, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
     shown = view(console)
     assert isinstance(shown, LiveView)
-    shown.tell(step("same", "role"))
-    shown.tell(step("create", state="started"))
-    shown.tell(step("same", stack="production"))
+    with shown:
+        shown.tell(step("same", "role"))
+        shown.tell(step("create", state="started"))
+        shown.tell(step("same", stack="production"))
+    console.export_text()
     console.print(shown._table())
     first, second = console.export_text().splitlines()
     assert first.split() == ["consumer", "0", "s", "1", "unchanged", "creating", FUNCTION, "function"]
     assert second.startswith("production")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_one_thread_prints_whoever_tells(terminal: bool) -> None:
+    """`rich` imports as it prints; threads that do so at once have seen its modules half loaded."""
+    printing = set[int]()
+
+    class File(io.StringIO):
+        def write(self, text: str) -> int:
+            printing.add(threading.get_ident())
+            return super().write(text)
+
+    console = Console(force_terminal=terminal, file=File())
+    with view(console) as shown, ThreadPoolExecutor(8) as pool:
+        for number in range(40):
+            pool.submit(shown.tell, step("create", f"function-{number}"))
+            pool.submit(shown.tell, errors.Diagnostic(stack="consumer", severity="warning", text=f":gear: {number}"))
+        shown.say("Interrupted")
+    assert len(printing) == 1
+    assert threading.get_ident() not in printing
 
 
 @pytest.mark.parametrize("name", [command.name for command in command_line.app.registered_commands])
