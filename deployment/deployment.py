@@ -138,7 +138,10 @@ class Deployment:
             DeploymentError: of the first stack that fails; consumers that run side by side go on.
         """
         for name in self.consumers:
-            self._require_release(name, check, shares)
+            if name not in self._settings:
+                self._workspace.file(name)
+            if check or shares:
+                self._require_release(name, check, shares)
         return self._in_order(
             lambda name: self._up(name) if name == self.registry else self._release(name, check, shares)
         )
@@ -165,7 +168,7 @@ class Deployment:
 
     def outputs(self, stack: str, *, show_secrets: bool = False) -> dict[str, Any]:
         """The outputs of a stack; `[secret]` in place of secret ones, unless they are asked for."""
-        return self._outputs(self._try(stack, (), threading.Event(), lambda: self._stack(stack)), show_secrets)
+        return self._outputs(self._stack(stack), show_secrets)
 
     # ---- operations on one consumer
 
@@ -224,17 +227,16 @@ class Deployment:
         return results
 
     def _preview(self, name: str, build: bool) -> StackResult:
-        config = self._config(name)
-        exclude = None
+        changes, exclude = {}, None
         if not build and name in self.consumers:
             digest = self._status(name).outputs.get("imageDigest")
             if not digest:
                 cure = "Preview it with a build."
                 raise ConfigurationError(f"{name} runs no image yet to preview with", stack=name, cure=cure)
-            config["image"] = {"digest": digest}
+            changes["image"] = {"digest": digest}
             # The image built before would be dropped from the state, for which its provider asks for Docker.
             exclude = [f"**{errors.IMAGE}::**"]
-        return self._run(name, "preview", config=config, policy_packs=self._packs, exclude=exclude)
+        return self._run(name, "preview", changes, policy_packs=self._packs, exclude=exclude)
 
     def _require_release(self, name: str, check: Check | None, shares: Sequence[float]) -> None:
         """Refuse what cannot be done in the end before anything is done."""
@@ -284,21 +286,25 @@ class Deployment:
         return result
 
     def _up(self, name: str, *, image: Config | None = None, share: float | None = None) -> StackResult:
-        config = self._config(name)
-        if image is not None:
-            config["image"] = dict(image)
-        if share is not None and (release := config.get("function", {}).get("release")) is not None:
-            changed = {**release, "previousShare": round(1 - share, 4)}
-            config["function"] = {**config["function"], "release": changed}
-        return self._run(name, "up", config=config, policy_packs=self._packs)
+        changes: dict[str, Any] = {} if image is None else {"image": dict(image)}
+        if share is not None and (self._config(name).get("function") or {}).get("release") is not None:
+            changes["function.release.previousShare"] = round(1 - share, 4)
+        return self._run(name, "up", changes, policy_packs=self._packs)
 
-    def _config(self, name: str) -> dict[str, Any]:
-        return dict(self._settings[name]) if name in self._settings else self._workspace.config(name)
+    def _config(self, name: str) -> Config:
+        """A stack's configuration as Pulumi reads it, keys without the project."""
+        if name in self._settings:
+            return self._settings[name]
+        shown = json.loads(self._cli(self._stack(name), "config", "--json", "--show-secrets"))
+        prefix = f"{self._workspace.project}:"
+        return {key.removeprefix(prefix): item.get("objectValue", item.get("value")) for key, item in shown.items()}
 
-    def _stack(self, name: str, config: Config | None = None) -> Stack:
-        return self._workspace.stack(name, self._config(name) if config is None else config, self._command)
+    def _stack(self, name: str, changes: Config | None = None) -> Stack:
+        config = self._settings.get(name)
+        act = functools.partial(self._workspace.stack, name, self._command, config, changes or {})
+        return self._try(name, (), threading.Event(), act)
 
-    def _run(self, name: str, operation: str, *, config: Config | None = None, **options: Any) -> StackResult:
+    def _run(self, name: str, operation: str, changes: Config | None = None, **options: Any) -> StackResult:
         """Run one operation on one stack, and turn what comes of it into plain values.
 
         Raises:
@@ -308,7 +314,7 @@ class Deployment:
         seen: list[Event] = []
         log = self._logs / f"{name}-{operation}-{time.time_ns()}.log"
         expired = threading.Event()
-        stack = self._try(name, seen, expired, lambda: self._stack(name, config))
+        stack = self._stack(name, changes)
 
         def expire() -> None:
             expired.set()
@@ -358,8 +364,8 @@ class Deployment:
                 self._on_event(translated)
 
     def _status(self, name: str) -> StackStatus:
-        stack = self._try(name, (), threading.Event(), lambda: self._stack(name))
-        state = json.loads(self._cli(stack, "export"))["deployment"]
+        stack = self._stack(name)
+        state = json.loads(self._cli(stack, "stack", "export"))["deployment"]
         resources = [item for item in state.get("resources") or () if item["type"] != STACK]
         pending = [item["resource"]["urn"] for item in state.get("pending_operations") or ()]
         return StackStatus(
@@ -369,12 +375,13 @@ class Deployment:
 
     def _outputs(self, stack: Stack, show_secrets: bool = False) -> dict[str, Any]:
         # `Stack.outputs` decrypts the secrets in any case.
-        return dict(json.loads(self._cli(stack, "output", "--json", *(["--show-secrets"] if show_secrets else []))))
+        shown = self._cli(stack, "stack", "output", "--json", *(["--show-secrets"] if show_secrets else []))
+        return dict(json.loads(shown))
 
     def _cli(self, stack: Stack, *arguments: str) -> str:
-        """What `pulumi stack` prints of a stack."""
-        command = ["stack", *arguments, "--stack", stack.name]
-        run = functools.partial(self._command.run, command, stack.workspace.work_dir, stack.workspace.env_vars)
+        """What a command prints of a stack."""
+        command, workspace = [*arguments, "--stack", stack.name], stack.workspace
+        run = functools.partial(self._command.run, command, workspace.work_dir, workspace.env_vars)
         return self._try(stack.name, (), threading.Event(), run).stdout
 
 

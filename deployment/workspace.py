@@ -1,5 +1,8 @@
 """A throw-away Pulumi project for one stack of a program, so that a run edits no file of the program's folder."""
 
+import json
+import math
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -80,39 +83,25 @@ class Workspace:
         project = self._folder / "Pulumi.yaml"
         if not project.is_file():
             raise ConfigurationError(f"there is no {project}", stack="", cure="Name the program's folder.")
-        self._settings = _read(project, "")
-        if not {"name", "runtime"} <= set(self._settings):
+        tree = _parsed(project, "")
+        fields = _fields(tree)
+        if not isinstance(tree, yaml.MappingNode) or not {"name", "runtime"} <= set(fields):
             raise ConfigurationError(f"{project} has no name or no runtime", stack="", cure="Correct it.")
-        self.project: str = self._settings["name"]
+        self.project: str = fields["name"].value
+        options = _fields(_fields(fields["runtime"]).get("options"))
+        if virtualenv := options.get("virtualenv"):
+            virtualenv.value = str(self._folder / virtualenv.value)
+        others = [(key, node) for key, node in tree.value if key.value != "main"]
+        tree.value = [*others, (_text("main"), _text(str(self._folder)))]
+        self._project = _written(tree)
         self._scratch = tempfile.TemporaryDirectory(prefix="deployment-")
 
     def close(self) -> None:
         """Delete the projects. State and resources are not touched."""
         self._scratch.cleanup()
 
-    def stack(self, name: str, config: Mapping[str, Any] | None, command: PulumiCommand) -> Stack:
-        """A stack, made if there is none.
-
-        Args:
-            name: bare name of the stack.
-            config: its configuration, keys without the project; None takes `Pulumi.STACK.yaml` of the folder.
-            command: the CLI.
-        """
-        project = Path(self._scratch.name, name)
-        project.mkdir(exist_ok=True)
-        (project / "Pulumi.yaml").write_text(yaml.safe_dump(self._project_settings()))
-        (project / f"Pulumi.{name}.yaml").write_text(yaml.safe_dump(self._stack_settings(name, config)))
-        workspace = UnselectedWorkspace(
-            work_dir=str(project),
-            program=self._program,
-            env_vars={**self._environment, **self._backend.environment()},
-            secrets_provider=self._backend.secrets_provider or None,
-            pulumi_command=command,
-        )
-        return Stack.create_or_select(name, workspace)
-
-    def config(self, name: str) -> dict[str, Any]:
-        """The configuration in the folder's file of a stack, keys without the project.
+    def file(self, name: str) -> Path:
+        """The folder's file of a stack.
 
         Raises:
             ConfigurationError: there is no such file.
@@ -120,28 +109,90 @@ class Workspace:
         file = self._folder / f"Pulumi.{name}.yaml"
         if not file.is_file():
             raise ConfigurationError(f"there is no {file.name}", stack=name, cure="Write it, or name another stack.")
-        prefix = f"{self.project}:"
-        return {key.removeprefix(prefix): value for key, value in (_read(file, name).get("config") or {}).items()}
+        return file
 
-    def _project_settings(self) -> dict[str, Any]:
-        settings = {**self._settings, "main": str(self._folder)}
-        runtime = settings["runtime"]
-        options = runtime.get("options", {}) if isinstance(runtime, dict) else {}
-        if environment := options.get("virtualenv"):
-            settings["runtime"] = {**runtime, "options": {**options, "virtualenv": str(self._folder / environment)}}
-        return settings
+    def stack(
+        self, name: str, command: PulumiCommand, config: Mapping[str, Any] | None, changes: Mapping[str, Any]
+    ) -> Stack:
+        """A stack, created if there is none.
 
-    def _stack_settings(self, name: str, config: Mapping[str, Any] | None) -> dict[str, Any]:
+        Args:
+            name: bare name of the stack.
+            command: the CLI.
+            config: its configuration, keys without the project; None takes `Pulumi.STACK.yaml` of the folder as it is.
+            changes: values by path in the project's configuration, such as `function.release.previousShare`, that
+                replace those of the configuration.
+
+        Raises:
+            ConfigurationError: there is no such file.
+        """
+        project = Path(self._scratch.name, name)
+        project.mkdir(exist_ok=True)
+        (project / "Pulumi.yaml").write_text(self._project)
+        text = self.file(name).read_bytes() if config is None else self._configured(name, config, changes).encode()
+        (project / f"Pulumi.{name}.yaml").write_bytes(text)
+        workspace = UnselectedWorkspace(
+            work_dir=str(project),
+            program=self._program,
+            env_vars={**self._environment, **self._backend.environment()},
+            secrets_provider=self._backend.secrets_provider or None,
+            pulumi_command=command,
+        )
+        stack = Stack.create_or_select(name, workspace)
+        for path, value in changes.items() if config is None else ():
+            command.run(["config", *self._setting(path, value), "--stack", name], str(project), workspace.env_vars)
+        return stack
+
+    def _setting(self, path: str, value: Any) -> list[str]:
+        """The arguments of `pulumi config` that set a value of any type, and leave all others as Pulumi reads them."""
+        key = f"{self.project}:{path}"
+        if not isinstance(value, Mapping):
+            return ["set", "--plaintext", "--type", "float", "--path", key, str(value)]
+        return ["set-all", "--json", json.dumps({key: {"value": json.dumps(value), "objectValue": value}})]
+
+    def _configured(self, name: str, config: Mapping[str, Any], changes: Mapping[str, Any]) -> str:
+        """A stack file with this configuration; what else is in the folder's file, such as a salt, stays."""
         file = self._folder / f"Pulumi.{name}.yaml"
-        settings = _read(file, name) if file.is_file() else {}
-        if config is not None:
-            full = {key if ":" in key else f"{self.project}:{key}": value for key, value in config.items()}
-            settings["config"] = full
-        return settings
+        others = yaml.MappingNode(MAP, [])
+        if file.is_file() and isinstance(tree := _parsed(file, name), yaml.MappingNode):
+            others.value = [(key, node) for key, node in tree.value if key.value != "config"]
+        for path, value in changes.items():
+            config = _changed(config, path.split("."), value)
+        full = {key if ":" in key else f"{self.project}:{key}": value for key, value in config.items()}
+        return f"{_written(others) if others.value else ''}config: {_json(full)}\n"
 
 
-def _read(file: Path, stack: str) -> dict[str, Any]:
+def _changed(config: Mapping[str, Any], path: list[str], value: Any) -> dict[str, Any]:
+    name, *rest = path
+    return {**config, name: _changed(config.get(name) or {}, rest, value) if rest else value}
+
+
+# The CLI reads YAML 1.2, PyYAML 1.1: for it `012345678989`, `12e9` and `yes` are other values. So files are taken apart
+# into nodes, which keep the text of each scalar, and never into values.
+
+MAP = "tag:yaml.org,2002:map"
+
+
+def _parsed(file: Path, stack: str) -> yaml.Node | None:
     try:
-        return dict(yaml.safe_load(file.read_text()) or {})
+        return yaml.compose(file.read_text(), Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{file} is no YAML: {error}", stack=stack, cure="Correct it.") from None
+
+
+def _fields(node: yaml.Node | None) -> dict[str, yaml.Node]:
+    return {key.value: value for key, value in node.value} if isinstance(node, yaml.MappingNode) else {}
+
+
+def _text(value: str) -> yaml.ScalarNode:
+    return yaml.ScalarNode("tag:yaml.org,2002:str", value)
+
+
+def _written(node: yaml.Node) -> str:
+    return str(yaml.serialize(node, Dumper=yaml.SafeDumper, allow_unicode=True, width=math.inf))
+
+
+def _json(value: Any) -> str:
+    """JSON that is YAML as well: YAML has escapes for whole characters, not for surrogate pairs."""
+    text = json.dumps(value, ensure_ascii=False)
+    return re.sub(r"[^ -~]", lambda match: f"\\U{ord(match[0]):08x}", text)

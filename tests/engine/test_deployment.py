@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -17,9 +18,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pulumi
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 import settings
 from deployment import (
@@ -470,6 +474,80 @@ def test_a_release_that_cannot_be_is_refused_before_anything_is_done(
         deployment.up(check=check, shares=shares)
     assert refused.value.cure
     assert seen == []
+
+
+# ---- the stack file
+
+
+NUMBERS = ["012345678989", "12e9", "0o17", "0x1f", "1_000", "1.0", "-0", ".5", "12345678901234567890", "1:30"]
+WORDS = ["yes", "no", "on", "~", "null", "Null", "true", "TRUE", "2001-01-01", "=", "<<", "y", "''"]
+SCALARS = st.one_of(
+    st.sampled_from([*NUMBERS, *WORDS]),
+    st.sampled_from([*NUMBERS, *WORDS[:-1]]).map(lambda text: f"'{text}'"),
+    st.text(st.characters(categories=["L", "M", "N", "P", "S", "Zs"])).map(
+        lambda text: json.dumps(text, ensure_ascii=False)
+    ),
+    st.integers().map(str),
+    st.floats(allow_nan=False, allow_infinity=False).map(str),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda value: st.one_of(
+        st.lists(value, max_size=4).map(lambda items: f"[{', '.join(items)}]"),
+        st.dictionaries(st.from_regex(r"[a-zA-Z0-9]{1,8}", fullmatch=True), value, max_size=4).map(
+            lambda items: "{" + ", ".join(f'"{key}": {item}' for key, item in items.items()) + "}"
+        ),
+    ),
+    max_leaves=6,
+)
+SHOWS_ITS_CONFIGURATION = """\
+import json
+import os
+import pulumi
+pulumi.export("seen", json.dumps(json.loads(os.environ["PULUMI_CONFIG"]), sort_keys=True))
+"""
+
+
+@hypothesis.settings(
+    max_examples=3,
+    deadline=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+    phases=[hypothesis.Phase.generate],
+)
+@given(values=st.lists(VALUES, min_size=300, max_size=300))
+def test_the_program_gets_the_same_configuration_from_pulumi_and_from_deployment(
+    clone: Clone, values: list[str]
+) -> None:
+    """For any YAML value, also where a run changes another one."""
+    program = Program(clone)
+    with tempfile.TemporaryDirectory(dir=clone.root / ".local") as name:
+        folder = Path(name)
+        (folder / "Pulumi.yaml").write_text(f"name: yaml-{folder.name.lower()}\nruntime: python\n")
+        (folder / "__main__.py").write_text(SHOWS_ITS_CONFIGURATION)
+        project = f"yaml-{folder.name.lower()}"
+        lines = [f"  {project}:v{number}: {value}" for number, value in enumerate(values)]
+        text = "\n".join(["config:", f"  {project}:image: {{context: app}}", *lines, ""])
+        (folder / "Pulumi.one.yaml").write_text(text)
+        cli = shutil.which("pulumi", path=program.environment["PATH"])
+        environment = {**os.environ, **program.environment, "PULUMI_BACKEND_URL": f"file://{folder}"}
+
+        def pulumi_seen() -> Any:
+            for command in (["stack", "init", "one"], ["up", "--yes", "--skip-preview", "-s", "one"]):
+                subprocess.run([cli, "-C", folder, *command], env=environment, capture_output=True, check=True)
+            shown = [cli, "-C", folder, "stack", "output", "seen", "-s", "one"]
+            return json.loads(subprocess.run(shown, env=environment, capture_output=True, text=True).stdout)
+
+        options = Options(environment=environment)
+        with Deployment(folder, registry=None, consumers=["one"], options=options) as deployment:
+            seen = json.loads(deployment.up()["one"].outputs["seen"])
+            assert (folder / "Pulumi.one.yaml").read_text() == text
+            changed = json.loads(deployment._up("one", image={"digest": "sha256:1"}).outputs["seen"])
+            deployment.destroy(remove=True)
+        expected = pulumi_seen()
+    assert seen == expected
+    assert json.loads(changed.pop(f"{project}:image")) == {"digest": "sha256:1"}
+    expected.pop(f"{project}:image")
+    assert changed == expected
 
 
 # ---- state that a team shares

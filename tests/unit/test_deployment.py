@@ -1,5 +1,7 @@
 """Events, results, errors and the check of `deployment/`, without an engine."""
 
+import json
+import tempfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -7,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pulumi.automation import CommandError, CommandResult, EngineEvent
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pulumi.automation import CommandError, CommandResult, EngineEvent, PulumiCommand, Stack
 from pulumi.automation.errors import create_command_error
 
 from deployment import BLINDED, UNKNOWN, Backend, Check, Diagnostic, Progress, StackResult, Step, Violation, errors
@@ -140,14 +145,76 @@ def test_each_kind_of_error_ends_the_command_line_with_a_code_of_its_own() -> No
     assert errors.ProviderError.exit_code == errors.DeploymentError.exit_code == 1
 
 
-def test_the_project_of_a_run_is_the_folders_and_its_file_of_the_stack_only_a_copy(tmp_path: Path) -> None:
-    (tmp_path / "Pulumi.yaml").write_text("name: p\nruntime: {name: python, options: {virtualenv: .venv}}\n")
-    (tmp_path / "Pulumi.one.yaml").write_text("config: {p:memory: 1, other:key: 2}\n")
-    workspace = Workspace(tmp_path, Backend(), {})
-    assert workspace.config("one") == {"memory": 1, "other:key": 2}
+class Command(PulumiCommand):
+    """The CLI, of which only the arguments are noted."""
+
+    def __init__(self) -> None:
+        self.command, self.version = "pulumi", None
+        self.ran: list[list[str]] = []
+
+    def run(self, args: list[str], *rest: Any, **options: Any) -> CommandResult:
+        self.ran.append(args)
+        return CommandResult(stdout="", stderr="", code=0)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    text = (
+        "name: p\nruntime: {name: python, options: {virtualenv: .venv}}\nconfig: {account: {default: 012345678989}}\n"
+    )
+    (tmp_path / "Pulumi.yaml").write_text(text)
+    return tmp_path
+
+
+def files(stack: Stack) -> tuple[str, bytes]:
+    folder = Path(stack.workspace.work_dir)
+    return (folder / "Pulumi.yaml").read_text(), (folder / f"Pulumi.{stack.name}.yaml").read_bytes()
+
+
+def test_the_cli_reads_the_users_stack_file_byte_for_byte(project: Path) -> None:
+    text = "# \u00fc\r\nconfig: {p:a: 012345678989, p:b: 12e9, p:c: '12e9', p:d: yes,\t p:e: 0o17}".encode()
+    (project / "Pulumi.one.yaml").write_bytes(text)
+    workspace, command = Workspace(project, Backend(), {}), Command()
+    kept, copy = files(workspace.stack("one", command, None, {}))
+    assert copy == text
+    assert "default: 012345678989" in kept
+    settings = yaml.safe_load(kept)
+    assert settings["main"] == str(project)
+    assert settings["runtime"]["options"]["virtualenv"] == str(project / ".venv")
+    assert [args[0] for args in command.ran] == ["stack"]
+
+
+def test_what_a_run_changes_is_set_by_the_cli(project: Path) -> None:
+    (project / "Pulumi.one.yaml").write_text("config: {}\n")
+    workspace, command = Workspace(project, Backend(), {}), Command()
+    changes = {"image": {"digest": "sha256:1"}, "function.release.previousShare": 0.9}
+    assert files(workspace.stack("one", command, None, changes))[1] == b"config: {}\n"
+    image, share = [args for args in command.ran if args[0] == "config"]
+    assert image[:3] == ["config", "set-all", "--json"]
+    assert json.loads(json.loads(image[3])["p:image"]["value"]) == {"digest": "sha256:1"}
+    assert share[1:] == [
+        "set", "--plaintext", "--type", "float", "--path", "p:function.release.previousShare", "0.9", "--stack", "one",
+    ]  # fmt: skip
+
+
+def test_a_stack_without_a_file_is_refused(project: Path) -> None:
     with pytest.raises(errors.ConfigurationError, match="there is no Pulumi.two.yaml"):
-        workspace.config("two")
-    workspace.close()
+        Workspace(project, Backend(), {}).stack("two", Command(), None, {})
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(), st.lists))
+def test_given_settings_take_the_place_of_a_files_configuration_and_of_nothing_else(value: Any) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        project = Path(name)
+        (project / "Pulumi.yaml").write_text("name: p\nruntime: python\n")
+        (project / "Pulumi.one.yaml").write_text("encryptionsalt: 012:x\nconfig: {p:other: 1}\n")
+        config = {"value": value, "function": {"release": {}}, "aws:x": "y"}
+        workspace = Workspace(project, Backend(), {})
+        stack = workspace.stack("one", Command(), config, {"function.release.previousShare": 0.5})
+        written = yaml.safe_load(files(stack)[1])
+    assert written["encryptionsalt"] == "012:x"
+    full = {"p:value": value, "p:function": {"release": {"previousShare": 0.5}}, "aws:x": "y"}
+    assert written["config"] == full
 
 
 @pytest.mark.parametrize("content", [None, "a: [", ""])
