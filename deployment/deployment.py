@@ -355,7 +355,7 @@ class Deployment:
                 raise TimedOut(text, stack=name, cure="Deploy again to go on, with more time.") from None
             if self._command.interrupted.is_set():
                 raise Cancelled(f"{name} was cancelled", stack=name, cure="Deploy again to go on.") from None
-            raise errors.translated(name, error, [event for event in seen if isinstance(event, Diagnostic)]) from None
+            raise errors.translated(name, error, list(seen)) from None
 
     def _see(self, name: str, seen: list[Event], event: EngineEvent) -> None:
         if translated := events.translated(name, event):

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from pulumi.automation import CommandError, ConcurrentUpdateError
 
-from deployment.events import STACK, Diagnostic, Violation
+from deployment.events import STACK, Diagnostic, Event, Progress, Violation
 from deployment.results import StackResult
 
 # Where the program itself reports: at the stack, or at none.
@@ -25,10 +25,23 @@ PROGRAM = frozenset({STACK, ""})
 CRASH = re.compile("unhandled (error|exception)")
 IMAGE, DOCKER = "docker:index/image:Image", "pulumi:providers:docker"
 LOCK = re.compile(r"created by (?P<who>\S+) \(pid (?P<pid>\d+)\) at (?P<when>\S+)")
-# Credentials fail wherever they are first used, so here only the words tell.
-CREDENTIALS = re.compile(
-    r"credential|AWS account ID not allowed|security token|UnrecognizedClient|InvalidClientTokenId", re.I
+PLUGIN = re.compile(r"could not load plugin|failed to load plugin|no \w+ plugin '[\w-]+' found|language plugin", re.I)
+MISSING_PLUGIN = re.compile(
+    r"no (?P<kind>\w+) plugin '(?:pulumi-\w+-)?(?P<name>[\w-]+)'(?:.*at version (?P<version>\S+))?"
 )
+OUTPUT_LINES = 20
+# How the docker provider passes on what BuildKit says of a step.
+# https://github.com/pulumi/pulumi-docker/blob/master/provider/image.go
+PUSH = re.compile(r"Pushing (the )?image\b", re.I)
+STEP, FAILED_STEP = "digest: ", re.compile(r"^digest: \S+\n(?P<step>.+)\nerror: ", re.MULTILINE)
+
+# Credentials fail wherever they are first used, so only the words tell.
+PROFILE = re.compile(r"(?:shared config profile|AWS profile)[\s,\"']+(?P<name>[^\s\"',:]+)", re.I)
+EXPIRED = re.compile(r"(login|SSO) session .*(expired|invalid)|ExpiredToken|token .*expired", re.I)
+REFUSED = re.compile(
+    r"security token|UnrecognizedClient|InvalidClientTokenId|SignatureDoesNotMatch|failed to refresh cached", re.I
+)
+NONE = re.compile(r"credential|AWS account ID not allowed|no EC2 IMDS role|cannot assume (IAM )?role|:AssumeRole", re.I)
 
 
 class DeploymentError(Exception):
@@ -123,45 +136,92 @@ class Cancelled(DeploymentError):
     exit_code = 130
 
 
-def translated(stack: str, error: CommandError, diagnostics: Sequence[Diagnostic]) -> DeploymentError:
+def translated(stack: str, error: CommandError, seen: Sequence[Event]) -> DeploymentError:
     """The typed error of a failed command.
 
-    The place of the first error that the engine reported decides, not its wording: errors of the program are reported
-    at the stack, those of a build at the image, and others at their resource.
+    The place of the first error that the engine reported decides, before its wording: errors of the program are
+    reported at the stack, those of a build at the image, and others at their resource.
 
     Args:
         stack: the stack's name.
         error: what the Automation API raised. Its own text repeats the whole output.
-        diagnostics: what the engine reported.
+        seen: what the engine reported.
     """
     output = str(error)
     if isinstance(error, ConcurrentUpdateError):
         lock = LOCK.search(output)
         holder = f"{lock['who']}, process {lock['pid']}, since {lock['when']}" if lock else "unknown"
         return ConflictError(f"another update holds the stack {stack}: {holder}", stack=stack, holder=holder)
-    errors = [line for line in diagnostics if line.severity == "error"]
+    errors = [line for line in seen if isinstance(line, Diagnostic) and line.severity == "error"]
     first = next((line for line in errors if line.type not in PROGRAM), errors[0] if errors else None)
     if first is None:
-        cure = "Look for what it has left: python -m deployment status"
-        return DeploymentError(_said(output) or "pulumi ended without saying why", stack=stack, cure=cure)
+        first = Diagnostic(stack=stack, severity="error", text=_said(output) or "pulumi ended without saying why")
     about = {"stack": stack, "urn": first.urn}
     said = first.text.removeprefix("Preview failed: ")
-    if CREDENTIALS.search(said):
-        cure = "Log in to the account that the stack's file names, or name another profile there."
-        return CredentialsError(said, **about, cure=cure)
     if isinstance(first, Violation):
         text = "\n".join(line.text for line in errors if isinstance(line, Violation))
         return PolicyViolated(text, **about, cure="Change it, or the rule in the policy pack's configuration.")
+    if PLUGIN.search(said):
+        return DeploymentError(said, **about, cure=_plugin_fix(said))
     if first.type == DOCKER:
         cure = "Start Docker. A preview without a build needs none: python -m deployment preview --no-build"
         return BuildError(said, **about, cure=cure)
     if first.type == IMAGE:
-        return BuildError(said, **about, cure="Mend what the build or the push says, and deploy again.")
+        cure = "Fix what the build or the push says, and deploy again."
+        return BuildError(build_failure(said, first.urn, seen), **about, cure=cure)
+    if fix := _login_fix(said, everywhere=first.type in PROGRAM or first.type.startswith("pulumi:providers:")):
+        return CredentialsError(said, **about, cure=fix)
+    if first not in errors:
+        cure = "Look for what it has left: python -m deployment status"
+        return DeploymentError(said, **about, cure=cure)
     if first.type in PROGRAM and CRASH.search(said):
         return DeploymentError(said, **about, cure="It is a fault of the program; its output is in the log.")
     if first.type in PROGRAM:
         return ConfigurationError(said, **about, cure="Correct it and deploy again; nothing was made.")
-    return ProviderError(said, **about, cure="Deploy again once it is mended; what was made is kept.")
+    cure = "Fix the cause and run: python -m deployment up, or pulumi up --refresh. A plain pulumi up may do nothing."
+    return ProviderError(said, **about, cure=cure)
+
+
+def build_failure(said: str, urn: str, seen: Sequence[Event]) -> str:
+    """A build's error with the step that failed and its last lines, which came before it as passing lines."""
+    lines = [line.text for line in seen if isinstance(line, Progress) and line.urn == urn]
+    if any(PUSH.match(line) for line in lines):
+        return said
+    failed = next((match["step"] for line in reversed(lines) if (match := FAILED_STEP.search(line))), "")
+    began = next((place for place, line in enumerate(lines) if line.startswith(STEP) and failed in line), 0)
+    output = "\n".join(line for line in lines[began:] if not line.startswith(STEP)).splitlines()
+    heading = [f"The failed step: {failed}"] if failed else ["The last lines:"] if output else []
+    return "\n".join([said, *heading, *(f"  {line}" for line in output[-OUTPUT_LINES:])])
+
+
+def _login_fix(said: str, *, everywhere: bool) -> str:
+    """What to run if credentials are the reason; empty if they are not.
+
+    Args:
+        said: the error.
+        everywhere: whether it may be about nothing but this login. Resources have roles and credentials of their own.
+    """
+    if profile := PROFILE.search(said):
+        return (
+            "List the profiles: aws configure list-profiles. Name one of them in the stack's file, or create this one: "
+            f"aws configure sso --profile {profile['name']}"
+        )
+    if EXPIRED.search(said):
+        return "Log in again: aws sso login --profile PROFILE, or aws login --profile PROFILE."
+    if REFUSED.search(said) or (everywhere and NONE.search(said)):
+        return (
+            "Log in to the account that the stack's file names, or name another profile there. "
+            "Whose credentials they are: aws sts get-caller-identity --profile PROFILE"
+        )
+    return ""
+
+
+def _plugin_fix(said: str) -> str:
+    missing = MISSING_PLUGIN.search(said)
+    if missing is None:
+        return "Look at the plugins: pulumi plugin ls. Install them again: pulumi install --reinstall"
+    plugin = " ".join(filter(None, missing.group("kind", "name", "version")))
+    return f"Install it: pulumi plugin install {plugin}, or all of them: pulumi install"
 
 
 def _said(output: str) -> str:

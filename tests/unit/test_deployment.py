@@ -22,6 +22,7 @@ from deployment.workspace import Workspace
 
 FUNCTION = "aws:lambda/function:Function"
 STACK = "pulumi:pulumi:Stack"
+IMAGE, DOCKER, AWS = "docker:index/image:Image", "pulumi:providers:docker", "pulumi:providers:aws"
 
 
 def urn(kind: str = FUNCTION, name: str = "function") -> str:
@@ -91,26 +92,57 @@ def test_a_result_has_each_resource_once_a_replacement_as_a_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "text", "expected"),
+    ("kind", "text", "expected", "fix"),
     [
-        (STACK, "memory: 1 is not allowed", errors.ConfigurationError),
-        ("", "memory: 1 is not allowed", errors.ConfigurationError),
-        ("", "an unhandled error occurred: Program exited with non-zero exit code: 2", errors.DeploymentError),
-        ("docker:index/image:Image", "the image did not build", errors.BuildError),
-        ("pulumi:providers:docker", "failed to connect to any docker daemon", errors.BuildError),
-        ("pulumi:providers:aws", "AWS account ID not allowed: 222222222222", errors.CredentialsError),
-        (FUNCTION, "InvalidParameterValueException", errors.ProviderError),
+        (STACK, "memory: 1 is not allowed", errors.ConfigurationError, "nothing was made"),
+        ("", "memory: 1 is not allowed", errors.ConfigurationError, "nothing was made"),
+        ("", "an unhandled error occurred: Program exited with code: 2", errors.DeploymentError, "in the log"),
+        (IMAGE, "error reading build output: exit code: 3", errors.BuildError, "deploy again"),
+        (IMAGE, "error getting credentials - docker-credential-x not found", errors.BuildError, "deploy again"),
+        (IMAGE, "denied: Your authorization token has expired.", errors.BuildError, "deploy again"),
+        (IMAGE, "EOF", errors.BuildError, "deploy again"),
+        (DOCKER, "failed to connect to any docker daemon", errors.BuildError, "--no-build"),
+        (DOCKER, "no credentials", errors.BuildError, "--no-build"),
+        (AWS, "AWS account ID not allowed: 222222222222", errors.CredentialsError, "get-caller-identity"),
+        (AWS, "failed to get shared config profile, other", errors.CredentialsError, "configure sso --profile other"),
+        (AWS, 'The AWS profile "other" was not found', errors.CredentialsError, "configure sso --profile other"),
+        (AWS, "The AWS login session for x has expired", errors.CredentialsError, "aws sso login"),
+        (AWS, "no EC2 IMDS role found", errors.CredentialsError, "get-caller-identity"),
+        (STACK, "invocation failed: no EC2 IMDS role found", errors.CredentialsError, "get-caller-identity"),
+        (FUNCTION, "ExpiredTokenException: the token has expired", errors.CredentialsError, "aws sso login"),
+        (FUNCTION, "The security token included is invalid", errors.CredentialsError, "get-caller-identity"),
+        (FUNCTION, "InvalidParameterValueException", errors.ProviderError, "pulumi up --refresh"),
+        (FUNCTION, "no credentials in the secret", errors.ProviderError, "pulumi up --refresh"),
+        (
+            DOCKER,
+            "no resource plugin 'pulumi-resource-docker' found in the workspace at version v5.2.0 or on your $PATH",
+            errors.DeploymentError,
+            "pulumi plugin install resource docker v5.2.0,",
+        ),
     ],
 )
-def test_the_place_of_the_first_error_decides_what_it_is(
-    kind: str, text: str, expected: type[errors.DeploymentError]
+def test_the_place_of_the_first_error_decides_what_it_is_before_its_words(
+    kind: str, text: str, expected: type[errors.DeploymentError], fix: str
 ) -> None:
     of_the_stack, first = error_at(STACK, "update failed"), error_at(kind, f"Preview failed: {text}")
     lines = [first, of_the_stack] if kind in ("", STACK) else [of_the_stack, first]
     error = errors.translated("consumer", failed(), lines)
     assert type(error) is expected
     assert (str(error), error.stack, error.urn) == (text, "consumer", first.urn)
-    assert error.cure
+    assert fix in error.cure
+
+
+def test_a_build_error_has_the_failed_step_and_its_last_lines() -> None:
+    """The real provider's error has no output; the lines come before it, each step under its digest."""
+    step = "digest: sha256:2\n[3/4] RUN make"
+    passing = ["digest: sha256:1\n[2/4] RUN pip", "of pip", f"digest: sha256:1\n[2/4] RUN pip\n{step}"]
+    passing += [*(f"line {number}" for number in range(30)), f"{step}\nerror: executor failed running: exit code: 2"]
+    elsewhere = Progress(stack="consumer", urn=urn(IMAGE, "another"), text="another build")
+    lines = [Progress(stack="consumer", urn=urn(IMAGE), text=text) for text in passing]
+    error = errors.translated("consumer", failed(), [*lines, elsewhere, error_at(IMAGE, "error reading build output")])
+    said = str(error).splitlines()
+    assert said[:3] == ["error reading build output", "The failed step: [3/4] RUN make", "  line 10"]
+    assert said[-1] == "  line 29"
 
 
 def test_violations_are_told_together() -> None:
