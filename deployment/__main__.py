@@ -23,11 +23,11 @@ from deployment.view import report, view
 Outcomes = Mapping[str, StackResult | DeploymentError]
 OnEvent = Callable[[Event], None]
 
-DRIFTED, PENDING = 8, 10
+DRIFTED, UNCERTAIN = 8, 10
 EXIT_CODES = {
     0: "Done; a drift was looked for and not found.",
     DRIFTED: "Drift was found.",
-    PENDING: "A killed run has left operations of which nobody knows the end.",
+    UNCERTAIN: "The state may be wrong: an update failed, or a run was killed.",
     **{
         kind.exit_code: (inspect.getdoc(kind) or "").partition("\n")[0]
         for kind in (
@@ -244,14 +244,14 @@ def destroy(
 
 @command("status --json")
 def status(stacks: Stacks) -> int:
-    """Show what is known of the stacks without asking the cloud. Exit code 10 if a killed run has left operations."""
+    """Show what the states say, without asking the cloud. Exit code 10 if they may be wrong."""
     with running(stacks, *stacks.names) as deployment:
         known = deployment.status()
     if stacks.as_json:
         _print_json({name: asdict(stack) for name, stack in known.items()})
     else:
         print("\n".join(_described(stack) for stack in known.values()))
-    return PENDING if any(stack.pending for stack in known.values()) else 0
+    return UNCERTAIN if any(stack.pending or stack.failed for stack in known.values()) else 0
 
 
 @command("promote consumer production")
@@ -328,7 +328,7 @@ def _told(error: DeploymentError) -> str:
     """An error with all that it knows."""
     lines = [f"{error.stack or 'deployment'}: {error}"]
     lines += [f"  resource  {error.urn}"] if error.urn else []
-    lines += [f"  cure      {error.cure}"] if error.cure else []
+    lines += [f"  fix       {error.cure}"] if error.cure else []
     return "\n".join(lines)
 
 
@@ -336,8 +336,10 @@ def _described(stack: StackStatus) -> str:
     state = f"{stack.resources} resources" if stack.deployed else "not deployed"
     known = [str(stack.outputs[name]) for name in ("imageDigest", "endpointUrl") if stack.outputs.get(name)]
     lines = ["  ".join([f"{stack.stack:<12} {state:<14}", *known]).rstrip()]
-    lines += [f"  unknown end  {urn}" for urn in stack.pending]
-    lines += [f"  cure         python -m deployment repair {stack.stack}"] if stack.pending else []
+    lines += [f"  unknown outcome  {urn}" for urn in stack.pending]
+    lines += [f"  fix              python -m deployment repair {stack.stack}"] if stack.pending else []
+    lines += [f"  failed update    {urn}; AWS may have the values of before" for urn in stack.failed]
+    lines += ["  fix              python -m deployment up, or pulumi up --refresh"] if stack.failed else []
     return "\n".join(lines)
 
 

@@ -16,7 +16,8 @@ from deployment.errors import ConfigurationError
 class InterruptibleCommand(PulumiCommand):
     """Runs commands of which the running ones can be sent the signal that Ctrl-C sends.
 
-    The CLI then ends what is under way, saves the state and gives up the lock. At a second signal it ends at once.
+    The CLI then ends what is under way, saves the state and gives up the lock. At a second signal it ends its providers
+    as well, whatever they are doing.
 
     Attributes:
         interrupted: set when everything was interrupted; nothing is started any more.
@@ -88,12 +89,19 @@ class InterruptibleCommand(PulumiCommand):
         Args:
             folder: only the commands of this working directory; default all, and nothing is started any more.
         """
+        if folder is None:
+            self.interrupted.set()
+        self._send(signal.SIGINT, folder)
+
+    def kill(self, folder: str) -> None:
+        """End the commands of a working directory without a chance to save the state."""
+        self._send(signal.SIGKILL, folder)
+
+    def _send(self, number: signal.Signals, folder: str | None) -> None:
         with self._lock:
-            if folder is None:
-                self.interrupted.set()
             for process, cwd in self._running.items():
                 if folder in (None, cwd):
-                    process.send_signal(signal.SIGINT)
+                    process.send_signal(number)
 
 
 def _read(stream: Any, tell: OnOutput | None, lines: list[str]) -> None:

@@ -4,8 +4,10 @@ Calls block; run them in a thread to go on meanwhile (`asyncio.to_thread`). Seve
 nothing. https://www.pulumi.com/docs/iac/automation-api/
 """
 
+import contextlib
 import functools
 import json
+import math
 import tempfile
 import threading
 import time
@@ -16,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from pulumi.automation import CommandError, EngineEvent, Stack
+from pulumi.automation import CommandError, EngineEvent, PulumiCommand, Stack
 
 from deployment import errors, events
 from deployment.check import Check, is_success
@@ -34,6 +36,10 @@ Result = TypeVar("Result")
 LASTING = frozenset({"done", "planned"})
 # Not the parts of a replacement, which is told as a whole.
 WHOLE = frozenset({"create", "update", "replace", "delete", "import", *UNCHANGED})
+
+# How long an operation that is ended may go on: AWS's calls, to the end of what they have begun; a build or a push,
+# whose provider does not end it; and the engine, once its providers are ended.
+POLL_SECONDS, CALL_SECONDS, IMAGE_SECONDS, ENGINE_SECONDS = 0.1, 30, 2, 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +59,18 @@ class Options:
     timeout: float | None = None
     policy_packs: Sequence[Path] = ()
     logs: Path | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """An operation on a stack: its working directory, what it has told, and how it has ended."""
+
+    folder: str
+    seen: list[Event] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+    expired: threading.Event = field(default_factory=threading.Event)
+    forced: threading.Event = field(default_factory=threading.Event)
+    killed: threading.Event = field(default_factory=threading.Event)
 
 
 class Deployment:
@@ -106,7 +124,7 @@ class Deployment:
         self._workspace.close()
 
     def cancel(self) -> None:
-        """Interrupt what runs, from any thread: operations under way are ended, states saved. It is for good."""
+        """End what runs, from any thread, and save the states. It is for good; a second call does not wait for AWS."""
         self._command.interrupt()
 
     # ---- operations on all stacks
@@ -128,7 +146,7 @@ class Deployment:
 
         Args:
             check: what each consumer's endpoint has to pass. If it does not, or if an operation fails, the consumer
-                goes back to the image it ran before.
+                goes back to the image it ran before. Its state is refreshed first, so that what is checked is true.
             shares: parts of the calls that a new image gets, one after the other, each checked, before it gets all,
                 such as 0.1 and 0.5. They need `function.release`. Other changes than that of the image go to all calls.
 
@@ -258,8 +276,9 @@ class Deployment:
         try:
             if shares and before and self._preview(name, build=True).outputs.get("imageDigest") != before:
                 for share in shares:
-                    self._checked(name, check, self._up(name, share=share))
-            return self._checked(name, check, self._up(name, share=1.0 if shares else None))
+                    self._checked(name, check, self._up(name, share=share, refresh=check is not None))
+            result = self._up(name, share=1.0 if shares else None, refresh=check is not None)
+            return self._checked(name, check, result)
         except (CheckFailed, ProviderError) as error:
             failed = error.image if isinstance(error, CheckFailed) else ""
             if check is None or not before or failed == before:
@@ -285,11 +304,13 @@ class Deployment:
             raise CheckFailed(text, stack=name, image=image, rolled_back_to="")
         return result
 
-    def _up(self, name: str, *, image: Config | None = None, share: float | None = None) -> StackResult:
+    def _up(
+        self, name: str, *, image: Config | None = None, share: float | None = None, refresh: bool = False
+    ) -> StackResult:
         changes: dict[str, Any] = {} if image is None else {"image": dict(image)}
         if share is not None and (self._config(name).get("function") or {}).get("release") is not None:
             changes["function.release.previousShare"] = round(1 - share, 4)
-        return self._run(name, "up", changes, policy_packs=self._packs)
+        return self._run(name, "up", changes, policy_packs=self._packs, refresh=refresh)
 
     def _config(self, name: str) -> Config:
         """A stack's configuration as Pulumi reads it, keys without the project."""
@@ -311,18 +332,14 @@ class Deployment:
             DeploymentError: it failed.
         """
         began = time.monotonic()
-        seen: list[Event] = []
         log = self._logs / f"{name}-{operation}-{time.time_ns()}.log"
-        expired = threading.Event()
         stack = self._stack(name, changes)
-
-        def expire() -> None:
-            expired.set()
-            self._command.interrupt(stack.workspace.work_dir)
-
-        timer = threading.Timer(self._options.timeout or 0, expire)
-        if self._options.timeout:
-            timer.start()
+        run = Run(stack.workspace.work_dir)
+        if operation in ("up", "preview"):
+            state = self._try(name, (), threading.Event(), lambda: self._settled(stack, operation == "up"))
+            options["refresh"] = options.get("refresh") or bool(_failed_updates(state))
+        watcher = threading.Thread(target=self._watch, args=[run])
+        watcher.start()
         try:
             with log.open("w") as file:
                 arguments = {
@@ -330,21 +347,50 @@ class Deployment:
                     "suppress_outputs": True,
                     "on_output": lambda line: file.write(f"{line}\n"),
                     "on_error": lambda line: file.write(f"{line}\n"),
-                    "on_event": functools.partial(self._see, name, seen),
+                    "on_event": functools.partial(self._see, name, run.seen),
                     **({"show_secrets": False} if operation in ("up", "refresh", "destroy") else {}),
                     **options,
                 }
-                self._try(name, seen, expired, lambda: getattr(stack, operation)(**arguments))
+                self._try(name, run.seen, run.expired, lambda: getattr(stack, operation)(**arguments))
         finally:
-            timer.cancel()
+            run.over.set()
+            watcher.join()
+            with contextlib.suppress(CommandError):
+                if run.killed.is_set():
+                    self._bare(stack, "cancel", "--yes")
+                if run.forced.is_set():
+                    self._settled(stack)
         return StackResult(
             stack=name,
             operation="drift" if operation == "preview_refresh" else operation,
-            steps=_steps(seen),
-            diagnostics=tuple(event for event in seen if isinstance(event, Diagnostic)),
+            steps=_steps(run.seen),
+            diagnostics=tuple(event for event in run.seen if isinstance(event, Diagnostic)),
             seconds=time.monotonic() - began,
             log=log,
         )
+
+    def _watch(self, run: Run) -> None:
+        """End an operation that takes too long or is cancelled.
+
+        After one SIGINT the engine waits for what is under way. A second one ends the providers as well, and with them
+        a build or push that nothing else ends.
+        """
+        deadline = time.monotonic() + (self._options.timeout or math.inf)
+        while time.monotonic() < deadline and not self._command.interrupted.is_set():
+            if run.over.wait(POLL_SECONDS):
+                return
+        if not self._command.interrupted.is_set():
+            run.expired.set()
+            self._command.interrupt(run.folder)
+        asked = time.monotonic()
+        while time.monotonic() - asked < (IMAGE_SECONDS if _under_way(run.seen) == {errors.IMAGE} else CALL_SECONDS):
+            if run.over.wait(POLL_SECONDS):
+                return
+        run.forced.set()
+        self._command.interrupt(run.folder)
+        if not run.over.wait(ENGINE_SECONDS):
+            run.killed.set()
+            self._command.kill(run.folder)
 
     def _try(self, name: str, seen: Iterable[Event], expired: threading.Event, act: Callable[[], Result]) -> Result:
         try:
@@ -365,13 +411,36 @@ class Deployment:
 
     def _status(self, name: str) -> StackStatus:
         stack = self._stack(name)
-        state = json.loads(self._cli(stack, "stack", "export"))["deployment"]
+        state = self._try(name, (), threading.Event(), lambda: self._settled(stack, change=False))
         resources = [item for item in state.get("resources") or () if item["type"] != STACK]
-        pending = [item["resource"]["urn"] for item in state.get("pending_operations") or ()]
         return StackStatus(
-            stack=name, deployed=bool(resources), resources=len(resources), outputs=self._outputs(stack),
-            pending=tuple(pending),
-        )  # fmt: skip
+            stack=name,
+            deployed=bool(resources),
+            resources=len(resources),
+            outputs=self._outputs(stack),
+            pending=tuple(item["resource"]["urn"] for item in state.get("pending_operations") or ()),
+            failed=_failed_updates(state),
+        )
+
+    def _settled(self, stack: Stack, change: bool = True) -> dict[str, Any]:
+        """A stack's state. What is known of it is put right, if it is to be changed: images that were being created.
+
+        An interrupted build leaves nothing behind that a later run has to know of: a pushed image is found by its tag.
+        """
+        state = json.loads(self._bare(stack, "stack", "export"))
+        pending = state["deployment"].get("pending_operations") or []
+        kept = [item for item in pending if (item["type"], item["resource"]["type"]) != ("creating", errors.IMAGE)]
+        if change and kept != pending:
+            state["deployment"]["pending_operations"] = kept
+            file = Path(stack.workspace.work_dir, "state.json")
+            file.write_text(json.dumps(state))
+            self._bare(stack, "stack", "import", "--file", str(file))
+        return dict(state["deployment"])
+
+    def _bare(self, stack: Stack, *arguments: str) -> str:
+        """What a command prints of a stack, which is not interrupted: it puts right what an interruption has left."""
+        command, workspace = [*arguments, "--stack", stack.name], stack.workspace
+        return PulumiCommand.run(self._command, command, workspace.work_dir, workspace.env_vars).stdout
 
     def _outputs(self, stack: Stack, show_secrets: bool = False) -> dict[str, Any]:
         # `Stack.outputs` decrypts the secrets in any case.
@@ -394,3 +463,22 @@ def _steps(seen: Iterable[Event]) -> tuple[Step, ...]:
                 continue
             last[step.urn] = step
     return tuple(last.values())
+
+
+def _failed_updates(state: Mapping[str, Any]) -> tuple[str, ...]:
+    """The resources of which an update has failed: the state has the new values, AWS may have the old ones.
+
+    Without a refresh the next update finds nothing to do. https://github.com/pulumi/pulumi/issues/21458
+    """
+    return tuple(item["urn"] for item in state.get("resources") or () if item.get("initErrors"))
+
+
+def _under_way(seen: Sequence[Event]) -> set[str]:
+    """The types of the resources that providers are working on."""
+    urns = dict[str, str]()
+    for step in list(seen):
+        if isinstance(step, Step) and step.state == "started" and step.custom and step.operation != "same":
+            urns[step.urn] = step.type
+        elif isinstance(step, Step):
+            urns.pop(step.urn, None)
+    return set(urns.values())

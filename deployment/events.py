@@ -57,6 +57,7 @@ class Step(Event):
         changed: paths of the properties that differ.
         forcing: the properties for which it is replaced.
         retained: whether it stays in the cloud when it is deleted here.
+        custom: whether a provider works on it. None does on components and the stack.
     """
 
     operation: str
@@ -66,6 +67,7 @@ class Step(Event):
     changed: tuple[str, ...] = ()
     forcing: tuple[str, ...] = ()
     retained: bool = False
+    custom: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +153,7 @@ def _step(stack: str, step: StepEventMetadata, state: State) -> Step:
         changed=tuple(sorted(step.detailed_diff or step.diffs or ())),
         forcing=tuple(sorted(step.keys or ())),
         retained=bool(old and old.retain_on_delete),
+        custom=any(state and state.custom for state in (old, new)),
     )
 
 

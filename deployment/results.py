@@ -67,7 +67,9 @@ class StackStatus:
         deployed: whether it has been deployed and not been destroyed since.
         resources: number of resources in its state.
         outputs: its outputs; `[secret]` in place of secret ones.
-        pending: resources with operations of which a killed run has not seen the end.
+        pending: resources with operations whose outcome is unknown, since a run was killed.
+        failed: resources whose last update failed. The state has the new values, AWS may have the old ones, until a
+            `deployment.up` or a refresh.
     """
 
     stack: str
@@ -75,3 +77,4 @@ class StackStatus:
     resources: int
     outputs: Mapping[str, Any] = field(default_factory=dict)
     pending: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import contextlib
 import json
 import os
 import re
@@ -53,10 +54,17 @@ LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
 NAME = "cross-account-function"
 STACKS = ("registry", "consumer")
 
-SLOW = """\
+# A number of its own, by which the build is found among the machine's processes.
+SLEEP = f"sleep 6{os.getpid()}"
+SLOW = f"""\
+ARG LAMBDA_BASE_IMAGE
+FROM ${{LAMBDA_BASE_IMAGE}}
+RUN {SLEEP}
+"""
+FAILING = """\
 ARG LAMBDA_BASE_IMAGE
 FROM ${LAMBDA_BASE_IMAGE}
-RUN sleep 600
+RUN echo the sum is $((40 + 2)); false
 """
 
 
@@ -276,9 +284,9 @@ def test_missing_and_foreign_credentials_are_typed(program: Program, changed: di
 
 
 def test_a_build_that_fails_is_typed_and_callers_notice_nothing(program: Program) -> None:
-    program.config["consumer"]["image"] = program.build("failing", "FROM scratch\nRUN false\n")
+    program.config["consumer"]["image"] = program.build("failing", FAILING)
     running = program.image()
-    with program.deployment() as deployment, pytest.raises(BuildError, match="did not build") as failed:
+    with program.deployment() as deployment, pytest.raises(BuildError, match="the sum is 42") as failed:
         deployment.up(check=Check())
     assert "docker:index/image:Image" in failed.value.urn
     assert program.image() == running
@@ -315,11 +323,30 @@ def test_without_docker_a_preview_says_how_to_go_on_and_does(program: Program) -
     program.config["consumer"]["image"] = program.answering("unbuilt")
     program.config["consumer"]["function"]["memory"] = 256
     with program.deployment(environment=nowhere) as deployment:
-        with pytest.raises(BuildError, match="nowhere.sock") as failed:
+        with pytest.raises(BuildError, match="docker daemon") as failed:
             deployment.preview()
         assert "--no-build" in failed.value.cure
         result = deployment.preview(build=False)["consumer"]
     assert [step.type for step in result.changed if step.type.startswith("aws:")] == [FUNCTION]
+
+
+def test_a_preview_that_may_not_pull_says_so_once_and_an_update_is_refused(program: Program) -> None:
+    """A read role need not be one of the roles that the registry lets pull."""
+    role = "arn:aws:iam::222222222222:role/deployer"
+    program.config["registry"]["consumers"] = [{"account": "222222222222", "roles": [role]}]
+    with program.deployment(registry="registry", consumers=()) as deployment:
+        deployment.up()
+    try:
+        with program.deployment() as deployment:
+            result = deployment.preview()["consumer"]
+            assert sum("may not be pulled from" in line.text for line in result.diagnostics) == 1
+            assert result.changes == {}
+            with pytest.raises(ConfigurationError, match="may not pull"):
+                deployment.up()
+    finally:
+        program.config["registry"] = program.committed("registry")
+        with program.deployment(registry="registry", consumers=()) as deployment:
+            deployment.up()
 
 
 def until_it_builds(act: Callable[[], object]) -> Callable[[Event], None]:
@@ -327,31 +354,88 @@ def until_it_builds(act: Callable[[], object]) -> Callable[[Event], None]:
     done = threading.Event()
 
     def on_event(event: Event) -> None:
-        if isinstance(event, Progress) and "RUN sleep 600" in event.text and not done.is_set():
+        if isinstance(event, Progress) and SLEEP in event.text and not done.is_set():
             done.set()
             threading.Thread(target=act).start()
 
     return on_event
 
 
-def test_what_is_cancelled_or_takes_too_long_leaves_a_state_to_go_on_from(program: Program) -> None:
+def builds() -> list[str]:
+    """The processes of the slow build, in the Docker engine of this machine."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            found += [line] if line.startswith(SLEEP) else []
+    return found
+
+
+def until(condition: Callable[[], object], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited for {seconds} s"
+        time.sleep(0.1)
+
+
+def test_what_is_cancelled_or_takes_too_long_ends_soon_and_leaves_a_state_to_go_on_from(program: Program) -> None:
+    """The docker provider does not end a build when it is asked to. It would push the image in the end."""
     program.config["consumer"]["image"] = program.build("slow", SLOW)
+    ecr = program.clone.client("registry", "ecr")
+    pushed = len(ecr.describe_images(repositoryName=NAME)["imageDetails"])
+    asked: list[float] = []
 
     def cancel() -> None:
+        asked.append(time.monotonic())
         deployment.cancel()
 
     with program.deployment(on_event=until_it_builds(cancel)) as deployment:
         with pytest.raises(Cancelled):
             deployment.up()
+        assert time.monotonic() - asked[0] < 30
         with pytest.raises(Cancelled):
             deployment.preview()
+    until(lambda: not builds(), 20)
+    with program.deployment() as deployment:
+        assert deployment.status()["consumer"].pending == ()
     with program.deployment(timeout=15) as deployment:
+        began = time.monotonic()
         with pytest.raises(TimedOut, match="15 s"):
             deployment.up()
+        assert time.monotonic() - began < 60
         assert deployment.status()["consumer"].pending == ()
         program.config["consumer"]["image"] = program.committed("consumer")["image"]
+    until(lambda: not builds(), 20)
+    assert len(ecr.describe_images(repositoryName=NAME)["imageDetails"]) == pushed
     with program.deployment() as deployment:
         deployment.up(check=Check())
+
+
+def test_a_push_that_is_cancelled_ends_soon_and_is_done_by_the_next_update(program: Program) -> None:
+    program.config["consumer"]["image"] = program.answering(f"pushed {os.getpid()}")
+    with program.clone.faults({"method": "POST", "path": "/blobs/uploads/", "hold": True}):
+        with program.deployment() as deployment:
+            ended: list[BaseException] = []
+
+            def deploy() -> None:
+                try:
+                    deployment.up()
+                except DeploymentError as error:
+                    ended.append(error)
+
+            thread = threading.Thread(target=deploy)
+            thread.start()
+            until(lambda: program.clone.control("GET") == [1])
+            deployment.cancel()
+            thread.join(30)
+            assert not thread.is_alive()
+        assert [type(error) for error in ended] == [Cancelled]
+        pushed = program.clone.client("registry", "ecr").describe_images(repositoryName=NAME)["imageDetails"]
+    again = program.clone.client("registry", "ecr").describe_images(repositoryName=NAME)["imageDetails"]
+    assert len(again) == len(pushed)
+    with program.deployment() as deployment:
+        assert deployment.status()["consumer"].pending == ()
+        assert deployment.up(check=Check())["consumer"].outputs["imageDigest"] == program.image()
 
 
 def test_what_a_killed_run_leaves_is_found_named_and_repaired(program: Program) -> None:
@@ -603,7 +687,7 @@ def test_ctrl_c_ends_what_is_under_way_and_saves_the_state(program: Program) -> 
             [sys.executable, "-m", "deployment", "up", "--no-registry"], cwd=program.clone.root, text=True,
             env=program.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         ) as process:  # fmt: skip
-            wait_for_a_build(program.clone)
+            until(builds)
             os.killpg(process.pid, signal.SIGINT)
             shown = process.communicate()[0]
     finally:
@@ -613,14 +697,6 @@ def test_ctrl_c_ends_what_is_under_way_and_saves_the_state(program: Program) -> 
     assert "consumer: consumer was cancelled" in shown
     assert "Traceback" not in shown
     assert program.command("status", "--no-registry").returncode == 0
-
-
-def wait_for_a_build(clone: Clone) -> None:
-    """Wait until the clone's slow build is under way."""
-    end = time.monotonic() + 120
-    while not any("buildx build" in line and "contexts/slow" in line for line in clone.processes()):
-        assert time.monotonic() < end, "the build never began"
-        time.sleep(0.2)
 
 
 def commit_a_pull_request(clone: Clone) -> None:

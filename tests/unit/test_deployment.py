@@ -1,6 +1,7 @@
 """Events, results, errors and the check of `deployment/`, without an engine."""
 
 import json
+import re
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -15,8 +16,21 @@ from hypothesis import strategies as st
 from pulumi.automation import CommandError, CommandResult, EngineEvent, PulumiCommand, Stack
 from pulumi.automation.errors import create_command_error
 
-from deployment import BLINDED, UNKNOWN, Backend, Check, Diagnostic, Progress, StackResult, Step, Violation, errors
-from deployment.deployment import _steps
+from deployment import (
+    BLINDED,
+    UNKNOWN,
+    Backend,
+    Check,
+    Deployment,
+    Diagnostic,
+    Options,
+    Progress,
+    StackResult,
+    Step,
+    Violation,
+    errors,
+)
+from deployment.deployment import _steps, _under_way
 from deployment.events import SECRET_SIGN, SIGN, UNKNOWN_SIGN, translated
 from deployment.workspace import Workspace
 
@@ -59,6 +73,22 @@ def test_a_step_has_type_name_and_inputs_in_which_secrets_and_unknowns_are_words
     assert (step.type, step.name, step.operation, step.state) == (FUNCTION, "function", "update", "planned")
     assert (step.old, step.new) == ({"memorySize": 128}, {"list": [BLINDED], "imageUri": UNKNOWN})
     assert (step.changed, step.forcing, step.retained) == (("imageUri",), ("name",), True)
+
+
+def test_what_providers_are_working_on_is_neither_components_nor_what_is_done() -> None:
+    def event(kind: str, operation: str = "create", custom: bool = True) -> dict[str, Any]:
+        state = {"type": kind, "urn": urn(kind), "id": "", "parent": "", "provider": "", "custom": custom, "inputs": {}}
+        return {"metadata": {"op": operation, "urn": urn(kind), "type": kind, "provider": "", "new": state}}
+
+    begun = [
+        event(STACK, custom=False),
+        event("cross-account-ecr:index:X", custom=False),
+        event(IMAGE),
+        event(FUNCTION),
+    ]
+    seen = [translated("consumer", engine_event(resourcePreEvent=item)) for item in [*begun, event("aws:a:b", "same")]]
+    seen.append(translated("consumer", engine_event(resOutputsEvent=event(FUNCTION))))
+    assert _under_way([item for item in seen if item]) == {IMAGE}
 
 
 def test_a_passing_line_a_lasting_one_and_a_violation_are_events_of_their_own() -> None:
@@ -232,6 +262,36 @@ def test_what_a_run_changes_is_set_by_the_cli(project: Path) -> None:
 def test_a_stack_without_a_file_is_refused(project: Path) -> None:
     with pytest.raises(errors.ConfigurationError, match="there is no Pulumi.two.yaml"):
         Workspace(project, Backend(), {}).stack("two", Command(), None, {})
+
+
+STUBBORN = """\
+#!/bin/bash
+echo "$*" >> "$CALLS"
+case "$*" in
+  *version*) echo v3.274.1 ;;
+  *"stack export"*) echo '{"version": 3, "deployment": {}}' ;;
+  *" up "*) trap '' INT; while :; do sleep 0.1; done ;;
+esac
+"""
+
+
+def test_a_cli_that_does_not_end_is_killed_and_its_lock_removed(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "Pulumi.consumer.yaml").write_text("config: {}\n")
+    (tmp_path / "pulumi").write_text(STUBBORN)
+    (tmp_path / "pulumi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+    for name in ("CALL_SECONDS", "ENGINE_SECONDS"):
+        monkeypatch.setattr(f"deployment.deployment.{name}", 0.3)
+    with (
+        Deployment(project, registry=None, options=Options(timeout=0.3)) as deployment,
+        pytest.raises(errors.TimedOut, match=r"longer than 0.3 s"),
+    ):
+        deployment.up()
+    calls = (tmp_path / "calls").read_text()
+    assert re.search("up .*\n.*cancel --yes --stack consumer\n.*stack export", calls), calls
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(), st.lists))

@@ -132,7 +132,7 @@ def test_an_error_is_told_with_stack_resource_and_cure_on_stderr_and_its_code() 
     Recorded.answer = error
     ran = run("up")
     assert ran.exit_code == 5
-    assert ran.stderr == "consumer: it did not build\n  resource  urn:x\n  cure      Mend it.\n"
+    assert ran.stderr == "consumer: it did not build\n  resource  urn:x\n  fix       Mend it.\n"
     assert ran.stdout == "registry  up        1 unchanged  (1.2 s)\n"
 
 
@@ -152,14 +152,21 @@ def test_drift_has_an_exit_code_of_its_own(operation: str, code: int) -> None:
     assert run("drift").exit_code == code
 
 
-@pytest.mark.parametrize(("pending", "code"), [((), 0), (("urn:x",), 10)])
-def test_status_finds_what_a_killed_run_has_left(pending: tuple[str, ...], code: int) -> None:
-    Recorded.answer = {
-        "consumer": StackStatus(stack="consumer", deployed=True, resources=3, outputs={}, pending=pending)
-    }
+@pytest.mark.parametrize(
+    ("known", "code", "fix"),
+    [
+        ({}, 0, None),
+        ({"pending": ("urn:x",)}, 10, "python -m deployment repair consumer"),
+        ({"failed": ("urn:x",)}, 10, "python -m deployment up, or pulumi up --refresh"),
+    ],
+    ids=["in order", "killed", "failed update"],
+)
+def test_status_says_where_the_state_may_be_wrong(known: dict[str, Any], code: int, fix: str | None) -> None:
+    Recorded.answer = {"consumer": StackStatus(stack="consumer", deployed=True, resources=3, **known)}
     ran = run("status")
     assert ran.exit_code == code
-    assert ("python -m deployment repair consumer" in ran.stdout) == bool(pending)
+    assert ("urn:x" in ran.stdout) == bool(fix)
+    assert fix is None or fix in ran.stdout
     assert json.loads(run("status", "--json").stdout)["stacks"]["consumer"]["resources"] == 3
 
 
