@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from fastapi import FastAPI, HTTPException
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse, StreamingResponse
@@ -133,8 +132,10 @@ class Service:
 
     def _deployment(self, name: str, wanted: Wanted) -> Deployment:
         stack = f"{FUNCTION_STACK}{name}"
-        config = yaml.safe_load(Path(f"Pulumi.{TEMPLATE}.yaml").read_text())["config"]
-        settings = {key.removeprefix(PREFIX): value for key, value in config.items()}
+        # Pulumi reads YAML 1.2, in which `012345678989` and `yes` are not what other readers take them for.
+        command = ["pulumi", "config", "--json", "--stack", REGISTRY, "--config-file", f"Pulumi.{TEMPLATE}.yaml"]
+        config = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        settings = {key.removeprefix(PREFIX): item.get("objectValue", item["value"]) for key, item in config.items()}
         settings["image"] = {**settings["image"], "context": wanted.context}
         # With a test event a broken image never gets a call.
         release = {"testEvent": {"httpMethod": "GET", "path": "/hello"}}
