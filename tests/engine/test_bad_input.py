@@ -60,7 +60,7 @@ def test_docker_engine_gone(deployed: Clone) -> None:
     deployed.edit("app/app.py", "hello world!", "hello docker!")
     gone = "DOCKER_HOST=unix:///nowhere/docker.sock"
     said = refused(deployed, f"{gone} pulumi preview -s consumer")
-    assert "failed to connect to any docker daemon (unix:///nowhere/docker.sock)" in said
+    assert "failed to connect to any docker daemon" in said
 
 
 def test_existing_image_is_previewed_without_docker(deployed: Clone) -> None:
@@ -97,7 +97,6 @@ def test_failing_build_shows_its_step_and_makes_nothing(empty: Clone) -> None:
         file.write("RUN echo this is step two && false\n")
     said = refused(empty, "pulumi up --yes --skip-preview -s consumer")
     assert "this is step two" in said
-    assert "the image did not build; nothing was pushed" in said
     assert empty.owned() == {"repositories": ["cross-account-function"]}
 
 

@@ -123,7 +123,7 @@ def test_a_secret_of_the_environment_and_the_push_token_are_in_clear_nowhere(con
     said["push"] = failed_push(clone)
     with (clone.root / "app" / "Dockerfile").open("a") as file:
         file.write("RUN env && false\n")
-    said["build"] = failing(clone, "pulumi up --yes --skip-preview -s consumer", "the image did not build")
+    said["build"] = failing(clone, "pulumi up --yes --skip-preview -s consumer", "env && false")
 
     clone.log_in_to_registry()
     assert clone.docker("pull", f"{url}:{tag}").returncode == 0
