@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 import urllib.error
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,16 @@ STACKS = tuple(ACCOUNTS)
 
 
 def up(stack: str) -> None:
-    """`pulumi up` of one stack, its output shown.
+    """`pulumi up` of one stack, its output shown; with a refresh after an update that failed.
 
     Raises:
         LocalError: the update failed; what is there is left as it is.
     """
-    print(f"\n$ pulumi up -s {stack}", flush=True)
+    refresh = ["--refresh"] if any(item.get("initErrors") for item in _resources(stack)) else []
+    print(f"\n$ {' '.join(['pulumi', 'up', *refresh, '-s', stack])}", flush=True)
     if not exists(stack):
         pulumi("stack", "init", stack, quiet=True)
-    pulumi("up", "--yes", "--skip-preview", "-s", stack)
+    pulumi("up", "--yes", "--skip-preview", *refresh, "-s", stack)
 
 
 def call() -> None:
@@ -152,10 +154,17 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _pending_creates() -> int:
     """How many resources may be there or not, which only the one who was making them could tell."""
-    states = (STATE / ".pulumi" / "stacks").rglob("*.json")
-    checkpoints = (_read(state).get("checkpoint") or {} for state in states)
-    pending = [(checkpoint.get("latest") or {}).get("pending_operations") or [] for checkpoint in checkpoints]
+    pending = [state.get("pending_operations") or [] for state in _states("*")]
     return sum(operation["type"] == "creating" for operations in pending for operation in operations)
+
+
+def _resources(stack: str) -> list[dict[str, Any]]:
+    return [item for state in _states(stack) for item in state.get("resources") or []]
+
+
+def _states(stack: str) -> Iterator[dict[str, Any]]:
+    for file in (STATE / ".pulumi" / "stacks").rglob(f"{stack}.json"):
+        yield (_read(file).get("checkpoint") or {}).get("latest") or {}
 
 
 def _empty(repository: str) -> None:
