@@ -8,9 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.measure import CommandFailed, Measure, tell
+from local import base_image
 from local.docker_engine import docker
 from local.workspace import ROOT
-from offline import base_image
 from tests.engine.clone import free_port
 
 EMPTY_HANDLER = "def handler(event, context):\n    return {}\n"
@@ -57,8 +57,7 @@ def image(rounds: int) -> list[Measure]:
 
 def _build(tag: str, context: Path) -> None:
     base = base_image.name() or base_image.public_name()
-    options = ["--provenance=false", "--load", "--tag", tag, "--build-arg", f"LAMBDA_BASE_IMAGE={base}"]
-    built = docker("buildx", "build", *options, str(context))
+    built = docker("build", "--tag", tag, "--build-arg", f"LAMBDA_BASE_IMAGE={base}", str(context))
     if built.returncode != 0:
         raise CommandFailed(f"{context} did not build:\n{built.stderr}")
 

@@ -5,25 +5,28 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from local import cloud, docker_engine, endpoint, processes, stacks, toolchain, workspace
+from local import base_image, cloud, docker_engine, endpoint, environment, processes, stacks, toolchain, workspace
 from local.steps import side_by_side
-from local.workspace import BIN, LOCAL, ROOT, VENV, LocalError
-from offline import base_image
+from local.workspace import BIN, LOCAL, PYTHON, ROOT, VENV, LocalError
 
 FAILED = 1
 INTERRUPTED = 130
 
 
 def venv() -> None:
-    """Make the Python environment; every other command does it too."""
+    """Create the Python environment."""
+    toolchain.python_environment()
 
 
-def tools() -> None:
-    """Find or install the tools, find or start a Docker engine."""
-    docker_engine.engine()
-    side_by_side([docker_engine.buildx, base_image.base_image], [toolchain.pulumi, toolchain.plugins])
+def tools(*besides: Callable[[], None]) -> None:
+    """Create the Python environment, find or install the tools, find or start a Docker engine."""
+    # To build the CLI takes longest, where it cannot be downloaded.
+    side_by_side(
+        [toolchain.pulumi, toolchain.plugins],
+        [toolchain.python_environment, docker_engine.engine, base_image.base_image, *besides],
+    )
 
 
 def setup() -> None:
@@ -46,7 +49,7 @@ def demo() -> None:
 def env() -> None:
     """Print the `export` lines for a shell: eval "$(make env)"."""
     _require_cloud()
-    print(workspace.exports())
+    print(environment.exports())
 
 
 def shell() -> None:
@@ -56,12 +59,12 @@ def shell() -> None:
     print("pulumi preview -s consumer | pulumi up -s consumer | pulumi stack output -s consumer; exit ends the shell")
     if (BIN / "pulumi-resource-aws").exists():
         print("language host and providers are the stand-ins of offline/plugins")
-    os.execve(program, [program], workspace.environment())
+    os.execve(program, [program], environment.environment())
 
 
 def test(*arguments: str) -> int:
     """Run the tests (further arguments are pytest's) with a local cloud of their own. Returns pytest's exit code."""
-    return _with_tools("pytest", *arguments, besides=toolchain.browser)
+    return _with_tools("pytest", *arguments, besides=[toolchain.browser])
 
 
 def bench(*arguments: str) -> int:
@@ -69,14 +72,13 @@ def bench(*arguments: str) -> int:
     return _with_tools("bench", *arguments)
 
 
-def _with_tools(module: str, *arguments: str, besides: Callable[[], None] = lambda: None) -> int:
+def _with_tools(module: str, *arguments: str, besides: Sequence[Callable[[], None]] = ()) -> int:
     was_running = docker_engine.host() is not None
     try:
-        tools()
-        besides()
-        sys.stdout.flush()
-        command = [toolchain.PYTHON, "-m", module, *arguments]
-        return subprocess.run(command, cwd=ROOT, env=endpoint.outside(workspace.environment())).returncode
+        tools(*besides)
+        command = [str(PYTHON), "-m", module, *arguments]
+        variables = endpoint.outside(environment.environment())
+        return subprocess.run(command, cwd=ROOT, env=variables).returncode
     finally:
         if not was_running:
             docker_engine.stop()
@@ -137,8 +139,10 @@ def main() -> int:
     if further and command not in PASSING_ON:
         parser.error(f"{command} takes no arguments: {' '.join(further)}")
     try:
-        if command not in ("env", "shell"):
-            _enter_environment(command)
+        if command == "down":
+            _enter_environment()
+        elif command not in ("env", "shell") and (dropped := environment.prepare()):
+            print(f"✓ .local/               {dropped}", flush=True)
         return COMMANDS[command](*further) or 0
     except LocalError as error:
         print(f"\n{error}", file=sys.stderr)
@@ -148,19 +152,10 @@ def main() -> int:
         return INTERRUPTED
 
 
-def _enter_environment(command: str) -> None:
-    """Make the Python environment, then go on inside it."""
-    if sys.prefix == str(VENV):
-        return
-    if command == "down":
-        if not VENV.exists():
-            return
-    else:
-        if dropped := workspace.prepare():
-            print(f"✓ .local/               {dropped}")
-        toolchain.python_environment()
-    sys.stdout.flush()
-    os.execv(toolchain.PYTHON, [str(toolchain.PYTHON), "-m", "local", *sys.argv[1:]])
+def _enter_environment() -> None:
+    """Go on in the Python environment, if there is one: to empty the repository takes an AWS client."""
+    if VENV.exists() and sys.prefix != str(VENV):
+        os.execv(PYTHON, [str(PYTHON), "-m", "local", *sys.argv[1:]])
 
 
 def _require_cloud() -> None:

@@ -1,114 +1,150 @@
-"""A Docker engine: the one that is running, or our own one with its data in `.local/`."""
+"""A Docker engine: the one that is running, or one of our own with its data in `.local/`; and a client for it."""
 
+import contextlib
 import hashlib
 import os
+import re
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
 from local import processes
 from local.steps import run, step, succeeds
-from local.toolchain import go_build
-from local.workspace import DOCKER_CONFIG, LOCAL, ROOT, LocalError
+from local.workspace import BIN, DOCKER_CONFIG, LOCAL, ROOT, LocalError
 
 NAME = "dockerd"
 READY_SECONDS = 60
 ANSWER_SECONDS = 10
 BRIDGE = Path("/sys/class/net/docker0")
+RUNTIMES = Path("/run")
+RUNTIME = "cross-account-ecr-"
+# From then on the client needs its buildx plugin; older ones have BuildKit inside.
+BUILDKIT_OUTSIDE = 23
 
 
 def runtime_folder() -> Path:
     """Sockets and other files of a running engine of ours. Short, since a socket's path may have 107 bytes."""
-    return Path("/run") / f"cross-account-ecr-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
+    return RUNTIMES / f"{RUNTIME}{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
 
 
-def socket() -> Path:
+def address() -> str:
     """Where our own engine listens."""
-    return runtime_folder() / "docker.sock"
+    return f"unix://{runtime_folder() / 'docker.sock'}"
+
+
+def host() -> str | None:
+    """The value of DOCKER_HOST for the engine in use; None if there is no engine."""
+    with contextlib.suppress(StopIteration):
+        return _first_answering()
+    return None
 
 
 @cache
-def host() -> str | None:
-    """The value of DOCKER_HOST for the engine in use; None if there is no engine."""
-    if processes.is_running(NAME) and _answers(f"unix://{socket()}"):
-        return f"unix://{socket()}"
-    if given := os.environ.get("DOCKER_HOST"):
-        return given if _answers(given) else None
-    shown = (
-        subprocess.run(
-            ["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"], capture_output=True, text=True
-        )
-        if shutil.which("docker")
-        else None
-    )
-    found = shown.stdout.strip() if shown else ""
-    return found if found and _answers(found) else None
+def _first_answering() -> str:
+    # That there is none is not kept: one may be about to start in another thread.
+    return next(filter(_answers, _candidates()))
+
+
+def _candidates() -> Iterator[str]:
+    """Our own engine, the one that DOCKER_HOST gives, else the client's default and those of other clones.
+
+    Clones share an engine: two with containers on one bridge give them the same addresses.
+    """
+    if processes.is_running(NAME):
+        yield address()
+    if given := _given():
+        yield given
+        return
+    if shutil.which("docker"):
+        shown = ["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
+        yield subprocess.run(shown, capture_output=True, text=True).stdout.strip()
+    for path in sorted(RUNTIMES.glob(f"{RUNTIME}*/docker.sock")):
+        yield f"unix://{path}"
+
+
+def _given() -> str | None:
+    """DOCKER_HOST; None where it is what `make shell` has set it to."""
+    given = os.environ.get("DOCKER_HOST")
+    return given if given != address() else None
 
 
 def engine() -> None:
-    """Find or start a Docker engine.
+    """Find or start a Docker engine, and find a client that builds with BuildKit.
 
     Raises:
-        LocalError: there is none, and none can be started here.
+        LocalError: DOCKER_HOST does not answer, or there is no engine or client and none can be installed here.
     """
     with step("Docker engine") as current:
-        if host():
-            how = "started" if processes.is_running(NAME) else "found"
-            current.done("found" if how == "found" else "running", _describe())
-            return
-        if os.geteuid() != 0:
-            raise LocalError("No Docker engine answers, and only root can start one. Start Docker and run this again.")
-        if shutil.which("dockerd") is None:
-            current.say("installing Debian's docker.io")
-            apt_install("docker.io")
-            # Where Debian starts services, the package has started its own by now.
-            host.cache_clear()
-            if host():
-                current.done("installed", _describe())
-                return
-        current.say("starting dockerd")
-        processes.stop(NAME)
-        runtime_folder().mkdir(exist_ok=True)
-        if not BRIDGE.exists():
-            (runtime_folder() / "made-bridge").touch()
-        command = [
-            "dockerd",
-            "--data-root",
-            str(LOCAL / "docker"),
-            "--exec-root",
-            str(runtime_folder() / "exec"),
-            "--pidfile",
-            str(runtime_folder() / "dockerd.pid"),
-            "--host",
-            f"unix://{socket()}",
-        ]
-        processes.start(
-            NAME, command, env=dict(os.environ), is_ready=lambda: _answers(f"unix://{socket()}"), seconds=READY_SECONDS
+        if shutil.which("docker") is None:
+            apt_install("docker.io", say=current.say)
+        if not host():
+            if given := _given():
+                raise LocalError(
+                    f"DOCKER_HOST={given} does not answer: {_error(given)}\n"
+                    "Start that engine, or unset DOCKER_HOST to use another one."
+                )
+            if os.geteuid() != 0:
+                raise LocalError("No Docker engine answers, and only root can start one. Start Docker first.")
+            if shutil.which("dockerd") is None:
+                # Where Debian starts services, the package starts its own.
+                apt_install("docker.io", say=current.say)
+        how = "running" if processes.is_running(NAME) else "found"
+        if not host():
+            current.say("starting dockerd")
+            _start()
+            how = "started"
+        _choose_client()
+        current.done(how, f"{docker('version', '--format', '{{.Server.Version}}').stdout.strip()} at {host()}")
+
+
+def _start() -> None:
+    processes.stop(NAME)
+    runtime = runtime_folder()
+    runtime.mkdir(exist_ok=True)
+    if not BRIDGE.exists():
+        (runtime / "made-bridge").touch()
+    folders = ["--data-root", str(LOCAL / "docker"), "--exec-root", str(runtime / "exec")]
+    command = ["dockerd", *folders, "--pidfile", str(runtime / "dockerd.pid"), "--host", address()]
+    processes.start(NAME, command, env=dict(os.environ), is_ready=lambda: _answers(address()), seconds=READY_SECONDS)
+
+
+def _choose_client() -> None:
+    """Put a client that builds with BuildKit in front: the first one on PATH, or a link to another one there.
+
+    Raises:
+        LocalError: there is none.
+    """
+    link, plugins = BIN / "docker", DOCKER_CONFIG / "cli-plugins"
+    own = Path.home() / ".docker" / "cli-plugins"
+    if own.exists() and not plugins.exists():
+        plugins.symlink_to(own)
+    folders = [folder for folder in os.get_exec_path() if Path(folder) != BIN]
+    clients = [Path(folder, "docker") for folder in folders if shutil.which("docker", path=folder)]
+    chosen = next(filter(_has_buildkit, clients), None)
+    if chosen is None:
+        raise LocalError(
+            "No `docker` on PATH builds with BuildKit: the buildx plugin is missing. Install the package "
+            "docker-buildx-plugin (of Docker), docker-buildx (Debian 13) or docker.io (Debian 12)."
         )
-        host.cache_clear()
-        current.done("started", _describe())
+    link.unlink(missing_ok=True)
+    if chosen != clients[0]:
+        link.symlink_to(chosen)
 
 
-def buildx() -> None:
-    """BuildKit's front end for the `docker` command: the one installed, or built from its pinned Go module."""
-    with step("Docker buildx") as current:
-        if succeeds(["docker", "buildx", "version"], env={**os.environ, "DOCKER_CONFIG": str(DOCKER_CONFIG)}):
-            current.done("found")
-            return
-        current.say("building it from its pinned Go module (a minute)")
-        binary = go_build("buildx", "github.com/docker/buildx/cmd/buildx", "-ldflags", "-s -w")
-        plugins = DOCKER_CONFIG / "cli-plugins"
-        plugins.mkdir(exist_ok=True)
-        (plugins / "docker-buildx").unlink(missing_ok=True)
-        (plugins / "docker-buildx").symlink_to(binary)
-        current.done("built", "from its Go module")
+def _has_buildkit(client: Path) -> bool:
+    if succeeds([client, "buildx", "version"], env={**os.environ, "DOCKER_CONFIG": str(DOCKER_CONFIG)}):
+        return True
+    shown = subprocess.run([client, "--version"], capture_output=True, text=True).stdout
+    match = re.match(r"Docker version (\d+)\.", shown)
+    return match is not None and int(match[1]) < BUILDKIT_OUTSIDE
 
 
 def stop() -> bool:
     """End the engine, if it is ours. Returns whether it was."""
     stopped = processes.stop(NAME)
-    host.cache_clear()
+    _first_answering.cache_clear()
     if stopped:
         if (runtime_folder() / "made-bridge").exists() and not _another_engine_runs():
             subprocess.run(["ip", "link", "delete", BRIDGE.name], capture_output=True)
@@ -116,7 +152,7 @@ def stop() -> bool:
     return stopped
 
 
-def apt_install(*packages: str) -> None:
+def apt_install(*packages: str, say: Callable[[str], None]) -> None:
     """Install Debian packages.
 
     Raises:
@@ -124,28 +160,45 @@ def apt_install(*packages: str) -> None:
     """
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         raise LocalError(f"Please install {', '.join(packages)}: it is missing, and this is not root on Debian.")
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    say(f"installing Debian's {packages[0]}")
+    env = {"DEBIAN_FRONTEND": "noninteractive"}
     run("apt-update", ["apt-get", "update", "-q"], env=env)
     run(f"apt-{packages[0]}", ["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages], env=env)
 
 
+def variables() -> dict[str, str]:
+    """Environment variables with which `docker` uses the engine, and builds images that Lambda takes.
+
+    An attestation makes an index of an image, which Lambda refuses.
+    """
+    return {
+        "PATH": os.pathsep.join([str(BIN), os.environ["PATH"]]),
+        "DOCKER_CONFIG": str(DOCKER_CONFIG),
+        "DOCKER_BUILDKIT": "1",
+        "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
+        **({"DOCKER_HOST": found} if (found := host()) else {}),
+    }
+
+
 def docker(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the `docker` command against the engine in use."""
-    env = {**os.environ, "DOCKER_HOST": host() or "", "DOCKER_CONFIG": str(DOCKER_CONFIG)}
-    return subprocess.run(["docker", *arguments], env=env, capture_output=True, text=True)
+    return subprocess.run(["docker", *arguments], env={**os.environ, **variables()}, capture_output=True, text=True)
 
 
 def _answers(address: str) -> bool:
-    return succeeds(
-        ["timeout", str(ANSWER_SECONDS), "docker", "version", "--format", "{{.Server.Version}}"],
-        env={**os.environ, "DOCKER_HOST": address},
-    )
+    return address != "" and _error(address) == ""
+
+
+def _error(address: str) -> str:
+    """Why an engine does not answer; empty if it does."""
+    command = ["timeout", str(ANSWER_SECONDS), "docker", "version", "--format", "{{.Server.Version}}"]
+    try:
+        shown = subprocess.run(command, env={**os.environ, "DOCKER_HOST": address}, capture_output=True, text=True)
+    except OSError as error:
+        return str(error)
+    return "" if shown.returncode == 0 else shown.stderr.strip() or f"no answer within {ANSWER_SECONDS} s"
 
 
 def _another_engine_runs() -> bool:
     """Whether there is another dockerd, which may have come to use the bridge that ours made."""
     return succeeds(["pgrep", "-x", "dockerd"])
-
-
-def _describe() -> str:
-    return f"{docker('version', '--format', '{{.Server.Version}}').stdout.strip()} at {host()}"

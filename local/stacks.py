@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from local import cloud, endpoint, processes
+from local.environment import environment
 from local.steps import step
-from local.workspace import ACCOUNTS, BIN, CLOUD_STATE, LOGS, REGION, STATE, LocalError, environment, port, remove
+from local.workspace import ACCOUNTS, BIN, CLOUD_STATE, LOGS, REGION, STATE, LocalError, port, remove
 
 STACKS = tuple(ACCOUNTS)
 

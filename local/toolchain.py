@@ -1,7 +1,6 @@
 """The Python environment, the Pulumi CLI and its plugins: what is on the machine is used, what is missing is installed.
 
-Where the official download of something cannot be reached, it is built from its pinned Go module, or a stand-in
-of `offline/plugins/` takes its place and the step says so.
+Where an official download cannot be had, `offline` takes its place and the step says so.
 """
 
 import json
@@ -11,21 +10,21 @@ import shlex
 import shutil
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
+from local.docker_engine import apt_install
+from local.endpoint import outside
+from local.environment import environment
 from local.steps import Step, run, step, succeeds
-from local.workspace import BIN, LOCAL, PROJECT, ROOT, RUN, VENV, LocalError, digest
+from local.workspace import BIN, LOCAL, PROJECT, PYTHON, ROOT, RUN, VENV, LocalError, digest
+from offline import go, stand_ins
+from offline.go import PULUMI_VERSION
 
-TOOLS = ROOT / "offline" / "tools"
-PULUMI_VERSION = "3.274.1"
 OLDEST_PULUMI = (3, 200)
-VERSION_VARIABLE = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
-PYTHON = VENV / "bin" / "python"
-STAND_INS = {
-    "pulumi-language-python": "language",
-    "pulumi-resource-aws": "aws",
-    "pulumi-resource-docker": "docker",
-}
+INSTALLER = "https://get.pulumi.com/install.sh"
+CONNECT_SECONDS = 30
+TOOLS = LOCAL / "tools"
 
 
 def python_environment() -> None:
@@ -36,7 +35,7 @@ def python_environment() -> None:
         if sys.version_info < (3, 11):
             raise LocalError(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
         wanted = digest(*pins)
-        if marker.exists() and marker.read_text() == wanted:
+        if sys.prefix == str(VENV) or (marker.exists() and marker.read_text() == wanted):
             current.done("found", "requirements.txt, requirements-dev.txt")
             return
         if VENV.is_symlink():
@@ -50,7 +49,7 @@ def python_environment() -> None:
 
 
 def pulumi() -> None:
-    """The Pulumi CLI: on PATH → official installer → built from the pinned Go module; then the wrapper for it."""
+    """The Pulumi CLI: on PATH, official installer, or built from its Go module; then the wrapper for it."""
     with step("Pulumi CLI") as current:
         cli = _pulumi_cli(current)
         _write_wrapper(cli)
@@ -67,53 +66,22 @@ def plugins() -> None:
             current.say("looking for the official plugins")
             how = "installed" if _install_official(wanted) else "stand-in"
         if how == "stand-in":
-            _write_stand_ins()
+            stand_ins.write(BIN, PYTHON, TOOLS, run)
+            current.done(how, "language, aws, docker: no download can be reached")
         else:
-            for name in STAND_INS:
-                (BIN / name).unlink(missing_ok=True)
-        chosen.write_text(json.dumps({"wanted": wanted, "how": how}))
-        if how == "stand-in":
-            current.done(how, "language, aws, docker: offline/plugins (no download reachable)")
-        else:
+            stand_ins.remove(BIN)
             current.done(how, ", ".join(f"{name} {version}" for name, version in wanted.items()))
+        chosen.write_text(json.dumps({"wanted": wanted, "how": how}))
 
 
 def browser() -> None:
     """Chromium and its driver, for the test of the web example."""
-    from local.docker_engine import apt_install
-
     with step("Browser") as current:
         if shutil.which("chromium") and shutil.which("chromedriver"):
             current.done("found", "chromium")
             return
-        current.say("installing Debian's chromium")
-        apt_install("chromium", "chromium-driver")
+        apt_install("chromium", "chromium-driver", say=current.say)
         current.done("installed", "Debian's chromium")
-
-
-def go_build(tool: str, package: str, *flags: str, env: dict[str, str] | None = None) -> Path:
-    """Build a tool from the module pinned in `offline/tools/TOOL`. Returns the binary, which is named by its pins.
-
-    Raises:
-        LocalError: no Go, or the build fails.
-    """
-    module = TOOLS / tool
-    binary = LOCAL / "tools" / f"{tool}-{digest(module / 'go.mod', module / 'go.sum')}"
-    if not binary.exists():
-        require_go(tool)
-        command = ["go", "build", "-trimpath", *flags, "-o", binary, package]
-        run(f"build-{tool}", command, cwd=module, env={**os.environ, **(env or {})})
-    return binary
-
-
-def require_go(tool: str) -> None:
-    """Check that there is Go.
-
-    Raises:
-        LocalError: there is none.
-    """
-    if shutil.which("go") is None:
-        raise LocalError(f"{tool} has to be had from a Go module and Go is not installed. Install Go 1.26 first.")
 
 
 def _pulumi_cli(current: Step) -> Path:
@@ -125,25 +93,29 @@ def _pulumi_cli(current: Step) -> Path:
     if installed.exists():
         current.done("found", f"official {PULUMI_VERSION}")
         return installed
-    module = TOOLS / "pulumi"
-    built = LOCAL / "tools" / f"pulumi-{digest(module / 'go.mod', module / 'go.sum')}"
-    if built.exists():
+    if (built := go.binary("pulumi", TOOLS)).exists():
         current.done("found", f"{PULUMI_VERSION} built from its Go module")
         return built
     current.say("trying the official installer")
-    script = (
-        "from pulumi.automation import PulumiCommand; from semver import VersionInfo; "
-        f"PulumiCommand.install(root={str(installed.parent.parent)!r}, version=VersionInfo.parse({PULUMI_VERSION!r}))"
-    )
-    if succeeds([PYTHON, "-c", script]) and installed.exists():
+    if _run_installer(installed.parent.parent) and installed.exists():
         current.done("installed", f"official {PULUMI_VERSION}")
         return installed
     shutil.rmtree(installed.parent.parent, ignore_errors=True)
-    current.say("no download reachable; building it from the pinned Go module (minutes)")
-    flags = ("-ldflags", f"-s -w -X {VERSION_VARIABLE}=v{PULUMI_VERSION}")
-    go_build("pulumi", "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi", *flags)
+    current.say("no download can be reached; building it from its Go module (minutes)")
+    go.build("pulumi", TOOLS, run)
     current.done("built", f"{PULUMI_VERSION} from its Go module")
     return built
+
+
+def _run_installer(folder: Path) -> bool:
+    """Run Pulumi's installer as its documentation does. Returns whether it could be had and succeeded."""
+    try:
+        with urllib.request.urlopen(INSTALLER, timeout=CONNECT_SECONDS) as answer:
+            script = answer.read()
+    except OSError:
+        return False
+    command = ["sh", "-s", "--", "--no-edit-path", "--install-root", str(folder), "--version", PULUMI_VERSION]
+    return subprocess.run(command, input=script, capture_output=True).returncode == 0
 
 
 def _other_pulumi() -> Path | None:
@@ -204,14 +176,11 @@ exec {cli} --cwd "$project" "$@"
 def _write_wrapper(cli: Path) -> None:
     quoted = {"root": ROOT, "project": PROJECT, "cli": cli, "bin": BIN}
     text = WRAPPER.format(venv=VENV, **{name: shlex.quote(str(path)) for name, path in quoted.items()})
-    _write_script("pulumi", text)
+    stand_ins.write_script(BIN / "pulumi", text)
 
 
 def _install_official(wanted: dict[str, str]) -> bool:
     """Try `pulumi plugin install`; a language host comes with the official CLI."""
-    from local.endpoint import outside
-    from local.workspace import environment
-
     if shutil.which("pulumi-language-python", path=_official_path()) is None:
         return False
     env = outside(environment())
@@ -225,36 +194,6 @@ def _official_path() -> str:
     found = _other_pulumi()
     folders = [LOCAL / "pulumi-cli" / "bin", *([found.resolve().parent] if found else [])]
     return os.pathsep.join(map(str, folders))
-
-
-def _write_stand_ins() -> None:
-    """Executables that the engine finds on PATH. The program runner is the official one, from the Go module."""
-    pins = digest(TOOLS / "pulumi" / "go.mod", TOOLS / "pulumi" / "go.sum")
-    runner = LOCAL / "tools" / f"pulumi-language-python-exec-{pins}"
-    if not runner.exists():
-        require_go("the program runner")
-        listed = subprocess.run(
-            ["go", "mod", "download", "-json", "github.com/pulumi/pulumi/sdk/v3"],
-            cwd=TOOLS / "pulumi",
-            capture_output=True,
-            text=True,
-        )
-        if listed.returncode != 0:
-            raise LocalError(f"the module of the Pulumi SDK cannot be downloaded: {listed.stderr.strip()}")
-        runner.parent.mkdir(exist_ok=True)
-        shutil.copy(Path(json.loads(listed.stdout)["Dir"]) / "python" / "cmd" / "pulumi-language-python-exec", runner)
-    shutil.copy(runner, BIN / "pulumi-language-python-exec")
-    for plugin, module in STAND_INS.items():
-        command = f"PYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(str(PYTHON))} -m offline.plugins {module}"
-        _write_script(plugin, f'#!/bin/sh\n{command} "$@"\n')
-
-
-def _write_script(name: str, text: str) -> None:
-    path = BIN / name
-    new = path.with_suffix(".new")
-    new.write_text(text)
-    new.chmod(0o755)
-    new.replace(path)
 
 
 def _package_version(name: str) -> str:

@@ -1,14 +1,15 @@
-"""Where everything generated lives, and the environment in which plain `pulumi` works against the local cloud."""
+"""Where everything generated lives."""
 
 import hashlib
 import os
-import shlex
+import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL = ROOT / ".local"
 BIN = LOCAL / "bin"
 VENV = LOCAL / "venv"
+PYTHON = VENV / "bin" / "python"
 LOGS = LOCAL / "logs"
 RUN = LOCAL / "run"
 PROJECT = LOCAL / "project"
@@ -27,9 +28,6 @@ REGION = "us-east-1"
 DEFAULT_PORT = 4566
 PORTS = range(1024, 65_535 + 1)
 PORT_FILE = RUN / "port"
-
-# What of the caller's environment could lead to another cloud, backend or Python.
-FOREIGN = ("AWS_", "PULUMI_", "VIRTUAL_ENV", "PYTHONPATH", "LAMBDA_BASE_IMAGE")
 
 
 class LocalError(Exception):
@@ -64,72 +62,10 @@ def digest(*paths: Path) -> str:
     return sha.hexdigest()[:12]
 
 
-def prepare() -> str | None:
-    """Make the folders; drop what another version left behind.
-
-    Returns: a sentence about what was dropped, or None.
-    """
-    marker = LOCAL / "layout"
-    dropped = None
-    if LOCAL.exists() and (not marker.exists() or marker.read_text() != LAYOUT):
-        from local import processes
-
-        processes.stop_all()
-        for folder in EPHEMERAL:
-            remove(folder)
-        dropped = "dropped the state that another version left; caches are kept"
-    for folder in (LOCAL, BIN, *EPHEMERAL):
-        folder.mkdir(exist_ok=True)
-    marker.write_text(LAYOUT)
-    return dropped
-
-
 def remove(folder: Path) -> None:
     """Delete a folder of `.local/`, if it is there."""
-    import shutil
-
     if folder.exists():
         shutil.rmtree(folder)
-
-
-def environment() -> dict[str, str]:
-    """The caller's environment, changed so that `pulumi`, `docker` and AWS clients talk to the local cloud alone."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-    return {**kept, **_changes(), "PATH": os.pathsep.join([str(BIN), str(VENV / "bin"), os.environ["PATH"]])}
-
-
-def exports() -> str:
-    """The same as shell lines, for `eval "$(make env)"`."""
-    foreign = sorted(name for name in os.environ if name.startswith(FOREIGN) and name not in _changes())
-    lines = [f"unset {' '.join(foreign)}"] if foreign else []
-    lines += [f"export {name}={shlex.quote(value)}" for name, value in _changes().items()]
-    lines.append(f'export PATH={shlex.quote(str(BIN))}:{shlex.quote(str(VENV / "bin"))}:"$PATH"')
-    return "\n".join(lines)
-
-
-def _changes() -> dict[str, str]:
-    from local import docker_engine, endpoint
-    from offline import base_image
-
-    changes = {
-        "VIRTUAL_ENV": str(VENV),
-        "PULUMI_HOME": str(LOCAL / "pulumi-home"),
-        "PULUMI_BACKEND_URL": f"file://{STATE}",
-        "PULUMI_CONFIG_PASSPHRASE": "",
-        "PULUMI_SKIP_UPDATE_CHECK": "true",
-        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-        "AWS_CONFIG_FILE": str(AWS / "config"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(AWS / "credentials"),
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_REGION": REGION,
-        "DOCKER_CONFIG": str(DOCKER_CONFIG),
-        **endpoint.variables(docker_engine.host()),
-    }
-    if host := docker_engine.host():
-        changes["DOCKER_HOST"] = host
-    if image := base_image.name():
-        changes["LAMBDA_BASE_IMAGE"] = image
-    return changes
 
 
 def write_aws_profiles() -> None:

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from local import docker_engine, processes
 from local.steps import step
-from local.toolchain import PYTHON
 from local.workspace import (
     DOCKER_CONFIG,
     PORT_FILE,
+    PYTHON,
     ROOT,
     STATE,
     LocalError,

@@ -1,0 +1,63 @@
+"""The folder of a local run, and the environment in which plain `pulumi` works against the local cloud."""
+
+import os
+import shlex
+
+from local import base_image, docker_engine, endpoint, processes
+from local.workspace import AWS, BIN, EPHEMERAL, LAYOUT, LOCAL, REGION, STATE, VENV, remove
+
+# What of the caller's environment could lead to another cloud, backend or Python.
+FOREIGN = ("AWS_", "PULUMI_", "VIRTUAL_ENV", "PYTHONPATH", "LAMBDA_BASE_IMAGE")
+
+
+def prepare() -> str | None:
+    """Create the folders; drop what another version left behind.
+
+    Returns: a sentence about what was dropped, or None.
+    """
+    marker = LOCAL / "layout"
+    dropped = None
+    if LOCAL.exists() and (not marker.exists() or marker.read_text() != LAYOUT):
+        processes.stop_all()
+        for folder in EPHEMERAL:
+            remove(folder)
+        dropped = "dropped the state that another version left; caches are kept"
+    for folder in (LOCAL, BIN, *EPHEMERAL):
+        folder.mkdir(exist_ok=True)
+    marker.write_text(LAYOUT)
+    return dropped
+
+
+def environment() -> dict[str, str]:
+    """The caller's environment, changed so that `pulumi`, `docker` and AWS clients talk to the local cloud alone."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    return {**kept, **_changes(), "PATH": os.pathsep.join([str(BIN), str(VENV / "bin"), os.environ["PATH"]])}
+
+
+def exports() -> str:
+    """The same as shell lines, for `eval "$(make env)"`."""
+    foreign = sorted(name for name in os.environ if name.startswith(FOREIGN) and name not in _changes())
+    lines = [f"unset {' '.join(foreign)}"] if foreign else []
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in _changes().items()]
+    lines.append(f'export PATH={shlex.quote(str(BIN))}:{shlex.quote(str(VENV / "bin"))}:"$PATH"')
+    return "\n".join(lines)
+
+
+def _changes() -> dict[str, str]:
+    changes = {
+        "VIRTUAL_ENV": str(VENV),
+        "PULUMI_HOME": str(LOCAL / "pulumi-home"),
+        "PULUMI_BACKEND_URL": f"file://{STATE}",
+        "PULUMI_CONFIG_PASSPHRASE": "",
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        "AWS_CONFIG_FILE": str(AWS / "config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(AWS / "credentials"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_REGION": REGION,
+        **{name: value for name, value in docker_engine.variables().items() if name != "PATH"},
+        **endpoint.variables(docker_engine.host()),
+    }
+    if image := base_image.name():
+        changes["LAMBDA_BASE_IMAGE"] = image
+    return changes

@@ -1,0 +1,56 @@
+"""Commands built from Go modules that `tools/` pins."""
+
+import hashlib
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+TOOLS = Path(__file__).resolve().parent / "tools"
+PULUMI_VERSION = "3.274.1"
+# Package and options of `go build`. The tags leave out gRPC access to Google Cloud Storage and traces of gRPC calls, a
+# tenth of all packages: https://pkg.go.dev/cloud.google.com/go/storage, https://pkg.go.dev/google.golang.org/grpc#EnableTracing
+VERSION = f"-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v{PULUMI_VERSION}"
+COMMANDS = {
+    "pulumi": (
+        "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
+        ("-tags", "disable_grpc_modules,grpcnotrace", "-ldflags", f"-s -w {VERSION}"),
+    ),
+    "lambda-rie": (
+        "github.com/aws/aws-lambda-runtime-interface-emulator/cmd/aws-lambda-rie",
+        ("-ldflags", "-s -w"),
+    ),
+}
+
+
+class Run(Protocol):
+    """Runs a command with changed variables, its output in a log of this name. Raises an error if it fails."""
+
+    def __call__(  # noqa: D102
+        self, name: str, command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> None: ...
+
+
+def binary(tool: str, folder: Path) -> Path:
+    """Where a command is built in a folder. Its name changes with its pins and options."""
+    sha = hashlib.sha256(" ".join(COMMANDS[tool][1]).encode())
+    for name in ("go.mod", "go.sum"):
+        sha.update((TOOLS / tool / name).read_bytes())
+    return folder / f"{tool}-{sha.hexdigest()[:12]}"
+
+
+def build(tool: str, folder: Path, run: Run) -> Path:
+    """Build a command into a folder, if it is not there: static, so that it runs in any image. Returns the binary."""
+    built = binary(tool, folder)
+    if not built.exists():
+        package, options = COMMANDS[tool]
+        command = ["go", "build", "-trimpath", *options, "-o", str(built), package]
+        run(f"build-{tool}", command, cwd=TOOLS / tool, env={"CGO_ENABLED": "0"})
+    return built
+
+
+def source(tool: str, module: str, run: Run) -> Path:
+    """The source of a module that a tool pins, downloaded if it is not there."""
+    run(f"download-{tool}", ["go", "mod", "download", module], cwd=TOOLS / tool)
+    listed = ["go", "list", "-m", "-f", "{{.Dir}}", module]
+    return Path(subprocess.check_output(listed, cwd=TOOLS / tool, text=True).strip())

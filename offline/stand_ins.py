@@ -1,0 +1,49 @@
+"""The stand-in plugins as commands, which the engine finds on PATH."""
+
+import shlex
+import shutil
+from pathlib import Path
+
+from offline import go
+
+ROOT = Path(__file__).resolve().parent.parent
+PLUGINS = {
+    "pulumi-language-python": "language",
+    "pulumi-resource-aws": "aws",
+    "pulumi-resource-docker": "docker",
+}
+# What starts a program for the language host: the official one.
+RUNNER = "pulumi-language-python-exec"
+
+
+def write(folder: Path, python: Path, cache: Path, run: go.Run) -> None:
+    """Write the stand-ins into a folder.
+
+    Args:
+        folder: on PATH.
+        python: the interpreter that runs them and the programs.
+        cache: keeps the runner.
+        run: runs the download of the runner.
+    """
+    runner = cache / f"{go.binary('pulumi', cache).name}-runner"
+    if not runner.exists():
+        sdk = go.source("pulumi", "github.com/pulumi/pulumi/sdk/v3", run)
+        shutil.copy(sdk / "python" / "cmd" / RUNNER, runner)
+    shutil.copy(runner, folder / RUNNER)
+    for name, module in PLUGINS.items():
+        command = f"PYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(str(python))} -m offline.plugins {module}"
+        write_script(folder / name, f'#!/bin/sh\n{command} "$@"\n')
+
+
+def remove(folder: Path) -> None:
+    """Remove the stand-ins from a folder, so that the engine takes the official plugins."""
+    for name in PLUGINS:
+        (folder / name).unlink(missing_ok=True)
+
+
+def write_script(path: Path, text: str) -> None:
+    """Write an executable at once, for one that may be running."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.chmod(0o755)
+    new.replace(path)
