@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .local/venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo shell env down test test-unit lint format reference bench policies lock .local/venv
+.PHONY: help setup demo shell env down test test-unit mutants lint format reference bench policies lock .local/venv
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14 | sed 's/\$$\$$/$$/'
@@ -32,6 +32,9 @@ bench: ## measurements against what a user would do instead (minutes); ARGS="--h
 test-unit: .local/venv ## the unit tests alone, in seconds
 	@$(VENV)/python -m pytest -n auto tests/unit
 
+mutants: .local/venv ## changes of the code that the unit tests do not notice (15 minutes); ARGS="--help" lists options
+	@PYTHONPATH=. $(VENV)/python scripts/mutants.py $(ARGS)
+
 lint: .local/venv ## ruff, and mypy --strict on the program
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
@@ -49,9 +52,9 @@ policies: .local/venv ## write docs/policies/ from the table of permissions
 	@PYTHONPATH=. $(VENV)/python scripts/permissions.py
 
 lock: .local/venv ## pin requirements*.in with hashes, and the Python packages of the base image
-	@$(VENV)/python -m pip install --quiet uv
 	@$(VENV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements.in -o requirements.txt
 	@$(VENV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-dev.in -o requirements-dev.txt
+	@$(VENV)/uv pip compile --quiet --no-deps --python-version 3.11 --generate-hashes --no-header --no-annotate policy_pack/requirements.in -o policy_pack/requirements.txt
 	@$(VENV)/uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header --no-annotate offline/base_image/requirements.in -o offline/base_image/requirements.txt
 
 .local/venv:

@@ -1,0 +1,216 @@
+"""Change the code in one place at a time, and list the changes that the unit tests do not notice.
+
+    make mutants
+    make mutants ARGS="deployment/grants.py --sample 100"
+
+The changes are mutmut's. Its own command line mutates neither tables nor regular expressions, and takes no sample.
+"""
+
+import argparse
+import ast
+import importlib
+import multiprocessing
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from difflib import unified_diff
+from multiprocessing import connection
+from pathlib import Path
+from typing import cast
+
+import pytest
+from libcst import CSTNode, Module
+from mutmut.mutation.file_mutation import create_mutations
+
+ROOT = Path(__file__).parents[1]
+CODE = ("settings.py", "components/**/*.py", "stacks/*.py", "deployment/*.py", "policy_pack/rules.py", "plugin/*.py")
+SEED = 15
+
+# What takes most of a test's start.
+SLOW = ("pulumi", "pulumi.automation", "pulumi_aws", "pulumi_docker", "pulumi_policy", "pydantic", "yaml", "rich.table")
+
+# A module, a part of it, and what may stand in that part's place.
+Place = tuple[Module, CSTNode, list[CSTNode]]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A module with one change.
+
+    Attributes:
+        module: its path.
+        text: the changed module.
+        change: the first line that differs, before and after.
+    """
+
+    module: str
+    text: str
+    change: str
+
+
+def main() -> int:
+    """Run the command line. Returns 1 if a module is below the goal."""
+    parser = argparse.ArgumentParser(description="Mutation tests of the unit tests.")
+    parser.add_argument("modules", nargs="*", help="paths of modules; default all")
+    parser.add_argument("--sample", type=int, default=330, help="number of mutants over all modules (%(default)s)")
+    parser.add_argument("--goal", type=int, default=85, help="percentage that each module needs (%(default)s)")
+    parser.add_argument("--seconds", type=int, default=900, help="no mutant is begun after that (%(default)s)")
+    options = parser.parse_args()
+    modules = options.modules or sorted({str(path) for pattern in CODE for path in Path().glob(pattern)})
+    found = {module: inside for module in modules if (inside := places(module))}
+    total = sum(map(len, found.values()))
+    chosen = [
+        mutant
+        for module, inside in found.items()
+        for mutant in sample(module, inside, max(5, options.sample * len(inside) // total))
+    ]
+    # Shuffled, so that a run that is out of time has looked at every module.
+    random.Random(SEED).shuffle(chosen)  # noqa: S311  # a sample, not a secret
+    return report(run(chosen, time.monotonic() + options.seconds), options.goal)
+
+
+def places(module: str) -> list[Place]:
+    """The places of a module that can be changed."""
+    tree, mutations, *_ = create_mutations(module, Path(module).read_text())
+    changes: dict[CSTNode, list[CSTNode]] = defaultdict(list)
+    for mutation in mutations:
+        changes[mutation.original_node].append(mutation.mutated_node)
+    return [(tree, before, after) for before, after in changes.items()]
+
+
+def sample(module: str, found: list[Place], size: int) -> Iterator[Mutant]:
+    """A seeded choice of places and of one change at each."""
+    chance = random.Random(f"{SEED} {module}")  # noqa: S311
+    code = Path(module).read_text().splitlines()
+    for tree, before, changes in chance.sample(found, min(size, len(found))):
+        text = cast(Module, tree.deep_replace(before, chance.choice(changes))).code
+        differ = list(unified_diff(code, text.splitlines(), n=0, lineterm=""))[2:]
+        line = differ[0].split()[1].strip("-").partition(",")[0]
+        removed, added = (next((each[1:].strip() for each in differ if each[0] == mark), "") for mark in "-+")
+        yield Mutant(module, text, f"{module}:{line}\n    {removed}\n    {added}")
+
+
+def run(mutants: list[Mutant], end: float) -> list[tuple[Mutant, bool]]:
+    """Run the tests of each mutant, in a copy of the project for each processor. Gives which have survived."""
+    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], check=True, capture_output=True, text=True)
+    for name in SLOW:
+        importlib.import_module(name)
+    with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
+        free = [Path(scratch, str(number)) for number in range(os.cpu_count() or 1)]
+        for copy in free:
+            for name in filter(os.path.isfile, files.stdout.splitlines()):
+                (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(name, copy / name)
+        limits: dict[tuple[str, ...], float] = {}
+        for tests in sorted({tests_of(mutant.module) for mutant in mutants}):
+            began = time.monotonic()
+            process = start(free[0], tests)
+            process.join()
+            if process.exitcode:
+                sys.exit(f"the tests fail without a change; look with: python -m pytest {' '.join(tests)}")
+            limits[tests] = 20 + 4 * (time.monotonic() - began)
+        results: list[tuple[Mutant, bool]] = []
+        running: dict[Path, tuple[Mutant, multiprocessing.Process, float]] = {}
+        waiting = list(mutants)
+        while running or (waiting and time.monotonic() < end):
+            while free and waiting and time.monotonic() < end:
+                mutant, copy = waiting.pop(), free.pop()
+                (copy / mutant.module).write_text(mutant.text)
+                # What was compiled before is reused for a file of the same size and time.
+                os.utime(copy / mutant.module, (len(waiting), len(waiting)))
+                tests = tests_of(mutant.module)
+                running[copy] = mutant, start(copy, tests), time.monotonic() + limits[tests]
+            connection.wait([process.sentinel for _, process, _ in running.values()], timeout=1)
+            for copy, (mutant, process, limit) in list(running.items()):
+                if process.is_alive() and time.monotonic() < limit:
+                    continue
+                process.kill()
+                process.join()
+                shutil.copy2(mutant.module, copy / mutant.module)
+                del running[copy]
+                free.append(copy)
+                results.append((mutant, process.exitcode == 0))
+                print("s" if process.exitcode == 0 else ".", end="", flush=True)
+        return results
+
+
+def start(copy: Path, tests: Iterable[str]) -> multiprocessing.Process:
+    """Start tests in a copy, in a process that has the slow packages already."""
+
+    def child() -> None:
+        os.chdir(copy)
+        # Modules of the project are found in the copy only.
+        sys.path[:] = [str(copy), *(each for each in sys.path if Path(each or ".").resolve() != ROOT)]
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        # The threads that a test has left behind are not waited for.
+        os._exit(pytest.main(["-qx", *tests]))
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    return cast(multiprocessing.Process, process)
+
+
+def tests_of(module: str) -> tuple[str, ...]:
+    """The unit tests that import a module, directly or through its package; if none does, those of its importers."""
+    wanted, seen = {module}, set[str]()
+    while wanted:
+        importers = {file for file, imported in IMPORTS.items() if imported & wanted}
+        if tests := sorted(file for file in importers if file.startswith("tests")):
+            return tuple(tests)
+        seen |= wanted
+        wanted = importers - seen
+    sys.exit(f"no unit test imports {module}")
+
+
+def imports(file: Path) -> set[str]:
+    """The modules of the project that a file imports, by path."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {path(alias.name) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = [path(f"{node.module}.{alias.name}") for alias in node.names]
+            found |= {path(node.module), *inner}
+            package = Path(node.module.replace(".", "/"), "__init__.py")
+            if package.is_file() and package != file and not all(inner):
+                found |= imports(package)
+    return found - {""}
+
+
+def path(name: str) -> str:
+    """The file of a module of the project; empty for others."""
+    file = Path(name.replace(".", "/"))
+    return next((str(each) for each in (file.with_suffix(".py"), file / "__init__.py") if each.is_file()), "")
+
+
+def report(results: list[tuple[Mutant, bool]], goal: int) -> int:
+    """Print what survived, and a line for each module."""
+    by_module: dict[str, list[bool]] = defaultdict(list)
+    print()
+    for mutant, survived in sorted(results, key=lambda result: result[0].change):
+        by_module[mutant.module].append(not survived)
+        if survived:
+            print(mutant.change)
+    by_module["all"] = [killed for each in list(by_module.values()) for killed in each]
+    for module, killed in by_module.items():
+        print(f"{module:<32} {sum(killed):>4} of {len(killed):>4} killed  {100 * sum(killed) // len(killed):>3} %")
+    return int(any(100 * sum(killed) < goal * len(killed) for killed in by_module.values()))
+
+
+IMPORTS = {
+    str(file): imports(file)
+    for pattern in (*CODE, "__main__.py", "deployment/*.py", "tests/unit/test_*.py")
+    for file in Path().glob(pattern)
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
