@@ -99,6 +99,9 @@ def comment(outcomes: Outcomes, diffs: Mapping[str, ContentDiff | None], *, buil
     parts += [Part(_failure(error), 8) for error in failed.values()]
     if not built:
         parts.append(Part("Previewed with the images that run now: what would be built is left out.", 8))
+    if statements := {text: None for result in results.values() for text in _statements(result)}:
+        text = "#### Statements to read: what they allow is not told below\n\n" + "\n\n".join(statements)
+        parts.append(Part(text, 8))
     if rows := [row for result in results.values() for row in _weighty(result)]:
         text = f"#### First of all\n\n{table(['stack', 'resource', 'change', 'means'], rows)}"
         parts.append(Part(text, 7, "the list of weighty changes"))
@@ -168,16 +171,33 @@ def _value(value: Any) -> str:
     return code(value) if simple else "another"
 
 
+def _statements(result: StackResult) -> list[str]:
+    """The statements of repository policies that change and that no sentence tells, as they are."""
+    return [
+        f"{change} in {code(result.stack)}:\n\n{block(statement)}"
+        for step in _policies(result)
+        for change, statement in grants.unread(str(step.old.get("policy", "")), str(step.new.get("policy", "")))
+    ]
+
+
+def _policies(result: StackResult) -> list[Step]:
+    """The changes of repository policies, less those of which only the state knows."""
+    return [step for step in _shown(result) if step.type == POLICY and not _stays(step)]
+
+
+def _stays(step: Step) -> bool:
+    return step.retained and step.operation == "delete"
+
+
 def _granted(result: StackResult) -> list[str]:
     """What a change of repository policies means for accounts; the same for several Regions is said once."""
     sentences: dict[str, None] = {}
     for step in _shown(result):
-        if step.type == POLICY:
-            if step.retained and step.operation == "delete":
-                sentences[f"{code(step.name)} stays in the account as it is, unmanaged"] = None
-                continue
-            for change in grants.changes(str(step.old.get("policy", "")), str(step.new.get("policy", ""))):
-                sentences[change] = None
+        if step.type == POLICY and _stays(step):
+            sentences[f"{code(step.name)} stays in the account as it is, unmanaged"] = None
+    for step in _policies(result):
+        for change in grants.changes(str(step.old.get("policy", "")), str(step.new.get("policy", ""))):
+            sentences[change] = None
     return list(sentences)
 
 

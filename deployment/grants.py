@@ -1,19 +1,24 @@
-"""What a change of a repository's policy means, in words."""
+"""What a change of a repository's policy means, in words.
+
+Only what is understood to the last key is told in words: the statements that this program writes for consumers and
+publishers. Every other statement is for a person to read, as it is.
+"""
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from components.iam import PULL_ACTIONS, PUSH_ACTIONS
 from deployment.events import UNKNOWN
 from deployment.markdown import codes
 
-PULL = frozenset({"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"})
-PUSH = "ecr:PutImage"
-ACCOUNT_ROOT = re.compile(r"arn:[^:]+:iam::(\d{12}):root")
-ROLE = re.compile(r"arn:[^:]+:iam::(\d{12}):\S+")
-FUNCTION = re.compile(r"arn:[^:]+:lambda:[^:]*:(?P<account>\d{12}|\*):function:(?P<name>\S+)")
+ROOT = re.compile(r"arn:[a-z-]+:iam::([0-9]{12}):root|([0-9]{12})")
+ROLE = re.compile(r"arn:[a-z-]+:iam::([0-9]{12}):(?:role|user)/[\w+=,.@/-]+", re.ASCII)
+PUBLISHER = re.compile(r"arn:[a-z-]+:(?:iam|sts)::[0-9]{12}:[\w+=,.@/-]+", re.ASCII)
+FUNCTION = re.compile(r"arn:[a-z-]+:lambda:[a-z0-9-]+:([0-9]{12}|\*):function:([\w*?-]+)", re.ASCII)
+ORGANIZATION = re.compile(r"o-[a-z0-9]{10,32}")
 EVERYONE = "*"
 
 Statement = Mapping[str, Any]
@@ -28,11 +33,24 @@ class Grant:
         functions: patterns of the functions for which Lambda itself may pull.
     """
 
-    principals: set[str]
-    functions: set[str]
+    principals: set[str] = field(default_factory=set)
+    functions: set[str] = field(default_factory=set)
 
 
-@dataclass
+@dataclass(frozen=True)
+class Pull:
+    """A statement that lets accounts pull and nothing else.
+
+    Attributes:
+        grants: by account.
+        organizations: those that callers and functions have to belong to.
+    """
+
+    grants: Mapping[str, Grant]
+    organizations: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Grants:
     """A policy, read.
 
@@ -40,13 +58,13 @@ class Grants:
         accounts: who may pull.
         organizations: those that callers and functions have to belong to.
         publishers: who may push.
-        others: what else it says, by statement.
+        others: all other statements, by their content.
     """
 
-    accounts: dict[str, Grant]
-    organizations: set[str]
-    publishers: set[str]
-    others: dict[str, Statement]
+    accounts: dict[str, Grant] = field(default_factory=dict)
+    organizations: frozenset[str] = frozenset()
+    publishers: frozenset[str] = frozenset()
+    others: dict[str, Statement] = field(default_factory=dict)
 
     @classmethod
     def of(cls, policy: str) -> "Grants":
@@ -55,36 +73,30 @@ class Grants:
         Raises:
             ValueError: it is no policy.
         """
-        grants = cls({}, set(), set(), {})
-        for statement in _listed(json.loads(policy)["Statement"]) if policy else []:
-            grants._add(statement)
-        return grants
-
-    def _add(self, statement: Statement) -> None:
-        principal, actions = statement.get("Principal"), set(_listed(statement.get("Action")))
-        conditions = statement.get("Condition", {})
-        equal, like = conditions.get("StringEquals", {}), conditions.get("StringLike", {})
-        plain = statement.get("Effect") == "Allow" and set(conditions) <= {"StringEquals", "StringLike"}
-        named = _listed(principal.get("AWS")) if isinstance(principal, dict) else _listed(principal)
-        service = principal.get("Service") if isinstance(principal, dict) else None
-        if plain and actions == PULL and service == "lambda.amazonaws.com" and set(like) == {"aws:sourceArn"}:
-            for match in map(FUNCTION.fullmatch, _listed(like["aws:sourceArn"])):
-                if match:
-                    self._grant(match["account"]).functions.add(match["name"])
-            self.organizations |= set(_listed(equal.get("aws:SourceOrgID")))
-        elif plain and actions == PULL and named and not like and set(equal) <= {"aws:PrincipalOrgID"}:
-            for arn in named:
-                root, role = ACCOUNT_ROOT.fullmatch(arn), ROLE.fullmatch(arn)
-                account = root[1] if root else role[1] if role else EVERYONE
-                self._grant(account).principals.add(arn if role and not root else EVERYONE)
-            self.organizations |= set(_listed(equal.get("aws:PrincipalOrgID")))
-        elif plain and PUSH in actions and named and not conditions:
-            self.publishers |= set(named)
-        else:
-            self.others[str(statement.get("Sid", "without a name"))] = statement
-
-    def _grant(self, account: str) -> Grant:
-        return self.accounts.setdefault(account, Grant(set(), set()))
+        if not policy:
+            return cls()
+        document = json.loads(policy, object_pairs_hook=_without_duplicates)
+        statements = _listed(document.get("Statement")) if isinstance(document, dict) else [None]
+        if not all(isinstance(statement, dict) for statement in statements):
+            raise ValueError("a statement is no object")
+        pulls = [(statement, _pull(statement)) for statement in statements]
+        # One sentence speaks of the organization of all: where statements differ in it, a person has to read them.
+        bounds = {pull.organizations for _, pull in pulls if pull}
+        accounts: dict[str, Grant] = {}
+        publishers: set[str] = set()
+        others: dict[str, Statement] = {}
+        for statement, pull in pulls:
+            if pull and len(bounds) == 1:
+                for account, grant in pull.grants.items():
+                    known = accounts.setdefault(account, Grant())
+                    known.principals |= grant.principals
+                    known.functions |= grant.functions
+            elif pushing := _publishers_of(statement):
+                publishers |= pushing
+            else:
+                others[json.dumps(_plain(statement), sort_keys=True)] = statement
+        organizations = next(iter(bounds)) if len(bounds) == 1 else frozenset()
+        return cls(accounts, organizations, frozenset(publishers), others)
 
 
 def changes(before: str, after: str) -> list[str]:
@@ -94,13 +106,119 @@ def changes(before: str, after: str) -> list[str]:
         before: the policy's JSON, empty if there was none.
         after: the same afterwards.
     """
-    if UNKNOWN in after:
+    if after == UNKNOWN:
         return ["the policy is known only when the update runs"]
-    try:
-        old, new = Grants.of(before), Grants.of(after)
-    except (ValueError, KeyError, TypeError):
+    old, new = _read(before), _read(after)
+    if new is None:
         return ["the policy changes; it cannot be read as one"]
-    return [*_accounts(old, new), *_organizations(old, new), *_publishers(old, new), *_others(old, new)]
+    told = [*_accounts(old or Grants(), new), *_organizations(old or Grants(), new), *_pushing(old or Grants(), new)]
+    return told if old else ["the policy before cannot be read as one; this is all that the new one says", *told]
+
+
+def unread(before: str, after: str) -> list[tuple[str, str]]:
+    """The statements that change and that no sentence tells: `new` or `gone`, and the statement as it is.
+
+    Args:
+        before: the policy's JSON, empty if there was none.
+        after: the same afterwards.
+    """
+    if after == UNKNOWN:
+        return []
+    old, new = _read(before), _read(after)
+    if new is None:
+        return [("new", after)]
+    others = old.others if old else {}
+    gone = [("gone", json.dumps(others[key])) for key in others if key not in new.others]
+    return [*(("new", json.dumps(new.others[key])) for key in new.others if key not in others), *gone]
+
+
+def _read(policy: str) -> Grants | None:
+    try:
+        return Grants.of(policy)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _pull(statement: Statement) -> Pull | None:
+    """A statement for accounts or for the Lambda service, if it is one of those that this program writes."""
+    if not _allows(statement, PULL_ACTIONS):
+        return None
+    conditions = _conditions(statement)
+    principal = statement["Principal"]
+    key, grants = "aws:principalorgid", _callers(_named(principal))
+    if principal in ({"Service": "lambda.amazonaws.com"}, {"Service": ["lambda.amazonaws.com"]}):
+        arns = conditions.pop(("StringLike", "aws:sourcearn"), []) or conditions.pop(("ArnLike", "aws:sourcearn"), [])
+        key, grants = "aws:sourceorgid", _functions(arns)
+    organizations = conditions.pop(("StringEquals", key), [])
+    if conditions or not grants or (EVERYONE in grants and not organizations):
+        return None
+    # A second organization would widen what the sentence about the first narrows.
+    if len(organizations) > 1 or not all(map(ORGANIZATION.fullmatch, organizations)):
+        return None
+    return Pull(grants, frozenset(organizations))
+
+
+def _callers(principals: Sequence[str]) -> dict[str, Grant]:
+    """What principals may create functions; nothing if one of them is no account, role or user."""
+    grants: dict[str, Grant] = {}
+    for arn in principals:
+        if arn == EVERYONE:
+            grants.setdefault(EVERYONE, Grant()).principals.add(EVERYONE)
+        elif root := ROOT.fullmatch(arn):
+            grants.setdefault(root[1] or root[2], Grant()).principals.add(EVERYONE)
+        elif role := ROLE.fullmatch(arn):
+            grants.setdefault(role[1], Grant()).principals.add(arn)
+        else:
+            return {}
+    return grants
+
+
+def _functions(arns: Sequence[str]) -> dict[str, Grant]:
+    """What functions Lambda may pull for; nothing if one of them is no pattern of functions."""
+    grants: dict[str, Grant] = {}
+    for arn in arns:
+        if not (match := FUNCTION.fullmatch(arn)):
+            return {}
+        grants.setdefault(match[1], Grant()).functions.add(match[2])
+    return grants
+
+
+def _publishers_of(statement: Statement) -> set[str]:
+    """Who may push, if the statement says only that."""
+    named = _named(statement.get("Principal"))
+    plain = _allows(statement, PUSH_ACTIONS) and not _conditions(statement)
+    return set(named) if plain and all(map(PUBLISHER.fullmatch, named)) else set()
+
+
+def _allows(statement: Statement, actions: Sequence[str]) -> bool:
+    """Whether a statement allows exactly these actions, and has no part that is not looked at here."""
+    given = [str(action).lower() for action in _listed(statement.get("Action"))]
+    known = set(statement) <= {"Sid", "Effect", "Principal", "Action", "Condition"} and "Principal" in statement
+    return known and statement.get("Effect") == "Allow" and set(given) == {action.lower() for action in actions}
+
+
+def _named(principal: Any) -> list[str]:
+    """The principals of accounts, if there are no others."""
+    if principal == EVERYONE:
+        return [EVERYONE]
+    if not isinstance(principal, dict) or set(principal) != {"AWS"}:
+        return []
+    named = _listed(principal["AWS"])
+    return named if all(isinstance(arn, str) for arn in named) else []
+
+
+def _conditions(statement: Statement) -> dict[tuple[str, str], list[str]]:
+    """The values of each operator and key; keys are in lower case, for their case does not matter."""
+    conditions = statement.get("Condition") or {}
+    found: dict[tuple[str, str], list[str]] = {}
+    for operator, keys in conditions.items() if isinstance(conditions, dict) else [("", conditions)]:
+        for key, values in keys.items() if isinstance(keys, dict) else [("", keys)]:
+            listed = _listed(values)
+            name = (operator, key.lower())
+            # What is no text, and a key that is there twice, is not understood.
+            known = listed and name not in found and all(isinstance(value, str) for value in listed)
+            found[name if known else ("", key)] = listed
+    return found
 
 
 def _accounts(old: Grants, new: Grants) -> Iterator[str]:
@@ -128,21 +246,11 @@ def _organizations(old: Grants, new: Grants) -> Iterator[str]:
         yield f"whoever pulls no longer has to belong to organization {_names([organization])}"
 
 
-def _publishers(old: Grants, new: Grants) -> Iterator[str]:
+def _pushing(old: Grants, new: Grants) -> Iterator[str]:
     for publisher in sorted(new.publishers - old.publishers):
         yield f"{_names([publisher])} may now push"
     for publisher in sorted(old.publishers - new.publishers):
         yield f"{_names([publisher])} no longer may push"
-
-
-def _others(old: Grants, new: Grants) -> Iterator[str]:
-    for sid in sorted({*old.others, *new.others}):
-        before, after = old.others.get(sid), new.others.get(sid)
-        if after is None:
-            yield f"statement {_names([sid])} is gone"
-        elif before != after:
-            what = f"{after.get('Effect')} of {_names(_listed(after.get('Action')))}"
-            yield f"statement {_names([sid])} is {'new' if before is None else 'another'}: {what}"
 
 
 def _by(grant: Grant) -> str:
@@ -158,3 +266,19 @@ def _names(names: Any) -> str:
 def _listed(value: Any) -> list[Any]:
     """A policy may say one thing without a list around it."""
     return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _plain(value: Any) -> Any:
+    """A statement in the form in which two that say the same are equal: the order of a list does not matter."""
+    if isinstance(value, dict):
+        return {key: item if key == "Sid" else _plain(item) for key, item in value.items()}
+    if isinstance(value, list) and len(value) == 1:
+        return _plain(value[0])
+    return sorted(map(_plain, value), key=json.dumps) if isinstance(value, list) else value
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; one with a key twice has two meanings."""
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key is there twice")
+    return dict(pairs)

@@ -185,3 +185,107 @@ def test_a_comment_that_is_too_long_loses_the_least_weighty_parts_and_says_so(co
 def test_secrets_that_the_engine_has_blinded_stay_so() -> None:
     step_ = step("update", FUNCTION, old={"memorySize": BLINDED}, new={"memorySize": BLINDED}, changed=("memorySize",))
     assert "`memorySize` another → another" in comment({"consumer": result(step_)}, {})
+
+
+WIDE = {"Sid": "Wide", "Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Condition": {"Bool": {"a:b": "```"}}}
+
+
+def test_a_statement_that_no_sentence_tells_is_on_top_as_it_is_and_once_for_all_regions() -> None:
+    after = json.dumps({"Statement": [WIDE]})
+    steps = [step("create", POLICY, name, new={"policy": after}) for name in ("one", "two")]
+    text = comment({"registry": result(*steps, step("delete", LIFECYCLE), stack="registry")}, {})
+    shown = f"new in `registry`:\n\n````text\n{json.dumps(WIDE)}\n````"
+    assert text.count(shown) == 1
+    assert text.index(shown) < text.index("#### First of all")
+
+
+def test_a_statement_that_no_sentence_tells_is_there_in_the_longest_comment() -> None:
+    many = [step("create", ROLE, f"{'role' * 10}-{number}") for number in range(2000)]
+    new = {"policy": json.dumps({"Statement": [WIDE]})}
+    text = comment({"registry": result(step("update", POLICY, new=new), *many, stack="registry")}, {})
+    assert "Left out" in text
+    assert json.dumps(WIDE) in text
+
+
+def test_a_policy_that_stays_in_the_account_is_not_called_gone() -> None:
+    kept = step("delete", POLICY, old={"policy": policy("222222222222")}, retained=True)
+    text = comment({"registry": result(kept, stack="registry")}, {})
+    assert "- `one` stays in the account as it is, unmanaged" in text
+    assert "222222222222" not in text
+
+
+def test_a_policy_that_is_deleted_takes_its_grants_away() -> None:
+    gone = step("delete", POLICY, old={"policy": policy("222222222222")})
+    assert "- account 222222222222 no longer may pull" in comment({"registry": result(gone, stack="registry")}, {})
+
+
+@pytest.mark.parametrize("operation", ["create", "delete"])
+def test_what_is_billed_for_being_there_is_said(operation: str) -> None:
+    kind = "aws:lambda/provisionedConcurrencyConfig:ProvisionedConcurrencyConfig"
+    text = comment({"consumer": result(step(operation, kind))}, {})
+    assert f"| `consumer` | `{kind}` `one` | {operation} | billed: https://aws.amazon.com/lambda/pricing/ |" in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "old", "new", "shown"),
+    [
+        ("aws:lambda/functionUrl:FunctionUrl", "authorizationType", "AWS_IAM", "NONE", "`AWS_IAM` → `NONE` | who may"),
+        ("aws:apigateway/method:Method", "apiKeyRequired", True, False, "`True` → `False` | who may call it"),
+        (FUNCTION, "architectures", ["x86_64"], ["arm64"], "`x86_64` → `arm64` | billed: "),
+        (FUNCTION, "architectures", ["a b"], [1], "another → another | billed: "),
+        (FUNCTION, "ephemeralStorage", {"size": 512}, {"size": 1024}, "`512` → `1024` | billed: "),
+        (FUNCTION, "tracingConfig", None, {"mode": "Active"}, "none → `Active` | billed: "),
+        (FUNCTION, "tracingConfig", {"a": 1, "b": 2}, None, "another → none | billed: "),
+        (FUNCTION, "reservedConcurrentExecutions", 10, 0, "`10` → `0` | taken from the account's pool; 0 stops it"),
+        (LOGS, "retentionInDays", 90.5, 30, "`90.5` → `30` | lines older than that are deleted"),
+    ],
+)
+def test_what_weighs_is_shown_before_and_after(kind: str, name: str, old: Any, new: Any, shown: str) -> None:
+    changed = step("update", kind, old={name: old}, new={name: new}, changed=(f"{name}.part[0]",))
+    assert f"| `{name}` {shown}" in comment({"consumer": result(changed)}, {})
+
+
+@pytest.mark.parametrize(
+    ("outputs", "source"),
+    [
+        ({"imageTag": "b", "imageSource": "built"}, "`a` → `b`, which is built by the update."),
+        ({"imageTag": "b", "imageSource": "reused"}, "`a` → `b`, which is in the repository already."),
+        ({"imageDigest": "sha256:b", "imageSource": "existing"}, "`a` → `sha256:b`, which was pushed before."),
+        ({"imageTag": "b"}, "`a` → `b`, which was pushed before."),
+    ],
+)
+def test_where_the_image_comes_from_is_said(outputs: dict[str, Any], source: str) -> None:
+    stack = step("same", STACK, old={"imageTag": "a"}, new=outputs)
+    assert f"#### Image of `consumer`\n\n{source}" in comment({"consumer": result(stack)}, {})
+    same = step("same", STACK, old=outputs, new=outputs)
+    assert "Image of" not in comment({"consumer": result(same)}, {})
+
+
+def test_a_first_image_comes_from_none() -> None:
+    stack = step("create", STACK, new={"imageTag": "b", "imageSource": "built"})
+    assert "none → `b`" in comment({"consumer": result(stack)}, {})
+
+
+def test_a_preview_without_a_build_says_so_and_tells_of_no_image() -> None:
+    text = comment({"consumer": CHANGES}, {}, built=False)
+    assert "Previewed with the images that run now: what would be built is left out." in text
+    assert "Image of" not in text
+    assert "Previewed with" not in comment({"consumer": CHANGES}, {})
+
+
+@pytest.mark.parametrize(
+    ("diff", "expected"),
+    [
+        (ContentDiff(context="app", files=1), "Built from `app`, 1 file."),
+        (
+            ContentDiff(context="app", files=2, base="b", same_as_running=True),
+            "None of them differs from `b`, which is what runs now: options of the build do.",
+        ),
+        (
+            ContentDiff(context="app", files=2, base="b", removed=("x", "y")),
+            "Built from `app`, 2 files. What differs from `b`, which is not what runs now:\n\n- - `x`\n- - `y`\n",
+        ),
+    ],
+)
+def test_what_differs_in_the_context_is_said(diff: ContentDiff, expected: str) -> None:
+    assert expected in comment({"consumer": CHANGES}, {"consumer": diff})
