@@ -7,9 +7,9 @@ from rules import RULES, unread
 
 
 class Analyzer(policy._PolicyAnalyzerServicer):
-    """Refuses configuration that no rule reads; the engine and the SDK pass over it, and a typo would switch nothing.
+    """Refuses configuration that no rule reads, which the engine and the SDK ignore: a typo would leave a rule off.
 
-    The SDK has no hook for it, so its own servicer is extended.
+    The SDK has no hook for it, so its private servicer is extended; `test_wrong_configuration_is_refused` guards that.
     """
 
     def Configure(self, request, context):  # noqa: ANN001, ANN201, N802  # of the gRPC protocol

@@ -1,7 +1,7 @@
 """The rules of the policy pack: small checks of plain properties, and the table that says what each is for.
 
-A check's docstring is the text of its rule, and it yields one sentence for each thing it finds. What a preview does not
-know yet raises `UnknownValueError` where it is read: nothing is said of that resource then, and the update looks again.
+A check's docstring is the text of its rule. A check yields a sentence for each violation. A property that a preview
+does not know yet raises `UnknownValueError` when it is read: the rule skips the resource, and the update checks it.
 """
 
 import re
@@ -42,17 +42,23 @@ METHOD_SETTINGS = "aws:apigateway/methodSettings:MethodSettings"
 PERMISSION = "aws:lambda/permission:Permission"
 REPOSITORY = "aws:ecr/repository:Repository"
 REPOSITORY_POLICY = "aws:ecr/repositoryPolicy:RepositoryPolicy"
+ROLE = "aws:iam/role:Role"
 STAGE = "aws:apigateway/stage:Stage"
 ROLE_TYPES = (
     "aws:iam/policy:Policy",
-    "aws:iam/role:Role",
+    ROLE,
+    "aws:iam/policyAttachment:PolicyAttachment",
     "aws:iam/rolePolicy:RolePolicy",
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
 )
 
 ACCOUNT = re.compile(r"\d{12}")
 DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
-BROAD_MANAGED_POLICY = re.compile(r":aws:policy/(.*/)?(AdministratorAccess|PowerUserAccess|\w+FullAccess)$")
+BROAD_MANAGED_POLICY = re.compile(r":aws:policy/(.*/)?(AdministratorAccess|PowerUserAccess|[\w-]*FullAccess)[\w-]*$")
+# An action of one service, of whose name some is there.
+NAMED_ACTION = re.compile(r"[\w-]+:[^*?]*[\w-].*")
+# What the program calls an image: `content-` and a hash. components/image/build.py
+CONTENT_TAG = (*"content-", *["0123456789abcdef"] * 32)
 
 # All that Lambda needs to take an image.
 # https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#configuration-images-xaccount-permissions
@@ -78,17 +84,22 @@ UNSCOPED_ACTIONS = [
 ]
 
 SECRET_NAME = re.compile(
-    r"(^|_)(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIALS?)$", re.IGNORECASE
+    r"(PASSWORD|PASSWD|PASSPHRASE)$"
+    r"|(^|_)(PWD|SECRET|TOKEN|CREDENTIALS?|(API|ACCESS|PRIVATE|SECRET|SIGNING|ENCRYPTION)_?KEY)$",
+    re.IGNORECASE,
 )
 SECRET_VALUE = re.compile(
     r"\b(AKIA|ASIA)[A-Z0-9]{16}\b"  # AWS access key
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY"
     r"|\bgh[opsur]_[A-Za-z0-9]{36}|\bgithub_pat_\w{22}"
-    r"|\bxox[abprs]-[A-Za-z0-9-]{10}"  # Slack
-    r"|\bsk_live_[A-Za-z0-9]{16}"  # Stripe
+    r"|\bglpat-[\w-]{20}"  # GitLab
+    r"|\bxox[abprs]-[A-Za-z0-9-]{10}|\bhooks\.slack\.com/services/"
+    r"|\b[rs]k_live_[A-Za-z0-9]{16}"  # Stripe
     r"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+"  # JSON web token
-    r"|://[^/:@\s]+:[^/@\s]+@"  # URL with a password
+    r"|://[^/:@\s]*:[^/@\s]+@"  # URL with a password
 )
+# The ARN or the path of a parameter refers to a secret and is none.
+REFERENCE = re.compile(r"arn:\S+|(/[\w.-]+)+")
 
 
 # ---- what IAM policies say
@@ -126,6 +137,15 @@ def principals(statement: Statement, kind: str) -> list[str]:
     """A statement's principals of one kind, `AWS` or `Service`; a bare `*` is short for `AWS`."""
     principal = statement.get("Principal")
     return words(principal if isinstance(principal, str) and kind == "AWS" else section(principal).get(kind))
+
+
+def anybody(statement: Statement) -> str:
+    """Why a statement is for principals that nobody has named; empty if it is not."""
+    if "NotPrincipal" in statement:
+        return "NotPrincipal grants everyone else"
+    principal = statement.get("Principal")
+    named = principal.values() if isinstance(principal, Mapping) else [principal]
+    return "the principal is a wildcard" if any("*" in word for each in named for word in words(each)) else ""
 
 
 def bound_to(statement: Statement, key: str) -> list[str]:
@@ -168,7 +188,7 @@ def sid(statement: Statement) -> str:
 
 
 def immutable_tags(repository: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
-    """Tags are immutable: a tag names one image for ever."""
+    """Image tags are immutable: a tag always names the same image."""
     mutability = repository.props.get("imageTagMutability", "MUTABLE")
     exclusions = ["IMMUTABLE_WITH_EXCLUSION"] if parameters["allowExclusions"] else []
     if mutability not in ["IMMUTABLE", *exclusions]:
@@ -182,9 +202,9 @@ def scan_on_push(repository: ResourceValidationArgs, _: Parameters) -> Iterator[
 
 
 def kms_key(repository: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
-    """Images are encrypted with a KMS key of one's own.
+    """Images are encrypted with a customer managed KMS key.
 
-    Disabled by default: AES-256 is always on; a key costs, and cannot be changed later.
+    Disabled by default: images are always encrypted with AES-256. A key costs money and cannot be changed later.
     """
     configurations = repository.props.get("encryptionConfigurations") or []
     if not any(each.get("encryptionType") in ("KMS", "KMS_DSSE") and each.get("kmsKey") for each in configurations):
@@ -192,7 +212,7 @@ def kms_key(repository: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
 
 
 def deletion_protection(repository: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
-    """The repository is protected: functions that were idle pull their image again."""
+    """The repository is protected from deletion: Lambda pulls the image of an idle function again."""
     if not repository.opts.protect:
         yield "protect is off."
     if repository.props.get("forceDelete"):
@@ -200,19 +220,17 @@ def deletion_protection(repository: ResourceValidationArgs, _: Parameters) -> It
 
 
 def named_principals(policy: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
-    """The repository's policy names its principals; nobody is let in by a wildcard."""
+    """Every statement of the repository's policy names its principals, without a wildcard."""
     for statement in statements(policy.props.get("policy")):
         organizations = bound_to(statement, "aws:PrincipalOrgID")
         if organizations and set(organizations) <= set(parameters["organizations"]):
             continue
-        if "NotPrincipal" in statement:
-            yield f"{sid(statement)}: NotPrincipal grants everybody else."
-        elif any("*" in principal for principal in principals(statement, "AWS")):
-            yield f"{sid(statement)}: the principal is a wildcard."
+        if why := anybody(statement):
+            yield f"{sid(statement)}: {why}."
 
 
 def service_source(policy: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
-    """A service may use the images only for resources of accounts or organizations that are named."""
+    """A service may use the images only for resources of named accounts or organizations."""
     for statement in statements(policy.props.get("policy")):
         organizations = bound_to(statement, "aws:SourceOrgID")
         in_organizations = organizations and all("*" not in value for value in organizations)
@@ -221,7 +239,7 @@ def service_source(policy: ResourceValidationArgs, _: Parameters) -> Iterator[st
 
 
 def both_statements(policy: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
-    """An account that may pull is in both statements, its own and Lambda's: else its functions fail after weeks."""
+    """An account that may pull is in both statements, its own and Lambda's. Otherwise functions fail after weeks."""
     pulling = [each for each in statements(policy.props.get("policy")) if allows(each, PULL_ACTIONS)]
     callers = {account_of(principal) for statement in pulling for principal in principals(statement, "AWS")}
     # What is no account is the remainder of a principal that was deleted.
@@ -234,24 +252,41 @@ def both_statements(policy: ResourceValidationArgs, _: Parameters) -> Iterator[s
         yield f"Lambda may pull for functions of account {account}, which may not create any."
 
 
-def lifecycle(repository: PolicyResource, _: Parameters, stack: Sequence[PolicyResource]) -> Iterator[str]:
-    """A lifecycle policy bounds what is stored."""
-    policies = (each for each in stack if each.resource_type == LIFECYCLE)
-    if not any(refers(policy, "repository", repository, "name") for policy in policies):
-        yield "There is no lifecycle policy for it."
+def lifecycle(policy: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+    """No lifecycle rule deletes an image that a function may run: Lambda pulls the image of an idle function again."""
+    document = policy.props.get("policy")
+    for rule in several(section(loads(document) if isinstance(document, str) else document).get("rules")):
+        selection = section(section(rule).get("selection"))
+        tags = [f"{prefix}*" for prefix in words(selection.get("tagPrefixList"))]
+        tags += words(selection.get("tagPatternList"))
+        if selection.get("tagStatus") != "tagged" or not tags:
+            yield f"Rule {section(rule).get('rulePriority')} selects images whatever their tags are."
+        elif wrong := [tag for tag in tags if matches(tag, CONTENT_TAG)]:
+            yield f"Rule {section(rule).get('rulePriority')} selects images by {', '.join(wrong)}."
+
+
+def matches(pattern: str, characters: Sequence[str]) -> bool:
+    """Whether a pattern with `*` takes some text of which each character is one of several."""
+    reached = {0}
+    for each in pattern:
+        if each == "*":
+            reached = set(range(min(reached, default=len(characters) + 1), len(characters) + 1))
+        else:
+            reached = {at + 1 for at in reached if at < len(characters) and each in characters[at]}
+    return len(characters) in reached
 
 
 # ---- the function and its role
 
 
 def image_by_digest(function: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
-    """A function names its image by digest: Lambda does not follow a tag that moves."""
+    """A function names its image by digest: Lambda does not follow a tag that moves to another image."""
     if function.props.get("packageType") == "Image" and not DIGEST.search(uri := function.props.get("imageUri", "")):
         yield f"imageUri is {uri}."
 
 
 def timeout(function: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
-    """A call ends before its caller gives up; API Gateway waits for 29 seconds.
+    """A call ends before its caller gives up: API Gateway waits 29 seconds.
 
     Advisory by default: other callers wait longer.
     """
@@ -259,9 +294,9 @@ def timeout(function: ResourceValidationArgs, parameters: Parameters) -> Iterato
 
 
 def memory(function: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
-    """Memory, by which a call is paid, is bounded.
+    """Memory, which sets the price of a call, is bounded.
 
-    Advisory by default: how much is right is for its team to say.
+    Advisory by default: the right amount is the team's decision.
     """
     yield from outside("memorySize", function.props.get("memorySize") or 128, "MB", parameters)
 
@@ -274,29 +309,29 @@ def outside(name: str, value: float, unit: str, parameters: Parameters) -> Itera
 
 
 def reserved_concurrency(function: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
-    """A function has a number of calls of its own.
+    """A function reserves concurrency.
 
-    Disabled by default: they are taken from the account's pool.
+    Disabled by default: it is taken from the account's pool.
     """
     if function.props.get("reservedConcurrentExecutions", -1) < 0:
         yield "reservedConcurrentExecutions is left out."
 
 
 def environment(function: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
-    """No environment variable holds a secret: whoever may read the function reads it."""
+    """No environment variable holds a secret: everyone who may read the function can read it."""
     variables = section(section(function.props.get("environment")).get("variables"))
     for name in sorted(set(variables) - set(parameters["ignored"])):
         try:
             value = str(variables[name])
         except UnknownValueError:
             continue
-        # The value is repeated nowhere. An ARN or the path of a parameter is a reference to a secret.
-        if SECRET_VALUE.search(value) or (SECRET_NAME.search(name) and value and not value.startswith(("arn:", "/"))):
+        # The value is repeated nowhere.
+        if SECRET_VALUE.search(value) or (SECRET_NAME.search(name) and value and not REFERENCE.fullmatch(value)):
             yield f"The variable {name} looks like a secret."
 
 
 def log_group(function: PolicyResource, _: Parameters, stack: Sequence[PolicyResource]) -> Iterator[str]:
-    """The function's log group is in the stack: one that Lambda makes keeps lines for ever."""
+    """The function's log group is in the stack: one that Lambda creates keeps its lines for ever."""
     configured = section(function.props.get("loggingConfig")).get("logGroup")
     name = configured or f"/aws/lambda/{function.props['name']}"
     if name not in [group.props["name"] for group in stack if group.resource_type == LOG_GROUP]:
@@ -304,7 +339,7 @@ def log_group(function: PolicyResource, _: Parameters, stack: Sequence[PolicyRes
 
 
 def log_retention(group: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
-    """Log lines are deleted, and not too early."""
+    """Log lines are deleted, but not too early."""
     days, least = group.props.get("retentionInDays", 0), parameters["minimumDays"]
     if not days:
         yield "retentionInDays is left out: lines are kept for ever."
@@ -313,37 +348,56 @@ def log_retention(group: ResourceValidationArgs, parameters: Parameters) -> Iter
 
 
 def permission_source(permission: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
-    """Nobody calls the function by a wildcard, and a service only for a source that is named."""
+    """No wildcard principal may invoke the function, and a service may invoke it only for a named source."""
     props = permission.props
-    if props.get("functionUrlAuthType") or props.get("invokedViaFunctionUrl"):
-        return  # Who may call a function URL is the URL's own affair.
+    # The two statements of a public function URL hold for calls of that URL only; endpoint-authorization reports it.
+    # https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
+    url = (props.get("action"), props.get("functionUrlAuthType"), bool(props.get("invokedViaFunctionUrl")))
+    if url in [("lambda:InvokeFunctionUrl", "NONE", False), ("lambda:InvokeFunction", None, True)]:
+        return
     principal = props["principal"]
-    if principal == "*" and not props.get("principalOrgId"):
-        yield "The principal is a wildcard."
-    elif principal.endswith(".amazonaws.com") and not (props.get("sourceArn") or props.get("sourceAccount")):
-        yield f"{principal} may call for anybody: there is no sourceArn and no sourceAccount."
+    if "*" in principal:
+        if not props.get("principalOrgId"):
+            yield f"The principal is a wildcard for {props.get('action')}."
+    elif not ACCOUNT.fullmatch(principal) and not principal.startswith("arn:"):
+        account, arn = props.get("sourceAccount") or "", (props.get("sourceArn") or "").split(":", 5)
+        # The ARN of a bucket has no account, and names one bucket of all accounts.
+        of_one = len(arn) == 6 and (ACCOUNT.fullmatch(arn[4]) or not (arn[4] or "*" in arn[5] or "?" in arn[5]))
+        if not ACCOUNT.fullmatch(account) and not of_one:
+            yield f"{principal} may invoke it for any account: neither sourceArn nor sourceAccount names one."
 
 
 def least_privilege(resource: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
-    """Roles have no wildcard: neither for actions, nor for resources, nor for who assumes them."""
+    """Roles use no wildcard for actions, resources or principals, and their trust policies name a principal."""
     props = resource.props
+    unscoped = {action.lower() for action in parameters["unscopedActions"]}
     inline = [policy.get("policy") for policy in props.get("inlinePolicies") or []]
     for statement in [found for document in (props.get("policy"), *inline) for found in statements(document)]:
         actions = words(statement.get("Action"))
-        if wild := [action for action in actions if action == "*" or action.endswith(":*")]:
+        if wild := [action for action in actions if not NAMED_ACTION.fullmatch(action)]:
             yield f"{sid(statement)}: Action is {', '.join(wild)}."
         for negation in ("NotAction", "NotResource"):
             if negation in statement:
                 yield f"{sid(statement)}: {negation} allows everything else."
-        scoped = [action for action in actions if action not in parameters["unscopedActions"]]
-        if "*" in words(statement.get("Resource")) and scoped:
+        scoped = [action for action in actions if action.lower() not in unscoped]
+        if scoped and any(map(is_any, words(statement.get("Resource")))):
             yield f"{sid(statement)}: Resource is * for {', '.join(scoped)}."
-    for statement in statements(props.get("assumeRolePolicy")):
-        if "NotPrincipal" in statement or any("*" in principal for principal in principals(statement, "AWS")):
-            yield f"{sid(statement)}: anybody may assume the role."
     for arn in [*(props.get("managedPolicyArns") or []), props.get("policyArn") or ""]:
         if BROAD_MANAGED_POLICY.search(arn):
             yield f"The managed policy {arn.rpartition('/')[2]} is attached."
+    if resource.resource_type == ROLE:
+        trusted = statements(props.get("assumeRolePolicy"))
+        if not any(statement.get("NotPrincipal") or statement.get("Principal") for statement in trusted):
+            yield "assumeRolePolicy names no principal."
+        for statement in trusted:
+            if why := anybody(statement):
+                yield f"{sid(statement)}: anyone may assume the role: {why}."
+
+
+def is_any(resource: str) -> bool:
+    """Whether an ARN names no service: `*`, `arn:aws:*` and the like."""
+    parts = resource.split(":")
+    return all(not part.strip("*?") for part in (parts[2:] if parts[0] == "arn" and len(parts) > 2 else parts[-1:]))
 
 
 # ---- the API
@@ -352,29 +406,34 @@ def least_privilege(resource: ResourceValidationArgs, parameters: Parameters) ->
 def access_log(stage: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
     """The API logs its calls.
 
-    Advisory by default: the log costs, and the function has one of its own.
+    Advisory by default: the log costs money, and the function has a log of its own.
     """
     if not stage.props.get("accessLogSettings"):
         yield "accessLogSettings is left out."
 
 
 def authorization(endpoint: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
-    """Callers sign or have a key.
+    """Callers sign their requests or send an API key.
 
-    Advisory by default: an endpoint may be public on purpose, and this is where a reviewer sees it.
+    Advisory by default: an endpoint may be public on purpose.
     """
     props = endpoint.props
     open_ = "NONE" in (props.get("authorization"), props.get("authorizationType")) and not props.get("apiKeyRequired")
-    # A function URL takes any method.
-    method = props["httpMethod"] if endpoint.resource_type == METHOD else "ANY"
-    if open_ and method not in parameters["publicMethods"]:
+    if (
+        open_
+        and endpoint.resource_type == METHOD
+        and (method := props["httpMethod"]) not in parameters["publicMethods"]
+    ):
         yield f"Authorization is NONE: anyone may call {method}."
+    elif open_ and endpoint.resource_type == FUNCTION_URL and "ANY" not in parameters["publicMethods"]:
+        # The provider's own statements: https://github.com/hashicorp/terraform-provider-aws/pull/44858
+        yield "Authorization is NONE: anyone may call ANY. The provider adds statements that outlast the URL."
 
 
 def throttling(stage: PolicyResource, parameters: Parameters, stack: Sequence[PolicyResource]) -> Iterator[str]:
     """The API limits its calls.
 
-    Advisory by default: else the account's limit counts, which all its APIs share.
+    Advisory by default: without it the account's limit applies, which all its APIs share.
     """
     most = parameters["maximumRate"]
     for each in stack:
@@ -401,23 +460,23 @@ def about(
     check: Check | StackCheck,
     *,
     name: str,
-    cure: str,
+    fix: str,
     url: str,
     level: EnforcementLevel,
     severity: Severity,
     ids: Sequence[str] = (),
     parameters: Mapping[str, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """What the SDK has fields for.
+    """The fields of a rule.
 
     Args:
-        check: its docstring says what has to be so, and why.
+        check: its docstring says what the rule requires, and why.
         name: the rule's name.
-        cure: what to write.
+        fix: what to write instead.
         url: where the rule comes from.
-        level: what a violation does, unless the configuration says otherwise.
-        severity: how bad it is.
-        ids: of the same rule in Security Hub, AWS Config and checkov. No rule of AWSGuard looks at these resources so.
+        level: what a violation does by default.
+        severity: how bad a violation is.
+        ids: of the same rule in Security Hub, AWS Config and checkov.
         parameters: JSON schema of each parameter, with a default.
     """
     foundational = next((each for each in ids if re.fullmatch(r"[A-Za-z]+\.\d+", each)), None)
@@ -432,7 +491,7 @@ def about(
         if foundational
         else None,
         "tags": list(ids),
-        "remediation_steps": cure,
+        "remediation_steps": fix,
         "url": url,
     }
 
@@ -444,7 +503,7 @@ def resource_rule(types: Sequence[str], check: Check, /, **facts: Any) -> Policy
         if args.resource_type in types:
             try:
                 for found in check(args, args.get_config()):
-                    report(f"{found} {facts['cure']}\n{facts['url']}", args.urn)
+                    report(f"{found} {facts['fix']}\n{facts['url']}", args.urn)
             except NotThere:
                 args.not_applicable("a property is not known yet")
 
@@ -459,7 +518,7 @@ def stack_rule(types: Sequence[str], check: StackCheck, /, **facts: Any) -> Poli
             if resource.resource_type in types:
                 try:
                     for found in check(resource, args.get_config(), args.resources):
-                        report(f"{found} {facts['cure']}\n{facts['url']}", resource.urn)
+                        report(f"{found} {facts['fix']}\n{facts['url']}", resource.urn)
                 except NotThere:
                     continue
 
@@ -485,7 +544,7 @@ RULES: list[Policy] = [
         [REPOSITORY],
         immutable_tags,
         name="repository-immutable-tags",
-        cure="Leave repository.mutableTags out of the stack file.",
+        fix="Leave repository.mutableTags out of the stack file.",
         url="https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-2",
         level=MANDATORY,
         severity=MEDIUM,
@@ -496,7 +555,7 @@ RULES: list[Policy] = [
         [REPOSITORY],
         scan_on_push,
         name="repository-scan-on-push",
-        cure="Write repository: {scanOnPush: true}.",
+        fix="Write repository: {scanOnPush: true}.",
         url="https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-1",
         level=MANDATORY,
         severity=HIGH,
@@ -506,7 +565,7 @@ RULES: list[Policy] = [
         [REPOSITORY],
         kms_key,
         name="repository-kms-key",
-        cure="Write repository: {kmsKey: ARN}, before the repository is made.",
+        fix="Write repository: {kmsKey: ARN}, before the repository is created.",
         url="https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-5",
         level=DISABLED,
         severity=MEDIUM,
@@ -516,7 +575,7 @@ RULES: list[Policy] = [
         [REPOSITORY],
         deletion_protection,
         name="repository-deletion-protection",
-        cure="Leave repository.keep and repository.forceDelete out of the stack file.",
+        fix="Leave repository.protect and repository.forceDelete out of the stack file.",
         url="https://www.pulumi.com/docs/iac/concepts/options/protect/",
         level=MANDATORY,
         severity=HIGH,
@@ -525,7 +584,7 @@ RULES: list[Policy] = [
         [REPOSITORY_POLICY],
         named_principals,
         name="repository-named-principals",
-        cure="Name the accounts in consumers; an organization that may stand for them goes into the parameter "
+        fix="Name the accounts in consumers, or the organization of the condition aws:PrincipalOrgID in the parameter "
         "organizations.",
         url="https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-policies.html",
         level=MANDATORY,
@@ -537,7 +596,7 @@ RULES: list[Policy] = [
         [REPOSITORY_POLICY],
         service_source,
         name="repository-service-source",
-        cure="Give the statement a condition on aws:SourceArn or aws:SourceAccount with their account IDs.",
+        fix="Add a condition on aws:SourceArn or aws:SourceAccount with the account IDs.",
         url="https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html",
         level=MANDATORY,
         severity=HIGH,
@@ -546,26 +605,26 @@ RULES: list[Policy] = [
         [REPOSITORY_POLICY],
         both_statements,
         name="repository-both-statements",
-        cure="Name the account in consumers, which writes both.",
+        fix="Name the account in consumers, which writes both statements.",
         url="https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#configuration-images-xaccount-permissions",
         level=MANDATORY,
         severity=HIGH,
     ),
-    stack_rule(
-        [REPOSITORY],
+    resource_rule(
+        [LIFECYCLE],
         lifecycle,
         name="repository-lifecycle",
-        cure="Leave repository.lifecycle out of the stack file, or give it a rule.",
-        url="https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-3",
+        fix="Remove the rule, or select tags that no function runs by tagPrefixes or tagPatterns. "
+        "Example: lifecycle: [{days: 30, tagPrefixes: [pr-]}].",
+        url="https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html",
         level=MANDATORY,
-        severity=MEDIUM,
-        ids=("ECR.3",),
+        severity=HIGH,
     ),
     resource_rule(
         [FUNCTION],
         image_by_digest,
         name="function-image-by-digest",
-        cure="Write REPOSITORY@sha256:….",
+        fix="Write REPOSITORY@sha256:….",
         url="https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionCode.html",
         level=MANDATORY,
         severity=HIGH,
@@ -574,7 +633,7 @@ RULES: list[Policy] = [
         [FUNCTION],
         timeout,
         name="function-timeout",
-        cure="Write function: {timeout: SECONDS}.",
+        fix="Write function: {timeout: SECONDS}.",
         url="https://docs.aws.amazon.com/apigateway/latest/developerguide/"
         "api-gateway-execution-service-limits-table.html",
         level=ADVISORY,
@@ -585,7 +644,7 @@ RULES: list[Policy] = [
         [FUNCTION],
         memory,
         name="function-memory",
-        cure="Write function: {memory: MB}.",
+        fix="Write function: {memory: MB}.",
         url="https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html",
         level=ADVISORY,
         severity=LOW,
@@ -595,7 +654,7 @@ RULES: list[Policy] = [
         [FUNCTION],
         reserved_concurrency,
         name="function-reserved-concurrency",
-        cure="Write function: {reservedConcurrency: CALLS}.",
+        fix="Write function: {reservedConcurrency: CALLS}.",
         url="https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html",
         level=DISABLED,
         severity=LOW,
@@ -605,7 +664,7 @@ RULES: list[Policy] = [
         [FUNCTION],
         environment,
         name="function-environment-secrets",
-        cure="Name the ARN of the secret in function.secrets; a variable that is none goes into the parameter ignored.",
+        fix="Name the ARN of the secret in function.secrets. If it is none, name it in the parameter ignored.",
         url="https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html",
         level=MANDATORY,
         severity=CRITICAL,
@@ -616,7 +675,7 @@ RULES: list[Policy] = [
         [FUNCTION],
         log_group,
         name="function-log-group",
-        cure="Make the log group before the function.",
+        fix="Create the log group before the function.",
         url="https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html",
         level=MANDATORY,
         severity=MEDIUM,
@@ -625,7 +684,7 @@ RULES: list[Policy] = [
         [LOG_GROUP],
         log_retention,
         name="log-retention",
-        cure="Write function: {logRetention: DAYS} or api: {accessLogRetention: DAYS}.",
+        fix="Write function: {logRetention: DAYS} or api: {accessLogRetention: DAYS}.",
         url="https://docs.aws.amazon.com/config/latest/developerguide/cw-loggroup-retention-period-check.html",
         level=MANDATORY,
         severity=MEDIUM,
@@ -636,7 +695,7 @@ RULES: list[Policy] = [
         [PERMISSION],
         permission_source,
         name="function-permission-source",
-        cure="Give the permission a sourceArn or a sourceAccount.",
+        fix="Name an account as principal, or give the permission a sourceArn or sourceAccount with an account ID.",
         url="https://docs.aws.amazon.com/securityhub/latest/userguide/lambda-controls.html#lambda-1",
         level=MANDATORY,
         severity=CRITICAL,
@@ -646,7 +705,7 @@ RULES: list[Policy] = [
         ROLE_TYPES,
         least_privilege,
         name="role-least-privilege",
-        cure="Name them; an action that knows no resource goes into the parameter unscopedActions.",
+        fix="Name them. If an action has no resources, name it in the parameter unscopedActions.",
         url="https://docs.aws.amazon.com/securityhub/latest/userguide/iam-controls.html#iam-21",
         level=MANDATORY,
         severity=HIGH,
@@ -657,7 +716,7 @@ RULES: list[Policy] = [
         [STAGE],
         access_log,
         name="api-access-log",
-        cure="Write api: {accessLogRetention: DAYS}.",
+        fix="Write api: {accessLogRetention: DAYS}.",
         url="https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html",
         level=ADVISORY,
         severity=MEDIUM,
@@ -667,7 +726,7 @@ RULES: list[Policy] = [
         [STAGE],
         throttling,
         name="api-throttling",
-        cure="Write api: {throttle: {rate: CALLS, burst: CALLS}}.",
+        fix="Write api: {throttle: {rate: CALLS, burst: CALLS}}.",
         url="https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html",
         level=ADVISORY,
         severity=MEDIUM,
@@ -678,7 +737,7 @@ RULES: list[Policy] = [
         [METHOD, FUNCTION_URL],
         authorization,
         name="endpoint-authorization",
-        cure="Leave public out of the stack file, or name the method in the parameter publicMethods.",
+        fix="Leave public out of the stack file, or name the method in the parameter publicMethods.",
         url="https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-control-access-to-api.html",
         level=ADVISORY,
         severity=MEDIUM,

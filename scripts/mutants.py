@@ -160,15 +160,17 @@ def start(copy: Path, tests: Iterable[str]) -> multiprocessing.Process:
 
 
 def tests_of(module: str) -> tuple[str, ...]:
-    """The unit tests that import a module, directly or through its package; if none does, those of its importers."""
-    wanted, seen = {module}, set[str]()
-    while wanted:
-        importers = {file for file, imported in IMPORTS.items() if imported & wanted}
-        if tests := sorted(file for file in importers if file.startswith("tests")):
-            return tuple(tests)
-        seen |= wanted
-        wanted = importers - seen
-    sys.exit(f"no unit test imports {module}")
+    """The unit tests that reach a module by imports; those that are named after it or import it themselves first."""
+
+    def reaches(file: str, seen: set[str]) -> bool:
+        seen.add(file)
+        return module in IMPORTS[file] or any(reaches(each, seen) for each in IMPORTS[file] & set(IMPORTS) - seen)
+
+    def distance(test: str) -> tuple[bool, bool, str]:
+        return (Path(module).stem not in test, module not in IMPORTS[test], test)
+
+    tests = [test for test in IMPORTS if Path(test).name.startswith("test_") and reaches(test, set())]
+    return tuple(sorted(tests, key=distance)) or sys.exit(f"no unit test reaches {module}")
 
 
 def imports(file: Path) -> set[str]:
@@ -206,11 +208,7 @@ def report(results: list[tuple[Mutant, bool]], goal: int) -> int:
     return int(any(100 * sum(killed) < goal * len(killed) for killed in by_module.values()))
 
 
-IMPORTS = {
-    str(file): imports(file)
-    for pattern in (*CODE, "__main__.py", "deployment/*.py", "tests/unit/test_*.py")
-    for file in Path().glob(pattern)
-}
+IMPORTS = {str(file): imports(file) for pattern in (*CODE, "tests/unit/*.py") for file in Path().glob(pattern)}
 
 if __name__ == "__main__":
     sys.exit(main())

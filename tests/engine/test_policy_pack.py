@@ -27,7 +27,7 @@ WRONG_REGISTRY = {
         "scanOnPush": False,
         "keep": False,
         "forceDelete": True,
-        "lifecycle": [],
+        "lifecycle": [{"days": 30}],
         "statements": [
             {"Sid": "Public", "Effect": "Allow", "Principal": "*", "Action": "ecr:DescribeImages"},
             {
@@ -76,7 +76,7 @@ executor, anybody = role("executor", {"Service": "lambda.amazonaws.com"}), role(
 unknown = executor.arn.apply(lambda arn: "IMMUTABLE")
 
 key = "arn:aws:kms:us-east-1:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-fifty = {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 50}
+fifty = {"tagStatus": "tagged", "tagPrefixList": ["pr-"], "countType": "imageCountMoreThan", "countNumber": 50}
 lifecycle = json.dumps({"rules": [{"rulePriority": 1, "action": {"type": "expire"}, "selection": fifty}]})
 
 def repository(name, mutability):
@@ -112,6 +112,7 @@ def permission(name, principal, **more):
     )
 
 permission("everybody", "*")
+permission("url", "*", invoked_via_function_url=True)
 permission("any-api", "apigateway.amazonaws.com")
 permission("one-account", "apigateway.amazonaws.com", source_account="222222222222")
 aws.lambda_.FunctionUrl("open", function_name=by_tag.name, authorization_type="NONE", opts=made)
@@ -126,7 +127,7 @@ IN_A_WRONG_REGISTRY: Violations = {
     ("mandatory", "repository-named-principals", "repository-policy"),
     ("mandatory", "repository-service-source", "repository-policy"),
     ("mandatory", "repository-both-statements", "repository-policy"),
-    ("mandatory", "repository-lifecycle", "repository"),
+    ("mandatory", "repository-lifecycle", "repository-lifecycle"),
 }
 IN_A_WRONG_CONSUMER: Violations = {
     ("advisory", "function-timeout", "function"),
@@ -269,7 +270,7 @@ def test_what_no_stack_can_have_is_found_and_what_is_unknown_accuses_nobody(depl
     (other / "levels.json").write_text(json.dumps(EVERYTHING_COUNTS))
     shown = deployed.shell(
         f"cd {other} && pulumi stack init other && pulumi preview -s other --policy-pack-config levels.json "
-        f"--policy-pack {deployed.root}/policies"
+        f"--policy-pack {deployed.root}/policy_pack"
     ).stdout
     assert "Traceback" not in shown
     assert set(VIOLATION.findall(shown)) == ELSEWHERE, shown

@@ -40,7 +40,7 @@ from policy_pack.rules import (
 )
 
 PAGE = Path("docs/policy-pack.md").read_text()
-POLICY, ROLE, ROLE_POLICY, ATTACHMENT = ROLE_TYPES
+POLICY, ROLE, ATTACHMENTS, ROLE_POLICY, ATTACHMENT = ROLE_TYPES
 BY_NAME = {rule.name: rule for rule in RULES}
 DIGEST = f"registry/name@sha256:{'0' * 64}"
 UNKNOWN = UNKNOWN_STRING_VALUE
@@ -111,12 +111,22 @@ def variables(**given: str) -> Resource:
     return FUNCTION, {"environment": {"variables": given}}
 
 
+def permission(**props: Any) -> Resource:
+    return PERMISSION, {"action": "lambda:InvokeFunction", **props}
+
+
+def expiring(**selection: Any) -> Resource:
+    rule = {"rulePriority": 1, "selection": selection, "action": {"type": "expire"}}
+    return LIFECYCLE, {"policy": json.dumps({"rules": [rule]})}
+
+
 def throttled(**settings: float) -> Resource:
     return METHOD_SETTINGS, {"stageName": "Prod", "methodPath": "*/*", "settings": settings}
 
 
 ORGANIZATION = {"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-abcdef1234"}}}
 TRUST = {"Effect": "Allow", "Action": "sts:AssumeRole"}
+TRUSTED = {"assumeRolePolicy": document({**TRUST, "Principal": {"Service": "lambda.amazonaws.com"}})}
 IMAGE = {"packageType": "Image"}
 
 PASSING: list[tuple[str, Sequence[Resource], dict[str, Any]]] = [
@@ -148,6 +158,14 @@ PASSING: list[tuple[str, Sequence[Resource], dict[str, Any]]] = [
         [(REPOSITORY_POLICY, {"policy": document(by_lambda("222222222222", key="AWS:SourceAccount"))})],
         {},
     ),
+    *(
+        (
+            "repository-service-source",
+            [(REPOSITORY_POLICY, {"policy": document(by_lambda(functions_of("222222222222"), operator=operator))})],
+            {},
+        )
+        for operator in ("ArnEquals", "ArnLike", "StringEquals", "StringEqualsIgnoreCase", "StringLike")
+    ),
     (
         "repository-service-source",
         [(REPOSITORY_POLICY, {"policy": document(by_lambda("o-abcdef1234", key="aws:SourceOrgID"))})],
@@ -169,7 +187,9 @@ PASSING: list[tuple[str, Sequence[Resource], dict[str, Any]]] = [
         ],
         {},
     ),
-    ("repository-lifecycle", [(REPOSITORY, {"name": "app"}), (LIFECYCLE, {"repository": "app"})], {}),
+    ("repository-lifecycle", [expiring(tagStatus="tagged", tagPrefixList=["pr-", "content-x", "contents"])], {}),
+    ("repository-lifecycle", [expiring(tagStatus="tagged", tagPatternList=["pr-*", "*-content-*", "content-"])], {}),
+    ("repository-lifecycle", [(LIFECYCLE, {"policy": '{"rules": []}'})], {}),
     ("function-image-by-digest", [(FUNCTION, {**IMAGE, "imageUri": DIGEST})], {}),
     ("function-image-by-digest", [(FUNCTION, {"packageType": "Zip"})], {}),
     ("function-timeout", [(FUNCTION, {"timeout": 29.0})], {}),
@@ -178,7 +198,18 @@ PASSING: list[tuple[str, Sequence[Resource], dict[str, Any]]] = [
     ("function-reserved-concurrency", [(FUNCTION, {"reservedConcurrentExecutions": 0.0})], {}),
     (
         "function-environment-secrets",
-        [variables(STAGE="test", DB_PASSWORD="arn:aws:secretsmanager:…", TOKEN_URL="https://example.com/", API_KEY="")],
+        [
+            variables(
+                STAGE="test",
+                DB_PASSWORD="arn:aws:secretsmanager:…",
+                GH_TOKEN="/github/token",
+                TOKEN_URL="https://example.com/",
+                MAX_TOKENS="100",
+                KEYS="x",
+                DSN="postgres://me@host/db",
+                API_KEY="",
+            )
+        ],
         {},
     ),
     ("function-environment-secrets", [variables(CSRF_TOKEN="name of a cookie")], {"ignored": ["CSRF_TOKEN"]}),
@@ -189,9 +220,22 @@ PASSING: list[tuple[str, Sequence[Resource], dict[str, Any]]] = [
         {},
     ),
     ("log-retention", [(LOG_GROUP, {"retentionInDays": 30.0})], {}),
-    ("function-permission-source", [(PERMISSION, {"principal": "apigateway.amazonaws.com", "sourceArn": "arn"})], {}),
-    ("function-permission-source", [(PERMISSION, {"principal": "*", "functionUrlAuthType": "NONE"})], {}),
-    ("function-permission-source", [(PERMISSION, {"principal": "333333333333"})], {}),
+    *(
+        ("function-permission-source", [permission(**props)], {})
+        for props in (
+            {
+                "principal": "apigateway.amazonaws.com",
+                "sourceArn": "arn:aws:execute-api:us-east-1:222222222222:api/*/GET/x",
+            },
+            {"principal": "s3.amazonaws.com", "sourceArn": "arn:aws:s3:::bucket"},
+            {"principal": "apigateway.amazonaws.com", "sourceAccount": "222222222222"},
+            {"principal": "*", "action": "lambda:InvokeFunctionUrl", "functionUrlAuthType": "NONE"},
+            {"principal": "*", "invokedViaFunctionUrl": True},
+            {"principal": "*", "principalOrgId": "o-abcdef1234"},
+            {"principal": "333333333333"},
+            {"principal": "arn:aws:iam::333333333333:role/caller"},
+        )
+    ),
     (
         "role-least-privilege",
         [
@@ -202,6 +246,8 @@ PASSING: list[tuple[str, Sequence[Resource], dict[str, Any]]] = [
                         may(["logs:PutLogEvents"], "arn:aws:logs:us-east-1:222222222222:log-group:/aws/lambda/app:*"),
                         may(["xray:PutTraceSegments", "xray:PutTelemetryRecords"], "*"),
                         may("ec2:Describe*", "arn:aws:ec2:us-east-1:222222222222:subnet/*"),
+                        may("s3:GetObject", "arn:aws:s3:::bucket/*"),
+                        may("EC2:createnetworkinterface", "*"),
                         may("*", "*", Effect="Deny"),
                     )
                 },
@@ -264,11 +310,35 @@ FAILING: list[tuple[str, Sequence[Resource], dict[str, Any], str]] = [
         {"organizations": ["o-another000"]},
         "the principal is a wildcard.",
     ),
+    *(
+        (
+            "repository-named-principals",
+            [(REPOSITORY_POLICY, {"policy": document({**account(), "Principal": {kind: "*"}})})],
+            {},
+            "Statement Accounts: the principal is a wildcard.",
+        )
+        for kind in ("Service", "Federated", "CanonicalUser")
+    ),
+    *(
+        (
+            "repository-named-principals",
+            [(REPOSITORY_POLICY, {"policy": document({**account(), "Principal": "*", "Condition": condition})})],
+            {"organizations": ["o-abcdef1234"]},
+            "Statement Accounts: the principal is a wildcard.",
+        )
+        for condition in (
+            {"StringEqualsIfExists": {"aws:PrincipalOrgID": "o-abcdef1234"}},
+            {"StringNotEquals": {"aws:PrincipalOrgID": "o-abcdef1234"}},
+            {"ForAllValues:StringEquals": {"aws:PrincipalOrgID": "o-abcdef1234"}},
+            {"StringEquals": {"aws:SourceOrgID": "o-abcdef1234"}},
+            {"StringLike": {"aws:PrincipalOrgID": ["o-abcdef1234", "o-*"]}},
+        )
+    ),
     (
         "repository-named-principals",
         [(REPOSITORY_POLICY, {"policy": {"Statement": {"Effect": "Allow", "NotPrincipal": {"AWS": "1"}}}})],
         {},
-        "Statement without a Sid: NotPrincipal grants everybody else.",
+        "Statement without a Sid: NotPrincipal grants everyone else.",
     ),
     (
         "repository-service-source",
@@ -282,16 +352,22 @@ FAILING: list[tuple[str, Sequence[Resource], dict[str, Any], str]] = [
         {},
         "Statement Lambda: no condition",
     ),
-    (
-        "repository-service-source",
-        [
-            (
-                REPOSITORY_POLICY,
-                {"policy": document(by_lambda("222222222222", operator="StringLikeIfExists"))},
-            )
-        ],
-        {},
-        "Statement Lambda: no condition",
+    *(
+        (
+            "repository-service-source",
+            [(REPOSITORY_POLICY, {"policy": document(by_lambda(value, key=key, operator=operator))})],
+            {},
+            "Statement Lambda: no condition",
+        )
+        for value, key, operator in (
+            (functions_of("222222222222"), "aws:SourceArn", "StringLikeIfExists"),
+            (functions_of("222222222222"), "aws:SourceArn", "ArnNotLike"),
+            (functions_of("222222222222"), "aws:PrincipalArn", "ArnLike"),
+            ("*", "aws:SourceArn", "ArnLike"),
+            ("22222222222?", "aws:SourceAccount", "StringLike"),
+            ("222222222222", "aws:SourceAccount", "StringNotEquals"),
+            ("o-*", "aws:SourceOrgID", "StringLike"),
+        )
     ),
     (
         "repository-both-statements",
@@ -305,11 +381,22 @@ FAILING: list[tuple[str, Sequence[Resource], dict[str, Any], str]] = [
         {},
         "Lambda may pull for functions of account 333333333333, which may not create any.",
     ),
-    (
-        "repository-lifecycle",
-        [(REPOSITORY, {"name": "app"}), (LIFECYCLE, {"repository": "other"})],
-        {},
-        "There is no lifecycle policy for it.",
+    *(
+        ("repository-lifecycle", [expiring(**selection)], {}, expected)
+        for selection, expected in (
+            ({"tagStatus": "any"}, "Rule 1 selects images whatever their tags are."),
+            ({"tagStatus": "untagged"}, "Rule 1 selects images whatever their tags are."),
+            ({"tagStatus": "tagged"}, "Rule 1 selects images whatever their tags are."),
+            ({"tagStatus": "tagged", "tagPrefixList": ["pr-", "content-"]}, "Rule 1 selects images by content-*."),
+            ({"tagStatus": "tagged", "tagPrefixList": ["con"]}, "Rule 1 selects images by con*."),
+            ({"tagStatus": "tagged", "tagPrefixList": ["content-0a"]}, "Rule 1 selects images by content-0a*."),
+            ({"tagStatus": "tagged", "tagPatternList": ["*"]}, "Rule 1 selects images by *."),
+            ({"tagStatus": "tagged", "tagPatternList": ["*-*0*f", "pr-*"]}, "Rule 1 selects images by *-*0*f."),
+            (
+                {"tagStatus": "tagged", "tagPatternList": [f"content-{'0' * 32}"]},
+                "Rule 1 selects images by content-000",
+            ),
+        )
     ),
     (
         "function-image-by-digest",
@@ -322,8 +409,55 @@ FAILING: list[tuple[str, Sequence[Resource], dict[str, Any], str]] = [
     ("function-memory", [(FUNCTION, {})], {"minimum": 256}, "memorySize is 128; allowed are 256 to 3008 MB."),
     ("function-reserved-concurrency", [(FUNCTION, {})], {}, "reservedConcurrentExecutions is left out."),
     ("function-environment-secrets", [variables(DB_PASSWORD="hunter2")], {}, "The variable DB_PASSWORD looks like"),
-    ("function-environment-secrets", [variables(KEY="AKIAIOSFODNN7EXAMPLE")], {}, "The variable KEY looks like"),
-    ("function-environment-secrets", [variables(DB="postgres://me:hunter2@host/db")], {}, "The variable DB looks like"),
+    *(
+        (
+            "function-environment-secrets",
+            [variables(**{name: "hunter2"})],
+            {},
+            f"The variable {name} looks like a secret.",
+        )
+        for name in (
+            "PASSWORD",
+            "dbPassword",
+            "PGPASSWD",
+            "GPG_PASSPHRASE",
+            "MYSQL_PWD",
+            "CLIENT_SECRET",
+            "token",
+            "GH_TOKEN",
+            "CREDENTIAL",
+            "GOOGLE_CREDENTIALS",
+            "API_KEY",
+            "APIKEY",
+            "AWS_ACCESS_KEY",
+            "PRIVATE_KEY",
+            "SECRET_KEY",
+            "SIGNING_KEY",
+            "ENCRYPTION_KEY",
+        )
+    ),
+    *(
+        ("function-environment-secrets", [variables(X=value)], {}, "The variable X looks like a secret.")
+        for value in (
+            "AKIA" + "0" * 16,
+            "ASIA" + "A" * 16,
+            "-----BEGIN PRIVATE KEY-----",
+            "-----BEGIN RSA PRIVATE KEY-----",
+            "-----BEGIN PGP PRIVATE KEY BLOCK-----",
+            "ghp_" + "a" * 36,
+            "gho_" + "a" * 36,
+            "github_pat_" + "a" * 22,
+            "glpat-" + "a" * 20,
+            "xoxb-" + "1" * 10,
+            "https://hooks.slack.com/services/T/B/X",
+            "sk_live_" + "a" * 16,
+            "rk_live_" + "a" * 16,
+            f"eyJ{'a' * 10}.eyJ{'b' * 10}.c",
+            "postgres://me:hunter2@host/db",
+            "redis://:hunter2@host",
+        )
+    ),
+    ("function-environment-secrets", [variables(TOKEN="/+base64+==")], {}, "The variable TOKEN looks like a secret."),
     (
         "function-log-group",
         [(FUNCTION, {"name": "app"}), (LOG_GROUP, {"name": "/aws/lambda/other"})],
@@ -332,12 +466,46 @@ FAILING: list[tuple[str, Sequence[Resource], dict[str, Any], str]] = [
     ),
     ("log-retention", [(LOG_GROUP, {})], {}, "retentionInDays is left out"),
     ("log-retention", [(LOG_GROUP, {"retentionInDays": 7.0})], {}, "retentionInDays is 7; allowed are 30 and more."),
-    ("function-permission-source", [(PERMISSION, {"principal": "*"})], {}, "The principal is a wildcard."),
-    (
-        "function-permission-source",
-        [(PERMISSION, {"principal": "apigateway.amazonaws.com"})],
-        {},
-        "apigateway.amazonaws.com may call for anybody",
+    *(
+        ("function-permission-source", [permission(**props)], {}, expected)
+        for props, expected in (
+            ({"principal": "*"}, "The principal is a wildcard for lambda:InvokeFunction."),
+            ({"principal": "arn:aws:iam::*:root"}, "The principal is a wildcard for lambda:InvokeFunction."),
+            (
+                {"principal": "*", "action": "lambda:InvokeFunctionUrl"},
+                "The principal is a wildcard for lambda:InvokeFunctionUrl.",
+            ),
+            (
+                {"principal": "*", "action": "lambda:InvokeFunctionUrl", "functionUrlAuthType": "AWS_IAM"},
+                "The principal is a wildcard for lambda:InvokeFunctionUrl.",
+            ),
+            (
+                {"principal": "*", "functionUrlAuthType": "NONE"},
+                "The principal is a wildcard for lambda:InvokeFunction.",
+            ),
+            (
+                {"principal": "*", "action": "lambda:*", "invokedViaFunctionUrl": True},
+                "The principal is a wildcard for lambda:*.",
+            ),
+            (
+                {"principal": "*", "invokedViaFunctionUrl": False},
+                "The principal is a wildcard for lambda:InvokeFunction.",
+            ),
+            *(
+                (
+                    {"principal": "apigateway.amazonaws.com", **source},
+                    "apigateway.amazonaws.com may invoke it for any account",
+                )
+                for source in (
+                    {},
+                    {"sourceArn": "arn:aws:execute-api:us-east-1:*:api/*/GET/x"},
+                    {"sourceArn": "*"},
+                    {"sourceArn": "arn:aws:s3:::*"},
+                    {"sourceArn": "arn:aws:s3:::bucket-?"},
+                    {"sourceAccount": "*"},
+                )
+            ),
+        )
     ),
     ("role-least-privilege", [(POLICY, {"policy": document(may("s3:*", "arn:x"))})], {}, "May: Action is s3:*."),
     (
@@ -348,21 +516,65 @@ FAILING: list[tuple[str, Sequence[Resource], dict[str, Any], str]] = [
     ),
     (
         "role-least-privilege",
-        [(ROLE, {"inlinePolicies": [{"policy": document(may(["x:Y"], "arn:x", NotAction="s3:*"))}]})],
+        [(ROLE, {**TRUSTED, "inlinePolicies": [{"policy": document(may(["x:Y"], "arn:x", NotAction="s3:*"))}]})],
         {},
         "Statement May: NotAction allows everything else.",
     ),
-    (
-        "role-least-privilege",
-        [(ROLE, {"assumeRolePolicy": document({**TRUST, "Principal": {"AWS": "*"}})})],
-        {},
-        "anybody may assume the role.",
+    *(
+        ("role-least-privilege", [(ROLE, {"assumeRolePolicy": document({**TRUST, **principal})})], {}, expected)
+        for principal, expected in (
+            ({"Principal": "*"}, "anyone may assume the role: the principal is a wildcard."),
+            ({"Principal": {"AWS": ["222222222222", "*"]}}, "anyone may assume the role: the principal is a wildcard."),
+            ({"Principal": {"Service": "*"}}, "anyone may assume the role: the principal is a wildcard."),
+            ({"Principal": {"Federated": "*"}}, "anyone may assume the role: the principal is a wildcard."),
+            ({"NotPrincipal": {"AWS": "1"}}, "anyone may assume the role: NotPrincipal grants everyone else."),
+            ({"Principal": {}}, "assumeRolePolicy names no principal."),
+            ({}, "assumeRolePolicy names no principal."),
+            ({"Effect": "Deny", "Principal": {"AWS": "1"}}, "assumeRolePolicy names no principal."),
+        )
+    ),
+    ("role-least-privilege", [(ROLE, {"assumeRolePolicy": ""})], {}, "assumeRolePolicy names no principal."),
+    *(
+        (
+            "role-least-privilege",
+            [(ROLE_POLICY, {"policy": document(may(action, "arn:x"))})],
+            {},
+            f"Action is {action}.",
+        )
+        for action in ("*", "*:*", "s3*", "*:GetObject", "s3:**", "s3:?*")
+    ),
+    *(
+        (
+            "role-least-privilege",
+            [(ROLE_POLICY, {"policy": document(may("s3:GetObject", arn))})],
+            {},
+            "Resource is * for s3:G",
+        )
+        for arn in ("**", "arn:*", "arn:aws:*", "arn:aws:*:*:*:*", ["arn:aws:s3:::bucket", "*"])
     ),
     (
         "role-least-privilege",
-        [(ATTACHMENT, {"policyArn": "arn:aws:iam::aws:policy/AdministratorAccess"})],
+        [(ROLE_POLICY, {"policy": document(may("s3:GetObject", "arn:x", NotResource="arn:y"))})],
         {},
-        "The managed policy AdministratorAccess is attached.",
+        "Statement May: NotResource allows everything else.",
+    ),
+    *(
+        ("role-least-privilege", [(kind, {**TRUSTED, key: value})], {}, f"The managed policy {name} is attached.")
+        for name in (
+            "AdministratorAccess",
+            "PowerUserAccess",
+            "AmazonS3FullAccess",
+            "AWSLambda_FullAccess",
+            "AdministratorAccess-Amplify",
+            "AmazonEMRFullAccessPolicy_v2",
+            "job-function/IAMFullAccess",
+        )
+        for kind, key, value in (
+            (ATTACHMENT, "policyArn", f"arn:aws:iam::aws:policy/{name}"),
+            (ATTACHMENTS, "policyArn", f"arn:aws-cn:iam::aws:policy/{name}"),
+            (ROLE, "managedPolicyArns", [f"arn:aws:iam::aws:policy/{name}"]),
+        )
+        for name in [name.rpartition("/")[2]]
     ),
     ("api-access-log", [(STAGE, {})], {}, "accessLogSettings is left out."),
     (
@@ -387,7 +599,7 @@ FAILING: list[tuple[str, Sequence[Resource], dict[str, Any], str]] = [
         "endpoint-authorization",
         [(FUNCTION_URL, {"authorizationType": "NONE"})],
         {"publicMethods": ["GET"]},
-        "Authorization is NONE: anyone may call ANY.",
+        "Authorization is NONE: anyone may call ANY. The provider adds statements that outlast the URL.",
     ),
 ]
 
@@ -398,7 +610,7 @@ def test_what_is_right_passes(rule: str, resources: Sequence[Resource], paramete
 
 
 @pytest.mark.parametrize(("rule", "resources", "parameters", "expected"), FAILING)
-def test_what_is_wrong_is_said_with_its_cure(
+def test_what_is_wrong_is_said_with_its_fix(
     rule: str, resources: Sequence[Resource], parameters: dict[str, Any], expected: str
 ) -> None:
     said = found(rule, *resources, parameters=parameters)
@@ -435,8 +647,8 @@ def test_an_unknown_variable_hides_no_secret_beside_it() -> None:
 
 
 def test_a_resource_that_is_unknown_hides_none_beside_it() -> None:
-    repositories = [(REPOSITORY, {"name": UNKNOWN}), (REPOSITORY, {"name": "app"})]
-    assert len(found("repository-lifecycle", *repositories, (LIFECYCLE, {"repository": "other"}))) == 1
+    functions = [(FUNCTION, {"name": UNKNOWN}), (FUNCTION, {"name": "app"})]
+    assert len(found("function-log-group", *functions, (LOG_GROUP, {"name": "other"}))) == 1
 
 
 def test_a_secret_is_never_repeated() -> None:
