@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from components.errors import DeploymentError as Refused
 from components.image.build import ImageBuild
 from components.image.context import File
@@ -80,8 +82,8 @@ def content_diff(folder: Path, result: StackResult, commit: str) -> ContentDiff 
         return None
     [build] = builds
     before = [step.old["build"] for step in images if step.operation == "delete"]
-    ours = _content(folder, build)
-    context = str(build["context"])
+    ours = _content(folder, result.stack, build)
+    context, _ = _paths(folder, result.stack, build)
     if not commit:
         return ContentDiff(context=context, files=len(ours[1]))
     with tempfile.TemporaryDirectory(prefix="deployment-base-") as tree:
@@ -90,7 +92,7 @@ def content_diff(folder: Path, result: StackResult, commit: str) -> ContentDiff 
             with tarfile.open(fileobj=io.BytesIO(archive)) as files:
                 files.extractall(tree, filter="data")
         try:
-            theirs = _content(Path(tree), before[0] if before else build)
+            theirs = _content(Path(tree), result.stack, before[0] if before else build)
         except Refused:
             theirs = "", {}
     names = {*ours[1], *theirs[1]}
@@ -106,12 +108,26 @@ def content_diff(folder: Path, result: StackResult, commit: str) -> ContentDiff 
     )
 
 
-def _content(folder: Path, build: Mapping[str, Any]) -> tuple[str, dict[str, tuple[bytes, bool]]]:
+def _paths(folder: Path, stack: str, build: Mapping[str, Any]) -> tuple[str, str]:
+    """Context and Dockerfile that a stack's image is built from: the resource only names the staged copy.
+
+    They are in the stack's file. Without one, the resource's paths.
+    """
+    try:
+        project = yaml.safe_load((folder / "Pulumi.yaml").read_text())["name"]
+        image = yaml.safe_load((folder / f"Pulumi.{stack}.yaml").read_text())["config"][f"{project}:image"]
+        return str(image["context"]), str(image.get("dockerfile", ""))
+    except (OSError, LookupError, TypeError, yaml.YAMLError):
+        return str(build["context"]), str(build["dockerfile"])
+
+
+def _content(folder: Path, stack: str, build: Mapping[str, Any]) -> tuple[str, dict[str, tuple[bytes, bool]]]:
     """The content tag of a build, and each file's content and executable bit; its paths are relative to the folder."""
+    context, dockerfile = _paths(folder, stack, build)
     with chdir(folder):
         image = ImageBuild(
-            context=build["context"],
-            dockerfile=build["dockerfile"],
+            context=context,
+            dockerfile=dockerfile,
             args=build.get("args", {}),
             target=build.get("target", ""),
             platform=build["platform"],

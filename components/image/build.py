@@ -1,5 +1,6 @@
 """The content tag: a name for what a build is made of, the same on every machine."""
 
+import filecmp
 import hashlib
 import os
 import re
@@ -10,11 +11,22 @@ from functools import cached_property
 from pathlib import Path
 
 from components.errors import ImageUnusable
-from components.image.context import File, files_of, readable, require_files, require_no_secrets, require_size
+from components.image.context import (
+    File,
+    files_of,
+    readable,
+    require_files,
+    require_links,
+    require_no_secrets,
+    require_size,
+)
+from components.image.dockerfile import require_platform
 from components.limits import CONTEXT_LIMIT_MB
 
 TAG_PREFIX = "content-"
 TAG_DIGITS = 32
+# The version of the rule by which the tag is computed. Another one gives all content other tags.
+RULE = "2"
 CHUNK_BYTES = 2**20
 ARGUMENT = re.compile(r"[^\s=\0]+")
 
@@ -70,7 +82,11 @@ class ImageBuild:
             )
         if wrong := [name for name in self.args if not ARGUMENT.fullmatch(name)]:
             raise ImageUnusable(f"image args: {wrong[0]!r} is no name of a build argument. Example: VERSION")
+        with readable():
+            text = self.dockerfile_path.read_text(errors="replace")
+        require_platform(text, self.dockerfile_path, self.platform, target=self.target, args=self.args)
         require_files(self.files, self.ignore_path)
+        require_links(self.files, self.ignore_path)
         require_no_secrets(self.files, self.ignore_path, allowed=self.allow_secrets)
         require_size(self.files, self.ignore_path, limit_mb=self.context_limit)
 
@@ -90,15 +106,16 @@ class ImageBuild:
 
     @cached_property
     def tag(self) -> str:
-        """The content tag: same content, same tag; any change of it, another one.
+        """The content tag: equal content has an equal tag, on every machine.
 
-        Of a file its path, its executable bit and its content count, of a symbolic link its path and its text; owner,
-        other mode bits, times and folders without files do not. Of the base image its name counts: name it by digest
-        to have a new one change the tag.
+        It is a hash of target, platform and build arguments, of the Dockerfile and its path as staged, and of each
+        file's path, executable bit and content, or each symbolic link's path and text. Owner, time, other mode bits
+        and empty folders do not count: the staged context has none of them.
+        Of the base image only the name counts: name it by digest to get another tag with another base.
         """
         sha = hashlib.sha256()
         options = [self.target, self.platform, *(f"{key}={value}" for key, value in sorted(self.args.items()))]
-        for option in options:
+        for option in (RULE, *options, self.staged_dockerfile):
             _add(sha, option)
         _add_content(sha, self.dockerfile_path)
         for file in self.files:
@@ -107,29 +124,52 @@ class ImageBuild:
                 _add(sha, "l")
                 _add(sha, str(file.path.readlink()))
             else:
-                _add(sha, "x" if file.mode & stat.S_IXUSR else "-")
+                _add(sha, "x" if file.staged_mode & stat.S_IXUSR else "-")
                 _add_content(sha, file.path)
         return TAG_PREFIX + sha.hexdigest()[:TAG_DIGITS]
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of what the docker provider compares: the content, and where it lies and with which modes.
-
-        The tag is the same in another folder or with another umask, the provider's resource is not: it would build
-        again and push to a tag that is taken.
-        https://github.com/pulumi/pulumi-docker/blob/master/provider/provider.go
-        """
+        """A hash of all inputs of the `docker.Image`: the tag, and the options that do not change the image."""
         sha = hashlib.sha256()
-        for part in (self.tag, self.context, self.dockerfile_path.as_posix(), self.network, *self.cache_from):
+        for part in (self.tag, self.network, *self.cache_from):
             _add(sha, part)
-        for mode in (self.dockerfile_path.lstat().st_mode, *(file.mode for file in self.files)):
-            _add(sha, f"{mode:o}")
         return sha.hexdigest()[:TAG_DIGITS]
 
     @cached_property
     def files(self) -> tuple[File, ...]:
         """What is sent to the builder, in a fixed order."""
         return files_of(Path(self.context), self.ignore_path)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The paths of the files within the context."""
+        return frozenset(file.name for file in self.files)
+
+    @cached_property
+    def staged_dockerfile(self) -> str:
+        """Path of the Dockerfile within the staged context: of a file with its content, or of a copy under a free name.
+
+        So content alone decides: the same Dockerfile outside of the context gives the same tag as one in it.
+        """
+        path, own = self.dockerfile_path, os.path.relpath(self.dockerfile_path, self.context)
+        size = path.stat().st_size
+        same_size = (file for file in self.files if stat.S_ISREG(file.mode) and file.size == size)
+        same = [file.name for file in same_size if filecmp.cmp(path, file.path, shallow=False)]
+        # The ignore file of another Dockerfile must not be applied.
+        if free := [name for name in same if f"{name}.dockerignore" not in self.names]:
+            return free[0]
+        if own in same:
+            return own
+        name = "Dockerfile"
+        while self.names & {name, f"{name}.dockerignore"}:
+            name = f".{name}"
+        return name
+
+    @property
+    def staged_ignore_file(self) -> str:
+        """Path of the ignore file within the staged context; there is nothing left that it has to exclude."""
+        return f"{self.staged_dockerfile}.dockerignore"
 
 
 def _add(sha: "hashlib._Hash", part: str | bytes) -> None:

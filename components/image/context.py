@@ -13,7 +13,12 @@ from components.errors import ImageUnusable
 from components.image.ignore import Patterns, pattern_of
 from components.limits import CONTEXT_MB
 
+# Where contexts are staged, in the project's folder. Never part of a context itself.
+STAGING = Path(".local/context")
+
 LISTED = 10
+# Beyond that many links, one after another, they are taken for a circle.
+LINKS = 40
 
 # Secrets by their names. What is sent is in the image as soon as the Dockerfile copies the whole folder.
 SECRETS = Patterns(
@@ -42,6 +47,11 @@ class File(NamedTuple):
     mode: int
     size: int
 
+    @property
+    def staged_mode(self) -> int:
+        """The permissions that it has in the staged context and in the image."""
+        return 0o755 if self.mode & stat.S_IXUSR else 0o644
+
 
 def files_of(context: Path, ignore_file: Path) -> tuple[File, ...]:
     """What of a folder is sent to the builder, in a fixed order. Symbolic links are sent as links, not followed.
@@ -62,6 +72,8 @@ def _walk(context: Path, ignored: Patterns) -> Iterator[File]:
             name = posixpath.join(folder, entry.name)
             is_ignored = ignored.match(name)
             if entry.is_dir(follow_symlinks=False):
+                if os.path.normpath(entry.path) == str(STAGING):
+                    continue
                 folders += [name] if ignored.have_exceptions or not is_ignored else []
             elif not is_ignored:
                 status = entry.stat(follow_symlinks=False)
@@ -79,6 +91,48 @@ def require_files(files: Sequence[File], ignore_file: Path) -> None:
             f"The image context has what is no file but a socket, a pipe or a device: {_listed(special)}. Delete it, "
             f"or exclude it: {_lines(special, ignore_file)}"
         )
+
+
+def require_links(files: Sequence[File], ignore_file: Path) -> None:
+    """Check that symbolic links stay within the context. One that points to nothing may be right in the image.
+
+    Raises:
+        ImageUnusable: a link leads out of the context, or in a circle.
+    """
+    with readable():
+        links = {file.name: str(file.path.readlink()) for file in files if stat.S_ISLNK(file.mode)}
+    if wrong := [name for name in links if _leads_out(name, links)]:
+        raise ImageUnusable(
+            "The image context has symbolic links that lead out of it or in a circle: "
+            f"{_listed([f'{name} -> {links[name]}' for name in wrong])}. What they point to is not sent to the "
+            "builder. Replace them by files or by relative links to files of the context, create them in the "
+            f"Dockerfile with RUN ln -s, or exclude them: {_lines(wrong, ignore_file)}"
+        )
+
+
+def _leads_out(name: str, links: dict[str, str]) -> bool:
+    """Whether a link, followed step by step, leaves the context or does not end."""
+    if links[name].startswith("/"):
+        # Of the machine, or of the image only.
+        return os.path.exists(links[name])  # noqa: PTH110  # Path.exists raises for a name that is too long
+    here, left, followed = list[str](), name.split("/"), 0
+    while left:
+        part = left.pop(0)
+        if part == ".." and not here:
+            return True
+        if part == "..":
+            here.pop()
+        elif part not in ("", "."):
+            here.append(part)
+            text = links.get("/".join(here))
+            if text is not None:
+                followed += 1
+                # An absolute one is judged by itself.
+                if followed > LINKS or text.startswith("/"):
+                    return followed > LINKS
+                here.pop()
+                left = [*text.split("/"), *left]
+    return False
 
 
 def require_no_secrets(files: Sequence[File], ignore_file: Path, *, allowed: Sequence[str]) -> None:

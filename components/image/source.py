@@ -7,7 +7,8 @@ import pulumi
 import pulumi_docker as docker
 
 from components.errors import ImageUnusable
-from components.image.build import ImageBuild
+from components.image.build import TAG_PREFIX, ImageBuild
+from components.image.staging import stage
 
 NAME_DIGITS = 8
 IMAGE_URI = re.compile(r"[^@]+@sha256:[0-9a-f]{64}")
@@ -69,23 +70,27 @@ class ExistingImage:
 def push(name: str, image: BuiltImage, opts: pulumi.ResourceOptions) -> docker.Image:
     """The resource that builds an image and pushes it under its content tag.
 
-    Other content is another resource, not an update of this one: after an update that failed behind the push, a step
-    back finds the resource of before unchanged, where an update would push to a tag that is taken.
+    Its name and all its inputs come from the tag, but for network and cache. Other content is another resource, not an
+    update of this one: after an update that failed behind the push, a step back finds the resource of before
+    unchanged, where an update would push to a tag that is taken.
+
+    Raises:
+        ImageUnusable: the build context cannot be staged.
     """
-    build = image.build
+    build, staged = image.build, stage(image.build)
     return docker.Image(
-        f"{name}-{build.fingerprint[:NAME_DIGITS]}-{image.push}",
+        f"{name}-{build.tag.removeprefix(TAG_PREFIX)[:NAME_DIGITS]}-{image.push}",
         image_name=pulumi.Output.concat(image.repository_url, ":", build.tag),
         build=docker.DockerBuildArgs(
-            context=build.context,
-            dockerfile=build.dockerfile_path.as_posix(),
+            context=staged.context,
+            dockerfile=staged.dockerfile,
             args=build.args,
             target=build.target or None,
             cache_from=docker.CacheFromArgs(images=list(build.cache_from)) if build.cache_from else None,
             network=build.network or None,
             platform=build.platform,
         ),
-        # Credentials of a docker provider would be a change with every new token; here they are none.
+        # Credentials on the provider would show a diff with every new token; on the image they do not.
         registry=docker.RegistryArgs(
             server=image.login.server, username=image.login.username, password=image.login.password
         ),

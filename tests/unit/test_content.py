@@ -94,6 +94,50 @@ def test_what_cannot_be_built_is_refused_with_the_cure(app: Path, changed: dict[
         tag(**changed)
 
 
+# ---- the platform of the Dockerfile's stages
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "platform"),
+    [
+        ("FROM --platform=linux/amd64 base", "linux/amd64"),
+        ("FROM --platform=amd64 base", "linux/amd64"),
+        ("FROM --platform=linux/aarch64 base", "linux/arm64"),
+        ("FROM --platform=linux/arm64/v8 base", "linux/arm64"),
+        ("FROM --platform=$TARGETPLATFORM base", "linux/arm64"),
+        ("FROM --platform=linux/${TARGETARCH} base", "linux/arm64"),
+        ("FROM --platform=$BUILDPLATFORM compiler AS build\nFROM base\nCOPY --from=build /a /a", "linux/arm64"),
+        ("FROM --platform=linux/arm64 base\nRUN <<END\nFROM --platform=linux/amd64 no\nEND", "linux/arm64"),
+        ("# FROM --platform=linux/amd64 base\nFROM base", "linux/arm64"),
+    ],
+)
+def test_a_dockerfile_for_the_functions_platform_is_accepted(app: Path, dockerfile: str, platform: str) -> None:
+    (app / "Dockerfile").write_text(dockerfile)
+    assert tag(platform=platform)
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "changed"),
+    [
+        ("FROM --platform=linux/amd64 base", {}),
+        ("from --platform=x86_64 base as final", {"target": "FINAL"}),
+        ("FROM \\\n  --platform=linux/amd64 \\\n  base", {}),
+        ("ARG P=linux/amd64\nFROM --platform=$P base", {}),
+        ("ARG P=linux/arm64\nFROM --platform=${P} base", {"args": {"P": "linux/amd64"}}),
+        ("FROM --platform=${P:-linux/amd64} base", {}),
+        ("FROM --platform=linux/amd64 base AS first\nFROM first\nRUN true", {}),
+        ("FROM --platform=linux/amd64 base\nFROM other", {"target": "0"}),
+        # It would follow the machine that builds, and the tag would not.
+        ("FROM --platform=$BUILDPLATFORM base", {}),
+    ],
+)
+def test_a_dockerfile_for_another_platform_is_refused(app: Path, dockerfile: str, changed: dict[str, object]) -> None:
+    # BuildKit writes the target platform into the image's configuration all the same.
+    (app / "Dockerfile").write_text(dockerfile)
+    with pytest.raises(ImageUnusable, match=r"^app/Dockerfile: FROM --platform=.* image is for linux/arm64"):
+        tag(platform="linux/arm64", **changed)
+
+
 # ---- .dockerignore
 
 
@@ -183,9 +227,8 @@ def test_certificates_are_no_secret_but_a_key_among_them_is(app: Path) -> None:
         tag()
 
 
-def test_a_link_to_a_secret_is_sent_as_a_link_and_holds_none(app: Path) -> None:
-    (app.parent / "id_rsa").write_text("hidden")
-    (app / "id_rsa").symlink_to("../id_rsa")
+def test_a_link_with_the_name_of_a_secret_holds_none(app: Path) -> None:
+    (app / "id_rsa").symlink_to("app.py")
     assert "id_rsa" in sent()
 
 
@@ -245,12 +288,38 @@ def test_a_large_file_is_never_in_memory_as_a_whole(app: Path) -> None:
 # ---- what is no plain file
 
 
-def test_a_link_out_of_the_context_is_read_as_a_link(app: Path) -> None:
-    (app / "link").symlink_to("/etc/passwd")
-    first = tag()
-    (app / "link").unlink()
-    (app / "link").symlink_to("../nowhere")
-    assert tag() != first
+@pytest.mark.parametrize(
+    ("links", "named"),
+    [
+        ({"link": "/etc/hosts"}, "link -> /etc/hosts"),
+        ({"link": "../outside"}, "link -> ../outside"),
+        ({"link": "../app/app.py"}, "link -> ../app/app.py"),
+        ({"a": "b", "b": "../outside"}, "a -> b, b -> ../outside"),
+        ({"here": ".", "link": "here/../outside"}, "link -> here/../outside"),
+        ({"a": "b", "b": "a"}, "a -> b, b -> a"),
+    ],
+    ids=str,
+)
+def test_a_link_out_of_the_context_is_refused_with_the_fix(app: Path, links: dict[str, str], named: str) -> None:
+    # What it points to is not sent, and the docker provider hashes where it leads to on this machine.
+    for name, text in links.items():
+        (app / name).symlink_to(text)
+    with pytest.raises(ImageUnusable) as refused:
+        tag()
+    assert f"lead out of it or in a circle: {named}. " in str(refused.value)
+    lines = [line.strip() for line in str(refused.value).splitlines() if line.startswith("    ")]
+    (app / ".dockerignore").write_text("\n".join(lines))
+    assert tag()
+
+
+@pytest.mark.parametrize("text", ["app.py", "./lib/../app.py", "lib", "nowhere", "nowhere/deeper", "/var/task/nowhere"])
+def test_a_link_within_the_context_or_to_nothing_is_sent_as_a_link(app: Path, text: str) -> None:
+    (app / "lib").mkdir()
+    (app / "lib" / "up").symlink_to("../app.py")
+    before = tag()
+    (app / "link").symlink_to(text)
+    assert "link" in sent()
+    assert tag() != before
 
 
 def test_a_link_has_another_tag_than_a_file_with_its_text(app: Path) -> None:

@@ -80,6 +80,21 @@ def test_other_options_than_those_of_the_image_that_runs_are_told_from_other_fil
     assert (without.same_as_running, without.changed) == (False, ())
 
 
+def test_the_sources_of_a_staged_context_are_compared(program: Path) -> None:
+    # The resource names the staged copy, which no commit has.
+    (program / "Pulumi.yaml").write_text("name: p\n")
+    (program / "Pulumi.consumer.yaml").write_text("config: {p:image: {context: app}}\n")
+    git(program, "add", "-A")
+    git(program, "commit", "-qm", "project")
+    (program / "app" / "app.py").write_text("2\n")
+    staged = BUILD | {"context": ".local/context/content-1", "dockerfile": ".local/context/content-1/Dockerfile"}
+    result = preview(tag(program))
+    result.steps[0].new["build"] = staged
+    diff = content_diff(program, result, merge_base(program, "HEAD"))
+    assert diff
+    assert (diff.context, diff.added, diff.changed, diff.removed) == ("app", (), ("app.py",), ())
+
+
 def test_a_folder_that_the_base_has_not_is_all_new(program: Path) -> None:
     (program / "app").rename(program / "else")
     git(program, "commit", "-qam", "moved")

@@ -90,8 +90,9 @@ def test_consumer_pushes_the_content_tag_for_the_functions_platform(run: Run, re
 def test_consumer_builds_with_relative_paths_only(run: Run, recorder: Recorder, app: Path) -> None:
     # An absolute path would make another checkout look like a change.
     deploy(run)
-    assert recorder.inputs(IMAGE)["build"]["context"] == "app"
-    assert recorder.inputs(IMAGE)["build"]["dockerfile"] == "app/Dockerfile"
+    staged = f".local/context/{ImageBuild(context='app').tag}"
+    assert recorder.inputs(IMAGE)["build"]["context"] == staged
+    assert recorder.inputs(IMAGE)["build"]["dockerfile"] == f"{staged}/Dockerfile"
 
 
 def test_push_token_is_a_secret_of_the_image_and_of_nothing_else(run: Run, recorder: Recorder, app: Path) -> None:
@@ -211,15 +212,16 @@ def test_content_that_this_stack_pushed_keeps_its_image_resource(run: Run, recor
 
 
 @pytest.mark.parametrize("change", [lambda app: (app / "app.py").chmod(0o664), lambda app: app.rename("other")])
-def test_the_same_content_elsewhere_is_reused_and_not_pushed_again(
+def test_the_same_content_elsewhere_keeps_the_image_resource_as_it_is(
     run: Run, recorder: Recorder, app: Path, change: Callable[[Path], object]
 ) -> None:
-    # The docker provider compares folder and modes; it would build again and push to a tag that is taken.
+    # The docker provider compares folder and modes; any difference would be a push to a tag that is taken.
     recorder.stacks[OWN_STACK] = deploy(run)
     recorder.tags = {ImageBuild(context="app").tag: DIGEST}
     change(app)
-    context = "app" if app.exists() else "other"
-    assert deploy(run, image={"context": context})["imageSource"] == "reused"
+    deploy(run, image={"context": "app" if app.exists() else "other"})
+    first, second = [(item.name, item.inputs["build"]) for item in recorder.resources if item.typ == IMAGE]
+    assert first == second
 
 
 def test_an_image_that_is_gone_is_pushed_again(run: Run, recorder: Recorder, app: Path) -> None:
