@@ -7,6 +7,9 @@ import os
 import posixpath
 import random
 import re
+import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,11 +18,14 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import docker.utils.build
+import grpc
 import pytest
+from google.protobuf import struct_pb2
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
+from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
@@ -39,6 +45,7 @@ from components.iam import (
 from components.image.build import ImageBuild
 from components.image.ignore import Patterns, pattern_of
 from components.image.source import ExistingImage
+from components.image.staging import stage
 from components.lifecycle import LifecycleRule, lifecycle_policy
 from components.limits import CONTEXT_MB, MEMORY_MB, RETENTION_DAYS, STORAGE_MB, TIMEOUT_SECONDS
 from components.repository import CrossAccountRepositoryArgs
@@ -685,6 +692,84 @@ def test_any_single_change_is_another_tag(content: Content, data: st.DataObject,
         ]
     tags = [tag_of(changed, chance) for changed in [content, *changes]]
     assert len(set(tags)) == len(tags)
+
+
+# ---- the staged context, and what the docker provider hashes of it
+
+# The official provider if it is installed, else the stand-in.
+ROOT = Path(__file__).parents[2]
+INSTALLED = sorted(ROOT.glob(".local/pulumi-home/plugins/resource-docker-*/pulumi-resource-docker"))
+PROVIDER = [str(INSTALLED[-1])] if INSTALLED else [sys.executable, "-m", "offline.plugins", "docker"]
+Tree = tuple[dict[str, tuple[bytes, bool]], dict[str, str]]
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> Tree:
+    """Files, and links to some of them. After a link to nothing the provider looks no further."""
+    files = draw(FILES)
+    names = st.sampled_from([*sorted(files), "Dockerfile"])
+    return files, draw(st.dictionaries(st.sampled_from(["link", "Link"]), names, max_size=2))
+
+
+class DockerProvider:
+    """A docker provider, in a folder of its own, asked for the hash of a staged context."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [*PROVIDER, "127.0.0.1:1"],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{int(self.process.stdout.readline())}")
+        self.stub = provider_pb2_grpc.ResourceProviderStub(self.channel)
+
+    def close(self) -> None:
+        self.channel.close()
+        self.process.terminate()
+        self.process.communicate()
+
+    def look(self, tree: Tree, chance: random.Random) -> tuple[str, str]:
+        """The tag of a tree, and the provider's hash of what is staged of it."""
+        files, links = tree
+        with contextlib.chdir(self.folder):
+            shutil.rmtree("app", ignore_errors=True)
+            Path("app").mkdir()
+            Path("app/Dockerfile").write_text("FROM scratch\n")
+            for name, text in links.items():
+                Path("app", name).symlink_to(text)
+            for name, (data, executable) in files.items():
+                path = Path("app", name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+                path.chmod((0o700 if executable else 0o600) | chance.choice([0o000, 0o044, 0o055, 0o4000]))
+            build = ImageBuild(context="app")
+            staged = stage(build)
+        inputs = struct_pb2.Struct()
+        options = {"context": staged.context, "dockerfile": staged.dockerfile, "platform": "linux/amd64"}
+        inputs.update({"imageName": "localhost:1/it:it", "build": options})
+        request = provider_pb2.CheckRequest(urn="urn:pulumi:s::p::docker:index/image:Image::it", news=inputs)
+        checked = self.stub.Check(request, timeout=30, wait_for_ready=True)
+        return build.tag, checked.inputs["build"]["contextDigest"]
+
+
+@pytest.fixture(scope="module")
+def docker_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerProvider]:
+    provider = DockerProvider(tmp_path_factory.mktemp("provider"))
+    yield provider
+    provider.close()
+
+
+@given(trees(), trees(), st.randoms(use_true_random=False))
+def test_the_docker_provider_sees_a_change_exactly_if_the_tag_changes(
+    docker_provider: DockerProvider, one: Tree, other: Tree, chance: random.Random
+) -> None:
+    (tag, seen), (other_tag, other_seen) = docker_provider.look(one, chance), docker_provider.look(other, chance)
+    assert (tag == other_tag) == (seen == other_seen) == (one == other)
+    assert docker_provider.look(one, chance) == (tag, seen)
 
 
 # ---- .dockerignore
