@@ -173,7 +173,7 @@ class Repository(Section):
     lifecycle: list[Rule] | None = Field(
         default=None, description="a list of rules; [] for none", examples=["[{keep: 100}]"]
     )
-    """Rules that delete images; by default the newest 50 of what consumers push and the newest 50 of the rest stay."""
+    """Rules that delete images. Default none: no rule can tell which images functions run."""
     replicas: list[Region] = Field(default=[], description="a list of Regions", examples=["[eu-west-1]"])
     """Further Regions that have the images."""
     keep: bool = Switch(default=True)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.errors import InvalidArgument
-from components.image.build import TAG_PREFIX
 
 # ECR's bounds: https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html
 WILDCARDS_PER_PATTERN = 4
@@ -67,10 +66,10 @@ class LifecycleRule:
         return not (self.tag_prefixes or self.tag_patterns or self.untagged)
 
 
-# An image that a function runs is deleted by no clock, only by 50 newer ones with a content tag: by 50 later builds
-# with other content. Images with other tags, which somebody has named, are deleted by nothing. Lambda fails a function
-# whose image is gone. https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-images.html
-DEFAULT_LIFECYCLE = (LifecycleRule(description="what consumers push", tag_prefixes=(TAG_PREFIX,), keep=50),)
+# No rule can tell which images functions run: neither their age nor their number nor their last pull says it, since
+# Lambda keeps a copy. It fails a function whose image is gone, at the latest when it pulls it again. So by default
+# nothing is deleted. https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-images.html
+DEFAULT_LIFECYCLE: tuple[LifecycleRule, ...] = ()
 
 
 def lifecycle_policy(rules: Sequence[LifecycleRule]) -> dict[str, Any]:

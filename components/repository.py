@@ -40,8 +40,7 @@ class CrossAccountRepositoryArgs:
         kms_key: ARN of the KMS key that encrypts the images. Default AES-256 with a key of ECR's. It cannot be changed
             later: another key means another repository, and the images of this one are gone.
             https://docs.aws.amazon.com/AmazonECR/latest/userguide/encryption-at-rest.html
-        lifecycle: rules that delete images. Default: of what consumers push under content tags the newest 50 stay, and
-            nothing else is ever deleted. Empty: nothing is ever deleted.
+        lifecycle: rules that delete images. Default none: no rule can tell which images functions run.
         keep: protect the repository, and leave it in place when it leaves the program. Default on.
         force_delete: let `pulumi destroy` delete a repository that still holds images; needs `keep=False`. Default off.
             It has to be applied (`pulumi up`) before it counts.

@@ -71,9 +71,7 @@ class CrossAccountRepositoryArgs(TypedDict):
     https://docs.aws.amazon.com/AmazonECR/latest/userguide/encryption-at-rest.html
     """
     lifecycle: NotRequired[Sequence[LifecycleRule]]
-    """Rules that delete images. Default: of what consumers push under content tags the newest 50 stay, and nothing else
-    is ever deleted. Empty: nothing is ever deleted.
-    """
+    """Rules that delete images. Default none: no rule can tell which images functions run."""
     keep: NotRequired[bool]
     """Protect the repository, and leave it in place when it leaves the program. Default on."""
     force_delete: NotRequired[bool]

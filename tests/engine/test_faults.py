@@ -364,7 +364,6 @@ def test_a_registry_that_is_given_up_names_its_consumers_and_goes_on_serving_the
     assert "not empty, consider using force_delete" in fails(clone, destroy)
     # Neither refusal has taken anything from the consumers.
     assert ecr.get_repository_policy(repositoryName=FUNCTION)["policyText"] == policy
-    assert ecr.get_lifecycle_policy(repositoryName=FUNCTION)["lifecyclePolicyText"]
     clone.up("registry")
     assert "because it is protected" in fails(clone, destroy)
     clone.up("registry")

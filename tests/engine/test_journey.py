@@ -6,6 +6,8 @@ import subprocess
 import urllib.request
 from typing import Any
 
+import pytest
+
 from tests.engine.clone import ROOT, Clone
 
 FUNCTION = "cross-account-function"
@@ -50,10 +52,15 @@ def test_lifecycle_rules_can_be_changed_although_the_repository_is_protected(dep
     deployed.up("registry")
     (rule,) = json.loads(ecr.get_lifecycle_policy(repositoryName=FUNCTION)["lifecyclePolicyText"])["rules"]
     assert rule["selection"] == {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 7}
-    deployed.restore()
+    deployed.edit("Pulumi.registry.yaml", "[{keep: 7}]", "[{days: 30, tagPrefixes: [pr-]}]")
     deployed.up("registry")
     (rule,) = json.loads(ecr.get_lifecycle_policy(repositoryName=FUNCTION)["lifecyclePolicyText"])["rules"]
-    assert rule["selection"]["tagPrefixList"] == ["content-"]
+    assert rule["selection"]["tagPrefixList"] == ["pr-"]
+    # By default there is none: no rule can tell which images functions run.
+    deployed.restore()
+    deployed.up("registry")
+    with pytest.raises(ecr.exceptions.LifecyclePolicyNotFoundException):
+        ecr.get_lifecycle_policy(repositoryName=FUNCTION)
 
 
 def test_function_runs_the_registrys_image_by_digest(deployed: Clone) -> None:
@@ -369,6 +376,8 @@ def test_drift_is_found_by_refresh_and_mended_by_up(deployed: Clone) -> None:
 
 
 def test_every_resource_can_be_imported_by_the_id_that_aws_knows(deployed: Clone) -> None:
+    deployed.edit("Pulumi.registry.yaml", "{name: cross", "{lifecycle: [{keep: 7}], name: cross")
+    deployed.up("registry")
     gateway, iam = deployed.client("consumer", "apigateway"), deployed.client("consumer", "iam")
     (api,) = gateway.get_rest_apis()["items"]
     (resource,) = [part for part in gateway.get_resources(restApiId=api["id"])["items"] if part["path"] == "/hello"]

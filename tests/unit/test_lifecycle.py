@@ -5,22 +5,12 @@ from typing import Any
 import pytest
 
 from components.errors import InvalidArgument
-from components.image.build import TAG_PREFIX
 from components.lifecycle import DEFAULT_LIFECYCLE, LifecycleRule, lifecycle_policy
 
 
-def test_by_default_only_a_number_of_newer_images_deletes_one() -> None:
-    # A clock, or a rule for untagged images, deletes what a function still runs.
-    for rule in lifecycle_policy(DEFAULT_LIFECYCLE)["rules"]:
-        assert rule["selection"]["countType"] == "imageCountMoreThan"
-        assert rule["selection"]["countNumber"] >= 50
-        assert rule["selection"]["tagStatus"] != "untagged"
-
-
-def test_by_default_only_what_consumers_push_is_ever_deleted() -> None:
-    # A rule for all images counts those with content tags as well, and would delete what somebody has named.
-    (rule,) = lifecycle_policy(DEFAULT_LIFECYCLE)["rules"]
-    assert rule["selection"]["tagPrefixList"] == [TAG_PREFIX]
+def test_by_default_no_rule_deletes_an_image() -> None:
+    # No rule can tell which images functions run: not by number, age, tags or last pull.
+    assert lifecycle_policy(DEFAULT_LIFECYCLE) == {"rules": []}
 
 
 def test_two_rules_for_the_same_images_are_refused() -> None:

@@ -12,6 +12,7 @@ from tests.unit.recorder import REGISTRY_OUTPUTS, REGISTRY_STACK, Recorder
 REPOSITORY = "aws:ecr/repository:Repository"
 POLICY = "aws:ecr/repositoryPolicy:RepositoryPolicy"
 LIFECYCLE = "aws:ecr/lifecyclePolicy:LifecyclePolicy"
+RULES = [{"days": 30, "tagPrefixes": ["pr-"]}]
 REPLICATION = "aws:ecr/replicationConfiguration:ReplicationConfiguration"
 COMPONENT = "cross-account-ecr:index:CrossAccountRepository"
 NAME = "cross-account-function"
@@ -67,7 +68,7 @@ def test_an_option_changes_its_inputs_and_no_others(
 @pytest.mark.parametrize("keep", [True, False])
 def test_repository_and_policy_are_protected_and_retained_together(deploy: Deploy, keep: bool) -> None:
     # A repository that is kept without its policy would stop serving its consumers.
-    done = deploy("registry", repository=options(keep=keep, replicas=["eu-west-1"]))
+    done = deploy("registry", repository=options(keep=keep, replicas=["eu-west-1"], lifecycle=RULES))
     kept = [*done.of(REPOSITORY), *done.of(POLICY)]
     assert len(kept) == 4
     for resource in kept:
@@ -78,7 +79,7 @@ def test_repository_and_policy_are_protected_and_retained_together(deploy: Deplo
 
 def test_policies_go_with_their_repository_and_not_before_it(deploy: Deploy) -> None:
     # ECR does not delete a repository that holds images: it has to go on serving its consumers then.
-    done = deploy("registry", repository=options(replicas=["eu-west-1"]))
+    done = deploy("registry", repository=options(replicas=["eu-west-1"], lifecycle=RULES))
     deleted_with = {one.name: one.deleted_with for one in (*done.of(POLICY), *done.of(LIFECYCLE))}
     assert deleted_with == {
         "repository-policy": "repository",
@@ -90,8 +91,9 @@ def test_policies_go_with_their_repository_and_not_before_it(deploy: Deploy) -> 
 
 def test_changed_rules_replace_the_old_ones_instead_of_deleting_the_new(deploy: Deploy) -> None:
     # A repository has one lifecycle policy: deleted after its replacement was created, it would take that away.
-    assert deploy("registry").one(LIFECYCLE).delete_before_replace
-    assert not deploy("registry").one(REPOSITORY).delete_before_replace
+    done = deploy("registry", repository=options(lifecycle=RULES))
+    assert done.one(LIFECYCLE).delete_before_replace
+    assert not done.one(REPOSITORY).delete_before_replace
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_the_organization_is_named_where_it_is_all_that_is_served(
 
 
 def test_policies_are_of_the_repository(deploy: Deploy) -> None:
-    done = deploy("registry", repository=options(replicas=["eu-west-1"]))
+    done = deploy("registry", repository=options(replicas=["eu-west-1"], lifecycle=RULES))
     for kind in (POLICY, LIFECYCLE):
         assert [one.inputs["repository"] for one in done.of(kind)] == [NAME, NAME]
     assert {one.parent for one in done.resources if one.type.startswith("aws:")} == {"repository"}
@@ -133,7 +135,7 @@ def test_policies_are_of_the_repository(deploy: Deploy) -> None:
 
 
 def test_each_replica_has_repository_policy_and_rules_in_its_region(deploy: Deploy) -> None:
-    done = deploy("registry", repository=options(replicas=["eu-west-1", "eu-central-1"]))
+    done = deploy("registry", repository=options(replicas=["eu-west-1", "eu-central-1"], lifecycle=RULES))
     for kind in (REPOSITORY, POLICY, LIFECYCLE):
         # The provider's own Region is not repeated: to write it down would be a change of an existing repository.
         regions = {one.inputs.get("region") for one in done.of(kind)}
@@ -146,7 +148,7 @@ def test_each_replica_has_repository_policy_and_rules_in_its_region(deploy: Depl
 
 def test_images_are_copied_once_the_replicas_are_there(deploy: Deploy) -> None:
     # ECR would create what is missing, without a policy.
-    done = deploy("registry", repository=options(replicas=["eu-west-1", "eu-central-1"]))
+    done = deploy("registry", repository=options(replicas=["eu-west-1", "eu-central-1"], lifecycle=RULES))
     replication = done.one(REPLICATION)
     assert {"repository-eu-west-1", "repository-eu-central-1"} <= replication.depends_on
     (rule,) = replication.inputs["replicationConfiguration"]["rules"]
@@ -200,7 +202,7 @@ def test_each_output_has_its_value(deploy: Deploy) -> None:
 
 def test_outputs_name_each_consumer_in_its_regions(deploy: Deploy) -> None:
     consumers = [{"account": "333333333333", "regions": ["eu-west-1"]}, {"account": "222222222222"}]
-    done = deploy("registry", repository=options(replicas=["eu-west-1"]), consumers=consumers)
+    done = deploy("registry", repository=options(replicas=["eu-west-1"], lifecycle=RULES), consumers=consumers)
     assert done.outputs["consumerRegions"] == {
         "us-east-1": ["222222222222"],
         "eu-west-1": ["222222222222", "333333333333"],
@@ -210,7 +212,7 @@ def test_outputs_name_each_consumer_in_its_regions(deploy: Deploy) -> None:
 
 def test_urls_are_known_once_consumers_may_pull(deploy: Deploy) -> None:
     # Whoever waits for the URL waits for the policy.
-    unknown = deploy("registry", repository=options(replicas=["eu-west-1"]), unknown={POLICY}).unknown
+    unknown = deploy("registry", repository=options(replicas=["eu-west-1"], lifecycle=RULES), unknown={POLICY}).unknown
     assert unknown == {"repositoryUrl", "repositoryUrls"}
 
 
