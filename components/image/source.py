@@ -94,8 +94,23 @@ def push(name: str, image: BuiltImage, opts: pulumi.ResourceOptions) -> docker.I
         registry=docker.RegistryArgs(
             server=image.login.server, username=image.login.username, password=image.login.password
         ),
-        opts=opts,
+        opts=pulumi.ResourceOptions.merge(
+            opts,
+            pulumi.ResourceOptions(
+                hooks=pulumi.ResourceHookBinding(on_error=[pulumi.ErrorHook(f"{name}-taken-tag", _explain_taken_tag)])
+            ),
+        ),
     )
+
+
+def _explain_taken_tag(failed: pulumi.ErrorHookArgs) -> bool:
+    """Say how to go on if another run pushed the tag during this build. A second push would be refused as well."""
+    if any("immutable" in error for error in failed.errors):
+        pulumi.log.warn(
+            "Another run pushed the same content to this tag during the build. Run `pulumi up` again: it runs that "
+            "image and builds nothing."
+        )
+    return False
 
 
 def require_digest(uri: str) -> str:
