@@ -1,4 +1,4 @@
-"""ECR lifecycle rules: which images are deleted, and above all which are not."""
+"""ECR lifecycle rules, which delete images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ WILDCARDS_PER_PATTERN = 4
 
 @dataclass(frozen=True, kw_only=True)
 class LifecycleRule:
-    """A rule that deletes images: those beyond a number, or those older than some days.
+    """A rule that deletes images: those beyond a number, or those older than some days, whether they run or not.
 
     It looks at images that have tags for all of the prefixes or all of the patterns, or at untagged ones, or, with
     none of the three, at all images.

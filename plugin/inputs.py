@@ -22,7 +22,7 @@ class Consumer(TypedDict):
 
 
 class LifecycleRule(TypedDict):
-    """A rule that deletes images: those beyond a number, or those older than some days."""
+    """A rule that deletes images: those beyond a number, or those older than some days, whether they run or not."""
 
     description: NotRequired[str]
     """What it is for."""
@@ -90,25 +90,26 @@ class ImageBuild(TypedDict):
     """What an image is built from. All paths are relative to the program's folder."""
 
     context: str
-    """Folder that is sent to the builder, less what its `.dockerignore` names."""
+    """Folder that is sent to the builder, without what its ignore file names."""
     dockerfile: NotRequired[str]
     """The Dockerfile; default `Dockerfile` in the context."""
     args: NotRequired[Mapping[str, str]]
-    """Build arguments. They can be read in the image and in the state: no secrets."""
+    """Build arguments. They can be read in the image and in the state, so never pass secrets."""
     target: NotRequired[str]
     """Stage of the Dockerfile to build; default the last."""
     cache_from: NotRequired[Sequence[str]]
-    """Images whose layers the builder may use, with their registry. They do not change what comes out."""
+    """Images whose layers the builder may reuse, pulled with the login of the push, so they have to be in its registry.
+    They need inline cache data, which the build argument `BUILDKIT_INLINE_CACHE: "1"` adds. A missing one is no error.
+    https://docs.docker.com/build/cache/backends/inline/
+    """
     network: NotRequired[str]
     """Network of the build's steps: `host`, `none`, or the builder's default."""
     platform: NotRequired[str]
-    """`linux/amd64` or `linux/arm64`. Always given, for a default would follow the machine."""
+    """`linux/amd64` or `linux/arm64`."""
     context_limit: NotRequired[int]
-    """MB that the files may have together. An image has at most 10,240 MB, a context is rarely meant to have a fifth of
-    it.
-    """
+    """Largest total size of the files in MB, up to 10,240. Default 2,048."""
     allow_secrets: NotRequired[Sequence[str]]
-    """Patterns, as in a `.dockerignore`, of files that look like secrets and are sent all the same."""
+    """Patterns, as in a `.dockerignore`, of files that look like secrets but may be sent."""
 
 
 class RegistryLogin(TypedDict):

@@ -1,4 +1,4 @@
-"""The content tag: a name for what a build is made of, the same on every machine."""
+"""What an image is built from, and the content tag that names it."""
 
 import filecmp
 import hashlib
@@ -36,20 +36,22 @@ class ImageBuild:
     """What an image is built from. All paths are relative to the program's folder.
 
     Attributes:
-        context: folder that is sent to the builder, less what its `.dockerignore` names.
+        context: folder that is sent to the builder, without what its ignore file names.
         dockerfile: the Dockerfile; default `Dockerfile` in the context.
-        args: build arguments. They can be read in the image and in the state: no secrets.
+        args: build arguments. They can be read in the image and in the state, so never pass secrets.
         target: stage of the Dockerfile to build; default the last.
-        cache_from: images whose layers the builder may use, with their registry. They do not change what comes out.
+        cache_from: images whose layers the builder may reuse, pulled with the login of the push, so they have to be in
+            its registry. They need inline cache data, which the build argument `BUILDKIT_INLINE_CACHE: "1"` adds. A
+            missing one is no error. https://docs.docker.com/build/cache/backends/inline/
         network: network of the build's steps: `host`, `none`, or the builder's default.
-        platform: `linux/amd64` or `linux/arm64`. Always given, for a default would follow the machine.
-        context_limit: MB that the files may have together. An image has at most 10,240 MB, a context is rarely meant
-            to have a fifth of it.
-        allow_secrets: patterns, as in a `.dockerignore`, of files that look like secrets and are sent all the same.
+        platform: `linux/amd64` or `linux/arm64`.
+        context_limit: largest total size of the files in MB, up to 10,240. Default 2,048.
+        allow_secrets: patterns, as in a `.dockerignore`, of files that look like secrets but may be sent.
 
     Raises:
-        ImageUnusable: the folder or the Dockerfile is missing; a path is absolute, which would make another checkout
-            look like a change; or the context has files that look like secrets, are no files, or are too large.
+        ImageUnusable: the folder or the Dockerfile is missing; a path is absolute; the Dockerfile is for another
+            platform; or the context contains files that look like secrets, links that lead out of it, anything that is
+            neither file nor link, or more than the limit.
     """
 
     context: str
@@ -81,7 +83,7 @@ class ImageBuild:
                 f"(not to the context), for example `dockerfile: {self.context}/Dockerfile`."
             )
         if wrong := [name for name in self.args if not ARGUMENT.fullmatch(name)]:
-            raise ImageUnusable(f"image args: {wrong[0]!r} is no name of a build argument. Example: VERSION")
+            raise ImageUnusable(f"image args: {wrong[0]!r} is not the name of a build argument. Example: VERSION")
         with readable():
             text = self.dockerfile_path.read_text(errors="replace")
         require_platform(text, self.dockerfile_path, self.platform, target=self.target, args=self.args)
@@ -97,7 +99,7 @@ class ImageBuild:
 
     @property
     def ignore_path(self) -> Path:
-        """The Dockerfile's own ignore file, if it has one, else the context's.
+        """The Dockerfile's own ignore file if there is one, else the context's.
 
         https://docs.docker.com/build/concepts/context/#filename-and-location
         """

@@ -1,4 +1,4 @@
-"""The build context: which files of a folder are sent to the builder, and which must not be."""
+"""The build context: which files of a folder are sent to the builder, and which are refused."""
 
 import os
 import posixpath
@@ -81,15 +81,15 @@ def _walk(context: Path, ignored: Patterns) -> Iterator[File]:
 
 
 def require_files(files: Sequence[File], ignore_file: Path) -> None:
-    """Check that everything is a file or a symbolic link: builders differ in what they make of anything else.
+    """Check that everything is a file or a symbolic link. Builders treat anything else differently.
 
     Raises:
         ImageUnusable: there are sockets, pipes or devices.
     """
     if special := [file.name for file in files if not (stat.S_ISREG(file.mode) or stat.S_ISLNK(file.mode))]:
         raise ImageUnusable(
-            f"The image context has what is no file but a socket, a pipe or a device: {_listed(special)}. Delete it, "
-            f"or exclude it: {_lines(special, ignore_file)}"
+            f"The image context contains a socket, a pipe or a device: {_listed(special)}. Delete it, or exclude it: "
+            f"{_lines(special, ignore_file)}"
         )
 
 
@@ -136,26 +136,26 @@ def _leads_out(name: str, links: dict[str, str]) -> bool:
 
 
 def require_no_secrets(files: Sequence[File], ignore_file: Path, *, allowed: Sequence[str]) -> None:
-    """Check that nothing is sent that looks like a secret, but for what patterns allow.
+    """Check that no file looks like a secret, except those that patterns allow.
 
     Raises:
-        ImageUnusable: with all that is found; a folder that is secret as a whole counts once.
+        ImageUnusable: names all of them; a folder that is secret as a whole is named once.
     """
     allowing = Patterns(allowed, of="allowSecrets")
     names = [file.name for file in files if _is_secret(file) and not allowing.match(file.name)]
     if found := list(dict.fromkeys(map(_secret_part, names))):
         raise ImageUnusable(
-            f"The image context has what looks like secrets, and would send it to the builder: {_listed(found)}. "
-            f"Exclude it: {_lines(found, ignore_file)}\n"
-            f"If these are none, allow them by name. Example: allowSecrets: ['{_shown(pattern_of(found[0]))}']"
+            f"The image context contains files that look like secrets: {_listed(found)}. They would be sent to the "
+            f"builder. Exclude them: {_lines(found, ignore_file)}\n"
+            f"If they are not secret, allow them by name. Example: allowSecrets: ['{_shown(pattern_of(found[0]))}']"
         )
 
 
 def require_size(files: Sequence[File], ignore_file: Path, *, limit_mb: int) -> None:
-    """Check that the context is not larger than meant, before all of it is read.
+    """Check the size of the context before all of it is read.
 
     Raises:
-        ImageUnusable: with the largest files, and the largest of the folders right below the context.
+        ImageUnusable: names the largest files and top-level folders.
     """
     size = sum(file.size for file in files)
     if size <= limit_mb * 2**20:
@@ -175,17 +175,17 @@ def require_size(files: Sequence[File], ignore_file: Path, *, limit_mb: int) -> 
 
 @contextmanager
 def readable() -> Iterator[None]:
-    """Turn what the system says of an unreadable file into a refusal.
+    """Turn an unreadable file into an error of this program.
 
     Raises:
-        ImageUnusable: with the file and the reason.
+        ImageUnusable: names the file and the reason.
     """
     try:
         yield
     except OSError as error:
         raise ImageUnusable(
-            f"{_shown(str(error.filename))} of the image context cannot be read: {error.strerror}. Mend that, or name "
-            "it in .dockerignore."
+            f"{_shown(str(error.filename))} of the image context cannot be read: {error.strerror}. Make it "
+            "readable, or name it in .dockerignore."
         ) from None
 
 
@@ -212,13 +212,13 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _lines(names: Sequence[str], ignore_file: Path) -> str:
-    """The cure: what to write, and where."""
+    """The fix: what to write, and where."""
     lines = "".join(f"\n    {_shown(pattern_of(name))}" for name in names)
     return f"write into {ignore_file}{lines}"
 
 
 def _shown(name: str) -> str:
-    """A path as text, also if it is none."""
+    """A path as text, even if it is not valid UTF-8."""
     return name.encode(errors="backslashreplace").decode()
 
 

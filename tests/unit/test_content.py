@@ -85,7 +85,7 @@ def test_another_folder_with_the_same_content_has_the_same_tag(app: Path) -> Non
         ({"context": "a" * 300}, "is not a folder"),
         ({"dockerfile": "a" * 300}, "there is no Dockerfile"),
         ({"context": "app\0"}, "is not a folder"),
-        ({"args": {"A=B": "C"}}, "image args: 'A=B' is no name of a build argument"),
+        ({"args": {"A=B": "C"}}, "image args: 'A=B' is not the name of a build argument"),
         ({"allow_secrets": ["["]}, r"allowSecrets: '\[' is no pattern"),
     ],
 )
@@ -223,7 +223,7 @@ def test_certificates_are_no_secret_but_a_key_among_them_is(app: Path) -> None:
     (app / "ca.pem").write_text(f"# the issuer\n{certificate * 2}")
     assert "ca.pem" in sent()
     (app / "ca.pem").write_text(f"{certificate}-----BEGIN RSA PRIVATE KEY-----\n")
-    with pytest.raises(ImageUnusable, match=r"looks like secrets.*ca\.pem"):
+    with pytest.raises(ImageUnusable, match=r"look like secrets.*ca\.pem"):
         tag()
 
 

@@ -310,3 +310,19 @@ def test_the_tag_of_one_commit_is_this(app: Path) -> None:
     (app / "run").write_text("")
     (app / "run").chmod(0o755)
     assert build(args={"A": "1"}).tag == "content-d517117fd9afa803a2d1494b411d266f"
+
+
+def test_a_checkout_that_converts_line_ends_has_the_same_tag(tmp_path: Path) -> None:
+    source, copy = tmp_path / "source", tmp_path / "copy"
+    shutil.copytree(ROOT / "app", source / "app", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / ".gitattributes", source)
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.com"]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *command], cwd=source, check=True)
+    clone = ["clone", "-q", "-c", "core.autocrlf=true", "-c", "core.eol=crlf"]
+    subprocess.run(["git", *clone, str(source), str(copy)], check=True)
+    tags = []
+    for folder in (source, copy):
+        with chdir(folder):
+            tags.append(build().tag)
+    assert tags[0] == tags[1]
