@@ -67,7 +67,7 @@ def test_a_dangling_link_hides_no_change_of_another_file(deployed: Clone) -> Non
     # The docker provider's own hash of such a context is one of the Dockerfile and what comes before the link.
     (deployed.root / "app" / "a-link").symlink_to("/var/task/made-in-the-image")
     deployed.edit("app/.dockerignore", "!app.py", "!app.py\n!a-link")
-    deployed.edit("app/Dockerfile", "COPY app.py", "COPY app.py a-link")
+    deployed.edit("app/Dockerfile", "COPY app.py", "COPY .")
     deployed.up("consumer")
     assert deployed.planned("consumer") == {}
     deployed.edit("app/app.py", "hello world!", "hello link!")
