@@ -59,11 +59,7 @@ CHANGES = {
         "{name: cross",
         "{scanOnPush: false, name: cross",
     ),
-    ("Repository", "ecr:DeleteLifecyclePolicy"): (
-        "Pulumi.registry.yaml",
-        "cross-account-function}",
-        "cross-account-function, lifecycle: [{untagged: true, days: 7}]}",
-    ),
+    ("Repository", "ecr:DeleteLifecyclePolicy"): ("Pulumi.registry.yaml", "{keep: 50, tag", "{days: 50, tag"),
 }
 UNPROTECTED = ("Pulumi.registry.yaml", "name: cross", "keep: false, forceDelete: true, name: cross")
 PREVIEWS_AT_A_TIME = 4
@@ -223,6 +219,9 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Users]:
     try:
         ran = clone.make("setup")
         assert ran.returncode == 0, ran.stdout
+        # By default there is no lifecycle policy.
+        rules = "lifecycle: [{keep: 50, tagPrefixes: [pr-]}]"
+        clone.edit("Pulumi.registry.yaml", "cross-account-function}", f"cross-account-function, {rules}}}")
         users = Users(clone)
         for stack in ("registry", "consumer"):
             assert clone.shell(f"pulumi stack init {stack}").returncode == 0
