@@ -23,6 +23,7 @@ from deployment.results import StackResult
 # Where the program itself reports: at the stack, or at none.
 PROGRAM = frozenset({STACK, ""})
 CRASH = re.compile("unhandled (error|exception)")
+STACK_FILE = re.compile("getting stack configuration|invalid YAML file|validating stack config")
 IMAGE, DOCKER = "docker:index/image:Image", "pulumi:providers:docker"
 LOCK = re.compile(r"created by (?P<who>\S+) \(pid (?P<pid>\d+)\) at (?P<when>\S+)")
 PLUGIN = re.compile(r"could not load plugin|failed to load plugin|no \w+ plugin '[\w-]+' found|language plugin", re.I)
@@ -171,6 +172,10 @@ def translated(stack: str, error: CommandError, seen: Sequence[Event]) -> Deploy
         return BuildError(build_failure(said, first.urn, seen), **about, cure=cure)
     if fix := _login_fix(said, everywhere=first.type in PROGRAM or first.type.startswith("pulumi:providers:")):
         return CredentialsError(said, **about, cure=fix)
+    if first not in errors and STACK_FILE.search(said):
+        return ConfigurationError(
+            said, **about, cure=f"Correct Pulumi.{stack}.yaml and deploy again; nothing was made."
+        )
     if first not in errors:
         cure = "Look for what it has left: python -m deployment status"
         return DeploymentError(said, **about, cure=cure)
