@@ -26,7 +26,7 @@ from deployment.command import InterruptibleCommand
 from deployment.errors import Cancelled, CheckFailed, ConfigurationError, DeploymentError, ProviderError, TimedOut
 from deployment.events import STACK, Diagnostic, Event, Step
 from deployment.results import UNCHANGED, StackResult, StackStatus
-from deployment.workspace import Backend, Program, Workspace
+from deployment.workspace import Backend, Program, UnselectedWorkspace, Workspace
 
 OnEvent = Callable[[Event], None]
 Config = Mapping[str, Any]
@@ -336,8 +336,10 @@ class Deployment:
         stack = self._stack(name, changes)
         run = Run(stack.workspace.work_dir)
         if operation in ("up", "preview"):
-            state = self._try(name, (), threading.Event(), lambda: self._settled(stack, operation == "up"))
+            state = _state(_exported(stack))
             options["refresh"] = options.get("refresh") or bool(_failed_updates(state))
+        if operation == "up":
+            self._try(name, (), threading.Event(), lambda: self._forget_builds(stack, _exported(stack)))
         watcher = threading.Thread(target=self._watch, args=[run])
         watcher.start()
         try:
@@ -359,7 +361,7 @@ class Deployment:
                 if run.killed.is_set():
                     self._bare(stack, "cancel", "--yes")
                 if run.forced.is_set():
-                    self._settled(stack)
+                    self._forget_builds(stack, self._bare(stack, "stack", "export"))
         return StackResult(
             stack=name,
             operation="drift" if operation == "preview_refresh" else operation,
@@ -411,7 +413,7 @@ class Deployment:
 
     def _status(self, name: str) -> StackStatus:
         stack = self._stack(name)
-        state = self._try(name, (), threading.Event(), lambda: self._settled(stack, change=False))
+        state = _state(_exported(stack))
         resources = [item for item in state.get("resources") or () if item["type"] != STACK]
         return StackStatus(
             stack=name,
@@ -422,20 +424,18 @@ class Deployment:
             failed=_failed_updates(state),
         )
 
-    def _settled(self, stack: Stack, change: bool = True) -> dict[str, Any]:
-        """A stack's state. What is known of it is put right, if it is to be changed: images that were being created.
+    def _forget_builds(self, stack: Stack, exported: str) -> None:
+        """Take images that were being created out of a state.
 
         An interrupted build leaves nothing behind that a later run has to know of: a pushed image is found by its tag.
         """
-        state = json.loads(self._bare(stack, "stack", "export"))
-        pending = state["deployment"].get("pending_operations") or []
+        pending = _state(exported).get("pending_operations") or []
         kept = [item for item in pending if (item["type"], item["resource"]["type"]) != ("creating", errors.IMAGE)]
-        if change and kept != pending:
-            state["deployment"]["pending_operations"] = kept
+        if kept != pending:
+            whole = json.loads(exported)
             file = Path(stack.workspace.work_dir, "state.json")
-            file.write_text(json.dumps(state))
+            file.write_text(json.dumps({**whole, "deployment": {**whole["deployment"], "pending_operations": kept}}))
             self._bare(stack, "stack", "import", "--file", str(file))
-        return dict(state["deployment"])
 
     def _bare(self, stack: Stack, *arguments: str) -> str:
         """What a command prints of a stack, which is not interrupted: it puts right what an interruption has left."""
@@ -463,6 +463,14 @@ def _steps(seen: Iterable[Event]) -> tuple[Step, ...]:
                 continue
             last[step.urn] = step
     return tuple(last.values())
+
+
+def _exported(stack: Stack) -> str:
+    return stack.workspace.exported if isinstance(stack.workspace, UnselectedWorkspace) else ""
+
+
+def _state(exported: str) -> dict[str, Any]:
+    return dict(json.loads(exported)["deployment"]) if exported else {}
 
 
 def _failed_updates(state: Mapping[str, Any]) -> tuple[str, ...]:

@@ -42,22 +42,27 @@ class Backend:
 
 
 class UnselectedWorkspace(LocalWorkspace):
-    """Finds and makes stacks without selecting them, which would leave a file in `~/.pulumi` for each scratch folder.
+    """Finds and creates stacks without selecting them, which would leave a file in `~/.pulumi` for each scratch folder.
 
     Every command names its stack. https://github.com/pulumi/pulumi/issues/8186
+
+    Attributes:
+        exported: what `pulumi stack export` has printed of the stack when it was found.
     """
 
+    exported = ""
+
     def create_stack(self, stack_name: str) -> None:
-        """Make a stack."""
+        """Create a stack."""
         provider = ["--secrets-provider", self.secrets_provider] if self.secrets_provider else []
         self._run(["stack", "init", "--no-select", *provider, stack_name])
 
     def select_stack(self, stack_name: str) -> None:
         """Fail if there is no such stack."""
-        self._run(["stack", "--stack", stack_name])
+        self.exported = self._run(["stack", "export", "--stack", stack_name])
 
-    def _run(self, arguments: list[str]) -> None:
-        self.pulumi_command.run(arguments, self.work_dir, self.env_vars)
+    def _run(self, arguments: list[str]) -> str:
+        return self.pulumi_command.run(arguments, self.work_dir, self.env_vars).stdout
 
 
 class Workspace:

@@ -1,10 +1,9 @@
 """Events, results, errors and the check of `deployment/`, without an engine."""
 
 import json
-import re
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -200,6 +199,14 @@ def test_a_failure_that_nobody_reported_is_told_by_what_the_cli_has_printed_last
     assert "without saying why" in str(errors.translated("consumer", failed("warning: x"), []))
 
 
+def test_a_stack_file_that_pulumi_cannot_read_is_refused_as_configuration() -> None:
+    said = "getting stack configuration: invalid YAML file: yaml: line 1: did not find expected ',' or ']'"
+    error = errors.translated("consumer", failed(f"error: {said}\n"), [])
+    assert type(error) is errors.ConfigurationError
+    assert str(error) == said
+    assert "Pulumi.consumer.yaml" in error.cure
+
+
 def test_each_kind_of_error_ends_the_command_line_with_a_code_of_its_own() -> None:
     kinds = errors.DeploymentError.__subclasses__()
     codes = [kind.exit_code for kind in kinds]
@@ -264,25 +271,35 @@ def test_a_stack_without_a_file_is_refused(project: Path) -> None:
         Workspace(project, Backend(), {}).stack("two", Command(), None, {})
 
 
-STUBBORN = """\
+UPDATE = {"kind": "update", "startTime": "2026-01-01T00:00:00.000Z", "message": "", "environment": {}, "config": {}}
+CLI = f"""\
 #!/bin/bash
 echo "$*" >> "$CALLS"
 case "$*" in
   *version*) echo v3.274.1 ;;
-  *"stack export"*) echo '{"version": 3, "deployment": {}}' ;;
-  *" up "*) trap '' INT; while :; do sleep 0.1; done ;;
+  *"stack export"*) echo "$STATE" ;;
+  *"stack output"*) echo {{}} ;;
+  *"stack history"*) echo '{json.dumps([{**UPDATE, "result": "succeeded"}])}' ;;
+  *" up "*) [ "$ENDS" ] || {{ trap '' INT; while :; do sleep 0.1; done; }} ;;
 esac
 """
 
 
-def test_a_cli_that_does_not_end_is_killed_and_its_lock_removed(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def calls(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """A CLI that notes what it is called with; its `up` ends if `ENDS` is set. Gives the calls so far."""
     (project / "Pulumi.consumer.yaml").write_text("config: {}\n")
-    (tmp_path / "pulumi").write_text(STUBBORN)
+    (tmp_path / "pulumi").write_text(CLI)
     (tmp_path / "pulumi").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+    monkeypatch.setenv("STATE", json.dumps({"version": 3, "deployment": {}}))
+    return lambda: [line.removeprefix("--non-interactive ") for line in (tmp_path / "calls").read_text().splitlines()]
+
+
+def test_a_cli_that_does_not_end_is_killed_and_its_lock_removed(
+    project: Path, calls: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("CALL_SECONDS", "ENGINE_SECONDS"):
         monkeypatch.setattr(f"deployment.deployment.{name}", 0.3)
     with (
@@ -290,8 +307,47 @@ def test_a_cli_that_does_not_end_is_killed_and_its_lock_removed(
         pytest.raises(errors.TimedOut, match=r"longer than 0.3 s"),
     ):
         deployment.up()
-    calls = (tmp_path / "calls").read_text()
-    assert re.search("up .*\n.*cancel --yes --stack consumer\n.*stack export", calls), calls
+    assert [call.split()[0] for call in calls()][-3:] == ["up", "cancel", "stack"]
+
+
+@pytest.mark.parametrize(
+    ("state", "check", "refreshed"),
+    [
+        ({}, None, False),
+        ({"resources": [{"urn": "u", "type": FUNCTION, "initErrors": ["refused"]}]}, None, True),
+        ({"resources": [{"urn": "u", "type": FUNCTION}]}, Check(), True),
+    ],
+    ids=["in order", "failed update", "checked"],
+)
+def test_a_state_that_may_be_wrong_is_refreshed(
+    project: Path,
+    calls: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    state: dict[str, Any],
+    check: Check | None,
+    refreshed: bool,
+) -> None:
+    monkeypatch.setenv("STATE", json.dumps({"version": 3, "deployment": state}))
+    monkeypatch.setenv("ENDS", "yes")
+    settings = {"consumer": {"api": {"public": True}}}
+    with Deployment(project, registry=None, settings=settings) as deployment:
+        deployment.up(check=check)
+    [up] = [call for call in calls() if call.startswith("up ")]
+    assert ("--refresh" in up) == refreshed
+
+
+def test_images_that_were_being_created_are_taken_out_of_the_state(
+    project: Path, calls: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pushed image is found by its tag. What else was being created may exist, which AWS alone can tell."""
+    pending = [{"type": "creating", "resource": {"urn": "u", "type": kind}} for kind in (IMAGE, FUNCTION)]
+    state = {"version": 3, "deployment": {"pending_operations": pending}}
+    monkeypatch.setenv("STATE", json.dumps(state))
+    monkeypatch.setenv("ENDS", "yes")
+    with Deployment(project, registry=None) as deployment:
+        deployment.up()
+        [written] = [Path(call.split()[3]) for call in calls() if call.startswith("stack import")]
+        assert json.loads(written.read_text()) == {"version": 3, "deployment": {"pending_operations": pending[1:]}}
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(), st.lists))
