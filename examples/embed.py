@@ -1,4 +1,4 @@
-"""Both stacks from a script: deploy, check the endpoint, print where it answers. Run it from the program's folder."""
+"""Deploy both stacks, check the endpoint, print its URL. Run in the program's folder: `python -m examples.embed`."""
 
 from deployment import Check, CheckFailed, Deployment, DeploymentError, Event, Step
 
