@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import pulumi
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from components.image.manifest import RepositoryReader
 from tests.unit import registered
@@ -31,6 +33,19 @@ class Deploy(Protocol):
     """See `registered.deploy`."""
 
     def __call__(self, stack: str, **changed: Any) -> Deployed: ...
+
+
+# The same inputs in every run; nothing is written but below .local.
+set_hypothesis_home_dir(Path(__file__).parents[2] / ".local" / "hypothesis")
+settings.register_profile(
+    "repeatable",
+    database=None,
+    deadline=None,
+    derandomize=True,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture

@@ -21,9 +21,8 @@ import docker.utils.build
 import grpc
 import pytest
 from google.protobuf import struct_pb2
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from hypothesis.configuration import set_hypothesis_home_dir
 from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -53,18 +52,6 @@ from components.rest_api import RestApi, Route
 from settings import KEYS, ROLES, STRUCTURED, ConsumerSettings, RegistrySettings, Section, parse
 from stacks.consumer import function_args
 from stacks.registry import repository_args
-
-# The same inputs in every run; nothing is written but below .local.
-set_hypothesis_home_dir(Path(__file__).parents[2] / ".local" / "hypothesis")
-settings.register_profile(
-    "repeatable",
-    database=None,
-    deadline=None,
-    derandomize=True,
-    max_examples=60,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-settings.load_profile("repeatable")
 
 PROJECT = "cross-account-ecr"
 CANARY = "do-not-repeat-me"
