@@ -112,6 +112,9 @@ def written(folder: Path, files: dict[str, str]) -> None:
         ({"a": "1", "b": "2"}, {"a": "1b-2"}),
         ({"a": "1", "b": "2"}, {"a": "1b-1:2"}),
         ({"a": "11:b1:-1:2"}, {"a": "1", "b": "2"}),
+        # A content without its length in front reads on in the next name, a name in the next content.
+        ({"a": "11:b1:-2"}, {"a": "1", "b": "2"}),
+        ({"a-1:1b": "2"}, {"a": "1", "b": "2"}),
         ({"a": "1", "ab": ""}, {"a": "1ab"}),
         ({"a": "", "b": ""}, {"a-b": ""}),
     ],
