@@ -1,0 +1,85 @@
+"""What the pages promise and only a run shows."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
+
+from tests.engine.clone import Clone
+from tests.engine.test_access import allow, running_image, scratch, user
+
+CONSUMER = "222222222222"
+
+
+def signed(url: str, key: str, secret: str) -> dict[str, str]:
+    """The headers of a call that is signed for API Gateway."""
+    request = AWSRequest("GET", url)
+    SigV4Auth(Credentials(key, secret), "execute-api", "us-east-1").add_auth(request)
+    return dict(request.headers)
+
+
+def test_a_private_endpoint_answers_who_signs_with_a_key_of_the_account_and_nobody_else(deployed: Clone) -> None:
+    deployed.edit("Pulumi.consumer.yaml", ", public: true", "")
+    deployed.up("consumer")
+    url = deployed.output("consumer", "endpointUrl")
+    iam = deployed.client("consumer", "iam")
+    iam.create_user(UserName="caller")
+    key = iam.create_access_key(UserName="caller")["AccessKey"]
+    may_call = {"Version": "2012-10-17", "Statement": [allow("execute-api:Invoke")]}
+    try:
+        iam.put_user_policy(UserName="caller", PolicyName="it", PolicyDocument=json.dumps(may_call))
+        right = signed(url, key["AccessKeyId"], key["SecretAccessKey"])
+        assert deployed.get_url(url, right) == (200, {"message": "hello world!"})
+        assert deployed.get_url(url, signed(url, key["AccessKeyId"], "wrong"))[0] == 403
+        assert deployed.get_url(url)[0] == 403
+    finally:
+        iam.delete_user_policy(UserName="caller", PolicyName="it")
+        iam.delete_access_key(UserName="caller", AccessKeyId=key["AccessKeyId"])
+        iam.delete_user(UserName="caller")
+
+
+def test_a_deployer_with_the_output_and_pass_role_deploys_and_with_less_does_not(deployed: Clone) -> None:
+    url, tag = running_image(deployed)
+    uri = f"{url}:{tag}"
+    policy = json.loads(json.loads(deployed.output("registry", "deployerPolicies"))[CONSUMER])["Statement"]
+    pass_role = allow("iam:PassRole")
+
+    def deploy(client: Callable[[str], Any]) -> None:
+        client("ecr").get_authorization_token()
+        with scratch(deployed, uri, client("lambda")):
+            client("lambda").update_function_code(FunctionName="scratch", ImageUri=uri)
+
+    with user(deployed, CONSUMER, *policy, pass_role) as deployer:
+        deploy(deployer)
+    for missing in policy:
+        rest = [statement for statement in policy if statement is not missing]
+        with user(deployed, CONSUMER, *rest, pass_role) as deployer, pytest.raises(ClientError, match="AccessDenied"):
+            deploy(deployer)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home folder with the user's own AWS and Docker files."""
+    for name in (".aws/config", ".aws/credentials", ".docker/config.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}" if name.endswith("json") else "[default]\n")
+    return tmp_path
+
+
+def test_a_local_run_leaves_the_users_own_aws_and_docker_files_alone(deployed: Clone, home: Path) -> None:
+    def files() -> dict[str, tuple[str, int]]:
+        folders = [*(home / ".aws").rglob("*"), *(home / ".docker").rglob("*")]
+        return {str(path): (path.read_text(), path.stat().st_mtime_ns) for path in folders if path.is_file()}
+
+    before = files()
+    deployed.edit("app/app.py", "hello world!", "hello home!")  # a build, a login and a push
+    done = deployed.shell("pulumi up --yes --skip-preview -s consumer && python -m deployment status", HOME=str(home))
+    assert done.returncode == 0, done.stdout
+    assert deployed.get() == (200, {"message": "hello home!"})
+    assert files() == before
