@@ -37,7 +37,7 @@ def write(folder: Path, python: Path, cache: Path, run: go.Run) -> None:
 
 def remove(folder: Path) -> None:
     """Remove the stand-ins from a folder, so that the engine takes the official plugins."""
-    for name in PLUGINS:
+    for name in (*PLUGINS, RUNNER):
         (folder / name).unlink(missing_ok=True)
 
 
