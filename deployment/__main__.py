@@ -164,8 +164,8 @@ def up(
 ) -> None:
     """Deploy the registry, then the consumers side by side.
 
-    With --check the state is refreshed first; an image whose endpoint does not answer 2xx in time is replaced by the one
-    that ran before it, and the exit code is 6. Shares need `function.release` in the consumer's stack file.
+    With --check the state is refreshed first, and an image whose endpoint does not answer 2xx in time is replaced by
+    the one that ran before it; the exit code is 6 then. Shares need `function.release` in the consumer's stack file.
     """
     with running(stacks, *stacks.names) as deployment:
         wanted = Check(seconds=check_seconds) if check else None
