@@ -3,9 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
+import pulumi
 import pytest
 
 from components.image.plan import ImagePlan, plan_build, plan_existing
+from components.image.source import _explain_taken_tag
 
 TAG, OTHER_TAG, INPUTS = "content-1", "content-0", "inputs-1"
 DIGEST, OTHER_DIGEST = "sha256:" + "1" * 64, "sha256:" + "0" * 64
@@ -86,3 +88,24 @@ def test_an_image_that_already_runs_does_not_become_its_own_previous_one(version
 def test_the_first_update_has_nothing_before_it() -> None:
     for plan in (plan_build(TAG, INPUTS, {}, {}), plan_existing(DIGEST, {})):
         assert (plan.previous_version, plan.previous_digest) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_explained"),
+    [
+        (
+            "The image tag 'content-1' already exists in the 'it' repository and cannot be overwritten because the tag "
+            "is immutable.",
+            True,
+        ),
+        ("no space left on device", False),
+    ],
+)
+def test_a_push_to_a_tag_that_another_run_took_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, error: str, is_explained: bool
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", said.append)
+    failed = pulumi.ErrorHookArgs(urn="", id="", name="it", type="docker:index/image:Image", errors=[error])
+    assert _explain_taken_tag(failed) is False, "a second push would be refused as well"
+    assert ["Run `pulumi up` again" in text for text in said] == [True] * is_explained
