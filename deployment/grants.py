@@ -76,7 +76,7 @@ class Grants:
         if not policy:
             return cls()
         document = json.loads(policy, object_pairs_hook=_without_duplicates)
-        statements = _listed(document.get("Statement")) if isinstance(document, dict) else [None]
+        statements: list[Any] = _listed(document.get("Statement")) if isinstance(document, dict) else [None]
         if not all(isinstance(statement, dict) for statement in statements):
             raise ValueError("a statement is no object")
         pulls = [(statement, _pull(statement)) for statement in statements]
