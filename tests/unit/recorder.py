@@ -64,7 +64,10 @@ class Recorder(pulumi.runtime.Mocks):
     def __init__(self) -> None:
         self.stacks: dict[str, dict[str, Any]] = {REGISTRY_STACK: dict(REGISTRY_OUTPUTS), OWN_STACK: {}}
         self.tags: dict[str, str] = {}
-        self.manifest: tuple[int, dict[str, Any]] = (200, {"config": {"digest": DIGEST}, "layers": [{"size": 1}]})
+        self.manifest: tuple[int, dict[str, Any]] = (
+            200,
+            {"schemaVersion": 2, "config": {"digest": DIGEST}, "layers": [{"size": 1}]},
+        )
         self.config: dict[str, Any] = {"os": "linux", "architecture": "amd64"}
         self.resources: list[pulumi.runtime.MockResourceArgs] = []
 

@@ -289,7 +289,7 @@ class Registry(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answer)
         self.refusals: list[int] = []
         self.kind = MANIFEST
-        self.image: dict[str, Any] = {"config": {"digest": DIGEST}, "layers": [{"size": 1}]}
+        self.image: dict[str, Any] = {"schemaVersion": 2, "config": {"digest": DIGEST}, "layers": [{"size": 1}]}
         self.config: dict[str, Any] = {"os": "linux", "architecture": "amd64"}
         self.asked: list[str] = []
 
@@ -367,7 +367,7 @@ def test_either_kind_of_image_is_asked_for_by_its_media_type(asked: Registry, ki
 
 @pytest.mark.parametrize("kind", sorted(INDEXES))
 def test_an_index_is_refused_by_its_media_type(asked: Registry, kind: str) -> None:
-    asked.kind, asked.image = kind, {"mediaType": kind, "manifests": []}
+    asked.kind, asked.image = kind, {"schemaVersion": 2, "mediaType": kind, "manifests": []}
     with pytest.raises(ImageUnusable, match="is no single image") as refused:
         run_from(asked)
     assert kind in str(refused.value)
@@ -412,7 +412,7 @@ def test_an_image_for_another_processor_or_system_is_refused(
 
 @pytest.mark.parametrize(("size", "refused"), [(10 * 1024**3, False), (10 * 1024**3 + 1, True)])
 def test_an_image_that_is_too_large_even_packed_is_refused(asked: Registry, size: int, refused: bool) -> None:
-    asked.image = {"config": {"digest": DIGEST}, "layers": [{"size": size - 1}, {"size": 1}]}
+    asked.image = {"schemaVersion": 2, "config": {"digest": DIGEST}, "layers": [{"size": size - 1}, {"size": 1}]}
     if refused:
         with pytest.raises(ImageUnusable, match="Lambda takes 10 GB"):
             run_from(asked)
