@@ -28,6 +28,7 @@ def write(folder: Path, python: Path, cache: Path, run: go.Run) -> None:
     runner = cache / f"{go.binary('pulumi', cache).name}-runner"
     if not runner.exists():
         sdk = go.source("pulumi", "github.com/pulumi/pulumi/sdk/v3", run)
+        cache.mkdir(exist_ok=True)
         shutil.copy(sdk / "python" / "cmd" / RUNNER, runner)
     shutil.copy(runner, folder / RUNNER)
     for name, module in PLUGINS.items():
