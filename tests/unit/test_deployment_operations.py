@@ -1,0 +1,609 @@
+"""What `Deployment` asks of the CLI, in which order, with which options and configuration, and what it makes of it."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pulumi.automation import CommandResult, PulumiCommand
+from pulumi.automation.errors import create_command_error
+from typer.testing import CliRunner
+
+from deployment import (
+    Backend,
+    Cancelled,
+    Check,
+    CheckFailed,
+    ConfigurationError,
+    Deployment,
+    DeploymentError,
+    Ended,
+    Event,
+    Options,
+    ProviderError,
+    TimedOut,
+)
+from deployment.__main__ import app
+from deployment.command import InterruptibleCommand
+from tests.unit.fake_cli import SECRET, Call, Failure, FakeCli, State, urn, wait
+
+RELEASE = {"function": {"memory": 128, "release": {"errorAlarm": True}}, "api": {"path": "hello", "public": True}}
+PUBLIC = {"api": {"path": "hello", "public": True}}
+Deploy = Callable[..., Deployment]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict(Check):
+    """A check that fails for some images.
+
+    Attributes:
+        cli: where the images run.
+        bad: their digests.
+        asked: the digests that were checked, with the share of the calls that the previous one kept.
+    """
+
+    cli: FakeCli
+    bad: Sequence[str] = ()
+    asked: list[tuple[str, Any]] = field(default_factory=list)
+
+    def problem(self, url: str, stop: threading.Event) -> str:
+        stack = url.rpartition("/")[2]
+        digest = self.cli.stacks[stack].outputs["imageDigest"]
+        self.asked.append((digest, previous_share(self.cli.of("up", stack)[-1])))
+        return "500 no" if digest in self.bad else ""
+
+
+def previous_share(call: Call) -> Any:
+    return (call.config.get("function", {}).get("release") or {}).get("previousShare")
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch) -> FakeCli:
+    fake = FakeCli()
+
+    def run(command: InterruptibleCommand, *arguments: Any, **named: Any) -> CommandResult:
+        if command.interrupted.is_set():
+            raise create_command_error(CommandResult(stdout="", stderr="interrupted", code=-2))
+        return fake.run(command, *arguments, **named)
+
+    monkeypatch.setattr(PulumiCommand, "__init__", lambda command: None)
+    # From a version that writes its events to a file.
+    monkeypatch.setattr(PulumiCommand, "version", "3.200.0", raising=False)
+    monkeypatch.setattr(PulumiCommand, "run", fake.run)
+    monkeypatch.setattr(InterruptibleCommand, "run", run)
+    return fake
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "Pulumi.yaml").write_text("name: p\nruntime: python\n")
+    for stack in ("registry", "consumer", "second"):
+        (tmp_path / f"Pulumi.{stack}.yaml").write_text("config:\n  p:api: {path: hello, public: true}\n")
+    return tmp_path
+
+
+@pytest.fixture
+def deploy(cli: FakeCli, folder: Path) -> Iterator[Deploy]:
+    """A deployment of a registry and of consumers with the same settings."""
+    made: list[Deployment] = []
+
+    def start(
+        consumers: Sequence[str] = ("consumer",), settings: Mapping[str, Any] = PUBLIC, **more: Any
+    ) -> Deployment:
+        every = dict.fromkeys(("registry", *consumers), settings)
+        made.append(Deployment(folder, consumers=consumers, settings=every, **more))
+        return made[-1]
+
+    yield start
+    for deployment in made:
+        deployment.close()
+
+
+def running(cli: FakeCli, digest: str, *stacks: str, **outputs: Any) -> None:
+    """Stacks that run an image."""
+    for stack in stacks:
+        cli.stacks[stack] = State(outputs={"imageDigest": digest, **outputs})
+
+
+# ---- order
+
+
+def test_the_registry_is_first_in_up_and_last_in_destroy(deploy: Deploy, cli: FakeCli) -> None:
+    deployment = deploy(["consumer", "second"])
+    assert list(deployment.up()) == ["registry", "consumer", "second"]
+    deployment.destroy()
+    operations = cli.operations()
+    assert operations[0] == ("up", "registry")
+    assert sorted(operations[1:3]) == [("up", "consumer"), ("up", "second")]
+    assert sorted(operations[3:5]) == [("destroy", "consumer"), ("destroy", "second")]
+    assert operations[5:] == [("destroy", "registry")]
+
+
+@pytest.mark.parametrize("operation", ["preview", "up", "refresh", "drift"])
+def test_every_operation_takes_the_registry_first(deploy: Deploy, cli: FakeCli, operation: str) -> None:
+    deployment = deploy()
+    deployment.up()
+    cli.calls.clear()
+    results = getattr(deployment, operation)()
+    assert [stack for _, stack in cli.operations()] == ["registry", "consumer"]
+    assert {name: (result.stack, result.operation) for name, result in results.items()} == {
+        "registry": ("registry", operation), "consumer": ("consumer", operation),
+    }  # fmt: skip
+
+
+def test_consumers_run_side_by_side(deploy: Deploy, cli: FakeCli) -> None:
+    both = threading.Barrier(2, timeout=20)
+    cli.when = lambda call: both.wait() if call.stack != "registry" else None
+    assert set(deploy(["consumer", "second"]).up()) == {"registry", "consumer", "second"}
+
+
+def test_without_a_registry_only_the_consumers_are_touched(deploy: Deploy, cli: FakeCli) -> None:
+    deploy(registry=None).up()
+    deploy(consumers=()).up()
+    assert cli.operations() == [("up", "consumer"), ("up", "registry")]
+
+
+def test_no_consumer_is_touched_if_the_registry_fails(deploy: Deploy, cli: FakeCli) -> None:
+    def fail(call: Call) -> None:
+        raise Failure("AccessDenied")
+
+    cli.when = fail
+    with pytest.raises(ProviderError) as raised:
+        deploy().up()
+    assert raised.value.outcomes == {"registry": raised.value}
+    assert cli.operations() == [("up", "registry")]
+
+
+def test_a_consumer_that_fails_stops_none_beside_it_and_the_error_knows_all_outcomes(
+    deploy: Deploy, cli: FakeCli
+) -> None:
+    def fail(call: Call) -> None:
+        if call.stack == "consumer":
+            raise Failure("Rate exceeded")
+
+    cli.when = fail
+    with pytest.raises(ProviderError, match="Rate exceeded") as raised:
+        deploy(["consumer", "second"]).up()
+    outcomes = raised.value.outcomes
+    assert list(outcomes) == ["registry", "second", "consumer"]
+    assert (raised.value.stack, outcomes["consumer"]) == ("consumer", raised.value)
+    assert {outcomes[name].stack for name in ("registry", "second")} == {"registry", "second"}
+    assert raised.value.urn == urn("consumer", "aws:lambda/function:Function")
+
+
+def test_destroy_may_remove_the_stacks_as_well(deploy: Deploy, cli: FakeCli) -> None:
+    deployment = deploy()
+    deployment.up()
+    deployment.destroy()
+    assert set(cli.stacks) == {"registry", "consumer"}
+    deployment.destroy(remove=True)
+    assert cli.stacks == {}
+
+
+# ---- options and configuration
+
+
+def test_previews_and_updates_pass_the_policy_packs(deploy: Deploy, cli: FakeCli, tmp_path: Path) -> None:
+    deployment = deploy(options=Options(policy_packs=[tmp_path / "one", tmp_path / "two"]))
+    deployment.preview()
+    deployment.up()
+    for stack in ("registry", "consumer"):
+        for name in ("preview", "up"):
+            packs = [pack for call in cli.of(name, stack) for pack in call.option("--policy-pack")]
+            assert packs == [str(tmp_path / "one"), str(tmp_path / "two")]
+
+
+def test_a_drift_and_a_preview_change_nothing(deploy: Deploy, cli: FakeCli) -> None:
+    deployment = deploy()
+    deployment.up()
+    before = json.dumps({name: vars(state) for name, state in cli.stacks.items()})
+    cli.built["consumer"] = "sha256:newer"
+    deployment.preview()
+    deployment.drift()
+    assert json.dumps({name: vars(state) for name, state in cli.stacks.items()}) == before
+    assert {call.name: "--preview-only" in call.arguments for call in cli.calls[-6:] if call.name == "refresh"} == {
+        "refresh": True
+    }
+
+
+def test_a_stack_gets_its_own_configuration_and_nothing_else(deploy: Deploy, cli: FakeCli, folder: Path) -> None:
+    with Deployment(folder, settings={"consumer": {"memory": 256, "image": {"context": "other"}}}) as deployment:
+        deployment.up()
+    assert cli.of("up", "registry")[0].config == {"api": {"path": "hello", "public": True}}
+    assert cli.of("up", "consumer")[0].config == {"memory": 256, "image": {"context": "other"}}
+
+
+def test_the_backend_and_the_environment_reach_every_command(deploy: Deploy, cli: FakeCli) -> None:
+    backend = Backend(url="s3://state", passphrase="p", secrets_provider="passphrase")
+    deployment = deploy(options=Options(backend=backend, environment={"AWS_REGION": "eu-west-1"}))
+    deployment.up()
+    deployment.status()
+    wanted = {"PULUMI_BACKEND_URL": "s3://state", "PULUMI_CONFIG_PASSPHRASE": "p", "AWS_REGION": "eu-west-1"}
+    assert [call for call in cli.calls if not wanted.items() <= call.environment.items()] == []
+    assert [call.option("--secrets-provider") for call in cli.calls if call.name == "stack init"] == [
+        ["passphrase"]
+    ] * 2
+    assert not any("--select" in call.arguments for call in cli.calls)
+
+
+def test_a_stack_is_created_once(deploy: Deploy, cli: FakeCli) -> None:
+    deployment = deploy()
+    deployment.up()
+    deployment.up()
+    assert [call.stack for call in cli.calls if call.name == "stack init"] == ["registry", "consumer"]
+
+
+def test_what_the_cli_prints_is_in_the_log_of_each_result(deploy: Deploy, tmp_path: Path) -> None:
+    results = deploy(options=Options(logs=tmp_path)).up()
+    assert {result.log.parent for result in results.values()} == {tmp_path}
+    assert {name: result.log.name.startswith(f"{name}-up-") for name, result in results.items()} == {
+        "registry": True, "consumer": True,
+    }  # fmt: skip
+    assert all("a line of the CLI" in result.log.read_text() for result in results.values())
+
+
+def test_a_result_has_outputs_before_and_after_and_its_time(deploy: Deploy, cli: FakeCli) -> None:
+    running(cli, "sha256:old", "consumer")
+    result = deploy().up()["consumer"]
+    assert (result.outputs_before["imageDigest"], result.outputs["imageDigest"]) == ("sha256:old", "sha256:new")
+    assert 0 < result.seconds < 60
+
+
+# ---- secrets
+
+
+def test_no_secret_is_in_a_status_a_result_or_an_output_unless_it_is_asked_for(deploy: Deploy, cli: FakeCli) -> None:
+    deployment = deploy()
+    results = deployment.up()
+    cli.calls.clear()
+    told = f"{deployment.status()} {deployment.outputs('consumer')} {results} {results['consumer'].outputs}"
+    assert SECRET not in told
+    assert deployment.outputs("consumer")["apiKey"] == "[secret]"
+    assert [call for call in cli.calls if "stack output" in call.name and "--show-secrets" in call.arguments] == []
+    assert deployment.outputs("consumer", show_secrets=True)["apiKey"] == SECRET
+
+
+def test_no_operation_is_asked_to_print_secrets(deploy: Deploy, cli: FakeCli) -> None:
+    deployment = deploy()
+    for operation in ("up", "preview", "refresh", "drift", "destroy"):
+        getattr(deployment, operation)()
+    asked = [call for call in cli.calls if (call.name, call.stack) in cli.operations()]
+    assert len(asked) == 10
+    assert [
+        call for call in asked if "--show-secrets" in call.arguments or "--show-secrets=true" in call.arguments
+    ] == []
+
+
+@pytest.mark.parametrize("command", ["up", "status"])
+def test_the_json_of_the_command_line_has_no_secret(
+    command: str, cli: FakeCli, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    for stack in ("registry", "consumer"):
+        cli.stacks[stack] = State(outputs={"imageDigest": "sha256:a", "apiKey": {"secret": SECRET}})
+    ran = CliRunner().invoke(app, [command, "--json"])
+    assert ran.exit_code == 0, ran.output
+    assert json.loads(ran.stdout)["stacks"]["consumer"]["outputs"]["apiKey"] == "[secret]"
+    assert SECRET not in ran.output
+
+
+# ---- status
+
+
+def test_a_status_tells_what_is_there_without_an_operation(deploy: Deploy, cli: FakeCli) -> None:
+    deployment = deploy()
+    assert [status.deployed for status in deployment.status().values()] == [False, False]
+    deployment.up()
+    cli.stacks["consumer"].pending = ["urn:pending"]
+    cli.calls.clear()
+    status = deployment.status()
+    assert list(status) == ["registry", "consumer"]
+    assert (status["consumer"].stack, status["consumer"].deployed, status["consumer"].resources) == (
+        "consumer",
+        True,
+        1,
+    )
+    assert (status["consumer"].pending, status["registry"].pending) == (("urn:pending",), ())
+    assert cli.operations() == []
+
+
+# ---- previews without a build
+
+
+def test_a_preview_without_a_build_takes_the_image_that_runs_and_leaves_the_built_one_alone(
+    deploy: Deploy, cli: FakeCli
+) -> None:
+    running(cli, "sha256:old", "consumer")
+    deploy().preview(build=False)
+    [registry], [consumer] = cli.of("preview", "registry"), cli.of("preview", "consumer")
+    assert consumer.config["image"] == {"digest": "sha256:old"}
+    assert consumer.option("--exclude") == ["**docker:index/image:Image::**"]
+    assert ("image" in registry.config, registry.option("--exclude")) == (False, [])
+    deploy().preview()
+    assert "image" not in cli.of("preview", "consumer")[-1].config
+    assert cli.of("preview", "consumer")[-1].option("--exclude") == []
+
+
+def test_a_preview_without_a_build_is_refused_where_no_image_runs(deploy: Deploy, cli: FakeCli) -> None:
+    with pytest.raises(ConfigurationError, match="consumer runs no image yet"):
+        deploy().preview(build=False)
+    assert cli.of("preview", "consumer") == []
+
+
+# ---- rollback, promotion, repair
+
+
+def test_a_rollback_runs_the_image_before_with_all_calls(deploy: Deploy, cli: FakeCli) -> None:
+    running(cli, "sha256:new", "consumer", previousImageDigest="sha256:old")
+    result = deploy(settings=RELEASE).rollback("consumer")
+    [call] = cli.of("up", "consumer")
+    assert call.config["image"] == {"digest": "sha256:old"}
+    assert previous_share(call) == 0
+    assert call.config["function"]["memory"] == 128
+    assert call.config["function"]["release"]["errorAlarm"] is True
+    assert result.outputs["imageDigest"] == "sha256:old"
+    assert cli.operations() == [("up", "consumer")]
+
+
+def test_a_rollback_adds_no_release_where_there_is_none(deploy: Deploy, cli: FakeCli) -> None:
+    running(cli, "sha256:new", "consumer", previousImageDigest="sha256:old")
+    deploy().rollback("consumer")
+    assert "function" not in cli.of("up", "consumer")[0].config
+
+
+def test_a_rollback_without_an_image_before_is_refused(deploy: Deploy, cli: FakeCli) -> None:
+    running(cli, "sha256:new", "consumer")
+    with pytest.raises(ConfigurationError, match="has run no other image"):
+        deploy().rollback("consumer")
+    assert cli.operations() == []
+
+
+def test_a_promotion_runs_the_image_of_another_stack(deploy: Deploy, cli: FakeCli) -> None:
+    running(cli, "sha256:first", "consumer")
+    deploy(["consumer", "second"]).promote("consumer", "second")
+    assert cli.operations() == [("up", "second")]
+    assert cli.of("up", "second")[0].config["image"] == {"promote": "consumer"}
+    assert cli.stacks["second"].outputs["imageDigest"] == "sha256:first"
+
+
+def test_a_repair_gives_up_the_lock_and_drops_what_is_not_known_to_exist(deploy: Deploy, cli: FakeCli) -> None:
+    deployment = deploy()
+    deployment.up()
+    cli.calls.clear()
+    assert deployment.repair("consumer").operation == "refresh"
+    names = [call.name for call in cli.calls if call.name in ("cancel", "refresh")]
+    assert names == ["cancel", "refresh"]
+    assert "--clear-pending-creates" in cli.of("refresh", "consumer")[0].arguments
+    assert cli.of("refresh", "registry") == []
+
+
+# ---- checks and releases
+
+
+def test_a_new_image_that_passes_its_check_stays(deploy: Deploy, cli: FakeCli) -> None:
+    running(cli, "sha256:old", "consumer")
+    check = Verdict(cli=cli)
+    result = deploy().up(check=check)["consumer"]
+    assert result.outputs["imageDigest"] == "sha256:new"
+    assert check.asked == [("sha256:new", None)]
+    assert [stack for name, stack in cli.operations() if name == "up"] == ["registry", "consumer"]
+
+
+def test_an_image_that_fails_its_check_gives_way_to_the_one_before(deploy: Deploy, cli: FakeCli) -> None:
+    running(cli, "sha256:old", "consumer")
+    with pytest.raises(CheckFailed, match="500 no.*runs sha256:old again") as raised:
+        deploy().up(check=Verdict(cli=cli, bad=["sha256:new"]))
+    assert (raised.value.image, raised.value.rolled_back_to) == ("sha256:new", "sha256:old")
+    assert cli.stacks["consumer"].outputs["imageDigest"] == "sha256:old"
+    assert [call.config.get("image") for call in cli.of("up", "consumer")] == [None, {"digest": "sha256:old"}]
+
+
+def test_an_update_that_fails_goes_back_only_with_a_check(deploy: Deploy, cli: FakeCli) -> None:
+    def fail(call: Call) -> None:
+        if call.name == "up" and call.stack == "consumer" and "image" not in call.config:
+            raise Failure("Throttled")
+
+    running(cli, "sha256:old", "consumer")
+    cli.when = fail
+    with pytest.raises(CheckFailed, match="Throttled.*runs sha256:old again") as raised:
+        deploy().up(check=Verdict(cli=cli))
+    assert raised.value.rolled_back_to == "sha256:old"
+    assert raised.value.urn == urn("consumer", "aws:lambda/function:Function")
+    ups = len(cli.of("up", "consumer"))
+    with pytest.raises(ProviderError, match="Throttled"):
+        deploy().up()
+    assert len(cli.of("up", "consumer")) == ups + 1
+
+
+def test_a_way_back_that_fails_is_said_and_claims_nothing(deploy: Deploy, cli: FakeCli) -> None:
+    def fail(call: Call) -> None:
+        if call.name == "up" and "image" in call.config:
+            raise Failure("Still throttled")
+
+    running(cli, "sha256:old", "consumer")
+    cli.when = fail
+    with pytest.raises(CheckFailed, match="Going back to sha256:old failed as well: .*Still throttled") as raised:
+        deploy().up(check=Verdict(cli=cli, bad=["sha256:new"]))
+    assert raised.value.rolled_back_to == ""
+
+
+@pytest.mark.parametrize("before", ["", "sha256:new"])
+def test_where_no_other_image_has_run_nothing_is_rolled_back(deploy: Deploy, cli: FakeCli, before: str) -> None:
+    if before:
+        running(cli, before, "consumer")
+    with pytest.raises(CheckFailed) as raised:
+        deploy().up(check=Verdict(cli=cli, bad=["sha256:new"]))
+    assert raised.value.rolled_back_to == ""
+    assert len(cli.of("up", "consumer")) == 1
+
+
+def test_a_release_shifts_the_calls_in_shares_each_checked_and_then_all(deploy: Deploy, cli: FakeCli) -> None:
+    running(cli, "sha256:old", "consumer")
+    check = Verdict(cli=cli)
+    deploy(settings=RELEASE).up(check=check, shares=[0.1, 0.55])
+    assert check.asked == [("sha256:new", 0.9), ("sha256:new", 0.45), ("sha256:new", 0)]
+    assert [previous_share(call) for call in cli.of("up", "consumer")] == [0.9, 0.45, 0]
+    assert all(call.config["function"]["release"]["errorAlarm"] for call in cli.of("up", "consumer"))
+
+
+def test_a_share_that_fails_its_check_gives_all_calls_back(deploy: Deploy, cli: FakeCli) -> None:
+    running(cli, "sha256:old", "consumer")
+    with pytest.raises(CheckFailed) as raised:
+        deploy(settings=RELEASE).up(check=Verdict(cli=cli, bad=["sha256:new"]), shares=[0.1, 0.5])
+    assert raised.value.rolled_back_to == "sha256:old"
+    ups = cli.of("up", "consumer")
+    assert [(previous_share(call), call.config.get("image")) for call in ups] == [
+        (0.9, None),
+        (0, {"digest": "sha256:old"}),
+    ]
+
+
+@pytest.mark.parametrize("before", ["", "sha256:new"])
+def test_an_image_that_runs_already_or_is_the_first_gets_all_calls_at_once(
+    deploy: Deploy, cli: FakeCli, before: str
+) -> None:
+    if before:
+        running(cli, before, "consumer")
+    deploy(settings=RELEASE).up(shares=[0.1])
+    assert [previous_share(call) for call in cli.of("up", "consumer")] == [0]
+
+
+@pytest.mark.parametrize("shares", [[0.0], [1.0], [-0.1], [1.5], [0.5, 0.1], [0.5, 0.5]])
+def test_shares_that_do_not_rise_between_0_and_1_are_refused_before_anything_is_done(
+    deploy: Deploy, cli: FakeCli, shares: list[float]
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"shares {', '.join(map(str, shares))} given; .*between 0 and 1"):
+        deploy(settings=RELEASE).up(shares=shares)
+    assert cli.operations() == []
+
+
+def test_shares_need_a_release(deploy: Deploy, cli: FakeCli) -> None:
+    with pytest.raises(ConfigurationError, match="consumer has no function.release") as refused:
+        deploy().up(shares=[0.5])
+    assert "Pulumi.consumer.yaml" in refused.value.cure
+    assert "p:function: {release: {}}" in refused.value.cure
+    assert cli.operations() == []
+
+
+@pytest.mark.parametrize(
+    ("api", "check", "refused"),
+    [
+        ({}, {}, True),
+        ({"public": False}, {}, True),
+        ({"type": "function-url"}, {}, True),
+        ({"public": True}, {}, False),
+        ({"type": "none"}, {}, False),
+        ({}, {"headers": {"x-api-key": "k"}}, False),
+        ({}, {"accepts": lambda status, body: status == 403}, False),
+    ],
+)
+def test_a_check_that_cannot_pass_is_refused_before_anything_is_done(
+    deploy: Deploy, cli: FakeCli, api: dict[str, Any], check: dict[str, Any], refused: bool
+) -> None:
+    deployment = deploy(settings={"api": api})
+    if refused:
+        with pytest.raises(ConfigurationError, match="the endpoint of consumer is not public"):
+            deployment.up(check=Verdict(cli=cli, **check))
+        assert cli.operations() == []
+    else:
+        assert set(deployment.up(check=Verdict(cli=cli, **check))) == {"registry", "consumer"}
+
+
+# ---- limits and cancellation
+
+
+def test_an_operation_that_takes_too_long_is_interrupted_and_says_its_limit(
+    deploy: Deploy, cli: FakeCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted = threading.Event()
+    folders: list[Any] = []
+
+    def interrupt(command: InterruptibleCommand, folder: str | None = None) -> None:
+        folders.append(folder)
+        interrupted.set()
+
+    def hang(call: Call) -> None:
+        if call.stack == "consumer":
+            wait(interrupted)
+            raise Failure("interrupted")
+
+    monkeypatch.setattr(InterruptibleCommand, "interrupt", interrupt)
+    cli.when = hang
+    with pytest.raises(TimedOut, match=r"consumer took longer than 0\.3 s") as raised:
+        deploy(options=Options(timeout=0.3)).up()
+    assert raised.value.stack == "consumer"
+    assert {Path(folder).name for folder in folders} == {"consumer"}
+
+
+def test_the_limit_ends_with_the_operation(deploy: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted: list[Any] = []
+    monkeypatch.setattr(InterruptibleCommand, "interrupt", lambda command, folder=None: interrupted.append(folder))
+    before = threading.active_count()
+    deploy(options=Options(timeout=3600)).up()
+    assert interrupted == []
+    # A timer that goes on is a thread.
+    assert threading.active_count() <= before
+
+
+def test_what_is_cancelled_says_so_and_nothing_is_started_any_more(deploy: Deploy, cli: FakeCli) -> None:
+    deployment = deploy()
+
+    def cancel(call: Call) -> None:
+        deployment.cancel()
+        raise Failure("interrupted")
+
+    cli.when = cancel
+    with pytest.raises(Cancelled, match="registry was cancelled") as raised:
+        deployment.up()
+    assert raised.value.exit_code == 130
+    operations = cli.operations()
+    assert operations == [("up", "registry")]
+    with pytest.raises(Cancelled):
+        deployment.up()
+    assert cli.operations() == operations
+
+
+def test_a_check_that_is_cancelled_claims_nothing_and_rolls_nothing_back(deploy: Deploy, cli: FakeCli) -> None:
+    running(cli, "sha256:old", "consumer")
+    deployment = deploy()
+
+    @dataclass(frozen=True, kw_only=True)
+    class Cancelling(Check):
+        def problem(self, url: str, stop: threading.Event) -> str:
+            deployment.cancel()
+            assert stop.is_set()
+            return "no answer"
+
+    with pytest.raises(Cancelled, match="consumer was updated, but not checked to the end"):
+        deployment.up(check=Cancelling())
+    assert len(cli.of("up", "consumer")) == 1
+
+
+# ---- events
+
+
+def test_events_are_told_one_at_a_time_with_their_stack(deploy: Deploy, cli: FakeCli) -> None:
+    inside = threading.Semaphore(1)
+    told: list[Event] = []
+
+    def take(event: Event) -> None:
+        assert inside.acquire(blocking=False)
+        told.append(event)
+        inside.release()
+
+    deploy(["consumer", "second"], on_event=take).up()
+    assert {event.stack for event in told} == {"registry", "consumer", "second"}
+    assert sorted(event.stack for event in told if isinstance(event, Ended)) == ["consumer", "registry", "second"]
+
+
+def test_scratch_files_are_gone_after_the_with_statement(cli: FakeCli, folder: Path) -> None:
+    with Deployment(folder, settings={"registry": {}, "consumer": PUBLIC}) as deployment:
+        deployment.up()
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "Pulumi.consumer.yaml", "Pulumi.registry.yaml", "Pulumi.second.yaml", "Pulumi.yaml",
+    ]  # fmt: skip
+    with pytest.raises((DeploymentError, OSError)):
+        deployment.up()
