@@ -1,6 +1,7 @@
 """A small web service that deploys functions, one consumer stack each, and shows what happens while it happens.
 
-Run it from the program's folder: `hypercorn examples.web.app:app`. It has no login: keep it on loopback.
+Run it from the program's folder: `hypercorn examples.web.app:app`. It has no login: keep it on loopback, where it
+answers no other page and under no other name.
 """
 
 import asyncio
@@ -13,10 +14,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi import Path as InPath
-from fastapi.responses import FileResponse, StreamingResponse
-from pydantic import BaseModel, Field
+from fastapi.responses import FileResponse, PlainTextResponse, StreamingResponse
+from pydantic import BaseModel, Field, field_validator
+from starlette.middleware.base import RequestResponseEndpoint
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from deployment import Check, Deployment, DeploymentError, Diagnostic, Event, Progress, Step
 
@@ -25,6 +28,7 @@ PREFIX = "cross-account-ecr:"
 REGISTRY = "registry"
 TEMPLATE = "consumer"
 FUNCTION_STACK = "function-"
+HOSTS = ["127.0.0.1", "localhost"]
 
 Name = Annotated[str, InPath(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
 
@@ -39,6 +43,17 @@ class Wanted(BaseModel):
 
     context: str = "app"
     memory: int = Field(default=128, ge=128, le=10_240)
+
+    @field_validator("context")
+    @classmethod
+    def _in_the_project(cls, context: str) -> str:
+        """A folder of the project: whoever calls the service gets no other one into an image."""
+        project = Path.cwd().resolve()
+        folder = (project / context).resolve()
+        parts = folder.relative_to(project).parts if folder.is_relative_to(project) else ()
+        if not parts or any(part.startswith(".") for part in parts):
+            raise ValueError(f"{context!r} is not a folder of the project; an example is app")
+        return context
 
 
 @dataclasses.dataclass
@@ -170,6 +185,18 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(title="Functions from a registry in another account", lifespan=lifespan)
+# A page elsewhere can have its own name lead to loopback, and then counts as the same origin.
+app.add_middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
+
+
+@app.middleware("http")
+async def refuse_other_pages(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    """Answer no request that a page of another origin makes."""
+    origin = request.headers.get("origin", f"http://{request.headers.get('host')}")
+    site = request.headers.get("sec-fetch-site", "none")
+    if origin != f"http://{request.headers.get('host')}" or site not in ("none", "same-origin"):
+        return PlainTextResponse("This service answers its own page only.", 403)
+    return await call_next(request)
 
 
 @app.get("/")
