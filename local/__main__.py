@@ -86,28 +86,42 @@ def _with_tools(module: str, *arguments: str, besides: Sequence[Callable[[], Non
 
 def down() -> int:
     """Destroy both stacks and stop what was started; the caches in .local/ stay. Returns 1 if a destroy failed."""
-    failed = None
     if workspace.PORT_FILE.exists():
         # What runs is ended, whatever port the next one shall have.
         os.environ.pop("LOCAL_CLOUD_PORT", None)
-    if cloud.is_running():
+    failed = False
+    for what, end in {
+        "The stacks were not destroyed in order, but ended with the local cloud": _destroy,
+        "The local cloud did not stop": cloud.stop,
+        "The Docker engine did not stop": docker_engine.stop,
+        "A server did not stop": _stop_others,
+        "The state was not removed": _remove_state,
+    }.items():
         try:
-            stacks.recover()
-            if cloud.is_running():
-                stacks.destroy()
-        except LocalError as error:
-            # The cloud and all that is in it end in any case.
-            failed = error
-    cloud.stop()
-    docker_engine.stop()
+            end()
+        except Exception as error:
+            # The rest ends in any case.
+            failed = True
+            print(f"{what}: {type(error).__name__}: {error}", file=sys.stderr)
+    print("Stopped. Caches stay in .local/; delete the folder to be rid of them.")
+    return FAILED if failed else 0
+
+
+def _destroy() -> None:
+    if cloud.is_running():
+        stacks.recover()
+        if cloud.is_running():
+            stacks.destroy()
+
+
+def _stop_others() -> None:
     for name in processes.stop_all():
         print(f"stopped {name}")
+
+
+def _remove_state() -> None:
     for folder in workspace.EPHEMERAL:
         workspace.remove(folder)
-    print("Stopped. Caches stay in .local/; delete the folder to be rid of them.")
-    if failed:
-        print(f"The stacks were not destroyed in order, but ended with the local cloud: {failed}", file=sys.stderr)
-    return FAILED if failed else 0
 
 
 COMMANDS: dict[str, Callable[..., int | None]] = {

@@ -72,6 +72,19 @@ def stop(name: str) -> bool:
     return pid is not None
 
 
+def end_unrecorded(command: list[str]) -> bool:
+    """End what runs exactly this command although its record is gone. Returns whether there was something."""
+    line = "\0".join([*command, ""]).encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (folder / "cmdline").read_bytes() == line:
+                found.append(int(folder.name))
+    for pid in found:
+        _end(pid)
+    return bool(found)
+
+
 def _end(pid: int) -> None:
     for sign in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):

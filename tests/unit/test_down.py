@@ -1,0 +1,60 @@
+"""`make down` ends everything, whatever one of its steps runs into."""
+
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from local import __main__ as commands
+from local import cloud, docker_engine, processes, stacks, workspace
+
+STEPS: list[tuple[Any, str, str]] = [
+    (stacks, "destroy", "The stacks were not destroyed in order, but ended with the local cloud"),
+    (cloud, "stop", "The local cloud did not stop"),
+    (docker_engine, "stop", "The Docker engine did not stop"),
+    (processes, "stop_all", "A server did not stop"),
+    (workspace, "remove", "The state was not removed"),
+]
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The steps that were taken, none of which does anything here."""
+    taken: list[str] = []
+
+    def step(module: Any, name: str) -> Callable[..., list[str]]:
+        return lambda *_: taken.append(module.__name__) or []
+
+    for module, name, _ in STEPS:
+        monkeypatch.setattr(module, name, step(module, name))
+    monkeypatch.setattr(stacks, "recover", lambda: None)
+    monkeypatch.setattr(cloud, "is_running", lambda: True)
+    return taken
+
+
+@pytest.mark.parametrize(("module", "name", "said"), STEPS)
+def test_the_others_are_taken_when_one_step_fails(
+    module: Any, name: str, said: str, ended: list[str], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def fail(*_: Any) -> None:
+        raise RuntimeError("the state is gone")
+
+    monkeypatch.setattr(module, name, fail)
+    assert commands.down() == 1
+    assert {other.__name__ for other, _, _ in STEPS if other is not module} <= set(ended)
+    assert f"{said}: RuntimeError: the state is gone" in capsys.readouterr().err
+
+
+def test_nothing_is_said_when_nothing_fails(ended: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert commands.down() == 0
+    assert not capsys.readouterr().err
+
+
+def test_a_server_without_a_record_is_ended() -> None:
+    command = ["sleep", "987654"]
+    with subprocess.Popen(command) as server:
+        assert processes.end_unrecorded([*command, "more"]) is False
+        assert processes.end_unrecorded(command) is True
+        assert not processes.is_alive(server.pid)
