@@ -3,13 +3,17 @@
 Where an official download cannot be had, `offline` takes its place and the step says so.
 """
 
+import hashlib
+import io
 import json
 import os
+import platform
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 import urllib.request
 from pathlib import Path
 
@@ -22,7 +26,11 @@ from offline import go, stand_ins
 from offline.go import PULUMI_VERSION
 
 OLDEST_PULUMI = (3, 200)
-INSTALLER = "https://get.pulumi.com/install.sh"
+# The archive and its checksum come from two hosts, so that one alone cannot replace both.
+ARCHIVES = "https://get.pulumi.com/releases/sdk"
+CHECKSUMS = (
+    f"https://github.com/pulumi/pulumi/releases/download/v{PULUMI_VERSION}/pulumi-{PULUMI_VERSION}-checksums.txt"
+)
 CONNECT_SECONDS = 30
 TOOLS = LOCAL / "tools"
 
@@ -49,7 +57,7 @@ def python_environment() -> None:
 
 
 def pulumi() -> None:
-    """The Pulumi CLI: on PATH, official installer, or built from its Go module; then the wrapper for it."""
+    """The Pulumi CLI: on PATH, official download, or built from its Go module; then the wrapper for it."""
     with step("Pulumi CLI") as current:
         cli = _pulumi_cli(current)
         _write_wrapper(cli)
@@ -96,8 +104,8 @@ def _pulumi_cli(current: Step) -> Path:
     if (built := go.binary("pulumi", TOOLS)).exists():
         current.done("found", f"{PULUMI_VERSION} built from its Go module")
         return built
-    current.say("trying the official installer")
-    if _run_installer(installed.parent.parent) and installed.exists():
+    current.say("trying the official download")
+    if _download(installed.parent) and installed.exists():
         current.done("installed", f"official {PULUMI_VERSION}")
         return installed
     shutil.rmtree(installed.parent.parent, ignore_errors=True)
@@ -107,15 +115,31 @@ def _pulumi_cli(current: Step) -> Path:
     return built
 
 
-def _run_installer(folder: Path) -> bool:
-    """Run Pulumi's installer as its documentation does. Returns whether it could be had and succeeded."""
+def _download(folder: Path) -> bool:
+    """Download the CLI and its language hosts into a folder. Returns whether they can be reached.
+
+    Raises:
+        LocalError: the archive has not the checksum of its release.
+    """
+    machine = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    name = f"pulumi-v{PULUMI_VERSION}-{sys.platform}-{machine}.tar.gz"
     try:
-        with urllib.request.urlopen(INSTALLER, timeout=CONNECT_SECONDS) as answer:
-            script = answer.read()
+        sums, archive = _get(CHECKSUMS).decode(), _get(f"{ARCHIVES}/{name}")
     except OSError:
         return False
-    command = ["sh", "-s", "--", "--no-edit-path", "--install-root", str(folder), "--version", PULUMI_VERSION]
-    return subprocess.run(command, input=script, capture_output=True).returncode == 0
+    if f"{hashlib.sha256(archive).hexdigest()}  {name}" not in sums.splitlines():
+        raise LocalError(f"{ARCHIVES}/{name} has not the checksum that {CHECKSUMS} names; nothing of it was installed.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        for member in filter(tarfile.TarInfo.isfile, files):
+            member.name = Path(member.name).name
+            files.extract(member, folder, filter="data")
+    return True
+
+
+def _get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as answer:  # noqa: S310  # constants above
+        return bytes(answer.read())
 
 
 def _other_pulumi() -> Path | None:

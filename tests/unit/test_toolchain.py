@@ -1,0 +1,81 @@
+"""The Pulumi CLI is downloaded only with the checksum of its release, and nothing that is downloaded is run unseen."""
+
+import hashlib
+import io
+import tarfile
+import urllib.error
+from pathlib import Path
+
+import pytest
+import yaml
+
+from local import toolchain
+from local.workspace import LocalError
+
+
+@pytest.fixture
+def archive(monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """An archive as Pulumi's, for linux-x64."""
+    monkeypatch.setattr(toolchain.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(toolchain.sys, "platform", "linux")
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as files:
+        for name in ("pulumi/pulumi", "pulumi/pulumi-language-python"):
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(name), 0o755
+            files.addfile(member, io.BytesIO(name.encode()))
+    return buffer.getvalue()
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, archive: bytes, sums: str) -> None:
+    def get(url: str) -> bytes:
+        return sums.encode() if url == toolchain.CHECKSUMS else archive
+
+    monkeypatch.setattr(toolchain, "_get", get)
+
+
+def line(archive: bytes, name: str = f"pulumi-v{toolchain.PULUMI_VERSION}-linux-x64.tar.gz") -> str:
+    return f"{hashlib.sha256(archive).hexdigest()}  {name}\n"
+
+
+def test_an_archive_with_its_checksum_is_unpacked(
+    archive: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    serve(monkeypatch, archive, line(b"other", "other.tar.gz") + line(archive))
+    assert toolchain._download(tmp_path / "bin")
+    assert (tmp_path / "bin" / "pulumi").read_text() == "pulumi/pulumi"
+    assert (tmp_path / "bin" / "pulumi-language-python").stat().st_mode & 0o111
+
+
+@pytest.mark.parametrize("sums", ["", line(b"changed"), "of another platform"])
+def test_an_archive_without_its_checksum_is_refused(
+    archive: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sums: str
+) -> None:
+    serve(monkeypatch, archive, sums.replace("of another platform", line(archive, "pulumi-darwin.tar.gz")))
+    with pytest.raises(LocalError, match="has not the checksum"):
+        toolchain._download(tmp_path / "bin")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_connection_nothing_is_installed(
+    archive: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def get(url: str) -> bytes:
+        raise urllib.error.URLError("no route")
+
+    monkeypatch.setattr(toolchain, "_get", get)
+    assert not toolchain._download(tmp_path / "bin")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_beside_deploy_credentials_only_what_has_a_hash_is_installed() -> None:
+    for name in ("requirements.txt", "policy_pack/requirements.txt"):
+        text = Path(name).read_text()
+        pins = [each for each in text.split("\n") if "==" in each and not each.lstrip().startswith("#")]
+        assert pins
+        assert [each for each in pins if not each.endswith("\\")] == []
+    action = yaml.safe_load(Path(".github/actions/set-up/action.yml").read_text())
+    [install] = [step for step in action["runs"]["steps"] if step.get("name") == "Install the Pulumi CLI"]
+    assert "sha256sum --check --strict" in install["run"]
+    assert install["env"]["VERSION"] == toolchain.PULUMI_VERSION
+    assert "pip install" not in Path("Makefile").read_text()
