@@ -44,9 +44,8 @@ format: .local/venv ## let ruff mend and format
 	@$(VENV)/ruff check --fix .
 	@$(VENV)/ruff format .
 
-reference: .local/venv ## write docs/reference.md and plugin/inputs.py from the types
+reference: .local/venv ## write docs/reference.md and the keys of Pulumi.yaml from the models
 	@PYTHONPATH=. $(VENV)/python scripts/reference.py
-	@PYTHONPATH=. $(VENV)/python scripts/package_inputs.py
 
 policies: .local/venv ## write docs/policies/ from the table of permissions
 	@PYTHONPATH=. $(VENV)/python scripts/permissions.py

@@ -2,7 +2,6 @@
 
 import atexit
 import gc
-import os
 import signal
 
 # The language host ends the program with SIGINT when the engine gives up. Python's own handler would print a traceback
@@ -13,7 +12,7 @@ import pulumi  # noqa: E402
 
 from settings import RegistrySettings, load  # noqa: E402
 
-settings = load(pulumi.Config(), os.environ)
+settings = load(pulumi.Config())
 
 # A run is short: to look for garbage in what it imports, over and over and once more at its end, takes a third of it.
 gc.disable()

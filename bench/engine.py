@@ -177,15 +177,15 @@ def _manifest(ground: Ground) -> dict[str, Any]:
 
 
 FIRST_REGISTRY = """config:
-  cross-account-ecr:role: registry
+  cross-account-ecr:stackType: registry
   cross-account-ecr:account: "111111111111"
   cross-account-ecr:region: us-east-1
   cross-account-ecr:profile: registry
-  cross-account-ecr:repository: {name: first-stacks, keep: false, forceDelete: true}
+  cross-account-ecr:repository: {name: first-stacks, protect: false, retainOnDelete: false, forceDelete: true}
   cross-account-ecr:consumers: [{account: "222222222222"}]
 """
 FIRST_CONSUMER = """config:
-  cross-account-ecr:role: consumer
+  cross-account-ecr:stackType: consumer
   cross-account-ecr:account: "222222222222"
   cross-account-ecr:region: us-east-1
   cross-account-ecr:profile: consumer

@@ -1,54 +1,40 @@
 """CloudWatch alarms of a Lambda function."""
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import pulumi
 import pulumi_aws as aws
+from pydantic import Field
 
-from components.errors import InvalidArgument
+from components.limits import TopicArn
+from components.model import Model, Share, Whole
 
 NAMESPACE = "AWS/Lambda"
 PERIOD_SECONDS = 60
 MILLISECONDS = 1000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Alarms:
-    """When to be told, and where.
+class Alarms(Model):
+    """CloudWatch alarms of a function. https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html."""
 
-    https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
-
-    Attributes:
-        errors: failed calls a minute from which on an alarm is raised. Default 1.
-        throttles: refused calls a minute from which on an alarm is raised. Default 1.
-        duration: part of the timeout that a call may take before an alarm is raised, more than 0, up to 1. Default 0.9.
-        topic: ARN of the SNS topic that is told. Default: one is made.
-
-    Raises:
-        InvalidArgument: a number out of bounds.
-    """
-
-    errors: int = 1
-    throttles: int = 1
-    duration: float = 0.9
-    topic: str = ""
-
-    def __post_init__(self) -> None:
-        if self.errors < 1 or self.throttles < 1 or not 0 < self.duration <= 1:
-            raise InvalidArgument(
-                f"Alarms: errors={self.errors}, throttles={self.throttles}, duration={self.duration} given; allowed "
-                "are 1 or more calls, and a part of the timeout above 0 and up to 1. Example: Alarms(errors=5)"
-            )
+    errors: Annotated[Whole, Field(ge=1, description="a whole number of failed calls a minute", examples=[1])] = 1
+    """Failed calls a minute that raise an alarm."""
+    throttles: Annotated[Whole, Field(ge=1, description="a whole number of refused calls a minute", examples=[1])] = 1
+    """Refused calls a minute that raise an alarm."""
+    duration: Annotated[Share, Field(gt=0, le=1, description="a number above 0, up to 1", examples=[0.9])] = 0.9
+    """Part of the timeout that a call may take before an alarm is raised."""
+    topic: TopicArn | None = None
+    """SNS topic that is notified. Default: one is created."""
 
 
-def make_alarms(
+def create_alarms(
     name: str, alarms: Alarms, function_name: pulumi.Input[str], timeout: int, opts: pulumi.ResourceOptions
 ) -> pulumi.Output[str]:
-    """Make the alarms of one function, and the topic if there is none. Returns the topic's ARN.
+    """Create the alarms of one function, and the topic if none is given. Returns the topic's ARN.
 
     Args:
         name: beginning of the resources' names.
-        alarms: when to be told.
+        alarms: their thresholds and topic.
         function_name: the function to watch.
         timeout: the function's, in seconds.
         opts: of every resource.

@@ -3,22 +3,32 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pulumi
 import pulumi_aws as aws
+from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
-from components.alarms import Alarms, make_alarms
-from components.errors import InvalidArgument
-from components.iam import execution_policy, lambda_trust_policy
+from components import iam
+from components.alarms import Alarms, create_alarms
 from components.image.source import PLATFORMS, BuiltImage, ExistingImage, push, require_digest
-from components.limits import ENVIRONMENT_BYTES, MEMORY_MB, STORAGE_MB, TIMEOUT_SECONDS, require_retention
-from components.rest_api import FunctionApi, RestApi
+from components.limits import (
+    ENVIRONMENT_BYTES,
+    MEMORY_MB,
+    STORAGE_MB,
+    TIMEOUT_SECONDS,
+    KmsKeyArn,
+    PolicyArn,
+    Retention,
+    SecretArn,
+    Switch,
+    TargetArn,
+    within,
+)
+from components.model import Late, Model, Share, Whole, rule
+from components.rest_api import CorsOrigin, FunctionApi, RestApi
 
-Architecture = Literal["x86_64", "arm64"]
-
-# What Lambda sets itself and refuses to have set.
+# Lambda sets these itself and refuses to have them set.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
 RESERVED_VARIABLES = frozenset(
     {
@@ -43,231 +53,292 @@ RESERVED_VARIABLES = frozenset(
     }
 )
 VARIABLE = re.compile(r"[a-zA-Z][a-zA-Z0-9_]+")
-# The role is granted what these name: one thing each, without a wildcard.
-SECRET_ARN = re.compile(
-    r"arn:aws[a-z-]*:(secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:|ssm:[a-z0-9-]+:[0-9]{12}:parameter/)"
-    r"[a-zA-Z0-9/_+=.@-]+"
-)
-TARGET_ARN = re.compile(r"arn:aws[a-z-]*:(sqs|sns):[a-z0-9-]+:[0-9]{12}:[a-zA-Z0-9_.-]+")
 # https://docs.aws.amazon.com/lambda/latest/api/API_TagResource.html
 TAG = re.compile(r"(?!aws:)[\w .:/=+@-]{1,128}")
-TAG_VALUE = re.compile(r"[\w .:/=+@-]{0,256}")
 
 ALIAS = "live"
+OWN_SIDS = ("Logs", "Secrets", "Parameters", "DeadLetters", "Network", "Traces")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Vpc:
-    """A network that the function is attached to.
+def _variable(name: str) -> str:
+    if name in RESERVED_VARIABLES:
+        raise rule("is set by Lambda itself; use another name")
+    if not VARIABLE.fullmatch(name):
+        raise rule("is not a name of letters, digits and _ with a letter first. Example: STAGE")
+    return name
 
-    Attributes:
-        subnets: IDs of its subnets, one or more.
-        security_groups: IDs of its security groups, one or more.
+
+def _tag(name: str) -> str:
+    if not TAG.fullmatch(name):
+        raise rule(
+            "is not a name of up to 128 letters, digits, spaces and . : / = + @ _ - that does not begin with aws:. "
+            "Example: team"
+        )
+    return name
+
+
+VariableName = Annotated[str, AfterValidator(_variable)]
+TagName = Annotated[str, AfterValidator(_tag)]
+TagValue = Annotated[
+    str,
+    Field(
+        max_length=256,
+        pattern=r"^[\w .:/=+@-]*$",
+        description="a text of up to 256 letters, digits, spaces and . : / = + @ _ -",
+        examples=["orders"],
+    ),
+]
+
+
+class Vpc(Model):
+    """A network that a function is attached to.
+
+    Lambda deletes the function's network interfaces up to 20 minutes after the function, with the function's role. So
+    destroy the function first (`pulumi destroy --target URN --target-dependents`) and the rest when they are gone.
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
     """
 
-    subnets: Sequence[str]
-    security_groups: Sequence[str]
+    subnets: Annotated[
+        Sequence[Annotated[str, Field(pattern="^subnet-[0-9a-z]+$")]],
+        Field(min_length=1, max_length=16, description="a list of subnet IDs", examples=[["subnet-0a1b2c3d"]]),
+    ]
+    """IDs of its subnets."""
+    security_groups: Annotated[
+        Sequence[Annotated[str, Field(pattern="^sg-[0-9a-zA-Z]+$")]],
+        Field(min_length=1, max_length=5, description="a list of security group IDs", examples=[["sg-0a1b2c3d"]]),
+    ]
+    """IDs of its security groups."""
 
-    def __post_init__(self) -> None:
-        if not self.subnets or not self.security_groups:
-            raise InvalidArgument(
-                "Vpc: no subnets or no security_groups given; allowed is one or more of each. "
-                'Example: Vpc(subnets=["subnet-…"], security_groups=["sg-…"])'
+
+class Release(Model):
+    """Published versions behind the alias `live`."""
+
+    provisioned_concurrency: Annotated[
+        Whole, Field(ge=0, description="a whole number of instances, 0 or more", examples=[1])
+    ] = 0
+    """Instances of the new version that are kept warm."""
+    previous_share: Annotated[Share, Field(ge=0, lt=1, description="a number from 0 to below 1", examples=[0.9])] = 0.0
+    """Share of the calls that the version of the previous image keeps, until this is 0 again. Lambda allows it only
+    without provisioned concurrency. https://docs.aws.amazon.com/lambda/latest/dg/configuring-alias-routing.html"""
+    test_event: Annotated[Mapping[str, Any] | None, Field(description="an event", examples=[{"httpMethod": "GET"}])] = (
+        None
+    )
+    """Event that a new version has to answer before the alias moves to it. If it fails, so does the update, and callers
+    keep the version they have. The answer is kept in the state."""
+
+    @field_validator("previous_share")
+    @classmethod
+    def _without_provisioned(cls, share: float, info: ValidationInfo) -> float:
+        if share and info.data.get("provisioned_concurrency"):
+            raise rule(
+                "must not be set together with `provisioned_concurrency`: Lambda refuses weights on an alias that has "
+                "provisioned concurrency. Set one of them to 0"
             )
+        return share
 
 
-@dataclass(frozen=True, kw_only=True)
-class Logs:
-    """How the function's log is kept.
-
-    Attributes:
-        retention: days after which lines are deleted, one of the numbers CloudWatch Logs knows. Default 30.
-            https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
-        json: write every line, Lambda's own included, as a JSON object. Default plain text.
-        kms_key: ARN of the KMS key that encrypts the log. Default the key of CloudWatch Logs.
-    """
-
-    retention: int = 30
-    json: bool = False
-    kms_key: str = ""
-
-    def __post_init__(self) -> None:
-        require_retention("Logs retention", self.retention)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Release:
-    """Published versions, and the alias `live` that callers use.
-
-    Attributes:
-        previous_version: the version that keeps a share of the calls. Default none: the new one takes them all.
-        previous_share: its share, more than 0 and less than 1.
-        provisioned_concurrency: instances of the new version that are kept warm. Default none.
-        test_event: event that a new version is called with before the alias moves to it. If the function fails, so does
-            the update, and callers keep the version they have. The answer is kept in the state. Default none.
-    """
-
-    previous_version: str = ""
-    previous_share: float = 0.0
-    provisioned_concurrency: int = 0
-    test_event: Mapping[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        if self.provisioned_concurrency < 0:
-            raise InvalidArgument(
-                f"Release provisioned_concurrency: {self.provisioned_concurrency} given; allowed is 0 or more. "
-                "Example: provisioned_concurrency=1"
-            )
-        if bool(self.previous_version) != (0 < self.previous_share < 1):
-            raise InvalidArgument(
-                f"Release: previous_version={self.previous_version!r}, previous_share={self.previous_share} given; "
-                'allowed is both, the share between 0 and 1, or none. Example: previous_version="3", previous_share=0.9'
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class FunctionUrl:
+class FunctionUrl(Model):
     """A URL of the function's own, without API Gateway.
 
-    Attributes:
-        public: whether anyone may call it. Default no: callers sign with AWS credentials.
-        cors_origins: origins whose pages may call it. Default none.
+    https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html
     """
 
-    public: bool = False
-    cors_origins: Sequence[str] = ()
+    type: Annotated[Literal["url"], Field(description="rest, url or none", examples=["url"])] = "url"
+    """What the function is called through: a REST API, a function URL, or nothing."""
+    public: Switch = False
+    """Whether anyone may call it; otherwise callers sign with AWS credentials."""
+    cors_origin: CorsOrigin | None = None
+    """Origin whose pages may call it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageFunctionArgs:
-    """Arguments of `ImageFunction`.
+class NoEndpoint(Model):
+    """Nothing to call the function through."""
 
-    Attributes:
-        name: the function's name, 1 to 64 letters, digits, `-` and `_`.
-        image: where the image comes from.
-        endpoint: what it is called through: a `RestApi`, a `FunctionUrl`, or None.
-        description: what it is for, up to 256 characters.
-        memory: MB, 128 to 10,240; the share of processor time grows with it. Default 128.
-        timeout: seconds that one call may take, 1 to 900. Default 3.
-        architecture: `x86_64` (default) or `arm64`; the image has to be of the same.
-        storage: MB of `/tmp`, 512 (default) to 10,240.
-        environment: variables, 4 KB in all. They can be read by whoever can read the function.
-        secret_environment: encrypt the values of `environment` in the state and hide them in previews. Default off.
-        secrets: variables whose value is the ARN of a Secrets Manager secret or an SSM parameter, which the function
-            may read and fetches itself. The secret is in no state and no log.
-        entry_point: replaces the image's `ENTRYPOINT`.
-        command: replaces the image's `CMD`, the handler.
-        working_directory: replaces the image's `WORKDIR`.
-        reserved_concurrency: how many calls may run at a time, taken from the account's pool. Default no limit of its
-            own; 0 stops the function.
-        vpc: network to attach it to. Default none.
-        tracing: trace calls with X-Ray. Default off.
-        logs: how its log is kept.
-        dead_letter: ARN of the SQS queue or SNS topic that gets events of failed asynchronous calls. Default none.
-        permissions_boundary: ARN of the policy that bounds the execution role. Default none.
-        statements: further statements of the execution role's policy.
-        release: publish a version with each change and call the alias `live`. Default: callers get the newest.
-        alarms: CloudWatch alarms. Default none.
-        tags: tags of the function, its role and its log group.
+    type: Annotated[Literal["none"], Field(description="rest, url or none", examples=["none"])] = "none"
+    """What the function is called through: a REST API, a function URL, or nothing."""
 
-    Raises:
-        InvalidArgument: a value out of bounds, or a variable that Lambda refuses.
-    """
 
-    name: str
-    image: BuiltImage | ExistingImage
-    endpoint: RestApi | FunctionUrl | None = None
-    description: str = ""
-    memory: int = 128
-    timeout: int = 3
-    architecture: Architecture = "x86_64"
-    storage: int = 512
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    secret_environment: bool = False
-    secrets: Mapping[str, str] = field(default_factory=dict)
-    entry_point: Sequence[str] = ()
-    command: Sequence[str] = ()
-    working_directory: str = ""
-    reserved_concurrency: int | None = None
+def _endpoint_type(given: Any) -> str:
+    """Which kind of endpoint is given; what is no kind is refused by that of the REST API."""
+    kind = given.get("type", "rest") if isinstance(given, Mapping) else getattr(given, "type", "rest")
+    return {"url": "FunctionUrl", "none": "NoEndpoint"}.get(kind if isinstance(kind, str) else "", "RestApi")
+
+
+Endpoint = Annotated[
+    Annotated[RestApi, Tag("RestApi")]
+    | Annotated[FunctionUrl, Tag("FunctionUrl")]
+    | Annotated[NoEndpoint, Tag("NoEndpoint")],
+    Discriminator(_endpoint_type),
+]
+
+
+class Function(Model):
+    """A Lambda function."""
+
+    name: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-zA-Z0-9_-]{1,64}$",
+            description="1 to 64 letters, digits, - and _",
+            examples=["cross-account-function"],
+        ),
+    ] = "cross-account-function"
+    """Name of the function. https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html"""
+    description: Annotated[str, Field(max_length=256, description="up to 256 characters", examples=["Says hello"])] = ""
+    """What the function is for."""
+    memory: Annotated[Whole, within(MEMORY_MB, "MB")] = 128
+    """MB of memory; processor time grows with it."""
+    timeout: Annotated[Whole, within(TIMEOUT_SECONDS, "seconds")] = 3
+    """Seconds that one call may take."""
+    architecture: Annotated[Literal["x86_64", "arm64"], Field(description="x86_64 or arm64", examples=["x86_64"])] = (
+        "x86_64"
+    )
+    """Instruction set of the function and its image."""
+    storage: Annotated[Whole, within(STORAGE_MB, "MB")] = 512
+    """MB of `/tmp`."""
+    environment: Annotated[
+        Mapping[VariableName, Late],
+        Field(repr=False, description="variables with a text each", examples=[{"STAGE": "test"}]),
+    ] = {}
+    """Environment variables, 4 KB in all. Whoever can read the function can read them. Values that are set with
+    `--secret` are encrypted in the state and hidden in previews."""
+    secrets: Annotated[
+        Mapping[VariableName, SecretArn],
+        Field(
+            repr=False,
+            description="variables with the ARN of a Secrets Manager secret or an SSM parameter each",
+            examples=[{"DATABASE": "arn:aws:secretsmanager:us-east-1:222222222222:secret:database"}],
+        ),
+    ] = {}
+    """Variables whose value is an ARN of Secrets Manager or SSM, which the function may read and fetches itself."""
+    entry_point: Annotated[Sequence[str], Field(description="a list of words", examples=[["/entry.sh"]])] = ()
+    """Replaces the image's ENTRYPOINT."""
+    command: Annotated[Sequence[str], Field(description="a list of words", examples=[["app.other"]])] = ()
+    """Replaces the image's CMD, the handler."""
+    working_directory: Annotated[
+        str | None,
+        Field(pattern="^/", max_length=1000, description="an absolute path", examples=["/var/task"]),
+    ] = None
+    """Replaces the image's WORKDIR."""
+    reserved_concurrency: Annotated[
+        Whole | None, Field(ge=0, description="a whole number of calls, 0 or more", examples=[10])
+    ] = None
+    """How many calls may run at a time, taken from the account's pool; 0 stops the function. Default: no own limit."""
     vpc: Vpc | None = None
-    tracing: bool = False
-    logs: Logs = Logs()
-    dead_letter: str = ""
-    permissions_boundary: str = ""
-    statements: Sequence[Mapping[str, Any]] = ()
+    """Network that the function is attached to. Default: none."""
+    tracing: Switch = False
+    """Whether calls are traced with X-Ray."""
+    log_retention: Retention = 30
+    """Days after which log lines are deleted."""
+    json_logs: Switch = False
+    """Whether every log line is a JSON object."""
+    log_kms_key: KmsKeyArn | None = None
+    """KMS key that encrypts the log. Default: the key of CloudWatch Logs."""
+    dead_letter: TargetArn | None = None
+    """Queue or topic that gets the events of failed asynchronous calls."""
+    permissions_boundary: PolicyArn | None = None
+    """Policy that bounds the execution role."""
+    statements: Annotated[
+        Sequence[Mapping[str, Any]],
+        Field(
+            description="a list of policy statements",
+            examples=[[{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::bucket/*"}]],
+        ),
+    ] = ()
+    """Further statements of the execution role's policy."""
+    tags: Annotated[
+        Mapping[TagName, TagValue], Field(description="tags with a text each", examples=[{"team": "orders"}])
+    ] = {}
+    """Tags of the function, its role and its log group."""
     release: Release | None = None
+    """Publish a version with each change and call the alias `live`. Default: callers get the newest."""
     alarms: Alarms | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
+    """CloudWatch alarms; `{}` for the usual ones."""
 
-    def __post_init__(self) -> None:
-        if isinstance(self.image, BuiltImage) and self.image.build.platform != PLATFORMS[self.architecture]:
-            raise InvalidArgument(
-                f"ImageFunction architecture: {self.architecture} given for an image of {self.image.build.platform}; "
-                f'allowed is the same for both. Example: ImageBuild(platform="{PLATFORMS[self.architecture]}")'
+    @field_validator("environment", "secrets")
+    @classmethod
+    def _variables(cls, variables: Mapping[str, Any], info: ValidationInfo) -> Mapping[str, Any]:
+        others: Mapping[str, Any] = info.data.get("environment", {}) if info.field_name == "secrets" else {}
+        if twice := sorted(set(variables) & set(others)):
+            raise rule("is a variable of `environment` as well; set it once", twice[0])
+        # Lambda measures the JSON text of all variables.
+        known = {name: value for name, value in {**others, **variables}.items() if isinstance(value, str)}
+        size = len(json.dumps(known, separators=(",", ":"), ensure_ascii=False).encode())
+        if size > ENVIRONMENT_BYTES:
+            raise rule(
+                f"has {size} bytes; Lambda allows {ENVIRONMENT_BYTES} for all variables. Put the rest into the image, "
+                "or into a parameter that the function reads"
             )
-        bounds = (
-            ("memory", self.memory, MEMORY_MB, "MB"),
-            ("timeout", self.timeout, TIMEOUT_SECONDS, "seconds"),
-            ("storage", self.storage, STORAGE_MB, "MB"),
-        )
-        for name, value, allowed, unit in bounds:
-            if value not in allowed:
-                raise InvalidArgument(
-                    f"ImageFunction {name}: {value} given; allowed are {allowed[0]} to {allowed[-1]} {unit}. "
-                    f"Example: {name}={allowed[0]}"
-                )
-        self._check_variables()
-        if self.dead_letter and not TARGET_ARN.fullmatch(self.dead_letter):
-            raise InvalidArgument(
-                f"ImageFunction dead_letter: {self.dead_letter!r} given; allowed is the ARN of an SQS queue or an SNS "
-                'topic. Example: dead_letter="arn:aws:sqs:us-east-1:222222222222:failed"'
-            )
-        if self.reserved_concurrency is not None and self.reserved_concurrency < 0:
-            raise InvalidArgument(
-                f"ImageFunction reserved_concurrency: {self.reserved_concurrency} given; allowed is 0 or more. "
-                "Example: reserved_concurrency=10"
-            )
+        return variables
 
-        if wrong := [
-            name for name, value in self.tags.items() if not (TAG.fullmatch(name) and TAG_VALUE.fullmatch(value))
-        ]:
-            raise InvalidArgument(
-                f"ImageFunction tags: {wrong[0]!r} given; allowed are up to 128 letters, digits, spaces and . : / = + "
-                '@ _ - that do not begin with aws:, with up to 256 of these as value. Example: tags={"team": "orders"}'
+    @field_validator("statements")
+    @classmethod
+    def _grants(cls, statements: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        sids = [statement["Sid"] for statement in statements if "Sid" in statement]
+        for index, statement in enumerate(statements):
+            kinds = [{"Effect"}, {"Action", "NotAction"}, {"Resource", "NotResource"}]
+            if not all(kind & set(statement) for kind in kinds) or statement["Effect"] not in ("Allow", "Deny"):
+                raise rule("must have Effect (Allow or Deny), Action and Resource", index)
+            if "Sid" in statement and (statement["Sid"] in OWN_SIDS or sids.count(statement["Sid"]) > 1):
+                raise rule("must have no Sid, or one that no other statement has", index)
+        return statements
+
+
+def _image_type(given: Any) -> str:
+    """Which kind of image is given."""
+    is_existing = isinstance(given, ExistingImage) or (isinstance(given, Mapping) and "uri" in given)
+    return "ExistingImage" if is_existing else "BuiltImage"
+
+
+class ImageFunctionArgs(Function):
+    """Arguments of `ImageFunction`."""
+
+    image: Annotated[
+        Annotated[BuiltImage, Tag("BuiltImage")] | Annotated[ExistingImage, Tag("ExistingImage")],
+        Discriminator(_image_type),
+    ]
+    """Image that the function runs: one that is in the repository, or one that is built and pushed."""
+    endpoint: Endpoint = NoEndpoint()
+    """What the function is called through. Default: nothing."""
+    secret_environment: Switch = False
+    """Whether the values of `environment` are encrypted in the state and hidden in previews."""
+    previous_version: Annotated[
+        str | None, Field(pattern="^[0-9]+$", description="a version of the function", examples=["3"])
+    ] = None
+    """Version that keeps the release's previous share of the calls. Default: the new version gets all of them."""
+
+    @field_validator("image")
+    @classmethod
+    def _same_architecture(cls, image: BuiltImage | ExistingImage, info: ValidationInfo) -> BuiltImage | ExistingImage:
+        platform = PLATFORMS.get(info.data.get("architecture", ""))
+        if isinstance(image, BuiltImage) and platform and image.build.platform != platform:
+            raise rule(
+                f"is {image.build.platform}, but `architecture` is {info.data['architecture']}; it must be {platform}",
+                "build",
+                "platform",
             )
+        return image
 
     def variables(self) -> dict[str, pulumi.Input[str]]:
-        """All environment variables: plain ones and references of secrets."""
-        hide = pulumi.Output.secret if self.secret_environment else str
+        """All environment variables: values and references of secrets."""
+        hide = pulumi.Output.secret if self.secret_environment else lambda value: value
         return {**{name: hide(value) for name, value in self.environment.items()}, **self.secrets}
 
-    def _check_variables(self) -> None:
-        for name in (*self.environment, *self.secrets):
-            if name in RESERVED_VARIABLES or not VARIABLE.fullmatch(name):
-                raise InvalidArgument(
-                    f"ImageFunction environment: {name!r} given; allowed are names of letters, digits and _, a letter "
-                    'first, that Lambda does not set itself. Example: environment={"STAGE": "test"}'
-                )
-        if twice := sorted(set(self.environment) & set(self.secrets)):
-            raise InvalidArgument(
-                f"ImageFunction environment: {', '.join(twice)} given as a secret as well; allowed once."
-            )
-        for name, reference in self.secrets.items():
-            # The value may be the secret itself: it is not repeated here.
-            if not SECRET_ARN.fullmatch(reference):
-                raise InvalidArgument(
-                    f"ImageFunction secrets: the value of {name!r} is no reference; allowed is the ARN of a Secrets "
-                    "Manager secret or an SSM parameter. "
-                    f'Example: secrets={{"{name}": "arn:aws:secretsmanager:us-east-1:222222222222:secret:name"}}'
-                )
-        # Lambda measures the JSON text of all variables.
-        variables = {**self.environment, **self.secrets}
-        size = len(json.dumps(variables, separators=(",", ":"), ensure_ascii=False).encode())
-        if size > ENVIRONMENT_BYTES:
-            raise InvalidArgument(
-                f"ImageFunction environment: {size} bytes given; allowed are {ENVIRONMENT_BYTES} for all variables. "
-                "Put the rest into the image, or into a parameter that the function reads."
-            )
+    def role_policy(self, log_group_arn: str) -> iam.Document:
+        """What the execution role may do: write to its own log group, and use what the arguments name."""
+        arns = sorted(set(self.secrets.values()))
+        secrets = [arn for arn in arns if ":secretsmanager:" in arn]
+        parameters = [arn for arn in arns if ":ssm:" in arn]
+        statements = [
+            iam.writes_logs(log_group_arn),
+            secrets and iam.reads_secrets(secrets),
+            parameters and iam.reads_parameters(parameters),
+            self.dead_letter and iam.sends_dead_letters(self.dead_letter),
+            self.vpc and iam.joins_network(),
+            self.tracing and iam.sends_traces(),
+            *map(dict, self.statements),
+        ]
+        return iam.document(*(statement for statement in statements if isinstance(statement, dict)))
 
 
 class ImageFunction(pulumi.ComponentResource):
@@ -292,7 +363,7 @@ class ImageFunction(pulumi.ComponentResource):
     endpoint_url: pulumi.Output[str | None]
     """URL that calls it; None without an endpoint."""
     api_key: pulumi.Output[str | None]
-    """The key that routes with `api_key` ask for, a secret; None without such a route."""
+    """The key that routes with `api_key` need, a secret; None without such a route."""
     alarm_topic_arn: pulumi.Output[str | None]
     """ARN of the topic that alarms tell; None without alarms."""
     log_group_name: pulumi.Output[str]
@@ -300,52 +371,51 @@ class ImageFunction(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ImageFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cross-account-ecr:index:ImageFunction", name, None, opts)
-        child = pulumi.ResourceOptions(parent=self)
+        self._prefix, self._args, self._child = name, args, pulumi.ResourceOptions(parent=self)
         if isinstance(args.image, BuiltImage):
-            pushed = push(f"{name}-image", args.image, child)
+            pushed = push(f"{name}-image", args.image, self._child)
             self.image_uri = pushed.repo_digest.apply(require_digest)
-            # A build can fail in many ways; nothing else is made before it has succeeded.
-            child = pulumi.ResourceOptions(parent=self, depends_on=[pushed])
+            # A build can fail in many ways; nothing else is created before it has succeeded.
+            self._child = pulumi.ResourceOptions(parent=self, depends_on=[pushed])
         else:
             self.image_uri = pulumi.Output.from_input(args.image.uri).apply(require_digest)
 
-        # Lambda would make the group itself, without a retention, at the first call.
+        # Lambda would create the group itself, without a retention, at the first call.
         log_group = aws.cloudwatch.LogGroup(
             f"{name}-logs",
             name=f"/aws/lambda/{args.name}",
-            retention_in_days=args.logs.retention,
-            kms_key_id=args.logs.kms_key or None,
+            retention_in_days=args.log_retention,
+            kms_key_id=args.log_kms_key,
             tags=args.tags or None,
-            opts=child,
+            opts=self._child,
         )
         role = aws.iam.Role(
             f"{name}-role",
-            assume_role_policy=json.dumps(lambda_trust_policy()),
-            permissions_boundary=args.permissions_boundary or None,
+            assume_role_policy=json.dumps(iam.lambda_trust_policy()),
+            permissions_boundary=args.permissions_boundary,
             tags=args.tags or None,
-            opts=child,
+            opts=self._child,
         )
         role_policy = aws.iam.RolePolicy(
             f"{name}-role-policy",
             role=role.name,
-            policy=log_group.arn.apply(lambda arn: json.dumps(_policy(args, arn))),
-            opts=child,
+            policy=log_group.arn.apply(lambda arn: json.dumps(args.role_policy(arn))),
+            opts=self._child,
         )
-        function = self._function(name, args, role, [log_group, role_policy])
-        alias = self._alias(name, args.release, function, child) if args.release else None
-        self.alarm_topic_arn = (
-            make_alarms(name, args.alarms, function.name, args.timeout, child).apply(lambda arn: arn)
-            if args.alarms
-            else pulumi.Output.from_input(None)
-        )
-
-        self.api_key = pulumi.Output.from_input(None)
+        function = self._function(role, [log_group, role_policy])
+        alias = self._alias(args.release, function) if args.release else None
+        none: pulumi.Output[str | None] = pulumi.Output.from_input(None)
         self.image_digest = self.image_uri.apply(lambda uri: uri.partition("@")[2])
         self.function_name = function.name
         self.function_arn = function.arn
         self.version = function.version
-        self.alias_arn = alias.arn if alias else pulumi.Output.from_input(None)
-        self.endpoint_url = self._endpoint(name, args.endpoint, args.name, function, alias, child)
+        self.alias_arn = alias.arn if alias else none
+        self.endpoint_url, self.api_key = self._endpoint(function, alias)
+        self.alarm_topic_arn = (
+            create_alarms(name, args.alarms, function.name, args.timeout, self._child).apply(lambda arn: arn)
+            if args.alarms
+            else none
+        )
         self.log_group_name = log_group.name
         self.register_outputs(
             {
@@ -362,9 +432,8 @@ class ImageFunction(pulumi.ComponentResource):
             }
         )
 
-    def _function(
-        self, name: str, args: ImageFunctionArgs, role: aws.iam.Role, before: list[pulumi.Resource]
-    ) -> aws.lambda_.Function:
+    def _function(self, role: aws.iam.Role, before: list[pulumi.Resource]) -> aws.lambda_.Function:
+        args, vpc = self._args, self._args.vpc
         overrides: aws.lambda_.FunctionImageConfigArgsDict = {}
         if args.entry_point:
             overrides["entry_points"] = list(args.entry_point)
@@ -372,9 +441,8 @@ class ImageFunction(pulumi.ComponentResource):
             overrides["commands"] = list(args.command)
         if args.working_directory:
             overrides["working_directory"] = args.working_directory
-        vpc = args.vpc
         return aws.lambda_.Function(
-            name,
+            self._prefix,
             name=args.name,
             description=args.description or None,
             package_type="Image",
@@ -383,13 +451,13 @@ class ImageFunction(pulumi.ComponentResource):
             architectures=[args.architecture],
             memory_size=args.memory,
             timeout=args.timeout,
-            # The provider takes these three for unchanged when they are left out, so they are always said.
+            # The provider keeps these three when they are left out, so they are always set.
             ephemeral_storage={"size": args.storage},
             environment={"variables": args.variables()} if args.variables() else None,
             reserved_concurrent_executions=args.reserved_concurrency,
             vpc_config={"subnet_ids": vpc.subnets, "security_group_ids": vpc.security_groups} if vpc else None,
             tracing_config={"mode": "Active" if args.tracing else "PassThrough"},
-            logging_config={"log_format": "JSON" if args.logs.json else "Text"},
+            logging_config={"log_format": "JSON" if args.json_logs else "Text"},
             dead_letter_config={"target_arn": args.dead_letter} if args.dead_letter else None,
             publish=True if args.release else None,
             role=role.arn,
@@ -397,22 +465,21 @@ class ImageFunction(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=before),
         )
 
-    def _alias(
-        self, name: str, release: Release, function: aws.lambda_.Function, child: pulumi.ResourceOptions
-    ) -> aws.lambda_.Alias:
+    def _alias(self, release: Release, function: aws.lambda_.Function) -> aws.lambda_.Alias:
         tests = []
         if release.test_event is not None:
             test = aws.lambda_.Invocation(
-                f"{name}-test",
+                f"{self._prefix}-test",
                 function_name=function.name,
                 qualifier=function.version,
                 input=json.dumps(release.test_event),
-                opts=child,
+                opts=self._child,
             )
             tests.append(test)
-        weights = {release.previous_version: release.previous_share} if release.previous_version else {}
+        previous = self._args.previous_version
+        weights = {previous: release.previous_share} if previous and release.previous_share else {}
         alias = aws.lambda_.Alias(
-            f"{name}-{ALIAS}",
+            f"{self._prefix}-{ALIAS}",
             name=ALIAS,
             function_name=function.name,
             function_version=function.version,
@@ -421,89 +488,74 @@ class ImageFunction(pulumi.ComponentResource):
         )
         if release.provisioned_concurrency:
             aws.lambda_.ProvisionedConcurrencyConfig(
-                f"{name}-provisioned",
+                f"{self._prefix}-provisioned",
                 function_name=function.name,
                 qualifier=alias.name,
                 provisioned_concurrent_executions=release.provisioned_concurrency,
-                opts=child,
+                opts=self._child,
             )
         return alias
 
     def _endpoint(
-        self,
-        name: str,
-        endpoint: RestApi | FunctionUrl | None,
-        function_name: str,
-        function: aws.lambda_.Function,
-        alias: aws.lambda_.Alias | None,
-        child: pulumi.ResourceOptions,
-    ) -> pulumi.Output[str | None]:
-        qualifier = alias.name if alias else None
+        self, function: aws.lambda_.Function, alias: aws.lambda_.Alias | None
+    ) -> tuple[pulumi.Output[str | None], pulumi.Output[str | None]]:
+        """The URL that calls the function, and the key that it needs."""
+        endpoint, qualifier = self._args.endpoint, alias.name if alias else None
+        none: pulumi.Output[str | None] = pulumi.Output.from_input(None)
         if isinstance(endpoint, RestApi):
             api = FunctionApi(
-                f"{name}-api",
+                f"{self._prefix}-api",
                 endpoint,
-                api_name=function_name,
+                api_name=self._args.name,
                 function_name=function.name,
                 invoke_arn=alias.invoke_arn if alias else function.invoke_arn,
                 qualifier=qualifier,
-                opts=child,
+                opts=self._child,
             )
-            self.api_key = api.api_key
-            return api.endpoint_url.apply(lambda url: url)
+            return api.endpoint_url.apply(lambda url: url), api.api_key
         if isinstance(endpoint, FunctionUrl):
+            grants = self._public_grants(function, qualifier) if endpoint.public else []
             url = aws.lambda_.FunctionUrl(
-                f"{name}-url",
+                f"{self._prefix}-url",
                 function_name=function.name,
                 qualifier=qualifier,
                 authorization_type="NONE" if endpoint.public else "AWS_IAM",
-                cors={"allow_origins": list(endpoint.cors_origins)} if endpoint.cors_origins else None,
-                opts=child,
+                cors={"allow_origins": [endpoint.cors_origin]} if endpoint.cors_origin else None,
+                opts=pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=grants)),
             )
-            grants = self._url_grants(name, function, qualifier, child) if endpoint.public else []
             known = pulumi.Output.all(url.function_url, *(grant.id for grant in grants))
-            return known.apply(lambda values: str(values[0]))
-        return pulumi.Output.from_input(None)
+            return known.apply(lambda values: str(values[0])), none
+        return none, none
 
-    def _url_grants(
-        self,
-        name: str,
-        function: aws.lambda_.Function,
-        qualifier: pulumi.Input[str] | None,
-        child: pulumi.ResourceOptions,
+    def _public_grants(
+        self, function: aws.lambda_.Function, qualifier: pulumi.Input[str] | None
     ) -> list[aws.lambda_.Permission]:
         """The two statements without which a public URL answers 403.
 
         https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
+        The provider adds statements with these two IDs to a public URL that it creates, and never removes them. It
+        takes the ones that are there already: so they are created before the URL, and belong to the stack.
+        https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/lambda/function_url.go
         """
         return [
             aws.lambda_.Permission(
-                f"{name}-url-public",
+                f"{self._prefix}-url-public",
+                statement_id="FunctionURLAllowPublicAccess",
                 function=function.name,
                 qualifier=qualifier,
                 principal="*",
                 action="lambda:InvokeFunctionUrl",
                 function_url_auth_type="NONE",
-                opts=child,
+                opts=self._child,
             ),
             aws.lambda_.Permission(
-                f"{name}-url-invoke",
+                f"{self._prefix}-url-invoke",
+                statement_id="FunctionURLAllowInvokeAction",
                 function=function.name,
                 qualifier=qualifier,
                 principal="*",
                 action="lambda:InvokeFunction",
                 invoked_via_function_url=True,
-                opts=child,
+                opts=self._child,
             ),
         ]
-
-
-def _policy(args: ImageFunctionArgs, log_group_arn: str) -> dict[str, Any]:
-    return execution_policy(
-        log_group_arn,
-        secrets=args.secrets.values(),
-        dead_letter=args.dead_letter,
-        in_vpc=args.vpc is not None,
-        tracing=args.tracing,
-        extra_statements=args.statements,
-    )

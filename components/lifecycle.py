@@ -1,64 +1,47 @@
 """ECR lifecycle rules, which delete images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from components.errors import InvalidArgument
+from pydantic import Field, model_validator
 
-# ECR's bounds: https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html
-WILDCARDS_PER_PATTERN = 4
+from components.limits import Switch
+from components.model import Model, Whole, rule
 
 
-@dataclass(frozen=True, kw_only=True)
-class LifecycleRule:
+class LifecycleRule(Model):
     """A rule that deletes images: those beyond a number, or those older than some days, whether they run or not.
 
-    It looks at images that have tags for all of the prefixes or all of the patterns, or at untagged ones, or, with
-    none of the three, at all images.
-
-    Attributes:
-        description: what it is for.
-        keep: how many of the newest images stay. Exactly one of `keep` and `days` is given.
-        days: the age in days at which an image goes.
-        tag_prefixes: beginnings of tags.
-        tag_patterns: tags with up to four `*`.
-        untagged: images without a tag. A function may run one: rather leave it out.
-
-    Raises:
-        InvalidArgument: both or none of `keep` and `days`, a number below 1, more than one way to select images, or one
-            that is empty.
+    It applies to images that have tags for all of the prefixes or all of the patterns, or to untagged ones, or, with
+    none of the three, to all images.
     """
 
-    description: str = ""
-    keep: int | None = None
-    days: int | None = None
-    tag_prefixes: Sequence[str] = ()
-    tag_patterns: Sequence[str] = ()
-    untagged: bool = False
+    description: Annotated[str, Field(description="what the rule is for", examples=["release candidates"])] = ""
+    """What the rule is for."""
+    keep: Annotated[Whole | None, Field(ge=1, description="a whole number of images, 1 or more", examples=[50])] = None
+    """How many of the newest images are kept. A rule has either `keep` or `days`."""
+    days: Annotated[Whole | None, Field(ge=1, description="a whole number of days, 1 or more", examples=[90])] = None
+    """Age in days at which an image is deleted."""
+    tag_prefixes: Annotated[
+        Sequence[Annotated[str, Field(min_length=1)]],
+        Field(description="a list of beginnings of tags", examples=[["content-"]]),
+    ] = ()
+    """Only images with a tag that begins so."""
+    tag_patterns: Annotated[
+        Sequence[Annotated[str, Field(min_length=1, pattern=r"^[^*]*(\*[^*]*){0,4}$")]],
+        Field(description="a list of tags with up to 4 *", examples=[["rc-*"]]),
+    ] = ()
+    """Only images with such a tag."""
+    untagged: Switch = False
+    """Only images without a tag. A function may run one."""
 
-    def __post_init__(self) -> None:
-        numbers = [number for number in (self.keep, self.days) if number is not None]
-        if len(numbers) != 1 or numbers[0] < 1:
-            raise InvalidArgument(
-                f"LifecycleRule: keep={self.keep}, days={self.days} given; allowed is exactly one of them, 1 or more. "
-                "Example: keep=50"
-            )
+    @model_validator(mode="after")
+    def _one_number_and_selection(self) -> "LifecycleRule":
+        if (self.keep is None) == (self.days is None):
+            raise rule("must have exactly one of `keep` and `days`")
         if sum(map(bool, (self.tag_prefixes, self.tag_patterns, self.untagged))) > 1:
-            raise InvalidArgument(
-                "LifecycleRule: more than one of tag_prefixes, tag_patterns and untagged given; allowed is one, "
-                'or none for all images. Example: tag_prefixes=["content-"]'
-            )
-        if not all((*self.tag_prefixes, *self.tag_patterns)):
-            raise InvalidArgument(
-                "LifecycleRule: an empty tag prefix or pattern given; allowed are some characters each, or no list for "
-                'all images. Example: tag_prefixes=["content-"]'
-            )
-        if wrong := [pattern for pattern in self.tag_patterns if pattern.count("*") > WILDCARDS_PER_PATTERN]:
-            raise InvalidArgument(
-                f"LifecycleRule tag_patterns: {wrong} given; allowed are up to {WILDCARDS_PER_PATTERN} wildcards each. "
-                'Example: tag_patterns=["release-*"]'
-            )
+            raise rule("must have at most one of `tag_prefixes`, `tag_patterns` and `untagged`; none is for all images")
+        return self
 
     @property
     def is_for_all(self) -> bool:
@@ -72,21 +55,22 @@ class LifecycleRule:
 DEFAULT_LIFECYCLE: tuple[LifecycleRule, ...] = ()
 
 
+def require_order(rules: Sequence[LifecycleRule]) -> None:
+    """Check that each image has one rule that decides. https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html."""
+    selections = [(one.untagged, frozenset(one.tag_prefixes), frozenset(one.tag_patterns)) for one in rules]
+    if len(set(selections)) != len(selections):
+        raise rule("must not have two rules for the same images")
+    if any(one.is_for_all for one in rules[:-1]):
+        raise rule("must have a rule for all images as the last one")
+
+
 def lifecycle_policy(rules: Sequence[LifecycleRule]) -> dict[str, Any]:
     """The policy document of rules in their order of priority.
 
     An image that a rule looks at is not deleted by later ones, but counted by them.
     https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html#lp_evaluation_rules
-
-    Raises:
-        InvalidArgument: a rule for all images is not the last one, or two rules look at the same images.
     """
-    selections = [(rule.untagged, frozenset(rule.tag_prefixes), frozenset(rule.tag_patterns)) for rule in rules]
-    if len(set(selections)) != len(selections):
-        raise InvalidArgument("lifecycle: two rules for the same images given; allowed is one for each selection.")
-    if any(rule.is_for_all for rule in rules[:-1]):
-        raise InvalidArgument("lifecycle: a rule for all images stands before another; allowed is one, as the last.")
-    return {"rules": [_rule(rule, priority) for priority, rule in enumerate(rules, start=1)]}
+    return {"rules": [_rule(one, priority) for priority, one in enumerate(rules, start=1)]}
 
 
 def _rule(rule: LifecycleRule, priority: int) -> dict[str, Any]:

@@ -1,6 +1,10 @@
-"""Bounds that AWS sets, in one place for components and settings."""
+"""Types and bounds of options that more than one model has."""
 
-from components.errors import InvalidArgument
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from components.model import no_switch
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MEMORY_MB = range(128, 10_240 + 1)
@@ -19,14 +23,88 @@ RETENTION_DAYS = (
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 )  # fmt: skip
 
+ON_OFF = Field(description="true or false", examples=[True])
+Switch = Annotated[bool, ON_OFF]
+Retention = Annotated[
+    Literal[RETENTION_DAYS],  # type: ignore[valid-type]  # the table is the type
+    BeforeValidator(no_switch),
+    Field(description=f"one of {', '.join(map(str, RETENTION_DAYS))} days", examples=[30]),
+]
 
-def require_retention(what: str, days: int) -> None:
-    """Check a retention period.
 
-    Raises:
-        InvalidArgument: CloudWatch Logs does not know it.
-    """
-    if days not in RETENTION_DAYS:
-        raise InvalidArgument(
-            f"{what}: {days} given; allowed are {', '.join(map(str, RETENTION_DAYS))} days. Example: retention=30"
-        )
+def within(bounds: range, unit: str) -> Any:
+    """The limits of a whole number."""
+    rule = f"a whole number of {unit} from {bounds[0]} to {bounds[-1]}"
+    return Field(ge=bounds[0], le=bounds[-1], description=rule, examples=[bounds[0]])
+
+
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html
+_ARN = r"arn:aws(-[a-z]+)*"
+_NAME = "[a-zA-Z0-9_+=,.@/-]+"
+
+
+def arn(what: str, tail: str, example: str) -> Any:
+    """The form of an ARN; `tail` is a pattern of what follows the partition."""
+    return Field(pattern=rf"^{_ARN}:{tail}$", description=what, examples=[example])
+
+
+def _digits(value: Any) -> Any:
+    """An account ID without quotes, which YAML reads as a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+AccountId = Annotated[
+    str,
+    BeforeValidator(_digits),
+    Field(pattern=r"^[0-9]{12}$", description="an AWS account ID, 12 digits in quotes", examples=["222222222222"]),
+]
+Region = Annotated[
+    str,
+    Field(pattern=r"^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$", description="an AWS Region", examples=["us-east-1"]),
+]
+# A principal knows no wildcards but * alone, which is everybody.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
+RoleArn = Annotated[
+    str, arn("the ARN of a role", f"iam::[0-9]{{12}}:role/{_NAME}", "arn:aws:iam::222222222222:role/deployer")
+]
+PrincipalArn = Annotated[
+    str,
+    arn("the ARN of a principal", f"(iam|sts)::[0-9]{{12}}:{_NAME}", "arn:aws:iam::222222222222:role/publisher"),
+]
+PolicyArn = Annotated[
+    str,
+    arn("the ARN of a policy", f"iam::(aws|[0-9]{{12}}):policy/{_NAME}", "arn:aws:iam::222222222222:policy/boundary"),
+]
+KmsKeyArn = Annotated[
+    str,
+    arn(
+        "the ARN of a KMS key",
+        "kms:[a-z0-9-]+:[0-9]{12}:key/[a-zA-Z0-9-]+",
+        "arn:aws:kms:us-east-1:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+    ),
+]
+TopicArn = Annotated[
+    str,
+    arn(
+        "the ARN of an SNS topic",
+        r"sns:[a-z0-9-]+:[0-9]{12}:[a-zA-Z0-9_.-]+",
+        "arn:aws:sns:us-east-1:222222222222:alarms",
+    ),
+]
+TargetArn = Annotated[
+    str,
+    arn(
+        "the ARN of an SQS queue or an SNS topic",
+        r"(sqs|sns):[a-z0-9-]+:[0-9]{12}:[a-zA-Z0-9_.-]+",
+        "arn:aws:sqs:us-east-1:222222222222:failed",
+    ),
+]
+# The role is granted what these name: one thing each, without a wildcard.
+SecretArn = Annotated[
+    str,
+    arn(
+        "the ARN of a Secrets Manager secret or an SSM parameter",
+        r"(secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:|ssm:[a-z0-9-]+:[0-9]{12}:parameter/)[a-zA-Z0-9/_+=.@-]+",
+        "arn:aws:secretsmanager:us-east-1:222222222222:secret:database",
+    ),
+]

@@ -1,147 +1,312 @@
 """`CrossAccountRepository`: a private ECR repository whose images Lambda functions of other accounts run."""
 
 import json
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any, ClassVar
 
 import pulumi
 import pulumi_aws as aws
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from components.errors import InvalidArgument
-from components.iam import Consumer, compact, deployer_policy, repository_policy
-from components.lifecycle import DEFAULT_LIFECYCLE, LifecycleRule, lifecycle_policy
+from components.iam import (
+    POLICY_CHARACTERS,
+    Document,
+    Statement,
+    account_arn,
+    callers_pull,
+    compact,
+    deployer_policy,
+    document,
+    function_arn,
+    is_for_any_source,
+    lambda_pulls,
+    publishers_push,
+)
+from components.lifecycle import DEFAULT_LIFECYCLE, LifecycleRule, lifecycle_policy, require_order
+from components.limits import AccountId, KmsKeyArn, PrincipalArn, Region, RoleArn, Switch
+from components.model import Model, rule
 
-ORGANIZATION = re.compile(r"o-[a-z0-9]{10,32}")
-
-# https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html
-MUTABLE_TAG_FILTERS = 5
-MUTABLE_TAG = re.compile(r"[a-zA-Z0-9._*-]{1,128}")
+OWN_SIDS = ("CrossAccountPermission", "LambdaECRImageCrossAccountRetrievalPolicy", "Publishers")
 
 
-@dataclass(frozen=True, kw_only=True)
-class CrossAccountRepositoryArgs:
-    """Arguments of `CrossAccountRepository`.
+class Consumer(Model):
+    """An account whose Lambda functions may use a repository's images."""
 
-    Attributes:
-        name: the repository's name, 2 to 256 characters, lower case, digits and `._-/`.
-            https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html
-        region: the repository's Region. Only functions in the same Region can use it.
-        consumers: the accounts whose Lambda functions may use the images, each once.
-        owner: ID of the account that owns the repository, which is refused as a consumer. Default: not checked.
-        organization: ID of an AWS organization that callers and functions must belong to. Only on request: AWS advises
-            to enumerate accounts. Without consumers every account of it is granted.
-        publishers: ARNs of principals that may push. They must exist. Default none: the owner's account pushes.
-        extra_statements: further statements of the repository's policy, each with a `Sid` of its own.
-        mutable_tags: up to 5 patterns of tags that may move, such as `dev-*`. Default none: scanners look for the word
-            `IMMUTABLE`, which a repository with exceptions does not have.
-        scan_on_push: look for known vulnerabilities in every image pushed. Default on.
-        kms_key: ARN of the KMS key that encrypts the images. Default AES-256 with a key of ECR's. It cannot be changed
-            later: another key means another repository, and the images of this one are gone.
-            https://docs.aws.amazon.com/AmazonECR/latest/userguide/encryption-at-rest.html
-        lifecycle: rules that delete images. Default none: no rule can tell which images functions run.
-        keep: protect the repository, and leave it in place when it leaves the program. Default on.
-        force_delete: let `pulumi destroy` delete a repository that still holds images; needs `keep=False`. Default off.
-            It has to be applied (`pulumi up`) before it counts.
-        replica_regions: further Regions to have the images in. Each gets the repository with its policy, which ECR does
-            not replicate. ECR selects by the beginning of the name: repositories whose names begin with this one's are
-            copied as well. The replication rules are one set for the whole registry: this component must be the only
-            one of the account that sets them. https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication.html
+    account: AccountId
+    """ID of the account."""
+    regions: Annotated[Sequence[Region], Field(description="a list of Regions", examples=[["us-east-1"]])] = ()
+    """Regions of its functions. Default: all that the repository is in."""
+    functions: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-zA-Z0-9_*?-]{1,64}$",
+            description="1 to 64 letters, digits, - and _, with the wildcards * and ?",
+            examples=["orders-*"],
+        ),
+    ] = "*"
+    """Names of its functions."""
+    roles: Annotated[
+        Sequence[RoleArn],
+        Field(description="a list of role ARNs", examples=[["arn:aws:iam::222222222222:role/deployer"]]),
+    ] = ()
+    """The only roles of the account that may deploy such functions. They must exist, or ECR refuses the policy.
+    Default: every principal that the account allows."""
 
-    Raises:
-        InvalidArgument: nobody granted, an account granted twice, the owner granted, more than 5 patterns, or a policy
-            that is too long.
+    @field_validator("roles")
+    @classmethod
+    def _own_roles(cls, roles: Sequence[str], info: ValidationInfo) -> Sequence[str]:
+        account = info.data.get("account")
+        for index, role in enumerate(roles):
+            if account and f"::{account}:role/" not in role:
+                raise rule(f"{role} must be a role of account {account}", index)
+        return roles
+
+    def is_in(self, region: str) -> bool:
+        """Whether it has functions in a Region."""
+        return not self.regions or region in self.regions
+
+
+class Repository(Model):
+    """An ECR repository."""
+
+    RENAMED: ClassVar = {"keep": "protect and retainOnDelete"}
+
+    name: Annotated[
+        str,
+        Field(
+            min_length=2,
+            max_length=256,
+            pattern=r"^(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*$",
+            description="2 to 256 lower-case letters and digits, with single . _ - / between them",
+            examples=["cross-account-function"],
+        ),
+    ]
+    """Name of the repository. https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html"""
+    scan_on_push: Switch = True
+    """Whether every pushed image is scanned for known vulnerabilities."""
+    kms_key: KmsKeyArn | None = None
+    """KMS key that encrypts the images. Default: AES-256 with a key of ECR. Another key later replaces the repository,
+    and its images are lost. https://docs.aws.amazon.com/AmazonECR/latest/userguide/encryption-at-rest.html"""
+    mutable_tags: Annotated[
+        Sequence[
+            Annotated[
+                str,
+                Field(min_length=1, max_length=128, pattern=r"^[a-zA-Z0-9._-]*(\*[a-zA-Z0-9._-]*){0,2}$"),
+            ]
+        ],
+        Field(max_length=5, description="a list of up to 5 patterns of tags with up to 2 *", examples=[["dev-*"]]),
+    ] = ()
+    """Tags that may move; all others are immutable.
+    https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html"""
+    organization: Annotated[
+        str | None,
+        Field(pattern=r"^o-[a-z0-9]{10,32}$", description="the ID of an AWS organization", examples=["o-abcdef1234"]),
+    ] = None
+    """AWS organization that callers and functions must belong to. Without consumers, all of its accounts are granted.
+    AWS advises to list accounts instead."""
+    publishers: Annotated[
+        Sequence[PrincipalArn],
+        Field(description="a list of principal ARNs", examples=[["arn:aws:iam::222222222222:role/publisher"]]),
+    ] = ()
+    """Principals of other accounts that may push. They must exist."""
+    statements: Annotated[
+        Sequence[Mapping[str, Any]],
+        Field(
+            description="a list of policy statements with a Sid each",
+            examples=[[{"Sid": "Auditors", "Effect": "Allow", "Action": "ecr:ListImages", "Principal": {"AWS": "…"}}]],
+        ),
+    ] = ()
+    """Further statements of the repository's policy. One that allows a service something needs a condition on
+    `aws:SourceAccount`, `aws:SourceArn` or `aws:SourceOrgID`, if only `*`."""
+    lifecycle: Annotated[
+        Sequence[LifecycleRule],
+        Field(description="a list of rules", examples=[[{"days": 30, "tag_prefixes": ["pr-"]}]]),
+    ] = DEFAULT_LIFECYCLE
+    """Rules that delete images. Default: none, for no rule can tell which images functions run."""
+    replicas: Annotated[Sequence[Region], Field(description="a list of Regions", examples=[["eu-west-1"]])] = ()
+    """Further Regions that have the images, each in a repository with the same policy. ECR selects by the beginning of
+    the name, and has one set of replication rules for the registry: nothing else of the account may set them.
+    https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication.html"""
+    protect: Switch = True
+    """Whether Pulumi refuses to delete it. https://www.pulumi.com/docs/iac/concepts/resources/options/protect/"""
+    retain_on_delete: Switch = True
+    """Whether it stays in AWS when it leaves the program or its stack is destroyed.
+    https://www.pulumi.com/docs/iac/concepts/resources/options/retainondelete/"""
+    force_delete: Switch = False
+    """Whether destroy may delete it while it holds images. It has to be applied (`pulumi up`) before the destroy."""
+
+    @field_validator("statements")
+    @classmethod
+    def _named_and_bounded(cls, statements: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        sids = [statement.get("Sid") for statement in statements]
+        for index, (sid, statement) in enumerate(zip(sids, statements, strict=True)):
+            if not isinstance(sid, str) or not sid or sid in OWN_SIDS or sids.count(sid) > 1:
+                raise rule('must have a Sid that no other statement has. Example: {"Sid": "AuditorsMayList", …}', index)
+            if is_for_any_source(statement):
+                raise rule(
+                    "allows a service to act for anyone. Add a Condition on aws:SourceAccount, aws:SourceArn or "
+                    'aws:SourceOrgID. Example: {"StringEquals": {"aws:SourceAccount": "222222222222"}}; if any source '
+                    'is meant: {"StringLike": {"aws:SourceAccount": "*"}}',
+                    index,
+                )
+        return statements
+
+    @field_validator("lifecycle")
+    @classmethod
+    def _in_order(cls, rules: Sequence[LifecycleRule]) -> Sequence[LifecycleRule]:
+        require_order(rules)
+        return rules
+
+    @field_validator("replicas")
+    @classmethod
+    def _replicable(cls, replicas: Sequence[str], info: ValidationInfo) -> Sequence[str]:
+        if len(set(replicas)) < len(replicas):
+            raise rule("must name each Region once")
+        if replicas and info.data.get("kms_key"):
+            raise rule("must not be set together with `kms_key`, for a key belongs to one Region")
+        return replicas
+
+    @field_validator("force_delete")
+    @classmethod
+    def _deletable(cls, force_delete: bool, info: ValidationInfo) -> bool:
+        if force_delete and (info.data.get("protect") or info.data.get("retain_on_delete")):
+            raise rule("needs `protect` and `retain_on_delete` to be false, for both keep the repository")
+        return force_delete
+
+
+class CrossAccountRepositoryArgs(Repository):
+    """Arguments of `CrossAccountRepository`."""
+
+    account: AccountId | None = None
+    """ID of the account that owns the repository, which is refused as a consumer. Default: not checked."""
+    region: Region
+    """Region of the repository. Only functions in the same Region can use it."""
+    consumers: Annotated[
+        Sequence[Consumer],
+        Field(description="a list of accounts", examples=[[{"account": "222222222222"}]], validate_default=True),
+    ] = ()
+    """Accounts whose Lambda functions may use the images."""
+
+    @field_validator("consumers")
+    @classmethod
+    def _served(cls, consumers: Sequence[Consumer], info: ValidationInfo) -> Sequence[Consumer]:
+        return require_served(consumers, **info.data)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "CrossAccountRepositoryArgs":
+        for region, policy in self.policies.items():
+            require_size(policy, self.consumers, region)
+        return self
+
+    @property
+    def regions(self) -> list[str]:
+        """All Regions that it is in, the one that is pushed to first."""
+        return [self.region, *self.replicas]
+
+    @cached_property
+    def policies(self) -> dict[str, str]:
+        """The repository's policy in each of its Regions, as JSON."""
+        return {
+            region: compact(
+                repository_policy(
+                    self.consumers,
+                    region,
+                    organization=self.organization,
+                    publishers=self.publishers,
+                    statements=self.statements,
+                )
+            )
+            for region in self.regions
+        }
+
+
+def require_served(
+    consumers: Sequence[Consumer],
+    *,
+    account: str | None = None,
+    region: str | None = None,
+    replicas: Sequence[str] = (),
+    organization: str | None = None,
+    **_: Any,
+) -> Sequence[Consumer]:
+    """Check that each consumer is served, and each Region of the repository serves one.
+
+    Args:
+        consumers: of the repository.
+        account: that owns the repository.
+        region: of the repository; None if it is wrong itself.
+        replicas: further Regions of the repository.
+        organization: of the repository.
     """
-
-    name: str
-    region: str
-    consumers: Sequence[Consumer] = ()
-    owner: str = ""
-    organization: str = ""
-    publishers: Sequence[str] = ()
-    extra_statements: Sequence[Mapping[str, Any]] = ()
-    mutable_tags: Sequence[str] = ()
-    scan_on_push: bool = True
-    kms_key: str = ""
-    lifecycle: Sequence[LifecycleRule] = DEFAULT_LIFECYCLE
-    keep: bool = True
-    force_delete: bool = False
-    replica_regions: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        accounts = [consumer.account for consumer in self.consumers]
-        if not accounts and not self.organization:
-            raise InvalidArgument(
-                "CrossAccountRepository consumers: none given; allowed is one account or more, or an organization. "
-                'Example: consumers=[Consumer(account="222222222222")]'
-            )
-        if twice := sorted({account for account in accounts if accounts.count(account) > 1}):
-            raise InvalidArgument(
-                f"CrossAccountRepository consumers: {', '.join(twice)} given more than once; allowed is one entry an "
-                "account, with all its Regions and one function pattern."
-            )
-        if self.owner in accounts:
-            raise InvalidArgument(
-                f"CrossAccountRepository consumers: the owner {self.owner} given; its own functions need no grant, "
-                "Lambda adds what they need. Leave it out."
-            )
-        if self.organization and not ORGANIZATION.fullmatch(self.organization):
-            raise InvalidArgument(
-                f"CrossAccountRepository organization: {self.organization!r} given; allowed is an organization ID. "
-                'Example: organization="o-abcdef1234"'
-            )
-        if len(self.mutable_tags) > MUTABLE_TAG_FILTERS:
-            raise InvalidArgument(
-                f"CrossAccountRepository mutable_tags: {len(self.mutable_tags)} given; allowed are up to "
-                f'{MUTABLE_TAG_FILTERS} patterns. Example: mutable_tags=["dev-*"]'
-            )
-        if wrong := [pattern for pattern in self.mutable_tags if not MUTABLE_TAG.fullmatch(pattern)]:
-            raise InvalidArgument(
-                f"CrossAccountRepository mutable_tags: {wrong[0]!r} given; allowed are up to 128 letters, digits and "
-                '. _ -, with * as wildcard. Example: mutable_tags=["dev-*"]'
-            )
-        if self.force_delete and self.keep:
-            raise InvalidArgument(
-                "CrossAccountRepository force_delete: given together with keep, which protects the repository. "
-                "Example: keep=False, force_delete=True"
-            )
-        if self.region in self.replica_regions or len(set(self.replica_regions)) != len(self.replica_regions):
-            raise InvalidArgument(
-                f"CrossAccountRepository replica_regions: {list(self.replica_regions)} given; allowed are other "
-                f"Regions than {self.region}, each once."
-            )
-        if self.kms_key and self.replica_regions:
-            raise InvalidArgument(
-                "CrossAccountRepository kms_key: given together with replica_regions; allowed is one of them, for a "
-                "key belongs to one Region."
-            )
-        regions = (self.region, *self.replica_regions)
-        for consumer in self.consumers:
-            if not any(map(consumer.is_in, regions)):
-                raise InvalidArgument(
-                    f"CrossAccountRepository consumers: {consumer.account} given for {', '.join(consumer.regions)}; "
-                    f"the repository is in {', '.join(regions)}. Name one of these, or none for all."
-                )
-        for region in regions:
-            if self.consumers and not any(consumer.is_in(region) for consumer in self.consumers):
-                raise InvalidArgument(
-                    f"CrossAccountRepository consumers: none given for {region}, where the repository is as well. "
-                    "Leave the Region out of replica_regions, or add it to a consumer."
-                )
-            self.policy_in(region)
-        lifecycle_policy(self.lifecycle)
-
-    def policy_in(self, region: str) -> str:
-        """The repository's policy in one of its Regions, as JSON."""
-        policy = repository_policy(
-            self.consumers,
-            region,
-            organization=self.organization,
-            publishers=self.publishers,
-            extra_statements=self.extra_statements,
+    accounts = [consumer.account for consumer in consumers]
+    if not accounts and not organization:
+        raise rule(
+            'must be a list of one account or more, or set `organization`. Example: [{"account": "222222222222"}]'
         )
-        return compact(policy)
+    if twice := sorted({one for one in accounts if accounts.count(one) > 1}):
+        raise rule(f"must name each account once, with all of its Regions; more than once: {', '.join(twice)}")
+    if account in accounts:
+        raise rule(f"must not name the registry's own account {account}: its functions need no grant")
+    if region is None:
+        return consumers
+    if region in replicas:
+        raise rule(f"cannot be served: `replicas` must name other Regions than {region}, which the repository is in")
+    regions = [region, *replicas]
+    for index, consumer in enumerate(consumers):
+        if not any(map(consumer.is_in, regions)):
+            raise rule(f"must name a Region that the repository is in: {', '.join(regions)}", index, "regions")
+    for one in regions:
+        if consumers and not any(consumer.is_in(one) for consumer in consumers):
+            raise rule(f"must name an account with functions in {one}, or `replicas` must not name {one}")
+    return consumers
+
+
+def repository_policy(
+    consumers: Iterable[Consumer],
+    region: str,
+    *,
+    organization: str | None = None,
+    publishers: Iterable[str] = (),
+    statements: Iterable[Mapping[str, Any]] = (),
+) -> Document:
+    """Let the Lambda functions of other accounts use a repository's images.
+
+    Args:
+        consumers: in any order.
+        region: the repository's Region, which is the functions' as well.
+        organization: ID of the AWS organization that callers and functions must belong to. Without consumers, all of
+            its accounts are granted.
+        publishers: ARNs of the principals that may push.
+        statements: further statements.
+    """
+    # An organization grants all of its accounts only if no consumer is named at all, not if none is left in a Region.
+    listed = list(consumers)
+    named = sorted((one for one in listed if one.is_in(region)), key=lambda one: one.account)
+    callers = [arn for one in named for arn in sorted(set(one.roles)) or [account_arn(one.account, region)]]
+    functions = [function_arn(one.account, region, one.functions) for one in named]
+    pulling: list[Statement] = []
+    if named:
+        pulling = [callers_pull(callers, organization), lambda_pulls(functions, organization)]
+    elif organization and not listed:
+        pulling = [callers_pull("*", organization), lambda_pulls([function_arn("*", region, "*")], organization)]
+    pushing = sorted(set(publishers))
+    return document(*pulling, *([publishers_push(pushing)] if pushing else []), *map(dict, statements))
+
+
+def require_size(policy: str, consumers: Sequence[Consumer], region: str) -> None:
+    """Refuse a policy that is longer than ECR allows, with the number of accounts that fit."""
+    if len(policy) > POLICY_CHARACTERS:
+        named = [one for one in consumers if one.is_in(region)]
+        granting = [len(compact(repository_policy(some, region))) for some in (named[:1], named)]
+        each = (granting[1] - granting[0]) / max(len(named) - 1, 1)
+        fit = max(len(named) - math.ceil((len(policy) - POLICY_CHARACTERS) / max(each, 1)), 0)
+        raise rule(
+            f"makes a policy of {len(policy)} characters for {len(named)} accounts; ECR allows {POLICY_CHARACTERS}, "
+            f"which is about {fit} accounts here. Serve the rest from a second repository, or set `organization`",
+            "consumers",
+        )
 
 
 class CrossAccountRepository(pulumi.ComponentResource):
@@ -168,24 +333,24 @@ class CrossAccountRepository(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: CrossAccountRepositoryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cross-account-ecr:index:CrossAccountRepository", name, None, opts)
-        if not args.keep:
-            # A destroy does not run the program: what is applied before it is the last chance to name who is served.
+        self._args = args
+        if not (args.protect or args.retain_on_delete):
+            # A destroy does not run the program: the update before it is the last chance to name who is served.
             pulumi.log.warn(_deletable(args), self)
-        primary, primary_url = self._repository_in(args.region, name, args)
-        replicas = {region: self._repository_in(region, f"{name}-{region}", args) for region in args.replica_regions}
+        primary, primary_url = self._repository_in(args.region, name)
+        replicas = {region: self._repository_in(region, f"{name}-{region}") for region in args.replicas}
         if replicas:
-            self._replicate(name, args, primary.registry_id, [replica for replica, _ in replicas.values()])
+            self._replicate(name, primary.registry_id, [replica for replica, _ in replicas.values()])
         self.url = primary_url
         self.arn = primary.arn
         self.repository_name = primary.name
         self.registry_id = primary.registry_id
         self.region = pulumi.Output.from_input(args.region)
         self.urls = pulumi.Output.all(**{args.region: primary_url, **{key: url for key, (_, url) in replicas.items()}})
-        regions = [args.region, *args.replica_regions]
         arns = pulumi.Output.all(primary.arn, *(replica.arn for replica, _ in replicas.values()))
         self.deployer_policies = arns.apply(
             lambda known: {
-                consumer.account: json.dumps(deployer_policy(consumer, known, regions)) for consumer in args.consumers
+                one.account: json.dumps(deployer_policy_of(one, known, args.regions)) for one in args.consumers
             }
         )
         self.register_outputs(
@@ -200,12 +365,11 @@ class CrossAccountRepository(pulumi.ComponentResource):
             }
         )
 
-    def _repository_in(
-        self, region: str, name: str, args: CrossAccountRepositoryArgs
-    ) -> tuple[aws.ecr.Repository, pulumi.Output[str]]:
+    def _repository_in(self, region: str, name: str) -> tuple[aws.ecr.Repository, pulumi.Output[str]]:
         """The repository of one Region with its policies, and its URL, which is known when they are in place."""
-        # Without its policy a repository that is kept would stop serving its consumers, so both stay.
-        child = pulumi.ResourceOptions(parent=self, protect=args.keep, retain_on_delete=args.keep)
+        args = self._args
+        # Without its policy a repository that stays would stop serving its consumers, so both stay.
+        child = pulumi.ResourceOptions(parent=self, protect=args.protect, retain_on_delete=args.retain_on_delete)
         # The provider's own Region needs no mention.
         elsewhere = region if region != args.region else None
         repository = aws.ecr.Repository(
@@ -228,7 +392,7 @@ class CrossAccountRepository(pulumi.ComponentResource):
             f"{name}-policy",
             repository=repository.name,
             region=elsewhere,
-            policy=args.policy_in(region),
+            policy=args.policies[region],
             opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(deleted_with=repository)),
         )
         if args.lifecycle:
@@ -243,23 +407,17 @@ class CrossAccountRepository(pulumi.ComponentResource):
         url = pulumi.Output.all(repository.repository_url, policy.id).apply(lambda known: str(known[0]))
         return repository, url
 
-    def _replicate(
-        self,
-        name: str,
-        args: CrossAccountRepositoryArgs,
-        registry_id: pulumi.Output[str],
-        replicas: list[aws.ecr.Repository],
-    ) -> None:
-        """Have ECR copy what is pushed. The targets exist before, else ECR would make them without their policies."""
+    def _replicate(self, name: str, registry_id: pulumi.Output[str], replicas: list[aws.ecr.Repository]) -> None:
+        """Have ECR copy what is pushed. The targets exist before, else ECR would create them without their policies."""
         aws.ecr.ReplicationConfiguration(
             f"{name}-replication",
             replication_configuration={
                 "rules": [
                     {
                         "destinations": [
-                            {"region": region, "registry_id": registry_id} for region in args.replica_regions
+                            {"region": region, "registry_id": registry_id} for region in self._args.replicas
                         ],
-                        "repository_filters": [{"filter": args.name, "filter_type": "PREFIX_MATCH"}],
+                        "repository_filters": [{"filter": self._args.name, "filter_type": "PREFIX_MATCH"}],
                     }
                 ]
             },
@@ -267,12 +425,21 @@ class CrossAccountRepository(pulumi.ComponentResource):
         )
 
 
+def deployer_policy_of(consumer: Consumer, arns: Iterable[str], regions: Iterable[str]) -> Document:
+    """The policy of a consumer's deploying principal, in the Regions in which it is served."""
+    served = [region for region in regions if consumer.is_in(region)]
+    return deployer_policy(
+        (arn for arn in arns if arn.split(":")[3] in served),
+        (function_arn(consumer.account, region, consumer.functions) for region in served),
+    )
+
+
 def _deletable(args: CrossAccountRepositoryArgs) -> str:
     """What it means for its consumers that a repository may be deleted."""
     when = "with all its images" if args.force_delete else "once it holds no image"
     accounts = ", ".join(sorted(consumer.account for consumer in args.consumers))
     return (
-        f"The repository {args.name} is not kept: `pulumi destroy` deletes it, {when}. Functions of "
+        f"The repository {args.name} is not protected: `pulumi destroy` deletes it, {when}. Functions of "
         f"{accounts or args.organization} that run its images fail then, at the latest when Lambda pulls them again. "
         "Destroy the stacks of these consumers first."
     )

@@ -4,7 +4,6 @@ import io
 import os
 import stat
 import subprocess
-import sys
 import tarfile
 import tempfile
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ import yaml
 from components.errors import DeploymentError as Refused
 from components.image.build import ImageBuild
 from components.image.context import File
+from components.limits import CONTEXT_MB
 from deployment.errors import ConfigurationError
 from deployment.results import StackResult
 
@@ -133,7 +133,7 @@ def _content(folder: Path, stack: str, build: Mapping[str, Any]) -> tuple[str, d
             platform=build["platform"],
             # What may be sent has been decided by the preview.
             allow_secrets=["**"],
-            context_limit=sys.maxsize,
+            context_limit=CONTEXT_MB[-1],
         )
         return image.tag, {file.name: (_text(file), bool(file.mode & stat.S_IXUSR)) for file in image.files}
 

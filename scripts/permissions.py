@@ -227,7 +227,6 @@ def committed() -> tuple[RegistrySettings, ConsumerSettings]:
                 for key, value in yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"].items()
             },
             PROJECT,
-            {},
         )
         for stack in ("registry", "consumer")
     )

@@ -1,86 +1,89 @@
-"""Write `docs/reference.md`, the table of all options, from the types in `settings.py`: `make reference`."""
+"""Write `docs/reference.md` and the keys of `Pulumi.yaml` from the models: `make reference`."""
 
-import ast
-import inspect
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
-from settings import ConsumerSettings, RegistrySettings, section_of
+from components.model import Model, about, as_yaml, is_list, meanings, models_of
+from settings import FIELDS, KEYS, STACKS, STRUCTURED
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "reference.md"
+PROJECT = ROOT / "Pulumi.yaml"
 HEAD = """# Options
 
 Keys of `Pulumi.STACK.yaml`, each with `cross-account-ecr:` in front; `a.b` is `b` inside of `a`, `a[]` an entry of a
-list. Written by `make reference` from the types in `settings.py`.
+list. Written by `make reference` from the models in `components/` and `settings.py`.
 """
-SECTIONS = {"Registry stack": RegistrySettings, "Consumer stack": ConsumerSettings}
+COLUMNS = "| option | what it is | value | default |\n| --- | --- | --- | --- |"
+# In Pulumi.yaml everything from here on is written.
+MARK = "  # Written by `make reference`; docs/reference.md has all options.\n"
 
 
 def page() -> str:
-    """The whole page."""
+    """The page of all options."""
     parts = [HEAD]
-    for title, model in SECTIONS.items():
-        rows = [f"| `{path}` | {meaning} | {rule} | {default} |" for path, meaning, rule, default in options(model)]
-        parts.append(
-            "\n".join(
-                [f"## {title}\n", "| option | what it is | value | default |", "| --- | --- | --- | --- |", *rows]
-            )
-        )
+    for name, model in STACKS.items():
+        rows = [f"| `{path}` | {' | '.join(cells)} |" for path, *cells in options(model)]
+        parts.append("\n".join([f"## {name.title()} stack\n", COLUMNS, *rows]))
     return "\n\n".join(parts) + "\n"
 
 
-def options(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
-    """Path, meaning, rule and default of every option of a model, nested ones included."""
-    meanings = {name: text for kind in reversed(model.__mro__) for name, text in _attribute_docstrings(kind).items()}
+def options(model: type[Model], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """Path, meaning, value and default of every option of a model, nested ones included."""
+    texts = meanings(model)
     for name, field in model.model_fields.items():
         path = f"{prefix}{to_camel(name)}"
-        if nested := section_of(field):
-            yield from options(nested, f"{path}{'[]' if 'list' in str(field.annotation) else ''}.")
-        else:
-            yield path, _cell(meanings.get(name, "")), _cell(_rule(field)), _default(field)
+        kinds = models_of(field)
+        for kind in kinds:
+            alternative = f" (type: {kind.model_fields['type'].default})" if len(kinds) > 1 else ""
+            for below, *cells in options(kind, f"{path}{'[]' if is_list(field) else ''}."):
+                yield below + alternative, *cells  # type: ignore[misc]  # three cells
+        if not kinds:
+            yield path, _cell(texts.get(name, "")), _cell(_value(field)), _default(field)
 
 
-def _rule(field: FieldInfo) -> str:
-    literal = getattr(field.annotation, "__args__", ())
-    rule = field.description or " or ".join(map(str, literal))
-    example = f", such as `{field.examples[0]}`" if field.examples else ""
-    return f"{rule}{example}"
+def project() -> str:
+    """`Pulumi.yaml` with its keys as they are declared."""
+    kept = PROJECT.read_text().partition(MARK)[0]
+    declared = (f"{key}: {as_yaml(_key(key))}" for key in KEYS)
+    return kept + MARK + "".join(f"  {line}\n" for line in declared)
+
+
+def _key(key: str) -> dict[str, object]:
+    """What Pulumi has to know of a key. A key of one stack only has an empty default, for the other leaves it out."""
+    names = [name for name, model in STACKS.items() if key in map(to_camel, model.model_fields)]
+    model = STACKS[names[0]]
+    (name,) = (name for name in model.model_fields if to_camel(name) == key)
+    field = FIELDS[key]
+    kind = "array" if is_list(field) else "object" if key in STRUCTURED else "string"
+    items = {"items": {"type": "object"}} if kind == "array" else {}
+    empty = {"array": [], "object": {}, "string": ""}[kind]
+    default = {} if key in ("account", "region") else {"default": empty}
+    stack = "" if len(names) > 1 else f"{names[0].title()}: "
+    return {"type": kind, **items, **default, "description": f"{stack}{meanings(model)[name]}"}
+
+
+def _value(field: FieldInfo) -> str:
+    rule, examples = about(field)
+    return f"{rule}, such as `{as_yaml(examples[0])}`" if examples else rule
 
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    value: Any = field.default
-    return "" if value in (None, "", [], {}) else f"`{json.dumps(value) if isinstance(value, bool) else value}`"
+    plain = isinstance(field.default, str | int | float) and field.default != ""
+    return f"`{as_yaml(field.default)}`" if plain else ""
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
-
-
-def _attribute_docstrings(kind: type) -> dict[str, str]:
-    """The texts that stand below the fields of a class."""
-    if kind.__module__ != "settings":
-        return {}
-    declared = next(node for node in ast.walk(ast.parse(inspect.getsource(kind))) if isinstance(node, ast.ClassDef))
-    return {
-        field.target.id: text.value.value
-        for field, text in zip(declared.body, declared.body[1:], strict=False)
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(field.target, ast.Name)
-        and isinstance(text, ast.Expr)
-        and isinstance(text.value, ast.Constant)
-        and isinstance(text.value.value, str)
-    }
+    return text.replace("|", "\\|")
 
 
 if __name__ == "__main__":
     PAGE.write_text(page())
-    print(f"{PAGE.name} written", file=sys.stderr)
+    PROJECT.write_text(project())
+    print(f"{PAGE.name} and {PROJECT.name} written", file=sys.stderr)

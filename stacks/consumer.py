@@ -1,5 +1,6 @@
 """A consumer stack: an image of the registry as a Lambda function, in another account."""
 
+import os
 from typing import Any
 
 import pulumi
@@ -8,15 +9,14 @@ import pulumi_docker as docker
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
-from components.alarms import Alarms
 from components.errors import ImageUnusable, RegistryUnusable
-from components.function import FunctionUrl, ImageFunction, ImageFunctionArgs, Logs, Release, Vpc
-from components.image.build import ImageBuild
+from components.function import ImageFunction, ImageFunctionArgs
+from components.image.build import ImageBuild, Platform
 from components.image.manifest import RepositoryReader, require_runnable
+from components.image.options import BuildOptions, Image
 from components.image.plan import plan_build, plan_existing
 from components.image.source import PLATFORMS, BuiltImage, ExistingImage, RegistryLogin
-from components.rest_api import RestApi, Route, Throttle
-from settings import Api, ConsumerSettings, Function
+from settings import ConsumerSettings
 from stacks import account_provider
 
 
@@ -49,7 +49,7 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     # Providers check their credentials when they are first used: now, not after a push.
     await aws.get_caller_identity(opts=pulumi.InvokeOptions(provider=consumer_account))
     url = registry.repository_urls[settings.region]
-    build = _image_build(settings)
+    build = _image_build(settings.image, PLATFORMS[settings.function.architecture])
     # A digest is taken as it is: only a tag has to be looked up, and a push made, with the registry's account.
     registry_account = _registry_account(settings, registry) if build or settings.image.tag else None
     digests = await _digests(registry, registry_account) if registry_account else {}
@@ -94,62 +94,13 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
 def function_args(
     settings: ConsumerSettings, image: BuiltImage | ExistingImage, previous_version: str
 ) -> ImageFunctionArgs:
-    """The function as the settings describe it; with the version that a canary leaves its share."""
-    options = settings.function
+    """The function as the settings describe it; `previous_version` may keep a share of the calls."""
     return ImageFunctionArgs(
-        name=options.name,
+        **settings.function.options(),
         image=image,
-        endpoint=_endpoint(settings.api),
-        description=options.description,
-        memory=options.memory,
-        timeout=options.timeout,
-        architecture=options.architecture,
-        storage=options.storage,
-        environment=options.environment,
+        endpoint=settings.api,
         secret_environment=settings.has_secret_environment,
-        secrets=options.secrets,
-        entry_point=options.entry_point,
-        command=options.command,
-        working_directory=options.working_directory,
-        reserved_concurrency=options.reserved_concurrency,
-        vpc=Vpc(**options.vpc.model_dump()) if options.vpc else None,
-        tracing=options.tracing,
-        logs=Logs(retention=options.log_retention, json=options.json_logs, kms_key=options.log_kms_key),
-        dead_letter=options.dead_letter,
-        permissions_boundary=options.permissions_boundary,
-        statements=options.statements,
-        release=_release(options, previous_version),
-        alarms=Alarms(**options.alarms.model_dump()) if options.alarms else None,
-        tags=options.tags,
-    )
-
-
-def _release(options: Function, previous_version: str) -> Release | None:
-    if options.release is None:
-        return None
-    canary = options.release.previous_share > 0 and previous_version.isdigit()
-    return Release(
-        previous_version=previous_version if canary else "",
-        previous_share=options.release.previous_share if canary else 0.0,
-        provisioned_concurrency=options.release.provisioned_concurrency,
-        test_event=options.release.test_event,
-    )
-
-
-def _endpoint(api: Api) -> RestApi | FunctionUrl | None:
-    if api.type == "none":
-        return None
-    if api.type == "url":
-        return FunctionUrl(public=api.public, cors_origins=[api.cors_origin] if api.cors_origin else [])
-    first = Route(path=api.path, method=api.method, public=api.public, api_key=api.api_key, required=api.required)
-    return RestApi(
-        routes=[first, *(Route(**route.model_dump()) for route in api.routes)],
-        stage=api.stage,
-        throttle=Throttle(**api.throttle.model_dump()) if api.throttle else None,
-        access_log_retention=api.access_log_retention,
-        execution_logs=api.execution_logs,
-        cors_origin=api.cors_origin,
-        tracing=api.tracing,
+        previous_version=previous_version if previous_version.isdigit() else None,
     )
 
 
@@ -215,21 +166,12 @@ def require_service(registry: Registry, settings: ConsumerSettings) -> None:
         )
 
 
-def _image_build(settings: ConsumerSettings) -> ImageBuild | None:
-    image = settings.image
+def _image_build(image: Image, platform: Platform) -> ImageBuild | None:
     if image.context is None:
         return None
-    return ImageBuild(
-        context=image.context,
-        dockerfile=image.dockerfile,
-        args={name: value for name, value in image.args.items() if value is not None},
-        target=image.target,
-        cache_from=tuple(image.cache_from),
-        network=image.network,
-        platform=PLATFORMS[settings.function.architecture],
-        allow_secrets=tuple(image.allow_secrets),
-        context_limit=image.context_limit,
-    )
+    options = {name: getattr(image, name) for name in BuildOptions.model_fields}
+    options["args"] = image.known_args(os.environ)
+    return ImageBuild(context=image.context, platform=platform, **options)
 
 
 def _registry_account(settings: ConsumerSettings, registry: Registry) -> aws.Provider:

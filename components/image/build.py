@@ -3,12 +3,12 @@
 import filecmp
 import hashlib
 import os
-import re
 import stat
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
 
 from components.errors import ImageUnusable
 from components.image.context import (
@@ -21,56 +21,34 @@ from components.image.context import (
     require_size,
 )
 from components.image.dockerfile import require_platform
-from components.limits import CONTEXT_LIMIT_MB
+from components.image.options import BuildOptions, Context
 
 TAG_PREFIX = "content-"
 TAG_DIGITS = 32
 # The version of the rule by which the tag is computed. Another one gives all content other tags.
 RULE = "2"
 CHUNK_BYTES = 2**20
-ARGUMENT = re.compile(r"[^\s=\0]+")
+Platform = Literal["linux/amd64", "linux/arm64"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageBuild:
+class ImageBuild(BuildOptions):
     """What an image is built from. All paths are relative to the program's folder.
 
-    Attributes:
-        context: folder that is sent to the builder, without what its ignore file names.
-        dockerfile: the Dockerfile; default `Dockerfile` in the context.
-        args: build arguments. They can be read in the image and in the state, so never pass secrets.
-        target: stage of the Dockerfile to build; default the last.
-        cache_from: images whose layers the builder may reuse, pulled with the login of the push, so they have to be in
-            its registry. They need inline cache data, which the build argument `BUILDKIT_INLINE_CACHE: "1"` adds. A
-            missing one is no error. https://docs.docker.com/build/cache/backends/inline/
-        network: network of the build's steps: `host`, `none`, or the builder's default.
-        platform: `linux/amd64` or `linux/arm64`.
-        context_limit: largest total size of the files in MB, up to 10,240. Default 2,048.
-        allow_secrets: patterns, as in a `.dockerignore`, of files that look like secrets but may be sent.
-
     Raises:
-        ImageUnusable: the folder or the Dockerfile is missing; a path is absolute; the Dockerfile is for another
-            platform; or the context contains files that look like secrets, links that lead out of it, anything that is
-            neither file nor link, or more than the limit.
+        ImageUnusable: the folder or the Dockerfile is missing; the Dockerfile is for another platform; or the context
+            contains files that look like secrets, links that lead out of it, anything that is neither file nor link,
+            or more than the limit.
     """
 
-    context: str
-    dockerfile: str = ""
-    args: dict[str, str] = field(default_factory=dict)
-    target: str = ""
-    cache_from: tuple[str, ...] = ()
-    network: str = ""
-    platform: str = "linux/amd64"
-    context_limit: int = CONTEXT_LIMIT_MB
-    allow_secrets: Sequence[str] = ()
+    context: Context
+    """Folder that is sent to the builder, without what its ignore file names."""
+    platform: Annotated[Platform, Field(description="linux/amd64 or linux/arm64", examples=["linux/amd64"])] = (
+        "linux/amd64"
+    )
+    """Platform of the image."""
 
-    def __post_init__(self) -> None:
-        for name, path in (("context", self.context), ("dockerfile", self.dockerfile)):
-            if Path(path).is_absolute():
-                raise ImageUnusable(
-                    f"image {name} {path!r} is an absolute path, which differs between machines. "
-                    f"Write it relative to Pulumi.yaml, for example `app`."
-                )
+    @model_validator(mode="after")
+    def _readable(self) -> "ImageBuild":
         # Not Path.is_dir, which raises what it does not know, such as a name that is too long.
         if not os.path.isdir(self.context):  # noqa: PTH112
             raise ImageUnusable(
@@ -82,15 +60,14 @@ class ImageBuild:
                 f"there is no Dockerfile {self.dockerfile_path}. Create it, or name it relative to Pulumi.yaml "
                 f"(not to the context), for example `dockerfile: {self.context}/Dockerfile`."
             )
-        if wrong := [name for name in self.args if not ARGUMENT.fullmatch(name)]:
-            raise ImageUnusable(f"image args: {wrong[0]!r} is not the name of a build argument. Example: VERSION")
         with readable():
             text = self.dockerfile_path.read_text(errors="replace")
-        require_platform(text, self.dockerfile_path, self.platform, target=self.target, args=self.args)
+        require_platform(text, self.dockerfile_path, self.platform, target=self.target, args=self.known_args({}))
         require_files(self.files, self.ignore_path)
         require_links(self.files, self.ignore_path)
         require_no_secrets(self.files, self.ignore_path, allowed=self.allow_secrets)
         require_size(self.files, self.ignore_path, limit_mb=self.context_limit)
+        return self
 
     @property
     def dockerfile_path(self) -> Path:

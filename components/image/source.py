@@ -1,70 +1,62 @@
 """Where a function's image comes from: built and pushed here, or already in the repository."""
 
 import re
-from dataclasses import dataclass
+from typing import Annotated
 
 import pulumi
 import pulumi_docker as docker
+from pydantic import Field, field_validator
 
 from components.errors import ImageUnusable
-from components.image.build import TAG_PREFIX, ImageBuild
+from components.image.build import TAG_PREFIX, ImageBuild, Platform
 from components.image.staging import stage
+from components.model import Late, Model, Whole
 
 NAME_DIGITS = 8
 IMAGE_URI = re.compile(r"[^@]+@sha256:[0-9a-f]{64}")
 
 # https://docs.aws.amazon.com/lambda/latest/dg/foundation-arch.html
-PLATFORMS = {"x86_64": "linux/amd64", "arm64": "linux/arm64"}
+PLATFORMS: dict[str, Platform] = {"x86_64": "linux/amd64", "arm64": "linux/arm64"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class RegistryLogin:
-    """What the push is done with.
+class RegistryLogin(Model):
+    """Credentials of a push."""
 
-    Attributes:
-        server: the registry's host, the part of the repository URL before the first slash.
-        username: `AWS` for ECR.
-        password: an ECR authorization token's; valid for 12 hours, kept as a secret.
-    """
-
-    server: pulumi.Input[str]
-    username: pulumi.Input[str]
-    password: pulumi.Input[str]
+    server: Annotated[Late, Field(description="a host", examples=["111111111111.dkr.ecr.us-east-1.amazonaws.com"])]
+    """Host of the registry, the part of the repository URL before the first slash."""
+    username: Annotated[Late, Field(description="a user name", examples=["AWS"])]
+    """User; `AWS` for ECR."""
+    password: Annotated[Late, Field(repr=False, description="an authorization token of ECR")]
+    """Password of an ECR authorization token; valid for 12 hours, kept as a secret."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class BuiltImage:
-    """An image that is built by this update and pushed under its content tag.
-
-    Attributes:
-        build: what it is built from.
-        repository_url: where it is pushed to, without a tag.
-        login: what it is pushed with.
-        push: number of the push. Another number builds and pushes the same content again, after the image is gone.
-    """
+class BuiltImage(Model):
+    """An image that is built by this update and pushed under its content tag."""
 
     build: ImageBuild
-    repository_url: pulumi.Input[str]
+    """What it is built from."""
+    repository_url: Annotated[Late, Field(description="a repository", examples=["REGISTRY/cross-account-function"])]
+    """Repository to push to, without a tag."""
     login: RegistryLogin
-    push: int = 0
+    """Credentials of the push."""
+    push: Annotated[Whole, Field(ge=0, description="a whole number, 0 or more", examples=[1])] = 0
+    """Number of the push. Another number builds and pushes the same content again, after the image is gone."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExistingImage:
+class ExistingImage(Model):
     """An image that is in the repository already: no build, no push, no Docker engine.
 
-    Attributes:
-        uri: `REPOSITORY@sha256:…`.
-
     Raises:
-        ImageUnusable: it has another form; if it is known only later, the function is not made then.
+        ImageUnusable: it has another form; if it is known only later, the function is not created then.
     """
 
-    uri: pulumi.Input[str]
+    uri: Annotated[Late, Field(description="REPOSITORY@sha256:DIGEST", examples=["REPOSITORY@sha256:" + "0" * 64])]
+    """Image, `REPOSITORY@sha256:…`."""
 
-    def __post_init__(self) -> None:
-        if isinstance(self.uri, str):
-            require_digest(self.uri)
+    @field_validator("uri")
+    @classmethod
+    def _by_digest(cls, uri: Late) -> Late:
+        return require_digest(uri) if isinstance(uri, str) else uri
 
 
 def push(name: str, image: BuiltImage, opts: pulumi.ResourceOptions) -> docker.Image:
@@ -84,7 +76,7 @@ def push(name: str, image: BuiltImage, opts: pulumi.ResourceOptions) -> docker.I
         build=docker.DockerBuildArgs(
             context=staged.context,
             dockerfile=staged.dockerfile,
-            args=build.args,
+            args=build.known_args({}),
             target=build.target or None,
             cache_from=docker.CacheFromArgs(images=list(build.cache_from)) if build.cache_from else None,
             network=build.network or None,

@@ -12,7 +12,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from components.errors import ImageUnusable
@@ -149,7 +149,8 @@ def _copy(file: File, to: Path) -> None:
 
 def _staged(folder: Path, build: ImageBuild) -> ImageBuild:
     """The same build of a staged folder: it has the same tag."""
-    return replace(build, context=str(folder), dockerfile=str(folder / build.staged_dockerfile), allow_secrets=("**",))
+    changed = {"dockerfile": str(folder / build.staged_dockerfile), "allow_secrets": ("**",)}
+    return ImageBuild(**{**build.options(), "context": str(folder), **changed})
 
 
 def _publish(filled: Path, folder: Path, build: ImageBuild) -> None:

@@ -124,10 +124,11 @@ def test_destroy_leaves_nothing(empty: Clone) -> None:
     # A repository is protected, and ECR keeps one that holds images: each says so, and each is a step to undo.
     destroy = "pulumi destroy --yes --skip-preview -s registry"
     assert "because it is protected" in refused(empty, destroy)
-    empty.edit("Pulumi.registry.yaml", "{name: cross-account-function}", "{name: cross-account-function, keep: false}")
+    name = "{name: cross-account-function"
+    empty.edit("Pulumi.registry.yaml", name, f"{name}, protect: false, retainOnDelete: false")
     empty.up("registry")
     assert "not empty, consider using force_delete" in refused(empty, destroy)
-    empty.edit("Pulumi.registry.yaml", "keep: false", "keep: false, forceDelete: true")
+    empty.edit("Pulumi.registry.yaml", "retainOnDelete: false", "retainOnDelete: false, forceDelete: true")
     empty.up("registry")
     assert empty.shell(destroy).returncode == 0
     assert empty.owned() == {}

@@ -189,7 +189,7 @@ def test_an_inline_program_is_run_in_this_process(program: Program) -> None:
         # Imported here: a program's modules import what only a program's run provides.
         from stacks import registry
 
-        loaded = settings.load(pulumi.Config(), os.environ)
+        loaded = settings.load(pulumi.Config())
         assert isinstance(loaded, settings.RegistrySettings)
         pulumi.run(lambda: registry.deploy(loaded))
 

@@ -357,7 +357,10 @@ def test_a_registry_that_is_given_up_names_its_consumers_and_goes_on_serving_the
     policy = ecr.get_repository_policy(repositoryName=FUNCTION)["policyText"]
     assert "because it is protected" in fails(clone, destroy)
     stack_file = clone.root / "Pulumi.registry.yaml"
-    with changed(stack_file, stack_file.read_text().replace("{name: cross", "{keep: false, name: cross")):
+    with changed(
+        stack_file,
+        stack_file.read_text().replace("{name: cross", "{retainOnDelete: false, protect: false, name: cross"),
+    ):
         given_up = clone.shell("pulumi up --yes --skip-preview -s registry").stdout
     named = "Functions of 222222222222 that run its images fail then"
     assert f"`pulumi destroy` deletes it, once it holds no image. {named}" in given_up

@@ -33,7 +33,8 @@ repository = component(
     "CrossAccountRepository",
     "images",
     {
-        "name": "other", "region": "us-east-1", "consumers": consumers, "keep": False, "forceDelete": True,
+        "name": "other", "region": "us-east-1", "consumers": consumers, "protect": False,
+        "retainOnDelete": False, "forceDelete": True,
         "lifecycle": [{"keep": 20, "tagPrefixes": ["content-"]}],
     },
     ["url", "deployerPolicies"],
@@ -55,7 +56,7 @@ function = component(
                 "password": pulumi.Output.secret(token.password),
             },
         },
-        "endpoint": {"routes": [{"path": "hello", "public": True}], "stage": "Prod"},
+        "endpoint": {"path": "hello", "public": True, "stage": "Prod"},
         "release": {},
     },
     ["endpointUrl", "imageUri", "version"],
@@ -84,8 +85,8 @@ def test_the_engine_gets_the_schema_of_both_components(deployed: Clone) -> None:
     schema = json.loads(shown.stdout)
     assert {token.rpartition(":")[2] for token in schema["resources"]} == {"CrossAccountRepository", "ImageFunction"}
     function = schema["resources"]["cross-account-ecr:index:ImageFunction"]
-    assert set(function["requiredInputs"]) == {"name", "image"}
-    assert "128 to 10,240" in function["inputProperties"]["memory"]["description"]
+    assert set(function["requiredInputs"]) == {"image"}
+    assert "128 to 10240" in function["inputProperties"]["memory"]["description"]
 
 
 def test_a_program_elsewhere_deploys_both_components(deployed: Clone, other: Path) -> None:
@@ -108,6 +109,6 @@ def test_a_wrong_argument_is_refused_by_name(deployed: Clone, other: Path) -> No
     (other / "__main__.py").write_text(PROGRAM.replace("MEMORY", "64"))
     shown = deployed.shell(f"cd {other} && pulumi stack init other && pulumi preview -s other")
     assert shown.returncode != 0
-    assert "ImageFunction memory: 64 given; allowed are 128 to 10240 MB" in shown.stdout
+    assert "ImageFunction.memory: 64 is not allowed; it must be a whole number of MB from 128 to 10240" in shown.stdout
     # The SDK of the calling program may add where it stands; the package itself shows no line of its own.
     assert "plugin/" not in shown.stdout

@@ -61,7 +61,11 @@ CHANGES = {
     ),
     ("Repository", "ecr:DeleteLifecyclePolicy"): ("Pulumi.registry.yaml", "{keep: 50, tag", "{days: 50, tag"),
 }
-UNPROTECTED = ("Pulumi.registry.yaml", "name: cross", "keep: false, forceDelete: true, name: cross")
+UNPROTECTED = (
+    "Pulumi.registry.yaml",
+    "name: cross",
+    "protect: false, retainOnDelete: false, forceDelete: true, name: cross",
+)
 PREVIEWS_AT_A_TIME = 4
 BUILD = "{context: app, args: {LAMBDA_BASE_IMAGE: null}}"
 

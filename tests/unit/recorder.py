@@ -28,7 +28,7 @@ DIGEST = "sha256:" + "ab" * 32
 def registry_settings(**changed: Any) -> RegistrySettings:
     """Settings of a registry stack that grants two consumers; keys as in the stack file."""
     values = {
-        "role": "registry",
+        "stackType": "registry",
         "account": "111111111111",
         "region": "us-east-1",
         "repository": {"name": "cross-account-function"},
@@ -40,7 +40,7 @@ def registry_settings(**changed: Any) -> RegistrySettings:
 def consumer_settings(**changed: Any) -> ConsumerSettings:
     """Settings of a consumer stack that builds `app`; keys as in the stack file."""
     values = {
-        "role": "consumer",
+        "stackType": "consumer",
         "account": "222222222222",
         "region": "us-east-1",
         "registry": {"stack": "registry", "profile": "registry"},

@@ -143,7 +143,6 @@ def read(
     values: Mapping[str, Any],
     *,
     secret: Set[str] = frozenset(),
-    environment: Mapping[str, str] | None = None,
     others: Mapping[str, Any] | None = None,
 ) -> RegistrySettings | ConsumerSettings:
     """Load what a stack file says, handed over as the CLI hands it to the program; with keys of other namespaces."""
@@ -153,7 +152,7 @@ def read(
         patched.setenv("PULUMI_CONFIG", json.dumps(texts))
         pulumi.runtime.set_all_config(texts, [f"{PROJECT}:{key}" for key in secret])
         try:
-            return load(pulumi.Config(PROJECT), environment or {})
+            return load(pulumi.Config(PROJECT))
         finally:
             pulumi.runtime.set_all_config({}, [])
 
@@ -215,10 +214,13 @@ def deploy(
     **changed: Any,
 ) -> Deployed:
     """Deploy a committed stack file with changes, against the recorder."""
-    settings = read(stack_file(stack, **changed), secret=secret, environment=environment)
+    settings = read(stack_file(stack, **changed), secret=secret)
     if isinstance(settings, RegistrySettings):
         return run_program(recorder, lambda: registry.deploy(settings), unknown=unknown)
-    return run_program(recorder, lambda: consumer.deploy(settings), unknown=unknown)
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in (environment or {}).items():
+            patched.setenv(name, value)
+        return run_program(recorder, lambda: consumer.deploy(settings), unknown=unknown)
 
 
 # ---- policy documents, asked of MiniStack's evaluator

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from components.iam import PULL_ACTIONS, PUSH_ACTIONS, Consumer, compact, repository_policy
+from components.iam import PULL_ACTIONS, PUSH_ACTIONS, compact
+from components.repository import Consumer, repository_policy
 from deployment.grants import changes, unread
 
 TWO = Consumer(account="222222222222")

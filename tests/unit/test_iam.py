@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 from components.errors import InvalidArgument
+from components.function import ImageFunctionArgs
 from components.iam import (
     POLICY_CHARACTERS,
     PULL_ACTIONS,
     PUSH_ACTIONS,
-    Consumer,
     Document,
     compact,
-    deployer_policy,
-    execution_policy,
 )
-from components.iam import repository_policy as policy_of
+from components.image.source import ExistingImage
+from components.repository import Consumer, CrossAccountRepositoryArgs, Repository, deployer_policy_of
+from components.repository import repository_policy as policy_of
 
 GOLDEN = Path(__file__).with_name("repository_policy.json")
 ACCOUNTS = ["222222222222", "333333333333", "444444444444"]
@@ -28,6 +28,11 @@ ACCOUNTS = ["222222222222", "333333333333", "444444444444"]
 
 def repository_policy(accounts: Iterable[str], region: str, **options: Any) -> Document:
     return policy_of([Consumer(account=account) for account in accounts], region, **options)
+
+
+def repository_for(accounts: Iterable[str]) -> CrossAccountRepositoryArgs:
+    consumers = [Consumer(account=account) for account in accounts]
+    return CrossAccountRepositoryArgs(name="it", region="us-east-1", consumers=consumers)
 
 
 def test_repository_policy_is_that_of_the_walk_through() -> None:
@@ -64,7 +69,8 @@ def test_arns_are_of_the_regions_partition(region: str, partition: str) -> None:
 
 
 def test_a_function_may_write_to_its_own_log_group_only() -> None:
-    (statement,) = execution_policy("arn:aws:logs:us-east-1:222222222222:log-group:/aws/lambda/hello")["Statement"]
+    args = ImageFunctionArgs(image=ExistingImage(uri="REPOSITORY@sha256:" + "0" * 64))
+    (statement,) = args.role_policy("arn:aws:logs:us-east-1:222222222222:log-group:/aws/lambda/hello")["Statement"]
     assert statement["Resource"] == "arn:aws:logs:us-east-1:222222222222:log-group:/aws/lambda/hello:*"
     assert statement["Action"] == ["logs:CreateLogStream", "logs:PutLogEvents"]
 
@@ -117,41 +123,44 @@ def test_publishers_may_push_and_nobody_else() -> None:
     assert tuple(pushing["Action"]) == PUSH_ACTIONS
 
 
-def test_extra_statements_are_appended() -> None:
+def test_statements_are_appended() -> None:
     extra = {"Sid": "Auditors", "Effect": "Allow", "Action": "ecr:ListImages", "Principal": {"AWS": "*"}}
-    assert repository_policy(ACCOUNTS, "us-east-1", extra_statements=[extra])["Statement"][-1] == extra
+    assert repository_policy(ACCOUNTS, "us-east-1", statements=[extra])["Statement"][-1] == extra
 
 
 @pytest.mark.parametrize("publisher", ["*", "222222222222", "arn:aws:iam::222222222222:role/*", "publisher"])
 def test_a_publisher_that_is_not_one_principal_is_refused(publisher: str) -> None:
-    with pytest.raises(InvalidArgument, match="publisher .* given; allowed are ARNs"):
-        repository_policy(ACCOUNTS, "us-east-1", publishers=[publisher])
+    with pytest.raises(InvalidArgument, match=r"publishers\[0\]: .* is not allowed; it must be the ARN of a principal"):
+        Repository(name="it", publishers=[publisher])
 
 
 @pytest.mark.parametrize("sid", ["CrossAccountPermission", "", 5, ["Auditors"]])
 def test_a_sid_that_is_not_unique_is_refused(sid: Any) -> None:
-    with pytest.raises(InvalidArgument, match="given more than once or left out"):
-        repository_policy(ACCOUNTS, "us-east-1", extra_statements=[{"Sid": sid, "Effect": "Deny"}])
+    with pytest.raises(InvalidArgument, match=r"statements\[0\]: must have a Sid that no other statement has"):
+        Repository(name="it", statements=[{"Sid": sid, "Effect": "Deny"}])
 
 
 def test_a_policy_that_is_too_long_is_refused_with_the_number_that_fits() -> None:
     accounts = [f"{number:012}" for number in range(200)]
     with pytest.raises(InvalidArgument, match=r"ECR allows 10240, which is about \d+ accounts here") as refused:
-        repository_policy(accounts, "us-east-1")
+        repository_for(accounts)
     fit = int(re.findall(r"about (\d+) accounts", str(refused.value))[0])
     assert len(compact(repository_policy(accounts[:fit], "us-east-1"))) <= POLICY_CHARACTERS
     with pytest.raises(InvalidArgument):
-        repository_policy(accounts[: fit + 3], "us-east-1")
+        repository_for(accounts[: fit + 3])
 
 
 @pytest.mark.parametrize(
     ("wrong", "expected"),
     [
-        ({"account": "*"}, "Consumer account: .* 12 digits"),
-        ({"account": "\u0662" * 12}, "Consumer account: .* 12 digits"),
-        ({"account": "2" * 12, "roles": ["arn:aws:iam::222222222222:role/*"]}, "roles of account 222222222222"),
-        ({"account": "2" * 12, "functions": "a b"}, "Consumer functions: 'a b' given"),
-        ({"account": "2" * 12, "roles": ["arn:aws:iam::333333333333:role/x"]}, "roles of account 222222222222"),
+        ({"account": "*"}, "Consumer.account: .* 12 digits"),
+        ({"account": "\u0662" * 12}, "Consumer.account: .* 12 digits"),
+        ({"account": "2" * 12, "roles": ["arn:aws:iam::222222222222:role/*"]}, "it must be the ARN of a role"),
+        ({"account": "2" * 12, "functions": "a b"}, 'Consumer.functions: "a b" is not allowed'),
+        (
+            {"account": "2" * 12, "roles": ["arn:aws:iam::333333333333:role/x"]},
+            "role of account 222222222222",
+        ),
     ],
 )
 def test_a_consumer_that_aws_does_not_know_is_refused(wrong: dict[str, Any], expected: str) -> None:
@@ -162,7 +171,7 @@ def test_a_consumer_that_aws_does_not_know_is_refused(wrong: dict[str, Any], exp
 def test_a_deployer_may_use_the_images_of_its_regions_and_deploy_its_functions() -> None:
     consumer = Consumer(account="222222222222", regions=["eu-west-1"], functions="orders-*")
     arns = [f"arn:aws:ecr:{region}:111111111111:repository/hello" for region in ("us-east-1", "eu-west-1")]
-    images, _, functions = deployer_policy(consumer, arns, ["us-east-1", "eu-west-1"])["Statement"]
+    images, _, functions = deployer_policy_of(consumer, arns, ["us-east-1", "eu-west-1"])["Statement"]
     assert images["Resource"] == ["arn:aws:ecr:eu-west-1:111111111111:repository/hello"]
     assert images["Action"] == list(PULL_ACTIONS)
     assert functions["Resource"] == ["arn:aws:lambda:eu-west-1:222222222222:function:orders-*"]

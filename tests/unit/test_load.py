@@ -26,7 +26,7 @@ def refusal(values: dict[str, Any], secret: set[str] | None = None) -> list[str]
 @pytest.mark.parametrize("stack", ["registry", "consumer"])
 def test_the_committed_files_are_read(stack: str) -> None:
     settings = read(stack_file(stack))
-    assert (settings.role, settings.region, settings.profile) == (stack, "us-east-1", stack)
+    assert (settings.stack_type, settings.region, settings.profile) == (stack, "us-east-1", stack)
     assert settings.account == {"registry": "111111111111", "consumer": "222222222222"}[stack]
 
 
@@ -43,7 +43,7 @@ def test_a_misspelt_key_is_refused_whatever_its_value_is(stack: str, key: str, v
     assert head == f"The configuration of this {stack} stack has 1 error; nothing was changed."
     assert line.startswith(f"{PROJECT}:{key}: ")
     # The keys that there are.
-    assert {"role", "account", "region", "profile"} <= set(re.findall(r"[a-z]+", line))
+    assert {"stackType", "account", "region", "profile"} <= set(re.findall(r"[a-zA-Z]+", line))
 
 
 @pytest.mark.parametrize(("stack", "key"), [("registry", "image"), ("consumer", "repository")])
@@ -55,7 +55,7 @@ def test_a_key_of_the_other_stack_is_refused(stack: str, key: str) -> None:
 @pytest.mark.parametrize("empty", [{}, []])
 def test_an_empty_key_of_the_other_stack_is_no_error(empty: Any) -> None:
     # Pulumi.yaml gives each structured key that a stack leaves out an empty default.
-    assert read(stack_file("registry", image=empty, function=empty, api=empty, registry=empty)).role == "registry"
+    assert read(stack_file("registry", image=empty, function=empty, api=empty, registry=empty)).stack_type == "registry"
 
 
 def test_configuration_of_other_namespaces_is_left_alone() -> None:
@@ -64,10 +64,10 @@ def test_configuration_of_other_namespaces_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize(("role", "shown"), [("owner", "'owner'"), (None, "''")])
-def test_a_role_that_there_is_not_is_refused_with_both(role: str | None, shown: str) -> None:
-    (line,) = refusal(stack_file("registry", role=role))
-    assert line.startswith(f"{PROJECT}:role: {shown} is not allowed; it must be registry or consumer.")
-    assert f"Example: {PROJECT}:role: consumer" in line
+def test_a_stack_type_that_does_not_exist_is_refused_with_both(role: str | None, shown: str) -> None:
+    (line,) = refusal(stack_file("registry", stackType=role))
+    assert line.startswith(f"{PROJECT}:stackType: {shown} is not allowed; it must be registry or consumer.")
+    assert f"Example: {PROJECT}:stackType: consumer" in line
 
 
 # ---- values
@@ -174,14 +174,14 @@ def test_all_errors_are_shown_at_once_one_a_line() -> None:
 @pytest.mark.parametrize(
     ("stack", "change", "expected"),
     [
-        ("registry", {"consumers": None}, "consumers must be a list of one account or more"),
+        ("registry", {"consumers": None}, "consumers: must be a list of one account or more"),
         ("registry", {"consumers": [{"account": "1" * 12}]}, "must not name the registry's own account 111111111111"),
         ("registry", {"consumers": [{"account": "2" * 12}] * 2}, "more than once: 222222222222"),
         ("consumer", {"image": {"target": "it"}}, "exactly one of context, digest, tag and promote; given: none"),
         ("consumer", {"image": {"context": "app", "digest": DIGEST}}, "given: context, digest"),
-        ("consumer", {"image": {"digest": DIGEST, "args": {}}}, "must not have args without a context"),
-        ("consumer", {"api": {"type": "url", "path": "a", "apiKey": True}}, "must not have apiKey, path with type url"),
-        ("consumer", {"api": {"type": "none", "public": True}}, "must not have public with type none"),
+        ("consumer", {"image": {"digest": DIGEST, "args": {}}}, "must not have `args` without a context"),
+        ("consumer", {"api": {"type": "url", "apiKey": True}}, "api.apiKey: there is no such option"),
+        ("consumer", {"api": {"type": "none", "public": True}}, "api.public: there is no such option; there are type."),
         ("consumer", {"api": {"path": "a", "routes": [{"path": "a"}]}}, "more than once: GET a"),
     ],
 )
@@ -279,5 +279,5 @@ def test_the_project_file_describes_every_key_and_gives_empty_defaults() -> None
     # With the defaults of Pulumi.yaml beneath them both stack files are valid.
     defaults = {key: declared[key]["default"] for key in keys if "default" in declared[key]}
     for stack in ("registry", "consumer"):
-        assert read({**defaults, **stack_file(stack)}).role == stack
+        assert read({**defaults, **stack_file(stack)}).stack_type == stack
     assert declared["pulumi:disable-default-providers"]["value"] == ["*"]

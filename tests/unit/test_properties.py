@@ -11,8 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial, reduce
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -34,12 +33,10 @@ from components.iam import (
     POLICY_CHARACTERS,
     PULL_ACTIONS,
     PUSH_ACTIONS,
-    Consumer,
     Document,
     compact,
     function_arn,
     partition,
-    repository_policy,
 )
 from components.image.build import ImageBuild
 from components.image.ignore import Patterns, pattern_of
@@ -47,11 +44,11 @@ from components.image.source import ExistingImage
 from components.image.staging import stage
 from components.lifecycle import LifecycleRule, lifecycle_policy
 from components.limits import CONTEXT_MB, MEMORY_MB, RETENTION_DAYS, STORAGE_MB, TIMEOUT_SECONDS
-from components.repository import CrossAccountRepositoryArgs
+from components.model import Model
+from components.repository import Consumer, CrossAccountRepositoryArgs, Repository, repository_policy
 from components.rest_api import RestApi, Route
-from settings import KEYS, ROLES, STRUCTURED, ConsumerSettings, RegistrySettings, Section, parse
+from settings import KEYS, STACKS, STRUCTURED, ConsumerSettings, RegistrySettings, parse
 from stacks.consumer import function_args
-from stacks.registry import repository_args
 
 PROJECT = "cross-account-ecr"
 CANARY = "do-not-repeat-me"
@@ -82,8 +79,8 @@ def within(bounds: range) -> st.SearchStrategy[int]:
 
 
 RULES = st.one_of(
-    section({"keep": WHOLE}, description=WORDS, tagPrefixes=st.lists(matching("[a-z]{1,5}"), max_size=3)),
-    section({"days": WHOLE}, tagPatterns=st.lists(matching(r"[a-z]{1,3}\*?"), max_size=3)),
+    section({"keep": WHOLE}, description=WORDS, tagPrefixes=st.lists(matching("[a-z]{1,5}"), min_size=1, max_size=3)),
+    section({"days": WHOLE}, tagPatterns=st.lists(matching(r"[a-z]{1,3}\*?"), min_size=1, max_size=3)),
     section({"keep": WHOLE}, untagged=SWITCHES),
 )
 REPOSITORIES = section(
@@ -97,8 +94,9 @@ REPOSITORIES = section(
         st.fixed_dictionaries({"Sid": matching("[a-zA-Z0-9]{1,8}"), "Effect": st.just("Deny")}), max_size=2
     ),
     lifecycle=st.lists(RULES, max_size=3),
-    replicas=st.lists(REGIONS, max_size=2),
-    keep=SWITCHES,
+    replicas=st.lists(REGIONS, max_size=2, unique=True),
+    protect=SWITCHES,
+    retainOnDelete=SWITCHES,
     forceDelete=SWITCHES,
 )
 
@@ -148,7 +146,7 @@ FUNCTIONS = section(
     ),
     entryPoint=st.lists(WORDS, max_size=2),
     command=st.lists(WORDS, max_size=2),
-    workingDirectory=WORDS,
+    workingDirectory=matching("/[a-z/]{0,8}"),
     reservedConcurrency=st.none() | st.integers(0, 100),
     vpc=section({"subnets": st.just(["subnet-1"]), "securityGroups": st.just(["sg-1"])}),
     tracing=SWITCHES,
@@ -157,17 +155,23 @@ FUNCTIONS = section(
     logKmsKey=st.just("arn:aws:kms:us-east-1:222222222222:key/1"),
     deadLetter=st.just("arn:aws:sqs:us-east-1:222222222222:failed"),
     permissionsBoundary=st.just("arn:aws:iam::222222222222:policy/boundary"),
-    statements=st.lists(st.fixed_dictionaries({"Effect": st.just("Allow")}), max_size=2),
+    statements=st.lists(st.just({"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}), max_size=2),
     tags=st.dictionaries(matching("[a-zA-Z0-9 _.:/=+@-]{1,20}"), matching("[a-zA-Z0-9 _.:/=+@-]{0,20}"), max_size=3),
-    release=section({}, provisionedConcurrency=WHOLE, previousShare=st.floats(0, 0.99)),
-    alarms=section({}, errors=WHOLE, throttles=WHOLE, duration=st.floats(0.01, 1), topic=WORDS),
+    release=section({}, provisionedConcurrency=WHOLE) | section({}, previousShare=st.floats(0, 0.99)),
+    alarms=section(
+        {},
+        errors=WHOLE,
+        throttles=WHOLE,
+        duration=st.floats(0.01, 1),
+        topic=st.just("arn:aws:sns:us-east-1:222222222222:alarms"),
+    ),
 )
 ROUTE: dict[str, Any] = {
     "path": PATHS,
     "method": METHODS,
     "public": SWITCHES,
     "apiKey": SWITCHES,
-    "required": st.lists(matching(r"(querystring|header)\.[a-zA-Z0-9._$-]{1,8}"), max_size=2),
+    "requestParameters": st.lists(matching(r"(querystring|header)\.[a-zA-Z0-9._$-]{1,8}"), max_size=2),
 }
 APIS = st.one_of(
     section(
@@ -186,13 +190,14 @@ APIS = st.one_of(
     section({"type": st.just("none")}),
 )
 COMMON: dict[str, Any] = {"account": OWN_ACCOUNTS, "region": REGIONS}
-CONFIGURATIONS = st.one_of(
+STACK_FILES = st.one_of(
     section(
-        {"role": st.just("registry"), **COMMON, "repository": REPOSITORIES, "consumers": consumers()}, profile=WORDS
+        {"stackType": st.just("registry"), **COMMON, "repository": REPOSITORIES, "consumers": consumers()},
+        profile=WORDS,
     ),
     section(
         {
-            "role": st.just("consumer"),
+            "stackType": st.just("consumer"),
             **COMMON,
             "registry": section({"stack": matching("[a-z]{1,8}")}, profile=WORDS),
             "image": IMAGES,
@@ -202,6 +207,8 @@ CONFIGURATIONS = st.one_of(
         profile=WORDS,
     ),
 )
+# Those that are allowed: few rules look at more than one option.
+CONFIGURATIONS = STACK_FILES.filter(lambda values: accepted(lambda: read(values)) is not None)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -212,7 +219,7 @@ JSON = st.recursive(
 def read(values: dict[str, Any], **options: Any) -> RegistrySettings | ConsumerSettings:
     """What the program reads of a stack file: a text for each key, of structured values the JSON."""
     texts = {key: json.dumps(value) if key in STRUCTURED else str(value) for key, value in values.items()}
-    return parse(texts, PROJECT, {}, **options)
+    return parse(texts, PROJECT, **options)
 
 
 def refusal(values: dict[str, Any], **options: Any) -> str:
@@ -235,7 +242,7 @@ def accepted(make: Callable[[], Any]) -> Any:
 def arguments(loaded: RegistrySettings | ConsumerSettings) -> CrossAccountRepositoryArgs | ImageFunctionArgs:
     """What a stack makes its component of."""
     if isinstance(loaded, RegistrySettings):
-        return repository_args(loaded)
+        return loaded.component()
     return function_args(loaded, IMAGE, "1")
 
 
@@ -275,7 +282,7 @@ def is_section(path: tuple[str | int, ...], role: str) -> bool:
 
 def declared_type(path: tuple[str | int, ...], role: str) -> Any:
     """The type of what stands at a path, with its rules."""
-    kind: Any = ROLES[role]
+    kind: Any = STACKS[role]
     for part in path:
         alternatives = [kind, *get_args(kind), *(inner for outer in get_args(kind) for inner in get_args(outer))]
         if isinstance(part, str) and (
@@ -283,7 +290,7 @@ def declared_type(path: tuple[str | int, ...], role: str) -> Any:
         ):
             kind = {to_camel(name): field for name, field in model.model_fields.items()}[str(part)].rebuild_annotation()
         else:
-            inner: Any = next(it for it in alternatives if get_origin(it) in (dict, list))
+            inner: Any = next(it for it in alternatives if get_origin(it) in (Mapping, Sequence))
             kind = get_args(inner)[-1]
     return kind
 
@@ -298,11 +305,18 @@ WRONG: list[Any] = [
 
 
 @cache
-def fits(role: str, path: tuple[str | int, ...], index: int) -> bool:
+def adapter(stack_type: str, path: tuple[str | int, ...]) -> TypeAdapter[Any]:
+    """The type of what stands at a path."""
+    kind = declared_type(path, stack_type)
+    return TypeAdapter(kind, config=None if is_model(kind) else Model.model_config)
+
+
+@cache
+def fits(stack_type: str, path: tuple[str | int, ...], index: int) -> bool:
     """Whether the type of what stands at a path takes one of WRONG."""
-    kind = declared_type(path, role)
     try:
-        TypeAdapter(kind, config=None if is_model(kind) else Section.model_config).validate_python(WRONG[index])
+        # Entries of a list have one type.
+        adapter(stack_type, tuple(0 if isinstance(part, int) else part for part in path)).validate_python(WRONG[index])
     except ValidationError:
         return False
     return True
@@ -312,12 +326,13 @@ def is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
-@given(CONFIGURATIONS)
-def test_what_settings_accept_components_accept_or_refuse_in_their_own_words(values: dict[str, Any]) -> None:
-    args = accepted(partial(arguments, read(values)))
+@given(STACK_FILES)
+def test_what_settings_accept_components_accept(values: dict[str, Any]) -> None:
+    loaded = accepted(lambda: read(values))
+    args = arguments(loaded) if loaded else None
     if isinstance(args, CrossAccountRepositoryArgs):
-        for region in (args.region, *args.replica_regions):
-            assert len(args.policy_in(region)) <= POLICY_CHARACTERS
+        for region in (args.region, *args.replicas):
+            assert len(args.policies[region]) <= POLICY_CHARACTERS
 
 
 @settings(max_examples=30)
@@ -327,7 +342,7 @@ def test_a_wrong_value_anywhere_is_refused_by_its_path_and_nothing_else_is(value
         if path[0] not in STRUCTURED:
             continue
         for index, wrong in enumerate(WRONG):
-            if (len(path) == 1 and wrong in ({}, [])) or fits(values["role"], path, index):
+            if (len(path) == 1 and wrong in ({}, [])) or fits(values["stackType"], path, index):
                 continue
             listed = problems(refusal(put(values, path, wrong)))
             assert listed
@@ -339,7 +354,7 @@ def test_a_wrong_value_anywhere_is_refused_by_its_path_and_nothing_else_is(value
 def test_an_unknown_key_anywhere_is_refused_by_its_path(values: dict[str, Any]) -> None:
     for path in [(), *places(values)]:
         inside = reduce(lambda value, part: value[part], path, values)
-        if isinstance(inside, dict) and (not path or is_section(path, values["role"])):
+        if isinstance(inside, dict) and (not path or is_section(path, values["stackType"])):
             message = refusal(put(values, (*path, "unknown"), "{}"))
             assert f"{shown((*path, 'unknown'))}: " in message
             assert len(problems(message)) == 1
@@ -348,7 +363,7 @@ def test_an_unknown_key_anywhere_is_refused_by_its_path(values: dict[str, Any]) 
 @given(CONFIGURATIONS, st.sampled_from(KEYS), st.text() | JSON.map(json.dumps) | st.just("[" * 100_000))
 def test_no_text_at_any_key_ends_in_a_traceback(values: dict[str, Any], key: str, text: str) -> None:
     texts = {name: json.dumps(value) if name in STRUCTURED else str(value) for name, value in values.items()}
-    accepted(lambda: arguments(parse({**texts, key: text}, PROJECT, {})))
+    accepted(lambda: arguments(parse({**texts, key: text}, PROJECT)))
 
 
 @given(CONFIGURATIONS, JSON)
@@ -361,14 +376,14 @@ def test_no_value_anywhere_ends_in_a_traceback(values: dict[str, Any], value: An
 # What AWS takes, written down a second time. Digits and letters are those of ASCII.
 BASES: dict[str, dict[str, Any]] = {
     "registry": {
-        "role": "registry",
+        "stackType": "registry",
         "account": "111111111111",
         "region": "us-east-1",
         "repository": {"name": "it"},
         "consumers": [{"account": "222222222222"}],
     },
     "consumer": {
-        "role": "consumer",
+        "stackType": "consumer",
         "account": "222222222222",
         "region": "us-east-1",
         "registry": {"stack": "it"},
@@ -379,13 +394,13 @@ BASES: dict[str, dict[str, Any]] = {
 }
 FORMATS: dict[tuple[str, tuple[str | int, ...]], str] = {
     ("registry", ("account",)): r"\d{12}",
-    ("registry", ("region",)): r"[a-z]{2}(-[a-z]+)+-\d",
+    ("registry", ("region",)): r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}",
     ("registry", ("repository", "name")): r"(?=.{2,256}$)([a-z\d]+([._-][a-z\d]+)*/)*[a-z\d]+([._-][a-z\d]+)*",
     ("registry", ("consumers", 0, "account")): r"(?!1{12})\d{12}",
     ("registry", ("consumers", 0, "functions")): r"[\w*?-]{1,64}",
     ("consumer", ("image", "tag")): r"\w[\w.-]{0,127}",
     ("consumer", ("function", "name")): r"[\w-]{1,64}",
-    ("consumer", ("api", "path")): r"[\w.-]+(/[\w.-]+)*",
+    ("consumer", ("api", "path")): r"(?!\.{1,2}(/|$))[\w.-]+(/(?!\.{1,2}(/|$))[\w.-]+)*",
     ("consumer", ("api", "stage")): r"[\w-]{1,128}",
 }
 
@@ -430,7 +445,7 @@ def test_no_refusal_repeats_a_value_of_a_key_that_is_secret(values: dict[str, An
         changed = put(values, path, canary if path[0] in STRUCTURED else CANARY)
         message = refusal({**changed, "unknown": "{}"}, secret={path[0]})
         assert CANARY not in message
-        assert path[0] in ("function", "role") or f"{shown(path[:1])}: is set with --secret" in message
+        assert path[0] in ("function", "stackType") or f"{shown(path[:1])}: is set with --secret" in message
 
 
 # ---- the repository policy, asked of an evaluator
@@ -518,8 +533,8 @@ def test_no_order_of_anything_changes_the_policy(
     consumers: list[Consumer], region: str, organization: str, chance: random.Random
 ) -> None:
     mixed = [
-        replace(
-            one, roles=chance.sample(one.roles, len(one.roles)), regions=chance.sample(one.regions, len(one.regions))
+        one.model_copy(
+            update={name: chance.sample(getattr(one, name), len(getattr(one, name))) for name in ("roles", "regions")}
         )
         for one in chance.sample(consumers, len(consumers))
     ]
@@ -538,9 +553,9 @@ def test_a_policy_that_is_accepted_is_never_too_long(count: int, functions: str,
         )
         for number in range(count)
     ]
-    policy = accepted(lambda: repository_policy(listed, region))
-    assert policy is None or len(compact(policy)) <= POLICY_CHARACTERS
-    assert policy is not None or count > 20
+    args = accepted(lambda: CrossAccountRepositoryArgs(name="it", region=region, consumers=listed))
+    assert args is None or len(args.policies[region]) <= POLICY_CHARACTERS
+    assert args is not None or count > 20
 
 
 ANYTHING = st.text(max_size=20) | st.from_regex(r"arn:aws:iam::\d{12}:role/.*") | st.sampled_from(["*", "222222222222"])
@@ -555,7 +570,9 @@ def test_what_is_written_as_a_principal_names_one(
         partial(Consumer, account="222222222222", roles=roles),
     ]
     consumers = list(filter(None, map(accepted, makers)))
-    for policy in filter(None, [accepted(lambda: repository_policy(consumers, "us-east-1", publishers=publishers))]):
+    repository = accepted(lambda: Repository(name="it", publishers=publishers))
+    for one in filter(None, [repository]):
+        policy = repository_policy(consumers, "us-east-1", publishers=one.publishers)
         for arn in (arn for statement in policy["Statement"] for arn in statement["Principal"].get("AWS", ())):
             assert re.fullmatch(r"arn:aws(-cn|-us-gov)?:(iam|sts)::[0-9]{12}:[!-~]+", arn)
             assert not set("*?") & set(arn)
@@ -563,10 +580,10 @@ def test_what_is_written_as_a_principal_names_one(
 
 @given(st.lists(st.dictionaries(st.sampled_from(["Sid", "Effect"]), JSON, max_size=2), max_size=3))
 def test_further_statements_are_refused_without_a_sid_each(statements: list[dict[str, Any]]) -> None:
-    policy = accepted(lambda: repository_policy([], "us-east-1", extra_statements=statements))
+    repository = accepted(lambda: Repository(name="it", statements=statements))
     sids = [statement.get("Sid") for statement in statements]
     distinct = all(isinstance(sid, str) and sid for sid in sids) and len(set(map(str, sids))) == len(sids)
-    assert policy is None or distinct
+    assert repository is None or distinct
 
 
 # ---- lifecycle rules, variables, names and routes of the components
@@ -582,7 +599,7 @@ def test_lifecycle_rules_are_such_as_ecr_takes_or_refused(given_rules: list[tupl
         accepted(lambda values=values: LifecycleRule(**dict(zip(names, values, strict=True)))) for values in given_rules
     ]
     kept = [rule for rule in rules if rule]
-    policy = accepted(lambda: lifecycle_policy(kept))
+    policy = lifecycle_policy(kept) if accepted(lambda: Repository(name="it", lifecycle=kept)) else None
     for number, rule in enumerate(policy["rules"] if policy else (), start=1):
         selection = rule["selection"]
         assert rule["rulePriority"] == number
@@ -618,7 +635,7 @@ def test_routes_are_such_as_api_gateway_takes_or_refused(given_routes: list[tupl
         accepted(lambda path=path, method=method: Route(path=path, method=method)) for path, method in given_routes
     ]
     api = accepted(lambda: RestApi(routes=[route for route in routes if route], cors_origin=origin))
-    for route in api.routes if api else ():
+    for route in api.all_routes if api else ():
         for part in route.path.split("/"):
             assert re.fullmatch(r"[a-zA-Z0-9._:-]+", part)
             assert part not in (".", "..")

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.package_inputs import MODULE, module
-from scripts.reference import PAGE, options, page
+from scripts.reference import PAGE, PROJECT, options, page, project
 from settings import ConsumerSettings, RegistrySettings
 
 README = Path("README.md").read_text()
@@ -46,5 +45,5 @@ def tracked() -> list[str]:
     return subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout.splitlines()
 
 
-def test_the_packages_arguments_are_those_of_the_components() -> None:
-    assert MODULE.read_text() == module(), "run `make reference`"
+def test_project_file_is_that_of_the_models() -> None:
+    assert PROJECT.read_text() == project(), "run `make reference`"

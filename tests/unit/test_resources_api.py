@@ -73,7 +73,7 @@ def test_each_route_has_its_own_options(deploy: Deploy) -> None:
     routes = [
         {"path": "a", "public": True},
         {"path": "b", "apiKey": True},
-        {"path": "c", "method": "POST", "required": ["header.X-Tenant"]},
+        {"path": "c", "method": "POST", "requestParameters": ["header.X-Tenant"]},
     ]
     done = with_api(deploy, path="hello", routes=routes)
     found = {}
@@ -182,8 +182,8 @@ def test_every_change_of_a_route_is_deployed_and_nothing_else_is(deploy: Deploy)
         {"method": "POST"},
         {"public": True},
         {"apiKey": True},
-        {"required": ["header.A"]},
-        {"required": ["header.B"]},
+        {"requestParameters": ["header.A"]},
+        {"requestParameters": ["header.B"]},
         {"routes": [{"path": "bye"}]},
         {"routes": [{"path": "bye"}, {"path": "more"}]},
         {"corsOrigin": "*"},

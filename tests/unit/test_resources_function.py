@@ -136,7 +136,13 @@ def test_nothing_is_created_before_the_image_is_pushed(deploy: Deploy, app: Path
 
 def test_every_part_belongs_to_its_component(deploy: Deploy, app: Path) -> None:
     function = {"release": {"testEvent": {}, "provisionedConcurrency": 1}, "alarms": {}}
-    api = {"corsOrigin": "*", "apiKey": True, "accessLogRetention": 7, "executionLogs": True, "required": ["header.A"]}
+    api = {
+        "corsOrigin": "*",
+        "apiKey": True,
+        "accessLogRetention": 7,
+        "executionLogs": True,
+        "requestParameters": ["header.A"],
+    }
     done = deploy("consumer", function=function, api=api)
     parents = {one.name: one.parent for one in done.resources if not one.type.startswith("pulumi:")}
     assert parents.pop("function-api")

@@ -17,6 +17,7 @@ REPLICATION = "aws:ecr/replicationConfiguration:ReplicationConfiguration"
 COMPONENT = "cross-account-ecr:index:CrossAccountRepository"
 NAME = "cross-account-function"
 URL = REGISTRY_OUTPUTS["repositoryUrl"]
+DELETABLE = {"protect": False, "retainOnDelete": False}
 KEY = "arn:aws:kms:us-east-1:111111111111:key/1234abcd"
 
 
@@ -52,7 +53,7 @@ def test_a_repository_is_registered_with_these_inputs_and_no_others(deploy: Depl
                 ],
             },
         ),
-        ({"keep": False, "forceDelete": True}, {"forceDelete": True}),
+        ({**DELETABLE, "forceDelete": True}, {"forceDelete": True}),
     ],
 )
 def test_an_option_changes_its_inputs_and_no_others(
@@ -68,7 +69,9 @@ def test_an_option_changes_its_inputs_and_no_others(
 @pytest.mark.parametrize("keep", [True, False])
 def test_repository_and_policy_are_protected_and_retained_together(deploy: Deploy, keep: bool) -> None:
     # A repository that is kept without its policy would stop serving its consumers.
-    done = deploy("registry", repository=options(keep=keep, replicas=["eu-west-1"], lifecycle=RULES))
+    done = deploy(
+        "registry", repository=options(protect=keep, retainOnDelete=keep, replicas=["eu-west-1"], lifecycle=RULES)
+    )
     kept = [*done.of(REPOSITORY), *done.of(POLICY)]
     assert len(kept) == 4
     for resource in kept:
@@ -98,7 +101,7 @@ def test_changed_rules_replace_the_old_ones_instead_of_deleting_the_new(deploy: 
 
 @pytest.mark.parametrize(
     ("option", "when"),
-    [({"keep": False}, "once it holds no image"), ({"keep": False, "forceDelete": True}, "with all its images")],
+    [(DELETABLE, "once it holds no image"), ({**DELETABLE, "forceDelete": True}, "with all its images")],
 )
 def test_a_repository_that_may_be_deleted_is_announced_with_those_it_serves(
     deploy: Deploy, caplog: pytest.LogCaptureFixture, option: dict[str, Any], when: str
@@ -119,7 +122,7 @@ def test_a_repository_that_is_kept_is_not_announced(deploy: Deploy, caplog: pyte
 def test_the_organization_is_named_where_it_is_all_that_is_served(
     deploy: Deploy, caplog: pytest.LogCaptureFixture
 ) -> None:
-    deploy("registry", repository=options(keep=False, organization="o-abcdef1234"), consumers=None)
+    deploy("registry", repository=options(**DELETABLE, organization="o-abcdef1234"), consumers=None)
     assert "o-abcdef1234" in caplog.text
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import boto3
 import pytest
 
-from components.iam import Consumer, deployer_policy
+from components.repository import Consumer, deployer_policy_of
 from scripts.permissions import FOLDER, PRINCIPALS, committed, files, resources
 
 # A managed policy's characters without white space: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
@@ -82,7 +82,7 @@ def test_a_role_is_passed_to_lambda_only() -> None:
 
 def test_the_consumer_deployer_may_do_what_the_registry_says_it_needs() -> None:
     repository = resources(*committed())["Repository"]
-    needed = deployer_policy(Consumer(account="222222222222"), [repository], ["us-east-1"])
+    needed = deployer_policy_of(Consumer(account="222222222222"), [repository], ["us-east-1"])
     granted = {
         (action, statement["Resource"])
         for statement in POLICIES["consumer-deployer"]["Statement"]

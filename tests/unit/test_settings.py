@@ -8,18 +8,19 @@ import pytest
 import yaml
 
 from components.errors import InvalidConfiguration
+from components.rest_api import RestApi
 from settings import KEYS, ConsumerSettings, RegistrySettings, parse
 
 PROJECT = "cross-account-ecr"
 REGISTRY: dict[str, Any] = {
-    "role": "registry",
+    "stackType": "registry",
     "account": "111111111111",
     "region": "us-east-1",
     "repository": {"name": "cross-account-function"},
     "consumers": [{"account": "222222222222"}],
 }
 CONSUMER: dict[str, Any] = {
-    "role": "consumer",
+    "stackType": "consumer",
     "account": "222222222222",
     "region": "us-east-1",
     "registry": {"stack": "registry"},
@@ -27,11 +28,9 @@ CONSUMER: dict[str, Any] = {
 }
 
 
-def read(
-    values: dict[str, Any], environment: dict[str, str] | None = None, secret: Set[str] = frozenset()
-) -> RegistrySettings | ConsumerSettings:
+def read(values: dict[str, Any], secret: Set[str] = frozenset()) -> RegistrySettings | ConsumerSettings:
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
-    return parse(texts, PROJECT, environment or {}, secret)
+    return parse(texts, PROJECT, secret)
 
 
 def refusal(values: dict[str, Any], secret: Set[str] = frozenset()) -> str:
@@ -45,7 +44,7 @@ def test_the_committed_stack_files_are_valid(stack: str) -> None:
     with open(f"Pulumi.{stack}.yaml") as file:  # noqa: PTH123  # the working directory is the program's folder
         config = yaml.safe_load(file)["config"]
     settings = read({key.removeprefix(f"{PROJECT}:"): value for key, value in config.items()})
-    assert settings.role == stack
+    assert settings.stack_type == stack
 
 
 def test_project_file_declares_every_key() -> None:
@@ -59,28 +58,34 @@ def test_a_consumer_that_says_little_gets_the_walk_throughs_values() -> None:
     settings = read(CONSUMER)
     assert isinstance(settings, ConsumerSettings)
     assert (settings.function.memory, settings.function.timeout, settings.function.architecture) == (128, 3, "x86_64")
+    assert isinstance(settings.api, RestApi)
     assert (settings.api.path, settings.api.stage) == ("hello", "Prod")
 
 
 def test_an_endpoint_is_public_only_when_it_is_said() -> None:
     settings = read(CONSUMER)
     assert isinstance(settings, ConsumerSettings)
+    assert isinstance(settings.api, RestApi)
     assert settings.api.public is False
 
 
 @pytest.mark.parametrize(
     ("base", "change", "expected"),
     [
-        (REGISTRY, {"role": "owner"}, "role: 'owner' is not allowed; it must be registry or consumer"),
+        (REGISTRY, {"stackType": "owner"}, "stackType: 'owner' is not allowed; it must be registry or consumer"),
         (REGISTRY, {"account": "1234"}, 'account: "1234" is not allowed; it must be an AWS account ID, 12 digits'),
         (REGISTRY, {"region": "Virginia"}, 'region: "Virginia" is not allowed; it must be an AWS Region'),
         (REGISTRY, {"repository": {"name": "Upper"}}, 'repository.name: "Upper" is not allowed; it must be 2 to 256'),
         (REGISTRY, {"repository": {"name": "a"}}, 'repository.name: "a" is not allowed'),
         (REGISTRY, {"repository": {}}, "repository: is missing"),
-        (REGISTRY, {"consumers": []}, "consumers must be a list of one account or more"),
+        (REGISTRY, {"consumers": []}, "consumers: must be a list of one account or more"),
         (REGISTRY, {"consumers": [{"account": "22"}]}, 'consumers[0].account: "22" is not allowed'),
         (REGISTRY, {"consumers": [{"account": "1" * 12}]}, "must not name the registry's own account 111111111111"),
-        (REGISTRY, {"consumers": [{"account": "2" * 12}] * 2}, "must name each account once; more than once: 2222222"),
+        (
+            REGISTRY,
+            {"consumers": [{"account": "2" * 12}] * 2},
+            "more than once: 2222222",
+        ),
         (
             REGISTRY,
             {"consumers": [{"acount": "2" * 12}]},
@@ -103,11 +108,15 @@ def test_an_endpoint_is_public_only_when_it_is_said() -> None:
             {"function": {"logRetention": 31}},
             "function.logRetention: 31 is not allowed; it must be one of 1,",
         ),
-        (CONSUMER, {"api": {"path": "/hello"}}, 'api.path: "/hello" is not allowed; it must be a path without a slash'),
+        (CONSUMER, {"api": {"path": "/hello"}}, 'api.path: "/hello" is not allowed; it must be letters, digits'),
         (CONSUMER, {"api": {"public": "perhaps"}}, 'api.public: "perhaps" is not allowed; it must be true or false'),
-        (CONSUMER, {"image": {"tag": "v1", "target": "a"}}, "image: must not have target without a context"),
+        (CONSUMER, {"image": {"tag": "v1", "target": "a"}}, "image: must not have `target` without a context"),
         (CONSUMER, {"image": {"context": ""}}, 'image.context: "" is not allowed; it must be a folder'),
-        (CONSUMER, {"api": {"type": "url", "apiKey": True}}, "api: must not have apiKey with type url, which has cors"),
+        (
+            CONSUMER,
+            {"api": {"type": "url", "apiKey": True}},
+            "api.apiKey: there is no such option; there are",
+        ),
         (CONSUMER, {"api": {"routes": [{}]}}, "must have each method and path once; more than once: GET hello"),
         (CONSUMER, {"api": [1]}, "api: [1] is not allowed; it must be a section with path, method, public"),
         (CONSUMER, {"api": "{path"}, "api: '{path' is not a structured value"),
@@ -124,7 +133,11 @@ def test_an_endpoint_is_public_only_when_it_is_said() -> None:
             {"function": {"logRetention": True}},
             "function.logRetention: true is not allowed; it must be",
         ),
-        (CONSUMER, {"function": {"tags": {"team": []}}}, "function.tags.team: [] is not allowed; it must be tags"),
+        (
+            CONSUMER,
+            {"function": {"tags": {"team": []}}},
+            "function.tags.team: [] is not allowed; it must be a text",
+        ),
         (CONSUMER, {"api": {"path": "~me"}}, 'api.path: "~me" is not allowed'),
         (REGISTRY, {"repository": {"name": "it", "mutableTags": ["dev *"]}}, 'mutableTags[0]: "dev *" is not allowed'),
     ],
@@ -166,9 +179,9 @@ def test_an_account_without_quotes_is_taken_for_what_it_says() -> None:
 
 def test_a_build_argument_without_a_value_comes_from_the_environment() -> None:
     values = {**CONSUMER, "image": {"context": "app", "args": {"SET": None, "UNSET": None, "FIXED": "1"}}}
-    settings = read(values, {"SET": "here"})
+    settings = read(values)
     assert isinstance(settings, ConsumerSettings)
-    assert settings.image.args == {"SET": "here", "FIXED": "1"}
+    assert settings.image.known_args({"SET": "here"}) == {"SET": "here", "FIXED": "1"}
 
 
 HIDDEN = "hunter2"

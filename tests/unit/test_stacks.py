@@ -10,10 +10,9 @@ import pytest
 
 from components.errors import ImageUnusable, InvalidArgument, RegistryUnusable
 from components.function import ImageFunction, ImageFunctionArgs, Release
-from components.iam import Consumer
 from components.image.build import ImageBuild
 from components.image.source import BuiltImage, ExistingImage, RegistryLogin
-from components.repository import CrossAccountRepository, CrossAccountRepositoryArgs
+from components.repository import Consumer, CrossAccountRepository, CrossAccountRepositoryArgs
 from stacks import consumer, registry
 from tests.unit.conftest import Run
 from tests.unit.recorder import (
@@ -273,7 +272,9 @@ def test_an_image_without_a_digest_never_reaches_lambda(run: Run, recorder: Reco
 
 
 def test_components_check_their_own_arguments() -> None:
-    with pytest.raises(InvalidArgument, match="memory: 64 given; allowed are 128 to 10240 MB"):
+    with pytest.raises(
+        InvalidArgument, match="memory: 64 is not allowed; it must be a whole number of MB from 128 to 10240"
+    ):
         ImageFunctionArgs(name="hello", image=ExistingImage(uri=f"{URL}@{DIGEST}"), memory=64)
 
 
@@ -281,13 +282,17 @@ def test_an_image_of_another_architecture_is_refused(app: Path) -> None:
     build = ImageBuild(context="app", platform="linux/amd64")
     login = RegistryLogin(server="registry", username="AWS", password="token")
     image = BuiltImage(build=build, repository_url="registry/hello", login=login)
-    with pytest.raises(InvalidArgument, match="architecture: arm64 given for an image of linux/amd64"):
+    with pytest.raises(
+        InvalidArgument,
+        match="image.build.platform: is linux/amd64, but `architecture` is arm64",
+    ):
         ImageFunctionArgs(name="hello", image=image, architecture="arm64")
 
 
 # ---- options of the repository
 
 CONSUMERS = [Consumer(account="222222222222")]
+KEY = "arn:aws:kms:us-east-1:111111111111:key/1234abcd"
 
 
 def repository(run: Run, **changed: Any) -> dict[str, Any]:
@@ -308,10 +313,9 @@ def test_mutable_tags_are_exceptions_of_an_immutable_repository(run: Run, record
 
 
 def test_a_kms_key_encrypts(run: Run, recorder: Recorder) -> None:
-    key = "arn:aws:kms:us-east-1:111111111111:key/k"
-    repository(run, kms_key=key)
+    repository(run, kms_key=KEY)
     made = recorder.inputs("aws:ecr/repository:Repository")
-    assert made["encryptionConfigurations"] == [{"encryptionType": "KMS", "kmsKey": key}]
+    assert made["encryptionConfigurations"] == [{"encryptionType": "KMS", "kmsKey": KEY}]
 
 
 def test_without_a_key_nothing_is_said_of_encryption(run: Run, recorder: Recorder) -> None:
@@ -326,7 +330,7 @@ def test_no_lifecycle_rules_means_no_policy(run: Run, recorder: Recorder) -> Non
 
 
 def test_each_replica_has_the_repository_with_its_policies(run: Run, recorder: Recorder) -> None:
-    outputs = repository(run, replica_regions=["eu-west-1"])
+    outputs = repository(run, replicas=["eu-west-1"])
     regions = [item.inputs.get("region") for item in recorder.resources if item.typ == "aws:ecr/repository:Repository"]
     assert set(regions) == {None, "eu-west-1"}
     policies = {
@@ -352,28 +356,28 @@ def test_every_consumer_gets_the_policy_that_its_deployer_needs(run: Run) -> Non
 @pytest.mark.parametrize(
     ("wrong", "expected"),
     [
-        ({"consumers": []}, "consumers: none given"),
-        ({"consumers": CONSUMERS * 2}, "222222222222 given more than once"),
-        ({"owner": "222222222222"}, "the owner 222222222222 given; its own functions need no grant"),
-        ({"organization": "acme"}, "organization: 'acme' given"),
-        ({"mutable_tags": ["a"] * 6}, "mutable_tags: 6 given; allowed are up to 5"),
-        ({"mutable_tags": ["dev *"]}, "mutable_tags: 'dev \\*' given"),
-        ({"force_delete": True}, "force_delete: given together with keep"),
-        ({"replica_regions": ["us-east-1"]}, "allowed are other Regions than us-east-1"),
+        ({"consumers": []}, "consumers: must be a list of one account or more"),
+        ({"consumers": CONSUMERS * 2}, "consumers: must name each account once.*more than once: 222222222222"),
+        ({"account": "222222222222"}, "consumers: must not name the registry's own account 222222222222"),
+        ({"organization": "acme"}, 'organization: "acme" is not allowed; it must be the ID of an AWS organization'),
+        ({"mutable_tags": ["a"] * 6}, r"mutable_tags: \[.*\] is not allowed; it must be a list of up to 5"),
+        ({"mutable_tags": ["dev *"]}, r"mutable_tags\[0\]: \"dev \*\" is not allowed"),
+        ({"force_delete": True}, "force_delete: needs `protect` and `retain_on_delete` to be false"),
+        ({"replicas": ["us-east-1"]}, "`replicas` must name other Regions than us-east-1"),
         (
-            {"replica_regions": ["eu-west-1"], "kms_key": "arn:aws:kms:x"},
-            "kms_key: given together with replica_regions",
+            {"replicas": ["eu-west-1"], "kms_key": KEY},
+            "replicas: must not be set together with `kms_key`",
         ),
         (
             {"consumers": [Consumer(account="2" * 12, regions=["eu-west-1"])]},
-            "222222222222 given for eu-west-1; the repository is in us-east-1",
+            r"consumers\[0\].regions: must name a Region that the repository is in: us-east-1",
         ),
         (
             {
                 "consumers": [Consumer(account="2" * 12, regions=["us-east-1"])],
-                "replica_regions": ["eu-west-1"],
+                "replicas": ["eu-west-1"],
             },
-            "none given for eu-west-1",
+            "consumers: must name an account with functions in eu-west-1",
         ),
         ({"consumers": [Consumer(account=f"{n:012}") for n in range(200)]}, "ECR allows 10240"),
     ],
@@ -483,8 +487,9 @@ def test_a_new_version_is_tested_before_the_alias_moves(run: Run, recorder: Reco
 
 
 def test_a_canary_leaves_the_previous_version_its_share(run: Run, recorder: Recorder) -> None:
-    release = Release(previous_version="6", previous_share=0.9)
-    args = ImageFunctionArgs(name="hello", image=ExistingImage(uri=f"{URL}@{DIGEST}"), release=release)
+    release = Release(previous_share=0.9)
+    image = ExistingImage(uri=f"{URL}@{DIGEST}")
+    args = ImageFunctionArgs(name="hello", image=image, release=release, previous_version="6")
 
     async def program() -> dict[str, Any]:
         ImageFunction("function", args)
@@ -510,7 +515,7 @@ def test_a_changed_image_leaves_its_version_a_share_until_it_is_taken_back(
 
 
 def test_required_parameters_are_checked_before_the_function(run: Run, recorder: Recorder, app: Path) -> None:
-    deploy(run, api={"required": ["querystring.name", "header.X-Tenant"]})
+    deploy(run, api={"requestParameters": ["querystring.name", "header.X-Tenant"]})
     method = recorder.inputs("aws:apigateway/method:Method")
     assert method["requestParameters"] == {
         "method.request.querystring.name": True,
@@ -551,7 +556,11 @@ def test_throttle_access_log_tracing_and_key_of_the_api(run: Run, recorder: Reco
     outputs = deploy(run, api=api)
     settings = recorder.inputs("aws:apigateway/methodSettings:MethodSettings")
     assert settings["methodPath"] == "*/*"
-    assert settings["settings"] == {"throttlingRateLimit": 100, "throttlingBurstLimit": 50}
+    assert settings["settings"] == {
+        "loggingLevel": "OFF",
+        "throttlingRateLimit": 100,
+        "throttlingBurstLimit": 50,
+    }
     stage = recorder.inputs("aws:apigateway/stage:Stage")
     assert stage["xrayTracingEnabled"] is True
     assert json.loads(stage["accessLogSettings"]["format"])["status"] == "$context.status"
@@ -600,20 +609,26 @@ def test_alarms_tell_a_topic_of_their_own_or_the_one_given(run: Run, recorder: R
 @pytest.mark.parametrize(
     ("wrong", "expected"),
     [
-        ({"environment": {"AWS_REGION": "x"}}, "environment: 'AWS_REGION' given"),
-        ({"environment": {"1": "x"}}, "environment: '1' given"),
-        ({"environment": {"AA": "x" * 4088}}, "environment: 4097 bytes given; allowed are 4096"),
-        ({"environment": {"AA": "x"}, "secrets": {"AA": "arn:aws:ssm:r:222222222222:parameter/x"}}, "as a secret as"),
-        ({"storage": 100}, "storage: 100 given"),
-        ({"dead_letter": "queue"}, "dead_letter: 'queue' given"),
-        ({"dead_letter": "arn:aws:sqs:us-east-1:222222222222:*"}, "dead_letter: 'arn.*' given"),
+        ({"environment": {"AWS_REGION": "x"}}, "environment.AWS_REGION: is set by Lambda itself"),
+        ({"environment": {"1": "x"}}, "environment.1: is not a name"),
+        ({"environment": {"AA": "x" * 4088}}, "environment: has 4097 bytes; Lambda allows 4096"),
+        (
+            {"environment": {"AA": "x"}, "secrets": {"AA": "arn:aws:ssm:r:222222222222:parameter/x"}},
+            "secrets.AA: is a variable",
+        ),
+        ({"storage": 100}, "storage: 100 is not allowed; it must be a whole number of MB from 512"),
+        (
+            {"dead_letter": "queue"},
+            'dead_letter: "queue" is not allowed; it must be the ARN of an SQS queue or an SNS topic',
+        ),
+        ({"dead_letter": "arn:aws:sqs:us-east-1:222222222222:*"}, 'dead_letter: "arn.* is not allowed'),
         (
             {"secrets": {"AA": "arn:aws:secretsmanager:us-east-1:222222222222:secret:*"}},
-            "the value of 'AA' is no",
+            "secrets.AA: the value given is not allowed; it must be the ARN of a Secrets Manager",
         ),
-        ({"tags": {"aws:team": "orders"}}, "tags: 'aws:team' given"),
-        ({"tags": {"team": "a,b"}}, "tags: 'team' given"),
-        ({"reserved_concurrency": -1}, "reserved_concurrency: -1 given"),
+        ({"tags": {"aws:team": "orders"}}, "tags.aws:team: is not a name"),
+        ({"tags": {"team": "a,b"}}, 'tags.team: "a,b" is not allowed'),
+        ({"reserved_concurrency": -1}, "reserved_concurrency: -1 is not allowed"),
     ],
 )
 def test_a_function_that_lambda_refuses_is_refused_before(wrong: dict[str, Any], expected: str) -> None:
@@ -622,7 +637,7 @@ def test_a_function_that_lambda_refuses_is_refused_before(wrong: dict[str, Any],
 
 
 def test_a_secret_given_by_value_is_refused_without_repeating_it() -> None:
-    with pytest.raises(InvalidArgument, match="the value of 'DATABASE' is no reference") as refused:
+    with pytest.raises(InvalidArgument, match="secrets.DATABASE: the value given is not allowed") as refused:
         ImageFunctionArgs(name="hello", image=ExistingImage(uri=f"{URL}@{DIGEST}"), secrets={"DATABASE": "hunter2"})
     assert "hunter2" not in str(refused.value)
 

@@ -7,11 +7,10 @@ import pulumi_aws as aws
 import pulumi_docker as docker
 
 from components.function import ImageFunction, ImageFunctionArgs
-from components.iam import Consumer
 from components.image.build import ImageBuild
 from components.image.source import BuiltImage, ExistingImage, RegistryLogin, push
-from components.repository import CrossAccountRepository, CrossAccountRepositoryArgs
-from components.rest_api import RestApi, Route
+from components.repository import Consumer, CrossAccountRepository, CrossAccountRepositoryArgs
+from components.rest_api import RestApi
 
 CONSUMER = "222222222222"
 REGION = "us-east-1"
@@ -36,7 +35,7 @@ for number in range(config.require_int("functions")):
         ImageFunctionArgs(
             name=f"composed-{number}",
             image=ExistingImage(uri=image.repo_digest),
-            endpoint=RestApi(routes=[Route(path="hello", public=True)]),
+            endpoint=RestApi(public=True),
         ),
         opts=pulumi.ResourceOptions(provider=consumer),
     )

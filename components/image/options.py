@@ -1,0 +1,125 @@
+"""Options of an image: how it is built, or which one of the repository runs."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from components.limits import CONTEXT_LIMIT_MB, CONTEXT_MB, within
+from components.model import Model, Whole, rule
+
+ARGUMENT = re.compile(r"[^\s=\0]+")
+SECRET_NAME = re.compile(r"PASS(WORD|PHRASE|WD)|TOKEN|SECRET|KEY|CREDENTIAL|^(AWS|PULUMI)_", re.IGNORECASE)
+
+Context = Annotated[str, Field(pattern="^[^/]", description="a folder, relative to Pulumi.yaml", examples=["app"])]
+
+
+def _argument(name: str) -> str:
+    if not ARGUMENT.fullmatch(name):
+        raise rule("is no name of a build argument. Example: VERSION")
+    return name
+
+
+ArgumentName = Annotated[str, AfterValidator(_argument)]
+
+
+class BuildOptions(Model):
+    """How an image is built."""
+
+    dockerfile: Annotated[
+        str, Field(pattern="^([^/]|$)", description="a file, relative to Pulumi.yaml", examples=["app/Dockerfile"])
+    ] = ""
+    """Dockerfile. Default: the one of the context."""
+    args: Annotated[
+        Mapping[ArgumentName, str | None],
+        Field(
+            repr=False,
+            description="build arguments with a text each; null takes the value from the environment",
+            examples=[{"VERSION": "1"}],
+        ),
+    ] = {}
+    """Build arguments. They can be read in the image and in the state: no secrets."""
+    cache_from: Annotated[
+        Sequence[str],
+        Field(description="a list of image names with their registry", examples=[["registry/app:cache"]]),
+    ] = ()
+    """Images whose layers the builder may reuse, pulled with the login of the push, so they have to be in its registry.
+    They need inline cache data, which the build argument `BUILDKIT_INLINE_CACHE: "1"` adds. A missing one is no error.
+    https://docs.docker.com/build/cache/backends/inline/"""
+    network: Annotated[
+        Literal["", "host", "none", "default"], Field(description="host, none or default", examples=["host"])
+    ] = ""
+    """Network of the build's steps. Default: the builder's."""
+    target: Annotated[str, Field(description="a stage of the Dockerfile", examples=["release"])] = ""
+    """Stage to build. Default: the last."""
+    allow_secrets: Annotated[
+        Sequence[str],
+        Field(description="a list of patterns as in a .dockerignore", examples=[["certificates/*.pem"]]),
+    ] = ()
+    """Files that look like secrets but may be sent to the builder; any other such file is refused."""
+    context_limit: Annotated[Whole, within(CONTEXT_MB, "MB")] = CONTEXT_LIMIT_MB
+    """MB that the files of the context may have together. An image has at most 10,240 MB.
+    https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+
+    @field_validator("args")
+    @classmethod
+    def _arguments(cls, args: Mapping[str, str | None]) -> Mapping[str, str | None]:
+        for name, value in args.items():
+            if value is None and SECRET_NAME.search(name):
+                raise rule(
+                    "looks like a secret, and null would put its value from the environment into the image and the "
+                    "state, in clear. Write a text that is no secret, or read the secret when the function runs",
+                    name,
+                )
+        return args
+
+    def known_args(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """The build arguments with their values: null is the environment's, or leaves the argument out.
+
+        https://docs.docker.com/reference/cli/docker/buildx/build/#build-arg
+        """
+        given = {name: environment.get(name) if value is None else value for name, value in self.args.items()}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+SOURCES = ("context", "digest", "tag", "promote")
+
+
+class Image(BuildOptions):
+    """Image that a stack runs: exactly one of `context`, `digest`, `tag` and `promote`."""
+
+    context: Context | None = None
+    """Folder to build, less what its `.dockerignore` names."""
+    digest: Annotated[
+        str | None,
+        Field(
+            pattern=r"^sha256:[0-9a-f]{64}$",
+            description="sha256: and 64 hex digits, in quotes",
+            examples=["sha256:" + "0" * 64],
+        ),
+    ] = None
+    """Run this image of the repository: nothing is built, no Docker is needed."""
+    tag: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$",
+            description="1 to 128 letters, digits and . _ -, none of . and - first",
+            examples=["v1"],
+        ),
+    ] = None
+    """The same by tag; Lambda gets the digest that it names now."""
+    promote: Annotated[
+        str | None, Field(min_length=1, description="the name of a consumer stack", examples=["consumer-test"])
+    ] = None
+    """Run the image that another consumer stack runs, unbuilt."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Image":
+        given = [name for name in SOURCES if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise rule(f"must be exactly one of context, digest, tag and promote; given: {', '.join(given) or 'none'}")
+        if self.context is None and (unused := sorted(self.model_fields_set - set(SOURCES))):
+            names = ", ".join(f"`{name}`" for name in unused)
+            raise rule(f"must not have {names} without a context: nothing is built")
+        return self
