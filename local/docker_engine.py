@@ -102,7 +102,7 @@ def engine() -> None:
 def _start() -> None:
     processes.stop(NAME)
     runtime = runtime_folder()
-    runtime.mkdir(exist_ok=True)
+    runtime.mkdir(mode=0o700, exist_ok=True)
     if not BRIDGE.exists():
         (runtime / "made-bridge").touch()
     folders = ["--data-root", str(LOCAL / "docker"), "--exec-root", str(runtime / "exec")]

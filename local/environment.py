@@ -3,7 +3,7 @@
 import os
 import shlex
 
-from local import base_image, docker_engine, endpoint, processes
+from local import base_image, credentials, docker_engine, endpoint, processes
 from local.workspace import AWS, BIN, EPHEMERAL, LAYOUT, LOCAL, REGION, STATE, VENV, remove
 
 # What of the caller's environment could lead to another cloud, backend or Python.
@@ -24,6 +24,8 @@ def prepare() -> str | None:
         dropped = "dropped the state that another version left; caches are kept"
     for folder in (LOCAL, BIN, *EPHEMERAL):
         folder.mkdir(exist_ok=True)
+    # Nobody else on this machine reads secrets, state or what the functions were given.
+    LOCAL.chmod(0o700)
     marker.write_text(LAYOUT)
     return dropped
 
@@ -48,7 +50,7 @@ def _changes() -> dict[str, str]:
         "VIRTUAL_ENV": str(VENV),
         "PULUMI_HOME": str(LOCAL / "pulumi-home"),
         "PULUMI_BACKEND_URL": f"file://{STATE}",
-        "PULUMI_CONFIG_PASSPHRASE": "",
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(credentials.passphrase_file()),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "AWS_CONFIG_FILE": str(AWS / "config"),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from local import cloud, endpoint, processes
+from local import cloud, credentials, endpoint, processes
 from local.environment import environment
 from local.steps import step
 from local.workspace import ACCOUNTS, BIN, CLOUD_STATE, LOGS, REGION, STATE, LocalError, port, remove
@@ -174,7 +174,8 @@ def _empty(repository: str) -> None:
     if not repository:
         return
     address = f"http://127.0.0.1:{port()}"
-    login = {"aws_access_key_id": ACCOUNTS["registry"], "aws_secret_access_key": "local"}
+    account = ACCOUNTS["registry"]
+    login = {"aws_access_key_id": account, "aws_secret_access_key": credentials.secret_access_key(account)}
     ecr = boto3.client("ecr", region_name=REGION, endpoint_url=address, **login)
     images = [
         image

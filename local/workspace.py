@@ -20,7 +20,7 @@ AWS = LOCAL / "aws"
 
 # Removed when `.local/` comes from another version of this file; the other folders are caches that carry
 # the hash of what they were made from.
-LAYOUT = "3"
+LAYOUT = "4"
 EPHEMERAL = (RUN, PROJECT, STATE, CLOUD_STATE, DOCKER_CONFIG, AWS, LOGS)
 
 ACCOUNTS = {"registry": "111111111111", "consumer": "222222222222"}
@@ -66,13 +66,3 @@ def remove(folder: Path) -> None:
     """Delete a folder of `.local/`, if it is there."""
     if folder.exists():
         shutil.rmtree(folder)
-
-
-def write_aws_profiles() -> None:
-    """The profiles `registry` and `consumer`: a 12-digit access key is the root of that account in MiniStack."""
-    config, credentials = [], []
-    for profile, account in ACCOUNTS.items():
-        config.append(f"[profile {profile}]\nregion = {REGION}\nendpoint_url = http://127.0.0.1:{port()}\n")
-        credentials.append(f"[{profile}]\naws_access_key_id = {account}\naws_secret_access_key = local\n")
-    (AWS / "config").write_text("\n".join(config))
-    (AWS / "credentials").write_text("\n".join(credentials))

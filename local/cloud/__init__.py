@@ -1,12 +1,10 @@
 """The local cloud: MiniStack behind a thin layer (`front.py`), on loopback only."""
 
 import http.client
-import json
 import os
 import socket
-from urllib.parse import urlsplit
 
-from local import docker_engine, processes
+from local import credentials, docker_engine, processes
 from local.steps import step
 from local.workspace import (
     DOCKER_CONFIG,
@@ -16,12 +14,13 @@ from local.workspace import (
     STATE,
     LocalError,
     port,
-    write_aws_profiles,
 )
 
 NAME = "cloud"
+COMMAND = [str(PYTHON), "-m", "local.cloud.server"]
 READY_SECONDS = 60
-HEALTH = "/_ministack/health"
+ANSWER_SECONDS = 10
+HEALTH = "/_local/health"
 # MiniStack labels its containers with this and the port; two clones on one engine differ in the port.
 INSTANCE = "cross-account-ecr"
 
@@ -39,11 +38,11 @@ def cloud() -> None:
         processes.stop(NAME)
         _require_free_port()
         again = (STATE / ".pulumi" / "stacks").exists()
-        write_aws_profiles()
+        credentials.write_aws_profiles()
         current.say("starting MiniStack")
         processes.start(
             NAME,
-            [str(PYTHON), "-m", "local.cloud.server"],
+            COMMAND,
             env=_environment(),
             is_ready=_healthy,
             seconds=READY_SECONDS,
@@ -56,6 +55,7 @@ def cloud() -> None:
 def stop() -> bool:
     """End the local cloud and the containers of its functions. Returns whether it ran."""
     stopped = processes.stop(NAME)
+    stopped = processes.end_unrecorded(COMMAND) or stopped
     instance = f"label=ministack.instance={INSTANCE}:{port()}"
     PORT_FILE.unlink(missing_ok=True)
     if docker_engine.host():
@@ -65,24 +65,16 @@ def stop() -> bool:
     return stopped
 
 
-def get(url: str) -> tuple[int, str]:
-    """GET a URL whose host is the local cloud. Returns status and body."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection("127.0.0.1", port(), timeout=60)
+def _healthy() -> bool:
+    """Whether the local cloud of this folder answers, and not another one's at its port."""
+    connection = http.client.HTTPConnection("127.0.0.1", port(), timeout=ANSWER_SECONDS)
     try:
-        connection.request("GET", parts.path, headers={"Host": parts.netloc})
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
+        connection.request("GET", HEALTH, headers={"Authorization": f"Bearer {credentials.secret()}"})
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
     finally:
         connection.close()
-
-
-def _healthy() -> bool:
-    try:
-        status, body = get(f"http://127.0.0.1:{port()}{HEALTH}")
-        return status == 200 and "services" in json.loads(body)
-    except (OSError, ValueError, http.client.HTTPException):
-        return False
 
 
 def _require_free_port() -> None:

@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from ministack.core import iam_evaluator as iam
 from ministack.core import responses
 from ministack.core.router import extract_access_key_id, extract_region
 
-from local.cloud.asgi import Scope
+from local import credentials
+from local.cloud.asgi import Scope, header
 
 
 @dataclass(frozen=True)
@@ -53,31 +57,39 @@ class Service:
 
 
 Caller = Key | Service
+UNKNOWN = iam.AuthError("UnrecognizedClientException", "The security token included in the request is invalid.")
 
 
-def signer(scope: Scope, body: bytes) -> Key | None:
-    """The key that signed a request.
-
-    Returns: None for a request that is not signed or not signed rightly; MiniStack refuses it in AWS's words.
-    """
+def signer(scope: Scope, body: bytes) -> Key | iam.AuthError:
+    """The key that signed a request, or why AWS refuses the signature."""
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    query = parse_qs(scope["query_string"].decode(), keep_blank_values=True)
+    query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     key = extract_access_key_id(headers, query)
-    if not key:
-        return None
     try:
         responses.set_request_account_id(iam.find_iam_access_key_account(key) or key)
     except iam.AmbiguousAccessKeyError:
-        return None
+        return UNKNOWN
     responses.set_request_region(extract_region(headers, query))
     path = scope.get("raw_path") or scope["path"].encode()
     iam.pin_signed_request(scope["method"], path.decode("latin-1"), query, scope["headers"])
     iam.pin_signed_body(body)
     account = responses.get_account_id()
-    if isinstance(iam.authenticate(key, account), iam.AuthError):
-        return None
+    checked = iam.authenticate(key, account)
+    if checked is None or isinstance(checked, iam.AuthError):
+        return checked or UNKNOWN
     known = Key(key, account)
-    return None if isinstance(known.principal(), iam.AuthError) else known
+    principal = known.principal()
+    return principal if isinstance(principal, iam.AuthError) else known
+
+
+def signed_by_root(scope: Scope, body: bytes, account: str, region: str) -> Scope:
+    """The same request as the root of an account makes it in a Region, for what the caller may do there."""
+    kept = {name: header(scope, name) for name in ("content-type", "host", "x-amz-target")}
+    request = AWSRequest(scope["method"], f"http://{kept['host']}{scope['path']}", data=body, headers=kept)
+    service = scope["service"]
+    SigV4Auth(Credentials(account, credentials.secret_access_key(account)), service, region).add_auth(request)
+    headers = [(name.lower().encode(), value.encode()) for name, value in request.headers.items()]
+    return {**scope, "headers": headers, "query_string": b""}
 
 
 def denial(

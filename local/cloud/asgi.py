@@ -37,7 +37,7 @@ def document(body: bytes) -> dict[str, Any]:
     """A body of JSON; empty when it is no object."""
     try:
         data = json.loads(body or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
 

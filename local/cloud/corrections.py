@@ -4,6 +4,7 @@
   https://docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html
 * CloudWatch Logs: a group's ARN ends in `:*` in policies, and has an empty name where all groups are asked for.
   https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_LogGroup.html
+* Credentials: an account's root and a function's role have secrets that nobody guesses, and signatures are checked.
 * ECR: `ListImages` gives an image once for each of its tags.
   https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ListImages.html
 * API Gateway: an API is called by AWS's host names, in every partition.
@@ -15,13 +16,18 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ministack import app as ministack
-from ministack.core import iam_actions
-from ministack.core.responses import json_response
-from ministack.services import ecr
+from ministack import app
+from ministack.core import iam_actions, lambda_runtime
+from ministack.core import iam_evaluator as iam
+from ministack.core.responses import get_account_id, json_response
+from ministack.services import ecr, lambda_svc, sts
 
+from local import credentials
 from local.cloud import patch_operations
+from local.cloud.guard import SERVICES
 
+ACCOUNT = re.compile(r"\d{12}")
+NEVER = re.compile(r"(?!)")
 # Of these the ARN has no `:*` behind the group's name.
 LOG_TAG_ACTIONS = {"TagResource", "UntagResource", "ListTagsForResource"}
 
@@ -31,7 +37,17 @@ def apply() -> None:
     iam_actions.extract_resource_arn = _judging_by_name(iam_actions.extract_resource_arn)
     ecr._list_images = _listing_tags(ecr._list_images)
     patch_operations.apply()
-    ministack._EXECUTE_API_RE = re.compile(r"(\w+)\.execute-api\.")
+    for unused in app.SERVICE_HANDLERS.keys() - SERVICES:
+        del app.SERVICE_HANDLERS[unused]
+    # It answers every page, whatever it asks for.
+    app._handle_options_request = lambda *_: None
+    # The guard turns the host of an endpoint into a path, so that no other path of MiniStack can be behind that host.
+    app._EXECUTE_API_RE = app._LAMBDA_URL_RE = NEVER
+    iam.is_root_access_key = sts.is_root_access_key = lambda key: False
+    iam.resolve_credential = sts.resolve_credential = _root_by_secret(iam.resolve_credential)
+    iam.resolve_caller_identity = _root_by_account(iam.resolve_caller_identity)
+    for module in (lambda_runtime, lambda_svc):
+        module.execution_credentials = _with_secrets(module.execution_credentials)
 
 
 def _judging_by_name(otherwise: Callable[..., str]) -> Callable[..., str]:
@@ -71,3 +87,52 @@ def _listing_tags(otherwise: Callable[..., Any]) -> Callable[..., Any]:
         return json_response({"imageIds": listed})
 
     return list_images
+
+
+def _root_by_secret(otherwise: Callable[..., Any]) -> Callable[..., Any]:
+    """An account's root has a secret as everybody else has, in place of any.
+
+    Without a key a call passes as the root's: only endpoints get such calls, and they have checks of their own.
+    """
+
+    def resolve_credential(key: str, account: str | None = None, token: Any = None) -> Any:
+        if key and not ACCOUNT.fullmatch(key):
+            return otherwise(key, account, *([] if token is None else [token]))
+        if key and (account not in (None, key) or (isinstance(token, str) and token)):
+            return iam._unknown_access_key()
+        owner = key or account or get_account_id()
+        return iam.ResolvedCredential(
+            access_key_id=key, secret_access_key=credentials.secret_access_key(owner), account_id=owner,
+            principal_arn=f"arn:aws:iam::{owner}:root", principal_id=owner, principal_type="Root",
+            source_access_key_id=key,
+        )  # fmt: skip
+
+    return resolve_credential
+
+
+def _root_by_account(otherwise: Callable[..., Any]) -> Callable[..., Any]:
+    """Who an account's root is, for the events of methods that need a signature."""
+
+    def resolve_caller_identity(key: str) -> Any:
+        if not ACCOUNT.fullmatch(key):
+            return otherwise(key)
+        return {
+            "accessKey": key, "accountId": key, "userArn": f"arn:aws:iam::{key}:root", "userId": key,
+            "principalOrgId": iam._principal_org_id(key), "session": None,
+        }  # fmt: skip
+
+    return resolve_caller_identity
+
+
+def _with_secrets(otherwise: Callable[..., dict[str, str]]) -> Callable[..., dict[str, str]]:
+    """A function's credentials, which MiniStack derives from the names of function and role."""
+
+    def execution_credentials(configuration: dict[str, Any]) -> dict[str, str]:
+        given = otherwise(configuration)
+        for name, recorded in (("AWS_SECRET_ACCESS_KEY", "SecretAccessKey"), ("AWS_SESSION_TOKEN", "SessionToken")):
+            given[name] = sts._sessions[given["AWS_ACCESS_KEY_ID"]][recorded] = credentials.secret_access_key(
+                given[name]
+            )
+        return given
+
+    return execution_credentials

@@ -12,13 +12,13 @@ import re
 import time
 from urllib.parse import parse_qsl
 
-from ministack.app import _is_ecr_registry_path
 from ministack.app import app as ministack
 
 from local.cloud import gateway
 from local.cloud.access import Tokens
 from local.cloud.asgi import Receive, Scope, Send, answer, header
 from local.cloud.functions import Functions
+from local.cloud.guard import REGISTRY_PATH
 from local.cloud.registry import Registry, Repository
 
 FUNCTION_URL = re.compile(r"(?:(?P<host>\w+)\.lambda-url\.|/_aws/lambda-url/(?P<path>\w+)(?:/|$))")
@@ -46,13 +46,15 @@ class Front:
         if scope["type"] != "http":
             await ministack(scope, receive, send)
             return
-        path, host = scope["path"], header(scope, "host")
-        if _is_ecr_registry_path(path):
-            await self._registry.v2(scope, receive, send)
-        elif header(scope, "x-amz-target").startswith("AmazonEC2ContainerRegistry"):
+        path, host, service = scope["path"], header(scope, "host"), scope.get("service")
+        if service == "ecr":
             await self._registry.api(scope, receive, send)
-        elif path.startswith("/2015-03-31/functions"):
+        elif service == "lambda":
             await self._functions.api(scope, receive, send)
+        elif service is not None:
+            await ministack(scope, receive, send)
+        elif REGISTRY_PATH.fullmatch(path):
+            await self._registry.v2(scope, receive, send)
         elif match := (FUNCTION_URL.match(host) or FUNCTION_URL.match(path)):
             await self._functions.url(match["host"] or match["path"], scope, receive, send)
         elif path.startswith("/_local/") and scope["method"] == "POST":

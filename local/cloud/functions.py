@@ -10,11 +10,13 @@ import asyncio
 import json
 import logging
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
 import docker
+from docker.models.containers import ContainerCollection
 from ministack.app import app as ministack
 from ministack.core.responses import get_region
 from ministack.services import ecr, lambda_svc
@@ -30,9 +32,17 @@ log = logging.getLogger("local.cloud.functions")
 LAMBDA = "lambda.amazonaws.com"
 Document = dict[str, Any]
 
-CALL = re.compile(r"/2015-03-31/functions/(?P<name>[^/]+)/(?P<call>[^/]+)/?")
-NEW = re.compile(r"/2015-03-31/functions/?")
-ONE = re.compile(r"/2015-03-31/functions/(?P<name>[^/]+)/?")
+# MiniStack takes any version of the API for any call.
+CALL = re.compile(r"/[^/]+/functions/(?P<name>[^/]+)/(?P<call>[^/]+)/?")
+NEW = re.compile(r"/[^/]+/functions/?")
+ONE = re.compile(r"/[^/]+/functions/(?P<name>[^/]+)/?")
+
+# What a function has on AWS: so many processes, and no capability of the kernel.
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+PROCESSES = 1024
+
+# Code that MiniStack would run in a process of its own.
+ZIP = {"ZipFile", "S3Bucket", "S3Key", "S3ObjectVersion"}
 
 # `StateReasonCode` and `StateReason` of a function that Lambda cannot pull again, and of one that it has dropped.
 # https://docs.aws.amazon.com/lambda/latest/api/API_GetFunctionConfiguration.html
@@ -56,16 +66,15 @@ class Functions:
         self._lambda_registry = lambda_registry
         self._tokens = tokens
         self._pull_before_start()
+        ContainerCollection.run = _limited(ContainerCollection.run)
 
     async def api(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Calls of the Lambda API."""
         method, path, body = scope["method"], scope["path"], await read(receive)
-        caller, call, one = access.signer(scope, body), CALL.fullmatch(path), ONE.fullmatch(path)
+        caller, call, one = scope["caller"], CALL.fullmatch(path), ONE.fullmatch(path)
         send = rewriting(send, self._as_users_see_it)
         try:
-            if caller is None:
-                pass  # MiniStack refuses it
-            elif method == "POST" and NEW.fullmatch(path):
+            if method == "POST" and NEW.fullmatch(path):
                 data = document(body)
                 send = await self._deploy(data, data.get("Code", {}), data.get("FunctionName", ""), caller, send)
             elif method == "PUT" and call and call["call"] == "code":
@@ -151,8 +160,8 @@ class Functions:
             The request itself stays as it was signed.
         """
         _require_pass_role(data, caller)
-        if "ImageUri" not in code:
-            return send
+        if "ImageUri" not in code or not ZIP.isdisjoint(code) or data.get("PackageType", "Image") != "Image":
+            raise Refused(400, "InvalidParameterValueException", "Only container images run here: give ImageUri.")
         account, region, uri = caller.account, get_region(), code["ImageUri"]
         known = configuration_of(name, account, region) or {}
         architecture, *_ = data.get("Architectures") or known.get("Architectures") or ["x86_64"]
@@ -219,6 +228,21 @@ class Functions:
         if "Code" in answered and "given_image_uri" in (record or {}):
             answered["Code"]["ImageUri"] = record["given_image_uri"]
         return json.dumps(answered).encode()
+
+
+def _limited(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Start a function's container with no more than a function has; MiniStack starts it as Docker does by default."""
+
+    def run_limited(containers: ContainerCollection, image: str, *rest: Any, **options: Any) -> Any:
+        memory = f"{options['environment']['AWS_LAMBDA_FUNCTION_MEMORY_SIZE']}m"
+        # Lambda has no name for the machine that it runs on.
+        options.pop("extra_hosts", None)
+        return run(
+            containers, image, *rest, **options, mem_limit=memory, memswap_limit=memory, pids_limit=PROCESSES,
+            cap_drop=["ALL"], security_opt=["no-new-privileges"],
+        )  # fmt: skip
+
+    return run_limited
 
 
 def configuration_of(reference: str, account: str, region: str) -> Document | None:

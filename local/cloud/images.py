@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from local.cloud.access import Caller
+from local.cloud.asgi import document
 from local.cloud.registry import HOST, Repository
 
 PULL = ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
@@ -96,7 +97,7 @@ def accepted(uri: str, name: str, region: str, architecture: str, caller: Caller
     if not is_supported({"mediaType": image["imageManifestMediaType"], **manifest}):
         problem = "The image manifest, config or layer media type for the source image"
         raise _invalid(f"{problem} {uri} is not supported.")
-    platform = json.loads(repository.blob(manifest["config"]["digest"]) or b"{}")
+    platform = document(repository.blob(manifest["config"]["digest"]) or b"")
     found = f"{platform.get('os')}/{ARCHITECTURES.get(platform.get('architecture'), platform.get('architecture'))}"
     if found != f"linux/{architecture}":
         # AWS takes such an image; every call then fails with "exec format error".
@@ -107,9 +108,9 @@ def accepted(uri: str, name: str, region: str, architecture: str, caller: Caller
 def is_supported(manifest: Mapping[str, Any]) -> bool:
     """Whether a manifest is that of a single image, of media types that Lambda reads."""
     return (
-        manifest["mediaType"] in MANIFESTS
-        and manifest["config"]["mediaType"] in CONFIGURATIONS
-        and all(layer["mediaType"] in LAYERS for layer in manifest["layers"])
+        manifest.get("mediaType") in MANIFESTS
+        and manifest.get("config", {}).get("mediaType") in CONFIGURATIONS
+        and all(layer.get("mediaType") in LAYERS for layer in manifest.get("layers", []))
     )
 
 

@@ -5,7 +5,7 @@ Every account's registry has a name that Docker can push to and pull from on loo
 """
 
 import base64
-import binascii
+import hashlib
 import json
 import re
 from collections.abc import Mapping, MutableMapping
@@ -37,7 +37,7 @@ from local.cloud.lifecycle import Expired
 HOST = r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com"
 REGISTRY_HOST = re.compile(HOST)
 REGISTRY_PATH = re.compile(rf"/v2/(?P<host>{HOST})/(?P<rest>.+)")
-MANIFEST_PATH = re.compile(r"/v2/(?P<name>.+)/manifests/[^/]+")
+MANIFEST_PATH = re.compile(r"/v2/(?P<name>.+)/manifests/(?P<reference>[^/]+)")
 
 # What each call of the registry protocol needs. ECR has no action, and no answer, for any other.
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html
@@ -57,6 +57,23 @@ ACTIONS = {
 }
 # An upload in a single call.
 UPLOAD = ("ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload")
+# https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html
+# https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
+PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+REPOSITORY_NAME = re.compile(rf"(?=.{{2,256}}$){PART}(?:/{PART})*")
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+REFERENCE = re.compile(rf"[a-zA-Z0-9_][a-zA-Z0-9._-]{{0,127}}|{DIGEST.pattern}")
+MANIFEST_BYTES = 4 * 1024**2
+
+# What the API says where the registry protocol says this.
+MANIFEST_ERRORS = {
+    "MANIFEST_INVALID": "InvalidParameterException",
+    "DIGEST_INVALID": "ImageDigestDoesNotMatchException",
+    "MANIFEST_BLOB_UNKNOWN": "LayersNotFoundException",
+    "MANIFEST_UNKNOWN": "ReferencedImagesNotFoundException",
+}
+# The calls that name a repository by its ARN.
+TAGGING = ("ListTagsForResource", "TagResource", "UntagResource")
 VERSION = [(b"docker-distribution-api-version", b"registry/2.0")]
 
 
@@ -165,6 +182,11 @@ class Registry:
                 await answer(send, 200, {}, VERSION)
                 return
             host, call = self._admit(scope, caller)
+            if (match := MANIFEST_PATH.fullmatch(call["path"])) and scope["method"] == "PUT":
+                body = await read(receive)
+                owner = REGISTRY_HOST.fullmatch(host).groups()
+                receive = giving(body, receive)
+                _check_manifest(Repository(*owner, match["name"]), match["reference"], body)
         except Refused as refused:
             while (await receive()).get("more_body"):
                 pass  # Docker reads no answer while it sends a layer
@@ -172,25 +194,22 @@ class Registry:
             await answer(send, refused.status, fault, [*VERSION, *refused.headers])
             return
         await ministack(call, receive, _rewriting_location(send, host))
-        if (match := MANIFEST_PATH.fullmatch(call["path"])) and scope["method"] == "PUT":
+        if match and scope["method"] == "PUT":
             account, region = REGISTRY_HOST.fullmatch(host).groups()
             replication.copy(account, region, match["name"])
 
     async def api(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Calls of the ECR API, of the caller's own registry or of the one that `registryId` names."""
         body, action = await read(receive), header(scope, "x-amz-target").rpartition(".")[2]
-        caller, data = access.signer(scope, body), document(body)
+        caller, data = scope["caller"], document(body)
         receive = giving(body, receive)
-        if caller is None:
-            await ministack(scope, receive, send)
-            return
         if action == "GetAuthorizationToken":
             await ministack(scope, receive, rewriting(send, lambda answer: self._with_tokens(answer, caller, data)))
             return
         if action in replication.ACTIONS:
             await self._replicate(action, data, caller, send)
             return
-        owner, repositories = _named(data, caller.account)
+        owner, repositories = _named(action, data, caller.account)
         if owner != caller.account and (not repositories or action == "CreateRepository"):
             # Only a repository's policy opens a registry to another account.
             arn = Repository(owner, get_region(), "*").arn
@@ -200,12 +219,17 @@ class Registry:
             if denial := repository.denial(caller, f"ecr:{action}"):
                 await _fail(send, "AccessDeniedException", denial)
                 return
-            if action == "PutImage" and (taken := repository.taken(data.get("imageTag"))):
-                await _fail(send, "ImageTagAlreadyExistsException", taken)
-                return
+            if action == "PutImage" and repository.record is not None:
+                if taken := repository.taken(data.get("imageTag")):
+                    await _fail(send, "ImageTagAlreadyExistsException", taken)
+                    return
+                try:
+                    _check_manifest(repository, data.get("imageDigest", ""), data["imageManifest"].encode())
+                except Refused as refused:
+                    await _fail(send, MANIFEST_ERRORS[refused.code], str(refused))
+                    return
         if repositories:  # which the caller may use; MiniStack knows no caller but the owner
-            credential = re.sub("Credential=[^/]+/", f"Credential={owner}/", header(scope, "authorization"))
-            scope = with_headers(scope, authorization=credential.encode(), x_amz_security_token=None)
+            scope = access.signed_by_root(scope, body, owner, repositories[0].region)
         await ministack(scope, receive, rewriting(send, self._localise))
 
     async def _replicate(self, action: str, data: Mapping[str, Any], caller: Key, send: Send) -> None:
@@ -245,7 +269,7 @@ class Registry:
             raise Refused(401, "UNAUTHORIZED", "Not Authorized", [(b"www-authenticate", realm.encode())])
         try:
             user, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
             user = secret = ""
         token = self._tokens.find(secret) if user == "AWS" else None
         if token is None:
@@ -266,6 +290,12 @@ class Registry:
             raise Refused(404, "NAME_UNKNOWN", f"{scope['path']} names no repository. Its name here is {name}")
         verb, name, reference = call
         repository = Repository(match[2], match[3], name)
+        if not REPOSITORY_NAME.fullmatch(name):
+            raise Refused(400, "NAME_INVALID", f"Invalid repository name {name!r}")
+        if verb in ("manifest", "blob") and not (REFERENCE if verb == "manifest" else DIGEST).fullmatch(reference):
+            raise Refused(
+                404, "MANIFEST_UNKNOWN" if verb == "manifest" else "BLOB_UNKNOWN", "Requested image not found"
+            )
         query = self._query(scope, repository, caller)
         actions = UPLOAD if verb == "blob_uploads" and "digest" in query else ACTIONS.get((verb, method))
         if actions is None:
@@ -291,6 +321,8 @@ class Registry:
         https://docs.aws.amazon.com/AmazonECR/latest/userguide/blob-mounting.html
         """
         query = dict(parse_qsl(scope["query_string"].decode()))
+        if not all(DIGEST.fullmatch(query[name]) for name in ("digest", "mount") if name in query):
+            raise Refused(400, "DIGEST_INVALID", "A digest is sha256: and 64 hexadecimal digits.")
         if "mount" in query:
             source = query.pop("from", "")
             name = source.removeprefix(f"{repository.host}/")
@@ -324,14 +356,39 @@ class Registry:
         return text.replace(f"https://{self._address}/", f"http://{self._address}/").encode()
 
 
-def _named(data: Mapping[str, Any], account: str) -> tuple[str, list[Repository]]:
-    """The registry that an API call is about, and the repositories in it that it names."""
-    if "resourceArn" in data:
+def _named(action: str, data: Mapping[str, Any], account: str) -> tuple[str, list[Repository]]:
+    """The registry that an API call is about, and the repositories in it that it names.
+
+    Of what it names besides, which AWS ignores, MiniStack takes nothing either.
+    """
+    if action in TAGGING:
         _, _, _, region, owner, resource = f"{data['resourceArn']}:::::".split(":")[:6]
         return owner, [Repository(owner, region, resource.removeprefix("repository/"))]
     owner = str(data.get("registryId") or account)
     names = [*data.get("repositoryNames", []), *([data["repositoryName"]] if "repositoryName" in data else [])]
     return owner, [Repository(owner, get_region(), name) for name in names]
+
+
+def _check_manifest(repository: Repository, reference: str, body: bytes) -> None:
+    """ECR's checks of a manifest that is put under a tag or a digest.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html#API_PutImage_Errors
+    """
+    manifest = document(body)
+    images, config, layers = (manifest.get(name) for name in ("manifests", "config", "layers"))
+    parts = images if images is not None else [config, *layers] if isinstance(layers, list) else None
+    well_formed = isinstance(parts, list) and all(
+        isinstance(part, dict) and DIGEST.fullmatch(str(part.get("digest"))) for part in parts
+    )
+    if manifest.get("schemaVersion") != 2 or not well_formed or len(body) > MANIFEST_BYTES:
+        raise Refused(400, "MANIFEST_INVALID", "The image manifest is not valid.")
+    if reference.startswith("sha256:") and reference != f"sha256:{hashlib.sha256(body).hexdigest()}":
+        raise Refused(400, "DIGEST_INVALID", f"The digest of the manifest is not {reference}.")
+    known = repository.image if images is not None else repository.blob
+    for part in parts or ():
+        if known(part["digest"]) is None and not part.get("urls"):
+            code = "MANIFEST_UNKNOWN" if images is not None else "MANIFEST_BLOB_UNKNOWN"
+            raise Refused(400, code, f"{part['digest']} of the manifest is not in the repository.")
 
 
 async def _fail(send: Send, code: str, message: str) -> None:

@@ -31,7 +31,7 @@ class NotLoopback(OSError):
 def refuse_other_interfaces(event: str, arguments: tuple[Any, ...]) -> None:
     """An audit hook: whatever a setting says, this process binds no socket but to loopback.
 
-    It plays two accounts without a secret worth its name; nobody but this machine may talk to it.
+    Nobody but this machine may talk to it.
 
     Raises:
         NotLoopback: a socket is about to be bound to another address.
@@ -54,11 +54,22 @@ async def main() -> None:
     """Serve until SIGTERM or SIGINT, then let MiniStack remove the containers of its functions."""
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
+    from hypercorn.logging import Logger
 
+    from local import credentials
     from local.cloud import corrections, proxy
     from local.cloud.faults import Faults
     from local.cloud.front import Front
+    from local.cloud.guard import Guard
     from local.cloud.kept import Kept
+
+    class WithoutSignatures(Logger):
+        """The access log, without the query of a presigned URL, which is as good as a key."""
+
+        async def access(self, request: Any, response: Any, request_time: float) -> None:
+            if b"x-amz-" in request["query_string"].lower():
+                request = {**request, "query_string": b"..."}
+            await super().access(request, response, request_time)
 
     corrections.apply()
     config = Config()
@@ -66,12 +77,14 @@ async def main() -> None:
     config.keep_alive_timeout = 75
     # One line a call, in `.local/logs/cloud.log`: what a deployment asked for can be read, and counted.
     config.accesslog = "-"
+    config.logger_class = WithoutSignatures
     config.access_log_format = "%(m)s %(Uq)s %({x-amz-target}i)s %(s)s"
     stopped = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stopped.set)
+    guarded = Guard(Faults(Kept(Front(int(PORT), TOKEN_SECONDS))), int(PORT), credentials.secret())
     await proxy.start(int(PORT))
-    await serve(Faults(Kept(Front(int(PORT), TOKEN_SECONDS))), config, shutdown_trigger=stopped.wait)
+    await serve(guarded, config, shutdown_trigger=stopped.wait)
 
 
 if __name__ == "__main__":

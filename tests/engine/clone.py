@@ -1,6 +1,7 @@
 """A clone of this folder with warm caches, in which the commands of the README are run as a user would."""
 
 import base64
+import hmac
 import json
 import os
 import shutil
@@ -146,8 +147,18 @@ class Clone:
         account = {"registry": "111111111111", "consumer": "222222222222"}[profile]
         return boto3.client(
             service, region_name="us-east-1", endpoint_url=f"http://127.0.0.1:{self.port}",
-            aws_access_key_id=account, aws_secret_access_key="local",
+            aws_access_key_id=account, aws_secret_access_key=self.secret_access_key(account),
         )  # fmt: skip
+
+    @property
+    def secret(self) -> str:
+        """The secret of the local cloud."""
+        return (self.root / ".local" / "run" / "secret").read_text()
+
+    def secret_access_key(self, account: str) -> str:
+        """The secret access key of an account's root, which the local cloud derives from its secret."""
+        code = hmac.digest(self.secret.encode(), account.encode(), "sha256")
+        return base64.urlsafe_b64encode(code).decode()[:40]
 
     def login(self, ecr: Any) -> subprocess.CompletedProcess[str]:
         """`docker login` with the registry token of an ECR client, for `docker` below."""
@@ -167,7 +178,8 @@ class Clone:
         with (aws / "config").open("a") as file:
             file.write(f"\n[profile {name}]\nregion = {region}\nendpoint_url = {address}\n")
         with (aws / "credentials").open("a") as file:
-            file.write(f"\n[{name}]\naws_access_key_id = {account}\naws_secret_access_key = local\n")
+            secret = self.secret_access_key(account)
+            file.write(f"\n[{name}]\naws_access_key_id = {account}\naws_secret_access_key = {secret}\n")
 
     def log_in_to_registry(self) -> None:
         """`docker login` of the clone's own Docker configuration to the registry, as its owner."""
@@ -176,11 +188,20 @@ class Clone:
 
     def control(self, method: str, fault: dict[str, Any] | None = None) -> list[int]:
         """Add a fault of the local cloud (`POST`) or clear them (`DELETE`): how often each has struck."""
+        _, answer = self.call_cloud(method, "faults", fault)
+        return [fault["struck"] for fault in answer["faults"]]
+
+    def call_cloud(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+        """A call of the local cloud itself: status and JSON body."""
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/_local/faults", json.dumps(fault).encode() if fault else None, method=method
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-            return [fault["struck"] for fault in json.load(answer)["faults"]]
+            f"http://127.0.0.1:{self.port}/_local/{path}", json.dumps(body).encode() if body else None, method=method,
+            headers={"Authorization": f"Bearer {self.secret}"},
+        )  # fmt: skip
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
 
     @contextmanager
     def faults(self, *faults: dict[str, Any]) -> Iterator[list[int]]:

@@ -2,8 +2,10 @@
 
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from selenium import webdriver
 
 from tests.engine.clone import Clone
 
@@ -55,3 +57,16 @@ def empty(stale: tuple[Clone, str]) -> Iterator[Clone]:
     clone, _ = stale
     yield clone
     clone.restore()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    """Chromium, which calls addresses of the local run as a user's browser does."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    # Chromium's sandbox does not work for root; the pages are our own.
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={tmp_path}"):
+        options.add_argument(argument)
+    driver = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
+    yield driver
+    driver.quit()

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -11,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -39,7 +41,6 @@ DENIED = (
     "AccessDeniedException",
     "Lambda does not have permission to access the ECR image. Check the ECR permissions.",
 )
-ROOT_SECRET = "local"  # MiniStack takes any for an account's root
 
 Client = Callable[..., Any]
 Document = dict[str, Any]
@@ -48,11 +49,11 @@ Document = dict[str, Any]
 # ---- who asks ----------------------------------------------------------------------------------------------------
 
 
-def client(clone: Clone, key: str, service: str, secret: str = ROOT_SECRET) -> Any:
-    """A client with an access key; 12 digits are an account's root."""
+def client(clone: Clone, key: str, service: str, secret: str | None = None) -> Any:
+    """A client with an access key; 12 digits are an account's root, whose secret the clone knows."""
     return boto3.client(
         service, region_name=REGION, endpoint_url=f"http://127.0.0.1:{clone.port}", aws_access_key_id=key,
-        aws_secret_access_key=secret,
+        aws_secret_access_key=secret or clone.secret_access_key(key),
     )  # fmt: skip
 
 
@@ -161,12 +162,7 @@ def push_another(clone: Clone, tag: str, url: str | None = None) -> str:
 
 def local(clone: Clone, path: str) -> tuple[int, Document]:
     """A call of the local cloud itself."""
-    request = urllib.request.Request(f"http://127.0.0.1:{clone.port}/_local/{path}", method="POST")
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
+    return clone.call_cloud("POST", path)
 
 
 def age(clone: Clone, name: str = NAME) -> None:
@@ -233,24 +229,23 @@ def test_only_a_granted_caller_gets_a_token(deployed: Clone) -> None:
         assert code == "AccessDeniedException"
 
 
-def test_an_expired_token_is_refused() -> None:
-    port = free_port()
-    settings = {"LOCAL_CLOUD_PORT": str(port), "LOCAL_CLOUD_TOKEN_SECONDS": "2", "PYTHONPATH": str(ROOT)}
+def test_an_expired_token_is_refused(tmp_path: Path) -> None:
+    for package in ("local", "offline"):
+        shutil.copytree(ROOT / package, tmp_path / package)
+    clone = Clone(tmp_path)
+    settings = {"LOCAL_CLOUD_PORT": str(clone.port), "LOCAL_CLOUD_TOKEN_SECONDS": "2", "PYTHONPATH": str(tmp_path)}
     command = [str(ROOT / ".local" / "venv" / "bin" / "python"), "-m", "local.cloud.server"]
-    with subprocess.Popen(command, env={**os.environ, **settings}, cwd=ROOT) as server:
+    with subprocess.Popen(command, env={**os.environ, **settings}, cwd=tmp_path) as server:
         try:
-            _await(lambda: _listens(port))
-            ecr = boto3.client(
-                "ecr", region_name=REGION, endpoint_url=f"http://127.0.0.1:{port}", aws_access_key_id=REGISTRY,
-                aws_secret_access_key="local",
-            )  # fmt: skip
+            _await(lambda: _listens(clone.port))
+            ecr = clone.client("registry", "ecr")
             token = password(ecr)
-            assert v2(port, "GET", "", token)[0] == 200
-            _await(lambda: v2(port, "GET", "", token)[0] != 200)
-            status, _, body = v2(port, "GET", "", token)
+            assert v2(clone.port, "GET", "", token)[0] == 200
+            _await(lambda: v2(clone.port, "GET", "", token)[0] != 200)
+            status, _, body = v2(clone.port, "GET", "", token)
             assert status == 403
             assert b"Your authorization token has expired. Reauthenticate and try again." in body
-            assert v2(port, "GET", "", password(ecr))[0] == 200
+            assert v2(clone.port, "GET", "", password(ecr))[0] == 200
         finally:
             server.terminate()
 

@@ -200,7 +200,8 @@ def test_a_profile_with_the_credentials_of_another_account(
     owned = clone.owned()
     path = clone.root / ".local" / "aws" / "credentials"
     for account in ("222222222222", "111111111111"):
-        with changed(path, path.read_text().replace(account, "999999999999")):
+        text = path.read_text().replace(clone.secret_access_key(account), clone.secret_access_key("999999999999"))
+        with changed(path, text.replace(account, "999999999999")):
             said = fails(clone)
         assert "AWS account ID not allowed: 999999999999" in said
     assert clone.owned() == owned

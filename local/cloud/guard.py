@@ -1,0 +1,262 @@
+"""What of the local cloud can be reached, and by whom. Everything else is refused before its body is read.
+
+A browser reaches loopback from any page, and every user of the machine does. So a request has to come from no page, to
+name a host that the local cloud answers for, and to show a secret of this run: a signature, a registry token, or the
+bearer token of the local cloud's own calls. Public, as on AWS, are the endpoints that functions are called by.
+
+The emulator has many more services and paths than this program uses, and some of them run what they are given on this
+machine. Only those of `SERVICES` are served.
+"""
+
+import re
+import secrets
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs
+
+from ministack import app
+from ministack.core import iam_evaluator as iam
+from ministack.core.router import detect_service
+
+from local.cloud import access, inputs
+from local.cloud.asgi import App, Receive, Scope, Send, answer, giving, header, read
+
+HEALTH = "/_local/health"
+
+# Where functions are called: by browsers as well, from any page.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-call-api.html
+# https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
+PUBLIC_HOST = re.compile(
+    r"(?P<id>\w+)\.(?P<kind>execute-api|lambda-url)\.[a-z0-9-]+\."
+    r"(amazonaws\.(com|com\.cn|eu)|on\.aws|c2s\.ic\.gov|sc2s\.sgov\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)(:\d+)?"
+)
+PUBLIC_PATH = re.compile(r"/(_aws/(execute-api|lambda-url)/\w+|restapis/\w+/[^/]+/_user_request_)/.*", re.DOTALL)
+REGISTRY_PATH = re.compile(r"/v2(/.*)?", re.DOTALL)
+# The emulator decodes a path once more and skips empty segments; no call of AWS needs either.
+AMBIGUOUS_PATH = re.compile(r"%|//|/\.\.?(/|$)|[\x00-\x1f\x7f]")
+SCOPE = re.compile(r"[^/,\s]+/\d{8}/[a-z0-9-]+/(?P<service>[a-z0-9-]+)/aws4_request")
+# Headers that decide something; of two the emulator and its front might each take another one.
+SINGLE = {b"host", b"authorization", b"content-type", b"content-encoding", b"origin", b"x-amz-target", b"x-amz-date"}
+
+# API Gateway takes 10 MB and Lambda 6 MB; an image has 10 GB at most.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+CALL_BYTES = 10 * 1024**2
+LAYER_BYTES = 10 * 1024**3
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service of the emulator that this program uses.
+
+    Attributes:
+        path: its paths.
+        target: the beginning of `X-Amz-Target`; none where the path or the body names the action.
+        actions: those of a service that is called by form fields; default: all.
+    """
+
+    path: re.Pattern[str] = field(default=re.compile("/"))
+    target: str = ""
+    actions: frozenset[str] | None = None
+
+
+CLOUDWATCH = "GraniteServiceVersion20100801"
+# Subscriptions are not among them: the emulator would call any address.
+SNS = frozenset({"CreateTopic", "DeleteTopic", "GetTopicAttributes", "ListTagsForResource", "TagResource"})
+
+# By the name that requests are signed for.
+SERVICES = {
+    "apigateway": Service(re.compile(r"/(restapis|apikeys|usageplans|account|tags)(/[^/]+)*/?")),
+    "ecr": Service(target="AmazonEC2ContainerRegistry_V20150921."),
+    "iam": Service(),
+    "lambda": Service(re.compile(r"/\d{4}-\d\d-\d\d/(functions|tags)(/[^/]+)*/?")),
+    "logs": Service(target="Logs_20140328."),
+    "monitoring": Service(re.compile(rf"/|/service/{CLOUDWATCH}/operation/\w+"), target=f"{CLOUDWATCH}."),
+    "organizations": Service(target="AWSOrganizationsV20161128."),
+    "sns": Service(actions=SNS),
+    "sts": Service(),
+}  # fmt: skip
+
+
+class Refused(Exception):
+    """A request is not let in: HTTP status, error code and text."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+def _denied(message: str) -> Refused:
+    return Refused(403, "AccessDeniedException", message)
+
+
+def _unknown(what: str) -> Refused:
+    return Refused(404, "UnknownOperationException", f"The local cloud does not have {what}.")
+
+
+class Guard:
+    """ASGI application in front of all others.
+
+    Args:
+        inner: gets what is let in; an API call with its `service` and its `caller` in the scope.
+        port: the loopback port it is served on.
+        secret: the bearer token of the local cloud's own calls.
+    """
+
+    def __init__(self, inner: App, port: int, secret: str) -> None:
+        self._inner = inner
+        self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
+        self._bearer = f"Bearer {secret}"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or answer why not."""
+        if scope["type"] == "lifespan":
+            await self._inner(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})  # before it is accepted: 403
+        else:
+            try:
+                await self._admit(scope, receive, send)
+            except Refused as refused:
+                fault = {"__type": refused.code, "message": str(refused)}
+                await answer(send, refused.status, fault, [(b"x-amzn-errortype", refused.code.encode())])
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        names = [name.lower() for name, _ in scope["headers"]]
+        if any(names.count(name) > 1 for name in SINGLE):
+            raise _denied("A header is there twice.")
+        if not scope["query_string"].isascii():
+            raise Refused(400, "ValidationException", "A query has no other characters than those of ASCII.")
+        path, host = scope["path"], header(scope, "host").lower()
+        if endpoint := PUBLIC_HOST.fullmatch(host):
+            path = f"/_aws/{endpoint['kind']}/{endpoint['id']}{path}"
+        if endpoint or (host in self._hosts and PUBLIC_PATH.fullmatch(path)):
+            if not (app._parse_execute_api_url(host, path) or app._parse_lambda_url(host, path)):
+                raise _denied("Missing Authentication Token")  # the emulator would take it for another call
+            await self._inner({**scope, "path": path}, _bounded(scope, receive, CALL_BYTES), send)
+            return
+        if host not in self._hosts:
+            raise _denied(f"The local cloud does not answer for the host {host!r}.")
+        if self._is_foreign(scope):
+            raise _denied("The local cloud takes no calls of web pages.")
+        send = _without_cors(send)
+        if path.startswith("/_local/"):
+            await self._control(scope, receive, send)
+        elif REGISTRY_PATH.fullmatch(path):
+            await self._inner(scope, _bounded(scope, receive, LAYER_BYTES), send)
+        else:
+            await self._api(scope, receive, send)
+
+    def _is_foreign(self, scope: Scope) -> bool:
+        """Whether a web page of another origin makes this request."""
+        origins = {f"http://{host}" for host in self._hosts}
+        origin, referer = header(scope, "origin"), header(scope, "referer")
+        foreign = (origin and origin not in origins) or (referer and "/".join(referer.split("/")[:3]) not in origins)
+        return bool(foreign) or header(scope, "sec-fetch-site") not in ("", "none", "same-origin")
+
+    async def _control(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Calls of the local cloud itself."""
+        if not secrets.compare_digest(header(scope, "authorization").encode(), self._bearer.encode()):
+            raise _denied("Calls of the local cloud itself need the token of .local/run/secret.")
+        if scope["path"] == HEALTH:
+            await answer(send, 200, {"status": "running"})
+        else:
+            await self._inner(scope, _bounded(scope, receive, CALL_BYTES), send)
+
+    async def _api(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Calls of AWS APIs: those of a service that is used here, rightly signed."""
+        name = _signed_for(scope)
+        service = SERVICES.get(name)
+        target = header(scope, "x-amz-target")
+        if service is None or AMBIGUOUS_PATH.search(scope["path"]) or not service.path.fullmatch(scope["path"]):
+            raise _unknown(f"{scope['method']} {scope['path']} of {name}")
+        if target and not (service.target and target.startswith(service.target)):
+            raise _unknown(f"{target} of {name}")
+        if header(scope, "content-encoding").lower() not in ("", "identity"):
+            raise _denied("The local cloud takes no compressed calls.")
+        body = await read(_bounded(scope, receive, CALL_BYTES))
+        query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        fields = {**_form(scope, body), **query}
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        if detect_service(scope["method"], scope["path"], headers, fields) != name:
+            raise _unknown(f"this call of {name}")
+        if service.actions is not None and fields.get("Action", [""])[0] not in service.actions:
+            raise _unknown(f"{', '.join(fields.get('Action', []))} of {name}")
+        caller = access.signer(scope, body)
+        if isinstance(caller, iam.AuthError):
+            await _fail(send, name, headers, caller)
+        elif found := inputs.problem(name, scope, body):
+            await _fail(send, name, headers, iam.AuthError(*found), 400)
+        else:
+            await self._inner({**scope, "service": name, "caller": caller}, giving(body, receive), send)
+
+
+async def _fail(send: Send, service: str, headers: dict[str, str], error: iam.AuthError, status: int = 0) -> None:
+    """Answer with an error in the service's own protocol."""
+    usual, named, body = app._credential_failure(service, "", secrets.token_hex(16), error, headers)
+    raw = [(name.lower().encode(), value.encode()) for name, value in named.items()]
+    await send({"type": "http.response.start", "status": status or usual, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _signed_for(scope: Scope) -> str:
+    """The service that a request is signed for, in its header or its query."""
+    authorization = header(scope, "authorization")
+    query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    presigned = [name for name in query if name.lower() in ("x-amz-credential", "awsaccesskeyid")]
+    if not authorization and not presigned:
+        raise Refused(403, "MissingAuthenticationTokenException", "Missing Authentication Token")
+    if authorization.startswith("AWS4-HMAC-SHA256 ") and not presigned:
+        _, _, credential = authorization.partition("Credential=")
+    elif not authorization and presigned == ["X-Amz-Credential"]:
+        credential = query["X-Amz-Credential"][0] + ","
+    else:
+        raise Refused(403, "IncompleteSignatureException", "One signature of the version 4 is needed.")
+    match = SCOPE.match(credential)
+    if match is None or len(query.get("X-Amz-Credential", [])) > 1:
+        raise Refused(
+            403, "IncompleteSignatureException", "The credential is not KEY/DATE/REGION/SERVICE/aws4_request."
+        )
+    return match["service"]
+
+
+def _form(scope: Scope, body: bytes) -> dict[str, list[str]]:
+    """The fields of a body that is a form."""
+    if not header(scope, "content-type").startswith("application/x-www-form-urlencoded"):
+        return {}
+    return parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
+
+
+def _bounded(scope: Scope, receive: Receive, limit: int) -> Receive:
+    """A `receive` that gives no more than so many bytes."""
+    length = header(scope, "content-length")
+    if length and not (length.isdigit() and int(length) <= limit):
+        raise Refused(413, "RequestEntityTooLargeException", f"A body has {limit} bytes at most here.")
+    received = 0
+
+    async def inner() -> MutableMapping[str, Any]:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise Refused(413, "RequestEntityTooLargeException", f"A body has {limit} bytes at most here.")
+        return message
+
+    return inner
+
+
+def _without_cors(send: Send) -> Send:
+    """A `send` without the headers by which the emulator lets every page read its answers."""
+
+    async def inner(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            kept = [
+                (name, value) for name, value in message["headers"] if not name.lower().startswith(b"access-control-")
+            ]
+            message = {**message, "headers": kept}
+        await send(message)
+
+    return inner

@@ -1,0 +1,107 @@
+"""What the local run opens on this machine: tried by a page of another origin, in a browser, and by looking."""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from selenium import webdriver
+
+from tests.engine.clone import Clone
+
+NAME = "cross-account-function"
+# Gives for each request what the page can read of its answer, and sends it once more as a form would.
+SCRIPT = """
+const [requests, done] = arguments;
+Promise.all(requests.map(async ([method, url, body]) => {
+  const request = {method, body: body || undefined, headers: body ? {"content-type": "text/plain"} : {}};
+  await fetch(url, {...request, mode: "no-cors"}).catch(() => null);
+  return fetch(url, request).then((answer) => answer.text(), () => null);
+})).then(done);
+"""
+
+
+class Page(BaseHTTPRequestHandler):
+    """A page of another origin."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<title>another origin</title>")
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def elsewhere(browser: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
+    """A browser on a page of another origin."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        browser.get(f"http://localhost:{server.server_port}/")
+        yield browser
+        server.shutdown()
+
+
+def test_a_page_of_another_origin_changes_and_reads_nothing(deployed: Clone, elsewhere: webdriver.Chrome) -> None:
+    address = f"http://127.0.0.1:{deployed.port}"
+    # Rightly signed, and still not for a page.
+    presigned = deployed.client("consumer", "sts").generate_presigned_url("get_caller_identity")
+    listed = deployed.client("consumer", "lambda").generate_presigned_url("list_functions")
+    requests = [
+        ["POST", f"{address}/_ministack/config", json.dumps({"lambda_svc.LAMBDA_EXECUTOR": "local"})],
+        ["POST", f"{address}/_ministack/reset", ""],
+        ["POST", f"{address}/_local/faults", json.dumps({"status": 500, "times": 99})],
+        ["POST", f"{address}/_local/functions/222222222222/{NAME}/age", ""],
+        ["GET", f"{address}/_ministack/health", ""],
+        ["GET", presigned, ""],
+        ["GET", listed, ""],
+    ]
+    assert elsewhere.execute_async_script(SCRIPT, requests) == [None] * len(requests)
+    log = (deployed.root / ".local" / "logs" / "cloud.log").read_text()
+    calls = [line for line in log.splitlines() if "/_ministack/" in line or "/_local/f" in line]
+    assert calls
+    assert all(line.endswith(" 403") for line in calls)
+    assert "ignature=" not in log
+    assert deployed.client("consumer", "lambda").get_function(FunctionName=NAME)["Configuration"]["State"] == "Active"
+    assert deployed.get() == (200, {"message": "hello world!"})
+
+
+def test_a_functions_container_has_no_more_than_a_function(deployed: Clone) -> None:
+    assert deployed.get()[0] == 200
+    label = f"label=ministack.instance=cross-account-ecr:{deployed.port}"
+    names = deployed.docker("ps", "-q", "--filter", label).stdout.split()
+    assert names
+    memory = deployed.client("consumer", "lambda").get_function_configuration(FunctionName=NAME)["MemorySize"]
+    for container in json.loads(deployed.docker("inspect", *names).stdout):
+        given = container["HostConfig"]
+        assert given["Memory"] == memory * 1024**2
+        assert (given["PidsLimit"], given["CapDrop"], given["SecurityOpt"]) == (1024, ["ALL"], ["no-new-privileges"])
+        assert not given["Privileged"]
+        assert not given["Binds"]
+        assert not container["Mounts"]
+        assert not given["ExtraHosts"]
+        assert all(port["HostIp"] == "127.0.0.1" for ports in given["PortBindings"].values() for port in ports)
+
+
+def test_secrets_are_the_owners_alone(deployed: Clone) -> None:
+    folder = deployed.root / ".local"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    for name in ("run/secret", "aws/credentials", "passphrase"):
+        assert (folder / name).stat().st_mode & 0o777 == 0o600
+    environment = deployed.shell("env").stdout
+    assert (folder / "passphrase").read_text() not in environment
+    assert deployed.secret not in environment
+
+
+def test_down_ends_a_cloud_that_does_not_answer(empty: Clone) -> None:
+    record = json.loads((empty.root / ".local" / "run" / "cloud.json").read_text())
+    os.kill(record["pid"], signal.SIGSTOP)
+    ran = empty.make("down")
+    assert "Traceback" not in ran.stdout
+    assert empty.processes() == []
