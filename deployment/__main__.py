@@ -226,7 +226,7 @@ def drift(stacks: Stacks) -> int:
     with running(stacks, *stacks.names) as deployment:
         results = deployment.drift()
     _print(stacks, results)
-    return DRIFTED if any(result.changes for result in results.values()) else 0
+    return DRIFTED if any(result.changes or result.failed for result in results.values()) else 0
 
 
 @command("destroy --no-registry", "destroy --yes")
@@ -311,6 +311,7 @@ def _plain(outcome: StackResult | DeploymentError) -> dict[str, Any]:
         ],
         "outputs": dict(outcome.outputs),
         "diagnostics": [asdict(line) for line in outcome.diagnostics],
+        "failed": list(outcome.failed),
         "seconds": round(outcome.seconds, 1),
         "log": str(outcome.log),
     }

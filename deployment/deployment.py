@@ -335,9 +335,9 @@ class Deployment:
         log = self._logs / f"{name}-{operation}-{time.time_ns()}.log"
         stack = self._stack(name, changes)
         run = Run(stack.workspace.work_dir)
+        failed = _failed_updates(_state(_exported(stack)))
         if operation in ("up", "preview"):
-            state = _state(_exported(stack))
-            options["refresh"] = options.get("refresh") or bool(_failed_updates(state))
+            options["refresh"] = options.get("refresh") or bool(failed)
         if operation == "up":
             self._try(name, (), threading.Event(), lambda: self._forget_builds(stack, _exported(stack)))
         watcher = threading.Thread(target=self._watch, args=[run])
@@ -367,6 +367,7 @@ class Deployment:
             operation="drift" if operation == "preview_refresh" else operation,
             steps=_steps(run.seen),
             diagnostics=tuple(event for event in run.seen if isinstance(event, Diagnostic)),
+            failed=failed,
             seconds=time.monotonic() - began,
             log=log,
         )

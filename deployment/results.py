@@ -19,6 +19,7 @@ class StackResult:
         operation: `preview`, `up`, `refresh`, `destroy` or `drift`.
         steps: what was done, or in a preview would be, in order, one for each resource.
         diagnostics: warnings and errors.
+        failed: resources whose update had failed before. Their state has values that AWS may not have.
         seconds: how long it took.
         log: file with everything that the CLI has printed.
     """
@@ -27,6 +28,7 @@ class StackResult:
     operation: str
     steps: tuple[Step, ...]
     diagnostics: tuple[Diagnostic, ...] = ()
+    failed: tuple[str, ...] = ()
     seconds: float
     log: Path
 

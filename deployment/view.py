@@ -53,6 +53,8 @@ def report(results: dict[str, StackResult]) -> str:
         for step in changed:
             line = f"  {MARKS.get(step.operation, '?')} {step.type:<{types}}  {step.name:<{names}}"
             lines.append(f"{line}  {', '.join(step.changed)}".rstrip())
+        if result.operation == "drift":
+            lines += [f"  ? {urn}  its update failed: AWS may have the values of before" for urn in result.failed]
         if result.operation == "up" and (url := result.outputs.get("endpointUrl")):
             lines.append(f"  {url}")
     return "\n".join(lines)

@@ -1,5 +1,6 @@
 """`python -m deployment`, with a deployment that does nothing in place of the real one."""
 
+import dataclasses
 import inspect
 import io
 import json
@@ -150,6 +151,15 @@ def test_errors_are_in_the_json_document_beside_results() -> None:
 def test_drift_has_an_exit_code_of_its_own(operation: str, code: int) -> None:
     Recorded.answer = {"consumer": result(step(operation), operation="drift")}
     assert run("drift").exit_code == code
+
+
+def test_a_failed_update_counts_as_drift() -> None:
+    """The state has the new values, whatever a refresh finds."""
+    unchanged = result(step("same"), operation="drift")
+    Recorded.answer = {"consumer": dataclasses.replace(unchanged, failed=("urn:x",))}
+    ran = run("drift")
+    assert ran.exit_code == 8
+    assert "urn:x  its update failed" in ran.stdout
 
 
 @pytest.mark.parametrize(
