@@ -146,9 +146,9 @@ class Problem:
 def problems(model: "type[Model]", error: ValidationError) -> Iterator[Problem]:
     """The values that a validation refuses."""
     for found in error.errors():
-        if found["type"] == "is_instance_of":  # the other half of a text that may be known later
-            continue
         context = found.get("ctx", {})
+        if context.get("class") == "Output":  # the other half of a text that may be known later
+            continue
         path, fields, owner, among = _path(model, (*found["loc"], *context.get("at", ())))
         if found["type"] == "extra_forbidden":
             path, owner = (*path, Key(found["loc"][-1])), among[0]

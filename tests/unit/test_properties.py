@@ -277,14 +277,21 @@ def put(value: Any, path: tuple[str | int, ...], new: Any) -> Any:
 def is_section(path: tuple[str | int, ...], role: str) -> bool:
     """Whether what stands at a path has options."""
     kind = declared_type(path, role)
-    return any(is_model(it) for it in (kind, *get_args(kind)))
+    return any(is_model(it) for it in parts_of(kind))
+
+
+def parts_of(kind: Any) -> Iterator[Any]:
+    """A type and all types that it is made of."""
+    yield kind
+    for inner in get_args(kind):
+        yield from parts_of(inner)
 
 
 def declared_type(path: tuple[str | int, ...], role: str) -> Any:
     """The type of what stands at a path, with its rules."""
     kind: Any = STACKS[role]
     for part in path:
-        alternatives = [kind, *get_args(kind), *(inner for outer in get_args(kind) for inner in get_args(outer))]
+        alternatives = list(parts_of(kind))
         if isinstance(part, str) and (
             model := next((it for it in alternatives if isinstance(it, type) and issubclass(it, BaseModel)), None)
         ):
