@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from difflib import unified_diff
 from multiprocessing import connection
@@ -60,9 +60,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Mutation tests of the unit tests.")
     parser.add_argument("modules", nargs="*", help="paths of modules; default all")
     parser.add_argument("--sample", type=int, default=330, help="number of mutants over all modules (%(default)s)")
+    parser.add_argument("--tests", nargs="+", metavar="FILE", help="test files; default those that reach the module")
     parser.add_argument("--goal", type=int, default=85, help="percentage that each module needs (%(default)s)")
     parser.add_argument("--seconds", type=int, default=900, help="no mutant is begun after that (%(default)s)")
     options = parser.parse_args()
+    chosen_tests = tuple(options.tests or ())
     modules = options.modules or sorted({str(path) for pattern in CODE for path in Path().glob(pattern)})
     found = {module: inside for module in modules if (inside := places(module))}
     total = sum(map(len, found.values()))
@@ -73,7 +75,7 @@ def main() -> int:
     ]
     # Shuffled, so that a run that is out of time has looked at every module.
     random.Random(SEED).shuffle(chosen)  # noqa: S311  # a sample, not a secret
-    return report(run(chosen, time.monotonic() + options.seconds), options.goal)
+    return report(run(chosen, lambda module: chosen_tests or tests_of(module), options.seconds), options.goal)
 
 
 def places(module: str) -> list[Place]:
@@ -97,7 +99,7 @@ def sample(module: str, found: list[Place], size: int) -> Iterator[Mutant]:
         yield Mutant(module, text, f"{module}:{line}\n    {removed}\n    {added}")
 
 
-def run(mutants: list[Mutant], end: float) -> list[tuple[Mutant, bool]]:
+def run(mutants: list[Mutant], tests_of: Callable[[str], tuple[str, ...]], seconds: float) -> list[tuple[Mutant, bool]]:
     """Run the tests of each mutant, in a copy of the project for each processor. Gives which have survived."""
     files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], check=True, capture_output=True, text=True)
     for name in SLOW:
@@ -116,6 +118,7 @@ def run(mutants: list[Mutant], end: float) -> list[tuple[Mutant, bool]]:
             if process.exitcode:
                 sys.exit(f"the tests fail without a change; look with: python -m pytest {' '.join(tests)}")
             limits[tests] = 20 + 4 * (time.monotonic() - began)
+        end = time.monotonic() + seconds
         results: list[tuple[Mutant, bool]] = []
         running: dict[Path, tuple[Mutant, multiprocessing.Process, float]] = {}
         waiting = list(mutants)

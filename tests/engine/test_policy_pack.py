@@ -25,7 +25,8 @@ WRONG_REGISTRY = {
     "repository": {
         "name": "cross-account-function",
         "scanOnPush": False,
-        "keep": False,
+        "protect": False,
+        "retainOnDelete": False,
         "forceDelete": True,
         "lifecycle": [{"days": 30}],
         "statements": [
@@ -35,6 +36,7 @@ WRONG_REGISTRY = {
                 "Effect": "Allow",
                 "Principal": {"Service": "codebuild.amazonaws.com"},
                 "Action": "ecr:DescribeImages",
+                "Condition": {"StringLike": {"aws:SourceAccount": "*"}},
             },
             {
                 "Sid": "OneStatement",
