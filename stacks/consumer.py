@@ -67,7 +67,7 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
         pulumi.log.warn(f"The image {plan.tag} is gone from the repository; it is built and pushed again.")
     if build and registry_account and is_built:
         image = _built_image(build, url, registry, registry_account, plan.push)
-        providers.append(docker.Provider("docker"))
+        providers.append(docker.Provider("docker", opts=pulumi.ResourceOptions(transformations=[_without_host])))
     else:
         image = ExistingImage(uri=f"{url}@{plan.digest}")
     # The name of the component is part of every URN and never changes; the function's own may.
@@ -172,6 +172,12 @@ def _image_build(image: Image, platform: Platform) -> ImageBuild | None:
     options = {name: getattr(image, name) for name in BuildOptions.model_fields}
     options["args"] = image.known_args(os.environ)
     return ImageBuild(context=image.context, platform=platform, **options)
+
+
+def _without_host(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
+    """Keep the address of this machine's Docker engine, which the SDK copies from `DOCKER_HOST`, out of the state."""
+    props = {name: value for name, value in args.props.items() if name != "host"}
+    return pulumi.ResourceTransformationResult(props=props, opts=args.opts)
 
 
 def _registry_account(settings: ConsumerSettings, registry: Registry) -> aws.Provider:

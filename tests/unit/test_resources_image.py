@@ -453,3 +453,11 @@ def test_a_registry_of_another_project_is_named_as_a_whole(deploy: Deploy, recor
     recorder.stacks["acme/other/registry"] = recorder.stacks.pop(REGISTRY_STACK)
     registry = {"stack": "acme/other/registry"}
     assert deploy("consumer", registry=registry, image={"digest": DIGEST}).outputs["imageDigest"] == DIGEST
+
+
+def test_the_address_of_the_docker_engine_is_not_in_the_state(
+    deploy: Deploy, app: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The SDK copies it into the provider's inputs: refresh and destroy would fail on a machine with another engine.
+    monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2375")
+    assert "host" not in deploy("consumer").one("pulumi:providers:docker").inputs
