@@ -10,24 +10,24 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import pulumi
 from pulumi.runtime.config import is_config_secret
-from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
+from pydantic import PrivateAttr, ValidationError, ValidationInfo, field_validator
 from pydantic.alias_generators import to_camel
 
 from components.errors import InvalidArgument, InvalidConfiguration
 from components.function import Endpoint, Function
 from components.image.options import Image
 from components.limits import AccountId, Region
-from components.model import Model, models_of, problems
+from components.model import Model, allowed, models_of, problems
 from components.repository import Consumer, CrossAccountRepositoryArgs, Repository, require_served
 from components.rest_api import RestApi
 
-Profile = Annotated[str, Field(description="the name of an AWS profile", examples=["registry"])]
+Profile = Annotated[str, allowed("the name of an AWS profile", "registry")]
 
 
 class RegistryReference(Model):
     """How a consumer finds the registry."""
 
-    stack: Annotated[str, Field(min_length=1, description="the name of the registry's stack", examples=["registry"])]
+    stack: Annotated[str, allowed("the name of the registry's stack", "registry", min_length=1)]
     """Name of the registry's stack, or `organization/project/stack`."""
     profile: Profile = ""
     """AWS profile of the registry's account, for the push. Default: the default credential chain."""
@@ -49,13 +49,12 @@ class StackSettings(Model):
 class RegistrySettings(StackSettings):
     """The stack that owns the repository."""
 
-    stack_type: Annotated[Literal["registry"], Field(description="registry or consumer", examples=["registry"])]
+    stack_type: Annotated[Literal["registry"], allowed("registry or consumer", "registry")]
     """What the stack is: the registry, or a consumer of its images."""
     repository: Repository
     """The ECR repository."""
     consumers: Annotated[
-        Sequence[Consumer],
-        Field(description="a list of accounts", examples=[[{"account": "222222222222"}]], validate_default=True),
+        Sequence[Consumer], allowed("a list of accounts", [{"account": "222222222222"}], validate_default=True)
     ] = ()
     """Accounts whose Lambda functions may use its images."""
 
@@ -80,7 +79,7 @@ class RegistrySettings(StackSettings):
 class ConsumerSettings(StackSettings):
     """A stack that runs an image."""
 
-    stack_type: Annotated[Literal["consumer"], Field(description="registry or consumer", examples=["consumer"])]
+    stack_type: Annotated[Literal["consumer"], allowed("registry or consumer", "consumer")]
     """What the stack is: the registry, or a consumer of its images."""
     registry: RegistryReference
     """The registry's stack and the AWS profile for the push."""

@@ -4,10 +4,9 @@ from typing import Annotated
 
 import pulumi
 import pulumi_aws as aws
-from pydantic import Field
 
 from components.limits import TopicArn
-from components.model import Model, Share, Whole
+from components.model import Model, Share, Whole, allowed
 
 NAMESPACE = "AWS/Lambda"
 PERIOD_SECONDS = 60
@@ -17,11 +16,11 @@ MILLISECONDS = 1000
 class Alarms(Model):
     """CloudWatch alarms of a function. https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html."""
 
-    errors: Annotated[Whole, Field(ge=1, description="a whole number of failed calls a minute", examples=[1])] = 1
+    errors: Annotated[Whole, allowed("a whole number of failed calls a minute", 1, ge=1)] = 1
     """Failed calls a minute that raise an alarm."""
-    throttles: Annotated[Whole, Field(ge=1, description="a whole number of refused calls a minute", examples=[1])] = 1
+    throttles: Annotated[Whole, allowed("a whole number of refused calls a minute", 1, ge=1)] = 1
     """Refused calls a minute that raise an alarm."""
-    duration: Annotated[Share, Field(gt=0, le=1, description="a number above 0, up to 1", examples=[0.9])] = 0.9
+    duration: Annotated[Share, allowed("a number above 0, up to 1", 0.9, gt=0, le=1)] = 0.9
     """Part of the timeout that a call may take before an alarm is raised."""
     topic: TopicArn | None = None
     """SNS topic that is notified. Default: one is created."""

@@ -25,7 +25,7 @@ from components.limits import (
     TargetArn,
     within,
 )
-from components.model import Late, Model, Share, Whole, rule
+from components.model import Late, Model, Share, Whole, allowed, rule
 from components.rest_api import CorsOrigin, FunctionApi, RestApi
 
 # Lambda sets these itself and refuses to have them set.
@@ -81,11 +81,11 @@ VariableName = Annotated[str, AfterValidator(_variable)]
 TagName = Annotated[str, AfterValidator(_tag)]
 TagValue = Annotated[
     str,
-    Field(
+    allowed(
+        "a text of up to 256 letters, digits, spaces and . : / = + @ _ -",
+        "orders",
         max_length=256,
         pattern=r"^[\w .:/=+@-]*$",
-        description="a text of up to 256 letters, digits, spaces and . : / = + @ _ -",
-        examples=["orders"],
     ),
 ]
 
@@ -100,12 +100,12 @@ class Vpc(Model):
 
     subnets: Annotated[
         Sequence[Annotated[str, Field(pattern="^subnet-[0-9a-z]+$")]],
-        Field(min_length=1, max_length=16, description="a list of subnet IDs", examples=[["subnet-0a1b2c3d"]]),
+        allowed("a list of subnet IDs", ["subnet-0a1b2c3d"], min_length=1, max_length=16),
     ]
     """IDs of its subnets."""
     security_groups: Annotated[
         Sequence[Annotated[str, Field(pattern="^sg-[0-9a-zA-Z]+$")]],
-        Field(min_length=1, max_length=5, description="a list of security group IDs", examples=[["sg-0a1b2c3d"]]),
+        allowed("a list of security group IDs", ["sg-0a1b2c3d"], min_length=1, max_length=5),
     ]
     """IDs of its security groups."""
 
@@ -113,16 +113,12 @@ class Vpc(Model):
 class Release(Model):
     """Published versions behind the alias `live`."""
 
-    provisioned_concurrency: Annotated[
-        Whole, Field(ge=0, description="a whole number of instances, 0 or more", examples=[1])
-    ] = 0
+    provisioned_concurrency: Annotated[Whole, allowed("a whole number of instances, 0 or more", 1, ge=0)] = 0
     """Instances of the new version that are kept warm."""
-    previous_share: Annotated[Share, Field(ge=0, lt=1, description="a number from 0 to below 1", examples=[0.9])] = 0.0
+    previous_share: Annotated[Share, allowed("a number from 0 to below 1", 0.9, ge=0, lt=1)] = 0.0
     """Share of the calls that the version of the previous image keeps, until this is 0 again. Lambda allows it only
     without provisioned concurrency. https://docs.aws.amazon.com/lambda/latest/dg/configuring-alias-routing.html"""
-    test_event: Annotated[Mapping[str, Any] | None, Field(description="an event", examples=[{"httpMethod": "GET"}])] = (
-        None
-    )
+    test_event: Annotated[Mapping[str, Any] | None, allowed("an event", {"httpMethod": "GET"})] = None
     """Event that a new version has to answer before the alias moves to it. If it fails, so does the update, and callers
     keep the version they have. The answer is kept in the state."""
 
@@ -143,7 +139,7 @@ class FunctionUrl(Model):
     https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html
     """
 
-    type: Annotated[Literal["url"], Field(description="rest, url or none", examples=["url"])] = "url"
+    type: Annotated[Literal["url"], allowed("rest, url or none", "url")] = "url"
     """What the function is called through: a REST API, a function URL, or nothing."""
     public: Switch = False
     """Whether anyone may call it; otherwise callers sign with AWS credentials."""
@@ -154,7 +150,7 @@ class FunctionUrl(Model):
 class NoEndpoint(Model):
     """Nothing to call the function through."""
 
-    type: Annotated[Literal["none"], Field(description="rest, url or none", examples=["none"])] = "none"
+    type: Annotated[Literal["none"], allowed("rest, url or none", "none")] = "none"
     """What the function is called through: a REST API, a function URL, or nothing."""
 
 
@@ -176,53 +172,42 @@ class Function(Model):
     """A Lambda function."""
 
     name: Annotated[
-        str,
-        Field(
-            pattern=r"^[a-zA-Z0-9_-]{1,64}$",
-            description="1 to 64 letters, digits, - and _",
-            examples=["cross-account-function"],
-        ),
+        str, allowed("1 to 64 letters, digits, - and _", "cross-account-function", pattern=r"^[a-zA-Z0-9_-]{1,64}$")
     ] = "cross-account-function"
     """Name of the function. https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html"""
-    description: Annotated[str, Field(max_length=256, description="up to 256 characters", examples=["Says hello"])] = ""
+    description: Annotated[str, allowed("up to 256 characters", "Says hello", max_length=256)] = ""
     """What the function is for."""
     memory: Annotated[Whole, within(MEMORY_MB, "MB")] = 128
     """MB of memory; processor time grows with it."""
     timeout: Annotated[Whole, within(TIMEOUT_SECONDS, "seconds")] = 3
     """Seconds that one call may take."""
-    architecture: Annotated[Literal["x86_64", "arm64"], Field(description="x86_64 or arm64", examples=["x86_64"])] = (
-        "x86_64"
-    )
+    architecture: Annotated[Literal["x86_64", "arm64"], allowed("x86_64 or arm64", "x86_64")] = "x86_64"
     """Instruction set of the function and its image."""
     storage: Annotated[Whole, within(STORAGE_MB, "MB")] = 512
     """MB of `/tmp`."""
     environment: Annotated[
-        Mapping[VariableName, Late],
-        Field(repr=False, description="variables with a text each", examples=[{"STAGE": "test"}]),
+        Mapping[VariableName, Late], allowed("variables with a text each", {"STAGE": "test"}, repr=False)
     ] = {}
     """Environment variables, 4 KB in all. Whoever can read the function can read them. Values that are set with
     `--secret` are encrypted in the state and hidden in previews."""
     secrets: Annotated[
         Mapping[VariableName, SecretArn],
-        Field(
+        allowed(
+            "variables with the ARN of a Secrets Manager secret or an SSM parameter each",
+            {"DATABASE": "arn:aws:secretsmanager:us-east-1:222222222222:secret:database"},
             repr=False,
-            description="variables with the ARN of a Secrets Manager secret or an SSM parameter each",
-            examples=[{"DATABASE": "arn:aws:secretsmanager:us-east-1:222222222222:secret:database"}],
         ),
     ] = {}
     """Variables whose value is an ARN of Secrets Manager or SSM, which the function may read and fetches itself."""
-    entry_point: Annotated[Sequence[str], Field(description="a list of words", examples=[["/entry.sh"]])] = ()
+    entry_point: Annotated[Sequence[str], allowed("a list of words", ["/entry.sh"])] = ()
     """Replaces the image's ENTRYPOINT."""
-    command: Annotated[Sequence[str], Field(description="a list of words", examples=[["app.other"]])] = ()
+    command: Annotated[Sequence[str], allowed("a list of words", ["app.other"])] = ()
     """Replaces the image's CMD, the handler."""
     working_directory: Annotated[
-        str | None,
-        Field(pattern="^/", max_length=1000, description="an absolute path", examples=["/var/task"]),
+        str | None, allowed("an absolute path", "/var/task", pattern="^/", max_length=1000)
     ] = None
     """Replaces the image's WORKDIR."""
-    reserved_concurrency: Annotated[
-        Whole | None, Field(ge=0, description="a whole number of calls, 0 or more", examples=[10])
-    ] = None
+    reserved_concurrency: Annotated[Whole | None, allowed("a whole number of calls, 0 or more", 10, ge=0)] = None
     """How many calls may run at a time, taken from the account's pool; 0 stops the function. Default: no own limit."""
     vpc: Vpc | None = None
     """Network that the function is attached to. Default: none."""
@@ -240,15 +225,13 @@ class Function(Model):
     """Policy that bounds the execution role."""
     statements: Annotated[
         Sequence[Mapping[str, Any]],
-        Field(
-            description="a list of policy statements",
-            examples=[[{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::bucket/*"}]],
+        allowed(
+            "a list of policy statements",
+            [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::bucket/*"}],
         ),
     ] = ()
     """Further statements of the execution role's policy."""
-    tags: Annotated[
-        Mapping[TagName, TagValue], Field(description="tags with a text each", examples=[{"team": "orders"}])
-    ] = {}
+    tags: Annotated[Mapping[TagName, TagValue], allowed("tags with a text each", {"team": "orders"})] = {}
     """Tags of the function, its role and its log group."""
     release: Release | None = None
     """Publish a version with each change and call the alias `live`. Default: callers get the newest."""
@@ -302,9 +285,7 @@ class ImageFunctionArgs(Function):
     """What the function is called through. Default: nothing."""
     secret_environment: Switch = False
     """Whether the values of `environment` are encrypted in the state and hidden in previews."""
-    previous_version: Annotated[
-        str | None, Field(pattern="^[0-9]+$", description="a version of the function", examples=["3"])
-    ] = None
+    previous_version: Annotated[str | None, allowed("a version of the function", "3", pattern="^[0-9]+$")] = None
     """Version that keeps the release's previous share of the calls. Default: the new version gets all of them."""
 
     @field_validator("image")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from components.limits import Switch
-from components.model import Model, Whole, rule
+from components.model import Model, Whole, allowed, rule
 
 
 class LifecycleRule(Model):
@@ -16,20 +16,19 @@ class LifecycleRule(Model):
     none of the three, to all images.
     """
 
-    description: Annotated[str, Field(description="what the rule is for", examples=["release candidates"])] = ""
+    description: Annotated[str, allowed("what the rule is for", "release candidates")] = ""
     """What the rule is for."""
-    keep: Annotated[Whole | None, Field(ge=1, description="a whole number of images, 1 or more", examples=[50])] = None
+    keep: Annotated[Whole | None, allowed("a whole number of images, 1 or more", 50, ge=1)] = None
     """How many of the newest images are kept. A rule has either `keep` or `days`."""
-    days: Annotated[Whole | None, Field(ge=1, description="a whole number of days, 1 or more", examples=[90])] = None
+    days: Annotated[Whole | None, allowed("a whole number of days, 1 or more", 90, ge=1)] = None
     """Age in days at which an image is deleted."""
     tag_prefixes: Annotated[
-        Sequence[Annotated[str, Field(min_length=1)]],
-        Field(description="a list of beginnings of tags", examples=[["content-"]]),
+        Sequence[Annotated[str, Field(min_length=1)]], allowed("a list of beginnings of tags", ["content-"])
     ] = ()
     """Only images with a tag that begins so."""
     tag_patterns: Annotated[
         Sequence[Annotated[str, Field(min_length=1, pattern=r"^[^*]*(\*[^*]*){0,4}$")]],
-        Field(description="a list of tags with up to 4 *", examples=[["rc-*"]]),
+        allowed("a list of tags with up to 4 *", ["rc-*"]),
     ] = ()
     """Only images with such a tag."""
     untagged: Switch = False

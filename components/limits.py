@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 
-from components.model import no_switch
+from components.model import allowed, no_switch
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MEMORY_MB = range(128, 10_240 + 1)
@@ -23,19 +23,19 @@ RETENTION_DAYS = (
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 )  # fmt: skip
 
-ON_OFF = Field(description="true or false", examples=[True])
+ON_OFF = allowed("true or false", True)
 Switch = Annotated[bool, ON_OFF]
 Retention = Annotated[
     Literal[RETENTION_DAYS],  # type: ignore[valid-type]  # the table is the type
     BeforeValidator(no_switch),
-    Field(description=f"one of {', '.join(map(str, RETENTION_DAYS))} days", examples=[30]),
+    allowed(f"one of {', '.join(map(str, RETENTION_DAYS))} days", 30),
 ]
 
 
 def within(bounds: range, unit: str) -> Any:
     """The limits of a whole number."""
     rule = f"a whole number of {unit} from {bounds[0]} to {bounds[-1]}"
-    return Field(ge=bounds[0], le=bounds[-1], description=rule, examples=[bounds[0]])
+    return allowed(rule, bounds[0], ge=bounds[0], le=bounds[-1])
 
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html
@@ -45,7 +45,7 @@ _NAME = "[a-zA-Z0-9_+=,.@/-]+"
 
 def arn(what: str, tail: str, example: str) -> Any:
     """The form of an ARN; `tail` is a pattern of what follows the partition."""
-    return Field(pattern=rf"^{_ARN}:{tail}$", description=what, examples=[example])
+    return allowed(what, example, pattern=rf"^{_ARN}:{tail}$")
 
 
 def _digits(value: Any) -> Any:
@@ -56,20 +56,16 @@ def _digits(value: Any) -> Any:
 AccountId = Annotated[
     str,
     BeforeValidator(_digits),
-    Field(pattern=r"^[0-9]{12}$", description="an AWS account ID, 12 digits in quotes", examples=["222222222222"]),
+    allowed("an AWS account ID, 12 digits in quotes", "222222222222", pattern=r"^[0-9]{12}$"),
 ]
-Region = Annotated[
-    str,
-    Field(pattern=r"^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$", description="an AWS Region", examples=["us-east-1"]),
-]
+Region = Annotated[str, allowed("an AWS Region", "us-east-1", pattern=r"^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$")]
 # A principal knows no wildcards but * alone, which is everybody.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
 RoleArn = Annotated[
     str, arn("the ARN of a role", f"iam::[0-9]{{12}}:role/{_NAME}", "arn:aws:iam::222222222222:role/deployer")
 ]
 PrincipalArn = Annotated[
-    str,
-    arn("the ARN of a principal", f"(iam|sts)::[0-9]{{12}}:{_NAME}", "arn:aws:iam::222222222222:role/publisher"),
+    str, arn("the ARN of a principal", f"(iam|sts)::[0-9]{{12}}:{_NAME}", "arn:aws:iam::222222222222:role/publisher")
 ]
 PolicyArn = Annotated[
     str,

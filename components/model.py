@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Annotated, Any, ClassVar, get_args, get_origin
 
 import pulumi
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
@@ -64,6 +64,11 @@ class Model(BaseModel):
 
     # Pydantic's own mark: models inside of others are checked with them, and not by a call of this (see RootModel).
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+
+def allowed(text: str, *example: Any, **limits: Any) -> Any:
+    """What an option may be: its rule, which an error shows behind "must be", an example, and the type's limits."""
+    return Field(description=text, examples=list(example) or None, **limits)
 
 
 def no_switch(value: Any) -> Any:

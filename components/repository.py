@@ -26,7 +26,7 @@ from components.iam import (
 )
 from components.lifecycle import DEFAULT_LIFECYCLE, LifecycleRule, lifecycle_policy, require_order
 from components.limits import AccountId, KmsKeyArn, PrincipalArn, Region, RoleArn, Switch
-from components.model import Model, rule
+from components.model import Model, allowed, rule
 
 OWN_SIDS = ("CrossAccountPermission", "LambdaECRImageCrossAccountRetrievalPolicy", "Publishers")
 
@@ -36,20 +36,19 @@ class Consumer(Model):
 
     account: AccountId
     """ID of the account."""
-    regions: Annotated[Sequence[Region], Field(description="a list of Regions", examples=[["us-east-1"]])] = ()
+    regions: Annotated[Sequence[Region], allowed("a list of Regions", ["us-east-1"])] = ()
     """Regions of its functions. Default: all that the repository is in."""
     functions: Annotated[
         str,
-        Field(
+        allowed(
+            "1 to 64 letters, digits, - and _, with the wildcards * and ?",
+            "orders-*",
             pattern=r"^[a-zA-Z0-9_*?-]{1,64}$",
-            description="1 to 64 letters, digits, - and _, with the wildcards * and ?",
-            examples=["orders-*"],
         ),
     ] = "*"
     """Names of its functions."""
     roles: Annotated[
-        Sequence[RoleArn],
-        Field(description="a list of role ARNs", examples=[["arn:aws:iam::222222222222:role/deployer"]]),
+        Sequence[RoleArn], allowed("a list of role ARNs", ["arn:aws:iam::222222222222:role/deployer"])
     ] = ()
     """The only roles of the account that may deploy such functions. They must exist, or ECR refuses the policy.
     Default: every principal that the account allows."""
@@ -75,12 +74,12 @@ class Repository(Model):
 
     name: Annotated[
         str,
-        Field(
+        allowed(
+            "2 to 256 lower-case letters and digits, with single . _ - / between them",
+            "cross-account-function",
             min_length=2,
             max_length=256,
             pattern=r"^(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*$",
-            description="2 to 256 lower-case letters and digits, with single . _ - / between them",
-            examples=["cross-account-function"],
         ),
     ]
     """Name of the repository. https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html"""
@@ -91,41 +90,35 @@ class Repository(Model):
     and its images are lost. https://docs.aws.amazon.com/AmazonECR/latest/userguide/encryption-at-rest.html"""
     mutable_tags: Annotated[
         Sequence[
-            Annotated[
-                str,
-                Field(min_length=1, max_length=128, pattern=r"^[a-zA-Z0-9._-]*(\*[a-zA-Z0-9._-]*){0,2}$"),
-            ]
+            Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[a-zA-Z0-9._-]*(\*[a-zA-Z0-9._-]*){0,2}$")]
         ],
-        Field(max_length=5, description="a list of up to 5 patterns of tags with up to 2 *", examples=[["dev-*"]]),
+        allowed("a list of up to 5 patterns of tags with up to 2 *", ["dev-*"], max_length=5),
     ] = ()
     """Tags that may move; all others are immutable.
     https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html"""
     organization: Annotated[
-        str | None,
-        Field(pattern=r"^o-[a-z0-9]{10,32}$", description="the ID of an AWS organization", examples=["o-abcdef1234"]),
+        str | None, allowed("the ID of an AWS organization", "o-abcdef1234", pattern=r"^o-[a-z0-9]{10,32}$")
     ] = None
     """AWS organization that callers and functions must belong to. Without consumers, all of its accounts are granted.
     AWS advises to list accounts instead."""
     publishers: Annotated[
-        Sequence[PrincipalArn],
-        Field(description="a list of principal ARNs", examples=[["arn:aws:iam::222222222222:role/publisher"]]),
+        Sequence[PrincipalArn], allowed("a list of principal ARNs", ["arn:aws:iam::222222222222:role/publisher"])
     ] = ()
     """Principals of other accounts that may push. They must exist."""
     statements: Annotated[
         Sequence[Mapping[str, Any]],
-        Field(
-            description="a list of policy statements with a Sid each",
-            examples=[[{"Sid": "Auditors", "Effect": "Allow", "Action": "ecr:ListImages", "Principal": {"AWS": "…"}}]],
+        allowed(
+            "a list of policy statements with a Sid each",
+            [{"Sid": "Auditors", "Effect": "Allow", "Action": "ecr:ListImages", "Principal": {"AWS": "…"}}],
         ),
     ] = ()
     """Further statements of the repository's policy. One that allows a service something needs a condition on
     `aws:SourceAccount`, `aws:SourceArn` or `aws:SourceOrgID`, if only `*`."""
     lifecycle: Annotated[
-        Sequence[LifecycleRule],
-        Field(description="a list of rules", examples=[[{"days": 30, "tag_prefixes": ["pr-"]}]]),
+        Sequence[LifecycleRule], allowed("a list of rules", [{"days": 30, "tag_prefixes": ["pr-"]}])
     ] = DEFAULT_LIFECYCLE
     """Rules that delete images. Default: none, for no rule can tell which images functions run."""
-    replicas: Annotated[Sequence[Region], Field(description="a list of Regions", examples=[["eu-west-1"]])] = ()
+    replicas: Annotated[Sequence[Region], allowed("a list of Regions", ["eu-west-1"])] = ()
     """Further Regions that have the images, each in a repository with the same policy. ECR selects by the beginning of
     the name, and has one set of replication rules for the registry: nothing else of the account may set them.
     https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication.html"""
@@ -184,8 +177,7 @@ class CrossAccountRepositoryArgs(Repository):
     region: Region
     """Region of the repository. Only functions in the same Region can use it."""
     consumers: Annotated[
-        Sequence[Consumer],
-        Field(description="a list of accounts", examples=[[{"account": "222222222222"}]], validate_default=True),
+        Sequence[Consumer], allowed("a list of accounts", [{"account": "222222222222"}], validate_default=True)
     ] = ()
     """Accounts whose Lambda functions may use the images."""
 

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from pydantic_core import PydanticCustomError
 
 from components.limits import RETENTION_DAYS, Switch
-from components.model import Model, Whole, no_switch, rule
+from components.model import Model, Whole, allowed, no_switch, rule
 
 SLUG_CHARACTERS = 30
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "ANY")
@@ -39,12 +39,7 @@ def _no_dots(path: str) -> str:
 
 
 CorsOrigin = Annotated[
-    str,
-    Field(
-        pattern=r"^(\*|https?://[^\s/'*]+)$",
-        description="an origin without a path, or *",
-        examples=["https://example.com"],
-    ),
+    str, allowed("an origin without a path, or *", "https://example.com", pattern=r"^(\*|https?://[^\s/'*]+)$")
 ]
 
 
@@ -55,10 +50,10 @@ class Route(Model):
 
     path: Annotated[
         str,
-        Field(
+        allowed(
+            "letters, digits and . _ - between single slashes, where no part is . or .. alone",
+            "hello",
             pattern=r"^[a-zA-Z0-9._-]+(/[a-zA-Z0-9._-]+)*$",
-            description="letters, digits and . _ - between single slashes, where no part is . or .. alone",
-            examples=["hello"],
         ),
         AfterValidator(_no_dots),
     ] = "hello"
@@ -66,7 +61,7 @@ class Route(Model):
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html"""
     method: Annotated[
         Literal[METHODS],  # type: ignore[valid-type]  # the table is the type
-        Field(description=f"{', '.join(METHODS[:-1])} or {METHODS[-1]}", examples=["GET"]),
+        allowed(f"{', '.join(METHODS[:-1])} or {METHODS[-1]}", "GET"),
     ] = "GET"
     """HTTP method."""
     public: Switch = False
@@ -75,7 +70,7 @@ class Route(Model):
     """Whether a call needs the API's key."""
     request_parameters: Annotated[
         Sequence[Annotated[str, Field(pattern=r"^(querystring|header)\.[a-zA-Z0-9._$-]+$")]],
-        Field(description="a list of querystring.NAME and header.NAME", examples=[["querystring.name"]]),
+        allowed("a list of querystring.NAME and header.NAME", ["querystring.name"]),
     ] = ()
     """Query parameters and headers without which a call is answered with 400 and does not reach the function.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-method-request-validation.html"""
@@ -92,33 +87,30 @@ class Throttle(Model):
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html
     """
 
-    rate: Annotated[Whole, Field(ge=1, description="a whole number of calls a second, 1 or more", examples=[100])]
+    rate: Annotated[Whole, allowed("a whole number of calls a second, 1 or more", 100, ge=1)]
     """Calls a second."""
-    burst: Annotated[Whole, Field(ge=1, description="a whole number of calls at once, 1 or more", examples=[50])]
+    burst: Annotated[Whole, allowed("a whole number of calls at once, 1 or more", 50, ge=1)]
     """Calls at once."""
 
 
 class RestApi(Route):
     """A regional REST API to call a function through; its own path and method are its first route."""
 
-    type: Annotated[Literal["rest"], Field(description="rest, url or none", examples=["rest"])] = "rest"
+    type: Annotated[Literal["rest"], allowed("rest, url or none", "rest")] = "rest"
     """What the function is called through: a REST API, a function URL, or nothing."""
-    stage: Annotated[
-        str,
-        Field(pattern=r"^[a-zA-Z0-9_-]{1,128}$", description="1 to 128 letters, digits, - and _", examples=["Prod"]),
-    ] = "Prod"
+    stage: Annotated[str, allowed("1 to 128 letters, digits, - and _", "Prod", pattern=r"^[a-zA-Z0-9_-]{1,128}$")] = (
+        "Prod"
+    )
     """Name of the stage, which is the first part of every path.
     https://docs.aws.amazon.com/apigateway/latest/api/API_CreateStage.html"""
-    routes: Annotated[
-        Sequence[Route], Field(description="a list of routes", examples=[[{"path": "bye", "public": True}]])
-    ] = ()
+    routes: Annotated[Sequence[Route], allowed("a list of routes", [{"path": "bye", "public": True}])] = ()
     """Further routes."""
     throttle: Throttle | None = None
     """How many calls all routes take together. Default: the limits of the account."""
     access_log_retention: Annotated[
         Literal[(0, *RETENTION_DAYS)],  # type: ignore[valid-type]  # the table is the type
         BeforeValidator(no_switch),
-        Field(description=f"0 or one of {', '.join(map(str, RETENTION_DAYS))} days", examples=[30]),
+        allowed(f"0 or one of {', '.join(map(str, RETENTION_DAYS))} days", 30),
     ] = 0
     """Days that the access log is kept; 0: there is none. API Gateway writes it with a role that is set once for the
     account and Region. https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html"""
@@ -337,10 +329,7 @@ class FunctionApi(pulumi.ComponentResource):
         )
 
     def _stage(
-        self,
-        deployment: aws.apigateway.Deployment,
-        api_name: str,
-        permissions: Sequence[aws.lambda_.Permission],
+        self, deployment: aws.apigateway.Deployment, api_name: str, permissions: Sequence[aws.lambda_.Permission]
     ) -> aws.apigateway.Stage:
         """The stage with its access log and its settings."""
         args = self._args
@@ -386,9 +375,7 @@ class FunctionApi(pulumi.ComponentResource):
             return pulumi.Output.from_input(None)
         key = aws.apigateway.ApiKey(f"{self._prefix}-key", opts=self._child)
         plan = aws.apigateway.UsagePlan(
-            f"{self._prefix}-plan",
-            api_stages=[{"api_id": self._api.id, "stage": stage.stage_name}],
-            opts=self._child,
+            f"{self._prefix}-plan", api_stages=[{"api_id": self._api.id, "stage": stage.stage_name}], opts=self._child
         )
         aws.apigateway.UsagePlanKey(
             f"{self._prefix}-plan-key", key_id=key.id, key_type="API_KEY", usage_plan_id=plan.id, opts=self._child

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from components.errors import ImageUnusable
 from components.image.context import (
@@ -22,6 +22,7 @@ from components.image.context import (
 )
 from components.image.dockerfile import require_platform
 from components.image.options import BuildOptions, Context
+from components.model import allowed
 
 TAG_PREFIX = "content-"
 TAG_DIGITS = 32
@@ -42,9 +43,7 @@ class ImageBuild(BuildOptions):
 
     context: Context
     """Folder that is sent to the builder, without what its ignore file names."""
-    platform: Annotated[Platform, Field(description="linux/amd64 or linux/arm64", examples=["linux/amd64"])] = (
-        "linux/amd64"
-    )
+    platform: Annotated[Platform, allowed("linux/amd64 or linux/arm64", "linux/amd64")] = "linux/amd64"
     """Platform of the image."""
 
     @model_validator(mode="after")

@@ -4,15 +4,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, field_validator, model_validator
 
 from components.limits import CONTEXT_LIMIT_MB, CONTEXT_MB, within
-from components.model import Model, Whole, rule
+from components.model import Model, Whole, allowed, rule
 
 ARGUMENT = re.compile(r"[^\s=\0]+")
 SECRET_NAME = re.compile(r"PASS(WORD|PHRASE|WD)|TOKEN|SECRET|KEY|CREDENTIAL|^(AWS|PULUMI)_", re.IGNORECASE)
 
-Context = Annotated[str, Field(pattern="^[^/]", description="a folder, relative to Pulumi.yaml", examples=["app"])]
+Context = Annotated[str, allowed("a folder, relative to Pulumi.yaml", "app", pattern="^[^/]")]
 
 
 def _argument(name: str) -> str:
@@ -27,35 +27,27 @@ ArgumentName = Annotated[str, AfterValidator(_argument)]
 class BuildOptions(Model):
     """How an image is built."""
 
-    dockerfile: Annotated[
-        str, Field(pattern="^([^/]|$)", description="a file, relative to Pulumi.yaml", examples=["app/Dockerfile"])
-    ] = ""
+    dockerfile: Annotated[str, allowed("a file, relative to Pulumi.yaml", "app/Dockerfile", pattern="^([^/]|$)")] = ""
     """Dockerfile. Default: the one of the context."""
     args: Annotated[
         Mapping[ArgumentName, str | None],
-        Field(
-            repr=False,
-            description="build arguments with a text each; null takes the value from the environment",
-            examples=[{"VERSION": "1"}],
+        allowed(
+            "build arguments with a text each; null takes the value from the environment", {"VERSION": "1"}, repr=False
         ),
     ] = {}
     """Build arguments. They can be read in the image and in the state: no secrets."""
     cache_from: Annotated[
-        Sequence[str],
-        Field(description="a list of image names with their registry", examples=[["registry/app:cache"]]),
+        Sequence[str], allowed("a list of image names with their registry", ["registry/app:cache"])
     ] = ()
     """Images whose layers the builder may reuse, pulled with the login of the push, so they have to be in its registry.
     They need inline cache data, which the build argument `BUILDKIT_INLINE_CACHE: "1"` adds. A missing one is no error.
     https://docs.docker.com/build/cache/backends/inline/"""
-    network: Annotated[
-        Literal["", "host", "none", "default"], Field(description="host, none or default", examples=["host"])
-    ] = ""
+    network: Annotated[Literal["", "host", "none", "default"], allowed("host, none or default", "host")] = ""
     """Network of the build's steps. Default: the builder's."""
-    target: Annotated[str, Field(description="a stage of the Dockerfile", examples=["release"])] = ""
+    target: Annotated[str, allowed("a stage of the Dockerfile", "release")] = ""
     """Stage to build. Default: the last."""
     allow_secrets: Annotated[
-        Sequence[str],
-        Field(description="a list of patterns as in a .dockerignore", examples=[["certificates/*.pem"]]),
+        Sequence[str], allowed("a list of patterns as in a .dockerignore", ["certificates/*.pem"])
     ] = ()
     """Files that look like secrets but may be sent to the builder; any other such file is refused."""
     context_limit: Annotated[Whole, within(CONTEXT_MB, "MB")] = CONTEXT_LIMIT_MB
@@ -93,25 +85,19 @@ class Image(BuildOptions):
     """Folder to build, less what its `.dockerignore` names."""
     digest: Annotated[
         str | None,
-        Field(
-            pattern=r"^sha256:[0-9a-f]{64}$",
-            description="sha256: and 64 hex digits, in quotes",
-            examples=["sha256:" + "0" * 64],
-        ),
+        allowed("sha256: and 64 hex digits, in quotes", "sha256:" + "0" * 64, pattern=r"^sha256:[0-9a-f]{64}$"),
     ] = None
     """Run this image of the repository: nothing is built, no Docker is needed."""
     tag: Annotated[
         str | None,
-        Field(
+        allowed(
+            "1 to 128 letters, digits and . _ -, none of . and - first",
+            "v1",
             pattern=r"^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$",
-            description="1 to 128 letters, digits and . _ -, none of . and - first",
-            examples=["v1"],
         ),
     ] = None
     """The same by tag; Lambda gets the digest that it names now."""
-    promote: Annotated[
-        str | None, Field(min_length=1, description="the name of a consumer stack", examples=["consumer-test"])
-    ] = None
+    promote: Annotated[str | None, allowed("the name of a consumer stack", "consumer-test", min_length=1)] = None
     """Run the image that another consumer stack runs, unbuilt."""
 
     @model_validator(mode="after")

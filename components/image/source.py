@@ -5,12 +5,12 @@ from typing import Annotated
 
 import pulumi
 import pulumi_docker as docker
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from components.errors import ImageUnusable
 from components.image.build import TAG_PREFIX, ImageBuild, Platform
 from components.image.staging import stage
-from components.model import Late, Model, Whole
+from components.model import Late, Model, Whole, allowed
 
 NAME_DIGITS = 8
 IMAGE_URI = re.compile(r"[^@]+@sha256:[0-9a-f]{64}")
@@ -22,11 +22,11 @@ PLATFORMS: dict[str, Platform] = {"x86_64": "linux/amd64", "arm64": "linux/arm64
 class RegistryLogin(Model):
     """Credentials of a push."""
 
-    server: Annotated[Late, Field(description="a host", examples=["111111111111.dkr.ecr.us-east-1.amazonaws.com"])]
+    server: Annotated[Late, allowed("a host", "111111111111.dkr.ecr.us-east-1.amazonaws.com")]
     """Host of the registry, the part of the repository URL before the first slash."""
-    username: Annotated[Late, Field(description="a user name", examples=["AWS"])]
+    username: Annotated[Late, allowed("a user name", "AWS")]
     """User; `AWS` for ECR."""
-    password: Annotated[Late, Field(repr=False, description="an authorization token of ECR")]
+    password: Annotated[Late, allowed("an authorization token of ECR", repr=False)]
     """Password of an ECR authorization token; valid for 12 hours, kept as a secret."""
 
 
@@ -35,11 +35,11 @@ class BuiltImage(Model):
 
     build: ImageBuild
     """What it is built from."""
-    repository_url: Annotated[Late, Field(description="a repository", examples=["REGISTRY/cross-account-function"])]
+    repository_url: Annotated[Late, allowed("a repository", "REGISTRY/cross-account-function")]
     """Repository to push to, without a tag."""
     login: RegistryLogin
     """Credentials of the push."""
-    push: Annotated[Whole, Field(ge=0, description="a whole number, 0 or more", examples=[1])] = 0
+    push: Annotated[Whole, allowed("a whole number, 0 or more", 1, ge=0)] = 0
     """Number of the push. Another number builds and pushes the same content again, after the image is gone."""
 
 
@@ -50,7 +50,7 @@ class ExistingImage(Model):
         ImageUnusable: it has another form; if it is known only later, the function is not created then.
     """
 
-    uri: Annotated[Late, Field(description="REPOSITORY@sha256:DIGEST", examples=["REPOSITORY@sha256:" + "0" * 64])]
+    uri: Annotated[Late, allowed("REPOSITORY@sha256:DIGEST", "REPOSITORY@sha256:" + "0" * 64)]
     """Image, `REPOSITORY@sha256:…`."""
 
     @field_validator("uri")
