@@ -18,7 +18,7 @@ from tests.unit.registered import Deployed
 Run = Callable[[Callable[[], Awaitable[pulumi.Inputs]]], dict[str, Any]]
 
 
-TEST_SECONDS = 60  # a test takes a few at most, also on a machine that does something else
+TEST_SECONDS = 120  # a test takes a few at most; this leaves room on a machine that does something else
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -49,6 +49,7 @@ from components.repository import Consumer, CrossAccountRepositoryArgs, Reposito
 from components.rest_api import RestApi, Route
 from settings import KEYS, STACKS, STRUCTURED, ConsumerSettings, RegistrySettings, parse
 from stacks.consumer import function_args
+from tests.unit.reach import reached, reaches
 
 PROJECT = "cross-account-ecr"
 CANARY = "do-not-repeat-me"
@@ -60,7 +61,17 @@ def matching(pattern: str) -> st.SearchStrategy[str]:
 
 
 def section(required: dict[str, Any], /, **optional: Any) -> st.SearchStrategy[dict[str, Any]]:
-    return st.fixed_dictionaries(required, optional=optional)
+    """A section with its required options and a third of the others.
+
+    Which of them decides a generator of its own: hypothesis prefers few, and would leave most options out of most runs.
+    """
+
+    def with_options(seed: int) -> st.SearchStrategy[dict[str, Any]]:
+        chance = random.Random(f"{seed} {sorted(optional)}")  # noqa: S311  # no secret
+        chosen = {name: value for name, value in optional.items() if chance.random() < 1 / 3}
+        return st.fixed_dictionaries({**required, **chosen})
+
+    return st.integers(0, 2**32).flatmap(with_options)
 
 
 OWN_ACCOUNTS = st.integers(10**11, 2 * 10**11 - 1).map(str)
@@ -78,11 +89,19 @@ def within(bounds: range) -> st.SearchStrategy[int]:
     return st.integers(bounds[0], bounds[-1])
 
 
-RULES = st.one_of(
-    section({"keep": WHOLE}, description=WORDS, tagPrefixes=st.lists(matching("[a-z]{1,5}"), min_size=1, max_size=3)),
-    section({"days": WHOLE}, tagPatterns=st.lists(matching(r"[a-z]{1,3}\*?"), min_size=1, max_size=3)),
-    section({"keep": WHOLE}, untagged=SWITCHES),
-)
+# Rules that go together: each for other images, one for all images at the end.
+RULES = st.tuples(
+    st.lists(
+        section(
+            {"keep": WHOLE, "tagPrefixes": st.lists(matching("[a-z]{1,5}"), min_size=1, max_size=3)}, description=WORDS
+        ),
+        max_size=2,
+        unique_by=lambda rule: frozenset(rule["tagPrefixes"]),
+    ),
+    st.lists(section({"days": WHOLE, "tagPatterns": st.just(["rc-*"])}), max_size=1),
+    st.lists(section({"keep": WHOLE, "untagged": st.just(True)}), max_size=1),
+    st.lists(section({"days": WHOLE}), max_size=1),
+).map(lambda parts: [rule for part in parts for rule in part])
 REPOSITORIES = section(
     {"name": matching(r"[a-z0-9]{2,10}([._/-][a-z0-9]{1,5}){0,3}")},
     scanOnPush=SWITCHES,
@@ -93,7 +112,7 @@ REPOSITORIES = section(
     statements=st.lists(
         st.fixed_dictionaries({"Sid": matching("[a-zA-Z0-9]{1,8}"), "Effect": st.just("Deny")}), max_size=2
     ),
-    lifecycle=st.lists(RULES, max_size=3),
+    lifecycle=RULES,
     replicas=st.lists(REGIONS, max_size=2, unique=True),
     protect=SWITCHES,
     retainOnDelete=SWITCHES,
@@ -201,9 +220,9 @@ STACK_FILES = st.one_of(
             **COMMON,
             "registry": section({"stack": matching("[a-z]{1,8}")}, profile=WORDS),
             "image": IMAGES,
+            "function": FUNCTIONS,
+            "api": APIS,
         },
-        function=FUNCTIONS,
-        api=APIS,
         profile=WORDS,
     ),
 )
@@ -276,30 +295,32 @@ def put(value: Any, path: tuple[str | int, ...], new: Any) -> Any:
 
 def is_section(path: tuple[str | int, ...], role: str) -> bool:
     """Whether what stands at a path has options."""
-    kind = declared_type(path, role)
-    return any(is_model(it) for it in parts_of(kind))
-
-
-def parts_of(kind: Any) -> Iterator[Any]:
-    """A type and all types that it is made of."""
-    yield kind
-    for inner in get_args(kind):
-        yield from parts_of(inner)
+    return any(map(is_model, within_type(declared_type(path, role))))
 
 
 def declared_type(path: tuple[str | int, ...], role: str) -> Any:
     """The type of what stands at a path, with its rules."""
     kind: Any = STACKS[role]
     for part in path:
-        alternatives = list(parts_of(kind))
-        if isinstance(part, str) and (
-            model := next((it for it in alternatives if isinstance(it, type) and issubclass(it, BaseModel)), None)
-        ):
-            kind = {to_camel(name): field for name, field in model.model_fields.items()}[str(part)].rebuild_annotation()
+        fields = next((found for it in within_type(kind) if (found := fields_of(it)) and part in found), None)
+        if fields:
+            kind = fields[str(part)].rebuild_annotation()
         else:
-            inner: Any = next(it for it in alternatives if get_origin(it) in (Mapping, Sequence))
+            inner: Any = next(it for it in within_type(kind) if get_origin(it) in (Mapping, Sequence))
             kind = get_args(inner)[-1]
     return kind
+
+
+def within_type(kind: Any) -> Iterator[Any]:
+    """A type and all that it is made of."""
+    yield kind
+    for inner in get_args(kind):
+        yield from within_type(inner)
+
+
+def fields_of(kind: Any) -> dict[str, Any]:
+    """The fields of a model under their keys."""
+    return {to_camel(name): field for name, field in kind.model_fields.items()} if is_model(kind) else {}
 
 
 # ---- settings
@@ -333,16 +354,29 @@ def is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
+@reaches("registry", "consumer", "refused", "publishers", "two_rules", "release", "routes", least=2)
+@settings(max_examples=150)
 @given(STACK_FILES)
 def test_what_settings_accept_components_accept(values: dict[str, Any]) -> None:
     loaded = accepted(lambda: read(values))
     args = arguments(loaded) if loaded else None
+    rules = values.get("repository", {}).get("lifecycle", [])
+    reached(
+        registry=isinstance(loaded, RegistrySettings),
+        consumer=isinstance(loaded, ConsumerSettings),
+        refused=loaded is None,
+        publishers=loaded and values.get("repository", {}).get("publishers"),
+        two_rules=loaded and len(rules) > 1,
+        release=loaded and "release" in values.get("function", {}),
+        routes=loaded and values.get("api", {}).get("routes"),
+    )
     if isinstance(args, CrossAccountRepositoryArgs):
         for region in (args.region, *args.replicas):
             assert len(args.policies[region]) <= POLICY_CHARACTERS
 
 
-@settings(max_examples=30)
+@reaches("of_a_section", "of_an_option", "of_an_entry", "further_in")
+@settings(max_examples=4)
 @given(CONFIGURATIONS)
 def test_a_wrong_value_anywhere_is_refused_by_its_path_and_nothing_else_is(values: dict[str, Any]) -> None:
     for path in places(values):
@@ -351,33 +385,45 @@ def test_a_wrong_value_anywhere_is_refused_by_its_path_and_nothing_else_is(value
         for index, wrong in enumerate(WRONG):
             if (len(path) == 1 and wrong in ({}, [])) or fits(values["stackType"], path, index):
                 continue
+            reached(
+                of_a_section=len(path) == 1,
+                of_an_option=len(path) == 2,
+                of_an_entry=isinstance(path[-1], int),
+                further_in=len(path) > 2,
+            )
             listed = problems(refusal(put(values, path, wrong)))
             assert listed
             for line in listed:
                 assert re.match(rf"{re.escape(shown(path))}[:.\[]", line), (path, wrong, line)
 
 
+@reaches("top", "section", "inner")
 @given(CONFIGURATIONS)
 def test_an_unknown_key_anywhere_is_refused_by_its_path(values: dict[str, Any]) -> None:
     for path in [(), *places(values)]:
         inside = reduce(lambda value, part: value[part], path, values)
         if isinstance(inside, dict) and (not path or is_section(path, values["stackType"])):
+            reached(top=not path, section=len(path) == 1, inner=len(path) > 1)
             message = refusal(put(values, (*path, "unknown"), "{}"))
             assert f"{shown((*path, 'unknown'))}: " in message
             assert len(problems(message)) == 1
 
 
+@reaches("read", "refused")
 @given(CONFIGURATIONS, st.sampled_from(KEYS), st.text() | JSON.map(json.dumps) | st.just("[" * 100_000))
 def test_no_text_at_any_key_ends_in_a_traceback(values: dict[str, Any], key: str, text: str) -> None:
     texts = {name: json.dumps(value) if name in STRUCTURED else str(value) for name, value in values.items()}
-    accepted(lambda: arguments(parse({**texts, key: text}, PROJECT)))
+    made = accepted(lambda: arguments(parse({**texts, key: text}, PROJECT)))
+    reached(read=made, refused=not made)
 
 
+@reaches("read", "refused")
 @given(CONFIGURATIONS, JSON)
 def test_no_value_anywhere_ends_in_a_traceback(values: dict[str, Any], value: Any) -> None:
     for path in places(values):
         changed = put(values, path, value)
-        accepted(lambda changed=changed: arguments(read(changed)))
+        made = accepted(lambda changed=changed: arguments(read(changed)))
+        reached(read=made, refused=not made)
 
 
 # What AWS takes, written down a second time. Digits and letters are those of ASCII.
@@ -412,19 +458,21 @@ FORMATS: dict[tuple[str, tuple[str | int, ...]], str] = {
 }
 
 
+@reaches("allowed", "refused", least=2)
 @pytest.mark.parametrize(("place", "pattern"), FORMATS.items(), ids=[shown(path) for _, path in FORMATS])
 @given(data=st.data())
 def test_a_name_is_read_exactly_if_aws_takes_it(
     place: tuple[str, tuple[str | int, ...]], pattern: str, data: st.DataObject
 ) -> None:
     role, path = place
-    bounded = re.sub(r"\{\d+,\d+\}", "{1,14}", pattern.replace("(?=.{2,256}$)", ""))
+    bounded = re.sub(r"\{\d+,\d{2,}\}", "{1,14}", pattern.replace("(?=.{2,256}$)", ""))
     plain = st.from_regex(re.compile(bounded, re.ASCII), fullmatch=True)
     # What a careless pattern lets slip: digits and letters of other scripts, and a line break at the end.
     careless = matching(bounded) | plain.map(lambda one: f"{one}\n")
     text = data.draw(plain | careless | st.text("aA1\u0665é_-./*", max_size=14))
     assume(text)
     allowed = re.fullmatch(pattern, text, re.ASCII) is not None
+    reached(allowed=allowed, refused=not allowed)
     assert (accepted(lambda: read(put(BASES[role], path, text))) is not None) == allowed
 
 
@@ -433,6 +481,7 @@ def test_a_name_is_read_exactly_if_aws_takes_it(
 CANARIES = st.sampled_from([CANARY, [CANARY], {"TOKEN": CANARY}, {"TOKEN": [CANARY]}, [{"value": CANARY}]])
 
 
+@reaches("environment", "secrets", "args", "function", "image")
 @given(CONFIGURATIONS, CANARIES)
 def test_no_refusal_repeats_the_value_of_a_variable_a_reference_or_a_build_argument(
     values: dict[str, Any], canary: Any
@@ -443,13 +492,16 @@ def test_no_refusal_repeats_the_value_of_a_variable_a_reference_or_a_build_argum
             try:
                 arguments(read(put(values, path, canary)))
             except DeploymentError as refused:
-                assert CANARY not in str(refused)  # noqa: PT017  # most are accepted
+                reached(**{str(part): True for part in path[:2]})
+                assert CANARY not in str(refused)  # noqa: PT017  # some are accepted
 
 
+@reaches("repository", "consumers", "registry", "image", "function", "api", "account", "region")
 @given(CONFIGURATIONS, CANARIES)
 def test_no_refusal_repeats_a_value_of_a_key_that_is_secret(values: dict[str, Any], canary: Any) -> None:
     for path in places(values):
         changed = put(values, path, canary if path[0] in STRUCTURED else CANARY)
+        reached(**{str(path[0]): True})
         message = refusal({**changed, "unknown": "{}"}, secret={path[0]})
         assert CANARY not in message
         assert path[0] in ("function", "stackType") or f"{shown(path[:1])}: is set with --secret" in message
@@ -457,10 +509,10 @@ def test_no_refusal_repeats_a_value_of_a_key_that_is_secret(values: dict[str, An
 
 # ---- the repository policy, asked of an evaluator
 
-NAMES = st.text("ab-_", min_size=1, max_size=6)
-PATTERNS = st.text("ab-*?", min_size=1, max_size=6)
-FEW_ACCOUNTS = st.sampled_from(["222222222222", "333333333333", "444444444444"])
-FEW_REGIONS = st.sampled_from(["us-east-1", "eu-west-1", "cn-north-1"])
+NAMES = st.sampled_from(["ab", "a-b", "b"]) | st.text("ab-_", min_size=1, max_size=6)
+PATTERNS = st.sampled_from(["*b", "a*", "?*", "*"]) | st.text("ab-*?", min_size=1, max_size=6)
+FEW_ACCOUNTS = st.sampled_from(["222222222222", "222222222222", "333333333333", "444444444444"])
+FEW_REGIONS = st.sampled_from(["us-east-1", "us-east-1", "eu-west-1", "cn-north-1"])
 FEW_ROLES = st.sampled_from(["deployer", "deploy", "other"])
 ORGANIZATIONS = st.sampled_from(["", "o-aaaaaaaaaa", "o-bbbbbbbbbb"])
 
@@ -472,7 +524,7 @@ def policy_consumers(draw: st.DrawFn) -> list[Consumer]:
         Consumer(
             account=account,
             regions=draw(st.lists(FEW_REGIONS, max_size=2)),
-            functions=draw(PATTERNS | st.just("*")),
+            functions=draw(PATTERNS),
             roles=[f"arn:aws:iam::{account}:role/{role}" for role in draw(st.lists(FEW_ROLES, max_size=2))],
         )
         for account in accounts
@@ -493,10 +545,11 @@ def allows(policy: Document, action: str, caller: str, keys: dict[str, str], ser
     return evaluate_resource_policy(policy, context, service=service).decision == "Allow"
 
 
-ACTIONS = st.sampled_from([*PULL_ACTIONS, *PUSH_ACTIONS, "ecr:DeleteRepository", "ecr:BatchDeleteImage"])
+ACTIONS = st.sampled_from([*PULL_ACTIONS * 4, *PUSH_ACTIONS, "ecr:DeleteRepository", "ecr:BatchDeleteImage"])
 
 
-@settings(max_examples=400)
+@reaches("allowed", "by_role", "by_organization", "of_a_stranger", "of_another_role", "push")
+@settings(max_examples=200)
 @given(policy_consumers(), FEW_REGIONS, ORGANIZATIONS, ACTIONS, FEW_ACCOUNTS, FEW_ROLES, ORGANIZATIONS)
 def test_exactly_the_granted_callers_may_pull(
     consumers: list[Consumer], region: str, organization: str, action: str, account: str, role: str, member: str
@@ -509,10 +562,20 @@ def test_exactly_the_granted_callers_may_pull(
     caller = f"arn:{'aws' if any(one.roles for one in mine) else kind}:iam::{account}:role/{role}"
     granted = any(not one.roles or caller in one.roles for one in mine) or (bool(organization) and not consumers)
     expected = granted and action in PULL_ACTIONS and organization in ("", member)
+    named = any(one.roles for one in mine)
+    reached(
+        allowed=expected,
+        by_role=expected and named,
+        by_organization=expected and organization,
+        of_a_stranger=not mine,
+        of_another_role=named and not granted,
+        push=granted and action in PUSH_ACTIONS,
+    )
     assert allows(policy, action, caller, keys) == expected
 
 
-@settings(max_examples=400)
+@reaches("allowed", "by_pattern", "by_organization", "another_region", "another_name")
+@settings(max_examples=200)
 @given(policy_consumers(), FEW_REGIONS, ORGANIZATIONS, ACTIONS, FEW_ACCOUNTS, FEW_REGIONS, NAMES, ORGANIZATIONS)
 def test_exactly_the_granted_functions_are_pulled_for_by_lambda(
     consumers: list[Consumer],
@@ -531,10 +594,19 @@ def test_exactly_the_granted_functions_are_pulled_for_by_lambda(
         one.account == account and one.is_in(region) and fnmatch.fnmatchcase(name, one.functions) for one in consumers
     ) or (bool(organization) and not consumers)
     expected = granted and region == function_region and action in PULL_ACTIONS and organization in ("", member)
+    mine = [one for one in consumers if one.account == account and one.is_in(region)]
+    reached(
+        allowed=expected,
+        by_pattern=expected and any(one.functions != "*" for one in mine),
+        by_organization=expected and organization,
+        another_region=granted and region != function_region,
+        another_name=mine and not granted,
+    )
     assert allows(policy, action, "lambda", keys, service="lambda.amazonaws.com") == expected
     assert not allows(policy, action, "ec2", keys, service="ec2.amazonaws.com")
 
 
+@reaches("two_consumers", "two_roles")
 @given(policy_consumers(), FEW_REGIONS, ORGANIZATIONS, st.randoms(use_true_random=False))
 def test_no_order_of_anything_changes_the_policy(
     consumers: list[Consumer], region: str, organization: str, chance: random.Random
@@ -545,10 +617,12 @@ def test_no_order_of_anything_changes_the_policy(
         )
         for one in chance.sample(consumers, len(consumers))
     ]
+    reached(two_consumers=mixed != consumers, two_roles=any(len(one.roles) > 1 for one in consumers))
     before = repository_policy(consumers, region, organization=organization)
     assert compact(repository_policy(mixed, region, organization=organization)) == compact(before)
 
 
+@reaches("accepted", "refused")
 @settings(max_examples=100)
 @given(st.integers(1, 400), PATTERNS, st.integers(0, 3), FEW_REGIONS)
 def test_a_policy_that_is_accepted_is_never_too_long(count: int, functions: str, roles: int, region: str) -> None:
@@ -561,14 +635,20 @@ def test_a_policy_that_is_accepted_is_never_too_long(count: int, functions: str,
         for number in range(count)
     ]
     args = accepted(lambda: CrossAccountRepositoryArgs(name="it", region=region, consumers=listed))
+    reached(accepted=args, refused=not args)
     assert args is None or len(args.policies[region]) <= POLICY_CHARACTERS
     assert args is not None or count > 20
 
 
-ANYTHING = st.text(max_size=20) | st.from_regex(r"arn:aws:iam::\d{12}:role/.*") | st.sampled_from(["*", "222222222222"])
+ANYTHING = st.one_of(
+    st.just("222222222222"), st.just("*"), st.text(max_size=20), st.from_regex(r"arn:aws:iam::\d{12}:role/.*")
+)
+ROLES = st.sampled_from(["arn:aws:iam::222222222222:role/it", "arn:aws:iam::222222222222:role/team/it"])
+ARNS = st.lists(ROLES, min_size=1, max_size=2, unique=True) | st.lists(ANYTHING, max_size=2)
 
 
-@given(ANYTHING, st.lists(ANYTHING, max_size=2), st.lists(ANYTHING, max_size=2), ANYTHING)
+@reaches("account", "role", "publisher", "refused")
+@given(ANYTHING, ARNS, ARNS, ANYTHING)
 def test_what_is_written_as_a_principal_names_one(
     account: str, roles: list[str], publishers: list[str], functions: str
 ) -> None:
@@ -578,6 +658,12 @@ def test_what_is_written_as_a_principal_names_one(
     ]
     consumers = list(filter(None, map(accepted, makers)))
     repository = accepted(lambda: Repository(name="it", publishers=publishers))
+    reached(
+        account=any(not one.roles for one in consumers),
+        role=any(one.roles for one in consumers),
+        publisher=repository and publishers,
+        refused=repository is None or len(consumers) < len(makers),
+    )
     for one in filter(None, [repository]):
         policy = repository_policy(consumers, "us-east-1", publishers=one.publishers)
         for arn in (arn for statement in policy["Statement"] for arn in statement["Principal"].get("AWS", ())):
@@ -585,11 +671,19 @@ def test_what_is_written_as_a_principal_names_one(
             assert not set("*?") & set(arn)
 
 
-@given(st.lists(st.dictionaries(st.sampled_from(["Sid", "Effect"]), JSON, max_size=2), max_size=3))
+STATEMENTS = section(
+    {"Effect": st.just("Allow"), "Action": st.just("ecr:ListImages"), "Principal": st.just("*")},
+    Sid=st.sampled_from(["Auditors", "Others", "", "CrossAccountPermission"]) | JSON,
+)
+
+
+@reaches("accepted", "refused")
+@given(st.lists(STATEMENTS, max_size=3))
 def test_further_statements_are_refused_without_a_sid_each(statements: list[dict[str, Any]]) -> None:
     repository = accepted(lambda: Repository(name="it", statements=statements))
     sids = [statement.get("Sid") for statement in statements]
     distinct = all(isinstance(sid, str) and sid for sid in sids) and len(set(map(str, sids))) == len(sids)
+    reached(accepted=repository and statements, refused=repository is None)
     assert repository is None or distinct
 
 
@@ -597,9 +691,19 @@ def test_further_statements_are_refused_without_a_sid_each(statements: list[dict
 
 NUMBERS = st.none() | st.integers(-2, 5)
 TAGS = st.lists(st.text("ab*", max_size=6), max_size=2)
+NEVER: st.SearchStrategy[Any] = st.just([])
+GIVEN_RULES = st.one_of(
+    st.tuples(NUMBERS, NUMBERS, TAGS, TAGS, st.booleans()),
+    # Those that ECR takes.
+    st.tuples(st.integers(1, 5), st.none(), st.lists(st.text("ab", min_size=1), min_size=1), NEVER, st.just(False)),
+    st.tuples(st.none(), st.integers(1, 5), NEVER, st.lists(st.text("ab*", min_size=1), min_size=1), st.just(False)),
+    st.tuples(st.integers(1, 5), st.none(), NEVER, NEVER, st.just(True)),
+    st.tuples(st.integers(1, 5), st.none(), NEVER, NEVER, st.just(False)),
+)
 
 
-@given(st.lists(st.tuples(NUMBERS, NUMBERS, TAGS, TAGS, st.booleans()), max_size=4))
+@reaches("two_rules", "prefixes", "patterns", "untagged", "all_images", "refused", least=2)
+@given(st.lists(GIVEN_RULES, max_size=4))
 def test_lifecycle_rules_are_such_as_ecr_takes_or_refused(given_rules: list[tuple[Any, ...]]) -> None:
     names = ("keep", "days", "tag_prefixes", "tag_patterns", "untagged")
     rules = [
@@ -607,6 +711,15 @@ def test_lifecycle_rules_are_such_as_ecr_takes_or_refused(given_rules: list[tupl
     ]
     kept = [rule for rule in rules if rule]
     policy = lifecycle_policy(kept) if accepted(lambda: Repository(name="it", lifecycle=kept)) else None
+    statuses = [rule["selection"]["tagStatus"] for rule in policy["rules"]] if policy else []
+    reached(
+        two_rules=len(statuses) > 1,
+        prefixes=policy and any(rule.tag_prefixes for rule in kept),
+        patterns=policy and any(rule.tag_patterns for rule in kept),
+        untagged="untagged" in statuses,
+        all_images="any" in statuses,
+        refused=policy is None,
+    )
     for number, rule in enumerate(policy["rules"] if policy else (), start=1):
         selection = rule["selection"]
         assert rule["rulePriority"] == number
@@ -617,10 +730,23 @@ def test_lifecycle_rules_are_such_as_ecr_takes_or_refused(given_rules: list[tupl
     assert sum(rule["selection"]["tagStatus"] == "untagged" for rule in (policy or {"rules": []})["rules"]) <= 1
 
 
+REFERENCES = st.sampled_from(
+    [
+        "arn:aws:secretsmanager:us-east-1:222222222222:secret:it",
+        "arn:aws:ssm:us-east-1:222222222222:parameter/it",
+        "arn:aws:ssm:us-east-1:222222222222:parameter/a/b",
+        "arn:aws:ssm:us-east-1:222222222222:parameter/*",
+    ]
+)
+
+
+@reaches("environment", "secrets", "tags", "refused")
 @given(
-    st.dictionaries(st.text(max_size=6) | VARIABLES, st.text(max_size=2_000), max_size=4),
-    st.dictionaries(st.text(max_size=6) | VARIABLES, st.text(max_size=20), max_size=2),
-    st.dictionaries(st.text(max_size=6), st.text(max_size=6), max_size=2),
+    st.dictionaries(VARIABLES, st.text(max_size=2_000), max_size=3) | st.dictionaries(st.text(max_size=6), WORDS),
+    st.dictionaries(VARIABLES, REFERENCES, min_size=1, max_size=2)
+    | st.dictionaries(st.text(max_size=6), st.text(max_size=20), max_size=2),
+    st.dictionaries(st.sampled_from("ab"), st.sampled_from("ab"))
+    | st.dictionaries(st.text(max_size=6), WORDS, max_size=1),
 )
 def test_variables_and_tags_are_such_as_lambda_takes_or_refused(
     environment: dict[str, str], secrets: dict[str, str], tags: dict[str, str]
@@ -628,6 +754,7 @@ def test_variables_and_tags_are_such_as_lambda_takes_or_refused(
     args = accepted(
         lambda: ImageFunctionArgs(name="it", image=IMAGE, environment=environment, secrets=secrets, tags=tags)
     )
+    reached(environment=args and environment, secrets=args and secrets, tags=args and tags, refused=not args)
     if args:
         assert all(re.fullmatch("[a-zA-Z][a-zA-Z0-9_]+", name) for name in args.variables())
         assert not set(args.variables()) & RESERVED_VARIABLES
@@ -636,12 +763,20 @@ def test_variables_and_tags_are_such_as_lambda_takes_or_refused(
         assert not [name for name in tags if not name or name.startswith("aws:")]
 
 
-@given(st.lists(st.tuples(st.text("a.~/-é", max_size=6), METHODS), max_size=4), st.text("a-*:/. ", max_size=8))
-def test_routes_are_such_as_api_gateway_takes_or_refused(given_routes: list[tuple[str, str]], origin: str) -> None:
+@reaches("one_route", "more_routes", "origin", "refused")
+@given(
+    st.lists(st.tuples(st.sampled_from(["a", "a/b", "a.b"]) | st.text("a.~/-é", max_size=6), METHODS), max_size=4),
+    st.none() | st.sampled_from(["*", "https://a.a"]) | st.text("a-*:/. ", max_size=8),
+)
+def test_routes_are_such_as_api_gateway_takes_or_refused(
+    given_routes: list[tuple[str, str]], origin: str | None
+) -> None:
     routes = [
         accepted(lambda path=path, method=method: Route(path=path, method=method)) for path, method in given_routes
     ]
-    api = accepted(lambda: RestApi(routes=[route for route in routes if route], cors_origin=origin))
+    kept = [route for route in routes if route]
+    api = accepted(lambda: RestApi(routes=kept, cors_origin=origin))
+    reached(one_route=api and len(kept) == 1, more_routes=api and len(kept) > 1, origin=api and origin, refused=not api)
     for route in api.all_routes if api else ():
         for part in route.path.split("/"):
             assert re.fullmatch(r"[a-zA-Z0-9._:-]+", part)
@@ -678,18 +813,24 @@ def tag_of(content: Content, chance: random.Random) -> str:
         return ImageBuild(context="app", args=shuffled, target=target).tag
 
 
-@given(CONTENTS, CONTENTS, st.randoms(use_true_random=False))
+@reaches("same", "other")
+@settings(max_examples=40)
+@given(st.tuples(CONTENTS, CONTENTS) | CONTENTS.map(lambda one: (one, one)), st.randoms(use_true_random=False))
 def test_two_contents_have_the_same_tag_exactly_if_they_are_the_same(
-    one: Content, other: Content, chance: random.Random
+    pair: tuple[Content, Content], chance: random.Random
 ) -> None:
+    one, other = pair
+    reached(same=one == other, other=one != other)
     assert (tag_of(one, chance) == tag_of(other, chance)) == (one == other)
     assert tag_of(one, chance) == tag_of(one, chance)
 
 
-@settings(max_examples=20)
+@reaches("files", "arguments")
+@settings(max_examples=12)
 @given(CONTENTS, st.data(), st.randoms(use_true_random=False))
 def test_any_single_change_is_another_tag(content: Content, data: st.DataObject, chance: random.Random) -> None:
     files, args, target = content
+    reached(files=files, arguments=args)
     changes: list[Content] = [(files, args, f"{target}x"), (files, {**args, "C": ""}, target)]
     changes += [(files, {**args, name: f"{value}x"}, target) for name, value in args.items()]
     for name, (content_, executable) in files.items():
@@ -789,6 +930,7 @@ PARTS = st.sampled_from(["a", "b", "ab", "a.b", "lib", "x.py", ".env"])
 IGNORED = st.lists(PARTS | st.sampled_from(["*", "?", "a*", "*.py", "[ab]", "[^a]", "**"]), min_size=1, max_size=3)
 
 
+@reaches("matches", "differs", "below")
 @given(st.lists(st.lists(PARTS, min_size=1, max_size=4).map("/".join), max_size=12), IGNORED.map("/".join))
 def test_a_line_of_dockerignore_matches_what_the_docker_library_matches(names: list[str], line: str) -> None:
     # The library looks at one folder above a path only, so each folder is asked for, and lines stand alone.
@@ -796,12 +938,15 @@ def test_a_line_of_dockerignore_matches_what_the_docker_library_matches(names: l
     ours = Patterns([line])
     for name in names:
         above = ["/".join(name.split("/")[:depth]) for depth in range(1, name.count("/") + 2)]
+        reached(matches=ours.match(name), differs=not ours.match(name), below=ours.match(name) and line != name)
         assert ours.match(name) == any(map(theirs.matches, above)), name
 
 
+@reaches("read", "refused")
 @given(st.lists(st.text("ab/*?[]^!-.\\# ", max_size=8), max_size=4), st.lists(st.text("ab/.", min_size=1), max_size=4))
 def test_no_line_of_dockerignore_ends_in_a_traceback(lines: list[str], names: list[str]) -> None:
     patterns = accepted(lambda: Patterns(lines))
+    reached(read=patterns and lines, refused=not patterns)
     for name in names:
         assert patterns is None or patterns.match(name.strip("/")) in (True, False)
 
