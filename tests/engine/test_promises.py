@@ -83,3 +83,11 @@ def test_a_local_run_leaves_the_users_own_aws_and_docker_files_alone(deployed: C
     assert done.returncode == 0, done.stdout
     assert deployed.get() == (200, {"message": "hello home!"})
     assert files() == before
+
+
+def test_the_backend_of_the_environment_is_the_one_that_is_used(deployed: Clone, tmp_path: Path) -> None:
+    there = deployed.shell("python -m deployment status --json 2>/dev/null")
+    assert there.returncode == 0
+    assert "endpointUrl" in there.stdout
+    elsewhere = deployed.shell(f"PULUMI_BACKEND_URL=file://{tmp_path} python -m deployment status --json")
+    assert "endpointUrl" not in elsewhere.stdout
