@@ -40,6 +40,7 @@ def cloud() -> None:
         again = (STATE / ".pulumi" / "stacks").exists()
         credentials.write_aws_profiles()
         current.say("starting MiniStack")
+        _create_network()
         processes.start(
             NAME,
             COMMAND,
@@ -56,13 +57,33 @@ def stop() -> bool:
     """End the local cloud and the containers of its functions. Returns whether it ran."""
     stopped = processes.stop(NAME)
     stopped = processes.end_unrecorded(COMMAND) or stopped
-    instance = f"label=ministack.instance={INSTANCE}:{port()}"
+    instance, network = f"label=ministack.instance={INSTANCE}:{port()}", _network()
     PORT_FILE.unlink(missing_ok=True)
     if docker_engine.host():
         listed = docker_engine.docker("ps", "-aq", "--filter", instance)
         if ids := listed.stdout.split():
             docker_engine.docker("rm", "-f", *ids)
+        docker_engine.docker("network", "rm", network)
     return stopped
+
+
+def _network() -> str:
+    return f"{INSTANCE}-{port()}"
+
+
+def _create_network() -> None:
+    """A network for this cloud's functions: they do not reach one another, and publish no port on this machine.
+
+    Raises:
+        LocalError: the engine refuses it.
+    """
+    if docker_engine.docker("network", "inspect", _network()).returncode == 0:
+        return
+    options = ["--label", f"ministack.instance={INSTANCE}:{port()}"]
+    options += ["--opt", "com.docker.network.bridge.enable_icc=false"]
+    created = docker_engine.docker("network", "create", *options, _network())
+    if created.returncode != 0:
+        raise LocalError(f"The network of the functions was not created: {created.stderr.strip()}")
 
 
 def _healthy() -> bool:
@@ -91,6 +112,7 @@ def _environment() -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "MINISTACK_HOSTNAME": INSTANCE,
+        "LAMBDA_DOCKER_NETWORK": _network(),
         "LOCAL_CLOUD_PORT": str(port()),
         "DOCKER_HOST": docker_engine.host() or "",
         "DOCKER_CONFIG": str(DOCKER_CONFIG),

@@ -86,7 +86,10 @@ def test_a_functions_container_has_no_more_than_a_function(deployed: Clone) -> N
         assert not given["Binds"]
         assert not container["Mounts"]
         assert not given["ExtraHosts"]
-        assert all(port["HostIp"] == "127.0.0.1" for ports in given["PortBindings"].values() for port in ports)
+        assert not given["PortBindings"]
+        [network] = container["NetworkSettings"]["Networks"]
+        options = json.loads(deployed.docker("network", "inspect", network).stdout)[0]["Options"]
+        assert options["com.docker.network.bridge.enable_icc"] == "false"
 
 
 def test_secrets_are_the_owners_alone(deployed: Clone) -> None:
