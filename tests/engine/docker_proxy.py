@@ -1,5 +1,6 @@
 """A Docker engine that can be lost: a socket in front of the real one, which is never stopped itself."""
 
+import base64
 import contextlib
 import os
 import socket
@@ -19,7 +20,7 @@ class DockerProxy:
     def __init__(self, path: Path, cut_at: bytes) -> None:
         self.host = f"unix://{path}"
         self.was_cut = threading.Event()
-        self._cut_at = cut_at
+        self._cut_at = _forms(cut_at)
         self._sockets: list[socket.socket] = []
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
@@ -40,17 +41,27 @@ class DockerProxy:
                 engine = socket.socket(socket.AF_UNIX)
                 engine.connect(os.environ["DOCKER_HOST"].removeprefix("unix://"))
                 self._sockets += [client, engine]
-                threading.Thread(target=self._pass_on, args=(client, engine, b""), daemon=True).start()
+                threading.Thread(target=self._pass_on, args=(client, engine, ()), daemon=True).start()
                 threading.Thread(target=self._pass_on, args=(engine, client, self._cut_at), daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, target: socket.socket, cut_at: bytes) -> None:
+    def _pass_on(self, source: socket.socket, target: socket.socket, cut_at: tuple[bytes, ...]) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65_536):
-                if cut_at and cut_at in data:
+                if any(form in data for form in cut_at):
                     self.cut()
                     return
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
+
+
+def _forms(text: bytes) -> tuple[bytes, ...]:
+    """A text as the engine may say it: as it is, or within base64, in which BuildKit's progress is sent."""
+    forms = [text]
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + text)
+        # Without the characters that depend on what stands before and behind.
+        forms.append(encoded[(before * 4 + 2) // 3 : (before + len(text)) // 3 * 4])
+    return tuple(forms)
 
 
 @contextlib.contextmanager
