@@ -23,7 +23,7 @@ from pulumi.automation import CommandError, EngineEvent, PulumiCommand, Stack
 from deployment import errors, events
 from deployment.check import Check, is_success
 from deployment.command import InterruptibleCommand
-from deployment.errors import Cancelled, CheckFailed, ConfigurationError, DeploymentError, ProviderError, TimedOut
+from deployment.errors import BuildError, Cancelled, CheckFailed, ConfigurationError, DeploymentError, ProviderError, TimedOut
 from deployment.events import STACK, Diagnostic, Event, Step
 from deployment.results import UNCHANGED, StackResult, StackStatus
 from deployment.workspace import Backend, Program, UnselectedWorkspace, Workspace
@@ -310,7 +310,15 @@ class Deployment:
         changes: dict[str, Any] = {} if image is None else {"image": dict(image)}
         if share is not None and (self._config(name).get("function") or {}).get("release") is not None:
             changes["function.release.previousShare"] = round(1 - share, 4)
-        return self._run(name, "up", changes, policy_packs=self._packs, refresh=refresh)
+        up = functools.partial(self._run, name, "up", changes, policy_packs=self._packs, refresh=refresh)
+        try:
+            return up()
+        except BuildError as error:
+            if not errors.TAKEN_TAG.search(str(error)):
+                raise
+            self._tell(Diagnostic(stack=name, severity="info", text="Another run pushed the same image. Updating again."))
+        # The program finds the image by its tag now, and builds nothing.
+        return up()
 
     def _config(self, name: str) -> Config:
         """A stack's configuration as Pulumi reads it, keys without the project."""
@@ -408,9 +416,12 @@ class Deployment:
 
     def _see(self, name: str, seen: list[Event], event: EngineEvent) -> None:
         if translated := events.translated(name, event):
-            with self._telling:
-                seen.append(translated)
-                self._on_event(translated)
+            seen.append(translated)
+            self._tell(translated)
+
+    def _tell(self, event: Event) -> None:
+        with self._telling:
+            self._on_event(event)
 
     def _status(self, name: str) -> StackStatus:
         stack = self._stack(name)

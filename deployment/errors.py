@@ -25,6 +25,8 @@ PROGRAM = frozenset({STACK, ""})
 CRASH = re.compile("unhandled (error|exception)")
 STACK_FILE = re.compile("getting stack configuration|invalid YAML file|validating stack config")
 IMAGE, DOCKER = "docker:index/image:Image", "pulumi:providers:docker"
+# ECR refuses a second push to a tag: https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html
+TAKEN_TAG = re.compile(r"\btag\b.*\bimmutable\b", re.S)
 LOCK = re.compile(r"created by (?P<who>\S+) \(pid (?P<pid>\d+)\) at (?P<when>\S+)")
 PLUGIN = re.compile(r"could not load plugin|failed to load plugin|no \w+ plugin '[\w-]+' found|language plugin", re.I)
 MISSING_PLUGIN = re.compile(

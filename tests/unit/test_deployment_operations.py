@@ -157,6 +157,40 @@ def test_no_consumer_is_touched_if_the_registry_fails(deploy: Deploy, cli: FakeC
     assert cli.operations() == [("up", "registry")]
 
 
+TAKEN = (
+    "tag invalid: The image tag 'content-1' already exists in the 'orders' repository and cannot be overwritten because "
+    "the tag is immutable."
+)
+IMAGE = "docker:index/image:Image"
+
+
+def test_an_image_that_another_run_pushed_first_is_run_by_a_second_update(deploy: Deploy, cli: FakeCli) -> None:
+    def fail_once(call: Call) -> None:
+        if len(cli.of("up", "consumer")) == 1 and call.stack == "consumer":
+            raise Failure(TAKEN, IMAGE)
+
+    cli.when = fail_once
+    told: list[Event] = []
+    results = deploy(on_event=told.append).up()
+    assert results["consumer"].outputs["imageDigest"] == "sha256:new"
+    assert cli.operations() == [("up", "registry"), ("up", "consumer"), ("up", "consumer")]
+    assert "Another run pushed the same image. Updating again." in [getattr(event, "text", "") for event in told]
+
+
+@pytest.mark.parametrize(("text", "kind", "updates"), [(TAKEN, IMAGE, 2), ("EOF", IMAGE, 1), (TAKEN, "a:b:C", 1)])
+def test_no_other_failure_is_tried_again_and_none_twice(
+    deploy: Deploy, cli: FakeCli, text: str, kind: str, updates: int
+) -> None:
+    def fail(call: Call) -> None:
+        if call.stack == "consumer":
+            raise Failure(text, kind)
+
+    cli.when = fail
+    with pytest.raises(DeploymentError, match=text[:3]):
+        deploy().up()
+    assert len(cli.of("up", "consumer")) == updates
+
+
 def test_a_consumer_that_fails_stops_none_beside_it_and_the_error_knows_all_outcomes(
     deploy: Deploy, cli: FakeCli
 ) -> None:
