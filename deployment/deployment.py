@@ -23,7 +23,15 @@ from pulumi.automation import CommandError, EngineEvent, PulumiCommand, Stack
 from deployment import errors, events
 from deployment.check import Check, is_success
 from deployment.command import InterruptibleCommand
-from deployment.errors import BuildError, Cancelled, CheckFailed, ConfigurationError, DeploymentError, ProviderError, TimedOut
+from deployment.errors import (
+    BuildError,
+    Cancelled,
+    CheckFailed,
+    ConfigurationError,
+    DeploymentError,
+    ProviderError,
+    TimedOut,
+)
 from deployment.events import STACK, Diagnostic, Event, Step
 from deployment.results import UNCHANGED, StackResult, StackStatus
 from deployment.workspace import Backend, Program, UnselectedWorkspace, Workspace
@@ -316,7 +324,9 @@ class Deployment:
         except BuildError as error:
             if not errors.TAKEN_TAG.search(str(error)):
                 raise
-            self._tell(Diagnostic(stack=name, severity="info", text="Another run pushed the same image. Updating again."))
+            self._tell(
+                Diagnostic(stack=name, severity="info", text="Another run pushed the same image. Updating again.")
+            )
         # The program finds the image by its tag now, and builds nothing.
         return up()
 

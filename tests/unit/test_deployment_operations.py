@@ -158,8 +158,8 @@ def test_no_consumer_is_touched_if_the_registry_fails(deploy: Deploy, cli: FakeC
 
 
 TAKEN = (
-    "tag invalid: The image tag 'content-1' already exists in the 'orders' repository and cannot be overwritten because "
-    "the tag is immutable."
+    "tag invalid: The image tag 'content-1' already exists in the 'orders' repository and cannot be overwritten "
+    "because the tag is immutable."
 )
 IMAGE = "docker:index/image:Image"
 
