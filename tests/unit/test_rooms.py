@@ -38,17 +38,25 @@ def test_a_room_does_without_those_above(rooms: tuple[str, ...], unknown: set[st
     assert {(module, name) for module, name in names if name.split(".")[0] in unknown} == set()
 
 
-def test_no_module_of_the_local_run_imports_itself_through_others() -> None:
-    paths = modules("local", "offline")
+@pytest.mark.parametrize(
+    ("rooms", "module", "needed"),
+    [
+        (PROGRAM, "stacks.consumer", {"settings", "components.function"}),
+        (("local", "offline"), "local.toolchain", {"local.steps", "local.docker_engine"}),
+    ],
+    ids=["program", "local run"],
+)
+def test_no_module_imports_itself_through_others(rooms: tuple[str, ...], module: str, needed: set[str]) -> None:
+    paths = modules(*rooms)
     graph = {
-        module: {
+        one: {
             found
             for name in imported(path)
-            # `from package import module` and `from module import name`.
-            for found in (name, name.rpartition(".")[0])
-            if found in paths and found != module
+            # `from package import module`, or `from module import name`.
+            for found in (name if name in paths else name.rpartition(".")[0],)
+            if found in paths and found != one
         }
-        for module, path in paths.items()
+        for one, path in paths.items()
     }
-    assert {"local.steps", "local.docker_engine"} <= graph["local.toolchain"]
+    assert needed <= graph[module]
     TopologicalSorter(graph).prepare()
