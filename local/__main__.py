@@ -120,7 +120,7 @@ def _stop_others() -> None:
 
 
 def _remove_state() -> None:
-    for folder in workspace.EPHEMERAL:
+    for folder in (*workspace.EPHEMERAL, workspace.CONTEXTS):
         workspace.remove(folder)
 
 

@@ -17,6 +17,8 @@ STATE = LOCAL / "state"
 CLOUD_STATE = LOCAL / "cloud"
 DOCKER_CONFIG = LOCAL / "docker-config"
 AWS = LOCAL / "aws"
+# The program's own: staged build contexts.
+CONTEXTS = LOCAL / "context"
 
 # Removed when `.local/` comes from another version of this file; the other folders are caches that carry
 # the hash of what they were made from.

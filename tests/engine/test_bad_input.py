@@ -134,13 +134,13 @@ def test_destroy_leaves_nothing(empty: Clone) -> None:
     assert empty.owned() == {}
 
 
-def test_down_leaves_no_process_and_no_folder_but_caches(empty: Clone) -> None:
+def test_down_leaves_no_process_and_nothing_but_caches_and_keys(empty: Clone) -> None:
     assert empty.processes()
     ran = empty.make("down")
     assert ran.returncode == 0, ran.stdout
     assert empty.processes() == []
     left = {path.name for path in (empty.root / ".local").iterdir()}
-    assert left <= {"venv", "tools", "pulumi-cli", "pulumi-home", "bin", "layout"}
+    assert left <= {"venv", "tools", "pulumi-cli", "pulumi-home", "bin", "layout", "endpoint", "passphrase"}
 
 
 def test_commands_without_a_cloud_say_how_to_start_it(tmp_path: Path) -> None:

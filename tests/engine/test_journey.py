@@ -26,7 +26,8 @@ def pushed_image(clone: Clone) -> dict[str, Any]:
 
 def test_demo_prints_url_status_and_body(demo: tuple[Clone, str]) -> None:
     _, printed = demo
-    assert re.search(r"GET http://\S+/Prod/hello\n200 {\"message\": \"hello world!\"}", printed)
+    url = r"https://\w+\.execute-api\.us-east-1\.amazonaws\.com/Prod/hello"
+    assert re.search(rf'GET {url}\n200 {{"message": "hello world!"}}', printed)
 
 
 def test_demo_says_how_each_part_was_had(demo: tuple[Clone, str]) -> None:
