@@ -244,7 +244,7 @@ What deploys and previews the committed stacks, and no more: IAM policies for th
 
 PROOF = """`tests/engine/test_rights.py` runs every step as users who have these policies, and takes out each line of
 the tables once: the step in its last column then fails and says what was denied. Other steps that make the same call
-need it as well.
+need it as well. A preview that may not pull the image goes on with a warning that says what was denied.
 """
 
 LIMITS = """## What they leave open

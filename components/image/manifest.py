@@ -92,10 +92,7 @@ async def require_runnable(repository: RepositoryReader, reference: str, archite
     try:
         status, body = await _pull(repository, f"manifests/{reference}")
         if status in REFUSED:
-            pulumi.log.warn(
-                f"{repository.url} may not be pulled from here ({_reason(body) or status}); whether Lambda takes "
-                f"{reference} is checked by the update."
-            )
+            _warn_of_refusal(repository, reference, status, body)
             return
         if status == NOT_FOUND and missing:
             return
@@ -104,11 +101,21 @@ async def require_runnable(repository: RepositoryReader, reference: str, archite
                 f"There is no image {reference} in {repository.url}. Name another one, or push it first."
             )
         configuration = require_single(body, repository.url, reference)
-        _, config = await _pull(repository, f"blobs/{configuration}")
-        require_architecture(config, architecture, reference)
+        status, body = await _pull(repository, f"blobs/{configuration}")
+        if status in REFUSED:
+            _warn_of_refusal(repository, reference, status, body)
+            return
+        require_architecture(body, architecture, reference)
     except (OSError, http.client.HTTPException, UnreadableAnswer) as error:
         reason = str(error) or type(error).__name__
         pulumi.log.warn(f"{repository.url} cannot be asked ({reason}). Lambda will tell whether it takes {reference}.")
+
+
+def _warn_of_refusal(repository: RepositoryReader, reference: str, status: int, body: bytes) -> None:
+    pulumi.log.warn(
+        f"{repository.url} may not be pulled from here ({_reason(body) or status}); whether Lambda takes {reference} "
+        "is checked by the update."
+    )
 
 
 async def _pull(repository: RepositoryReader, path: str) -> tuple[int, bytes]:

@@ -174,6 +174,18 @@ def test_a_preview_that_may_not_pull_says_so_once_and_goes_on(
     assert "may not be pulled from here (no ecr:BatchGetImage)" in said[0]
 
 
+def test_a_preview_that_may_read_the_manifest_alone_names_what_is_refused(
+    registry: Answers, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest.pulumi.runtime, "is_dry_run", lambda: True)
+    refusal = {"errors": [{"message": "no ecr:GetDownloadUrlForLayer"}]}
+    registry.answers["/v2/hello/manifests/v1"] = [(200, {}, SINGLE)]
+    registry.answers[f"/v2/hello/blobs/{SINGLE['config']['digest']}"] = [(403, {}, refusal)]
+    check(registry)
+    assert len(said) == 1
+    assert "may not be pulled from here (no ecr:GetDownloadUrlForLayer)" in said[0]
+
+
 def test_an_index_is_refused_with_the_way_to_push_one_image() -> None:
     index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}
     with pytest.raises(ImageUnusable, match=r"no single image \(application/vnd.oci.image.index.*--provenance=false"):
