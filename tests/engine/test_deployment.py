@@ -643,7 +643,8 @@ def test_state_in_s3_is_locked_and_its_secrets_stay_with_the_key_they_were_made_
     key = kms.create_key()["KeyMetadata"]["KeyId"]
     where = f"region=us-east-1&profile=registry&endpoint=http://127.0.0.1:{program.clone.port}"
     url, provider = f"s3://state?{where}&s3ForcePathStyle=true", f"awskms:///{key}?{where}"
-    program.config["registry"]["repository"] = {"name": "shared", "keep": False, "forceDelete": True}
+    loose = {"protect": False, "retainOnDelete": False, "forceDelete": True}
+    program.config["registry"]["repository"] = {"name": "shared", **loose}
     program.config["consumer"]["function"] = {"name": "shared"}
     second: list[subprocess.CompletedProcess[str]] = []
 

@@ -263,7 +263,7 @@ def test_a_version_that_fails_its_test_never_gets_a_call(deployed: Clone) -> Non
 
 
 def test_a_canary_keeps_calls_on_the_version_before(deployed: Clone) -> None:
-    release = "release: {provisionedConcurrency: 1, previousShare: 0.9}"
+    release = "release: {previousShare: 0.9}"
     deployed.edit("Pulumi.consumer.yaml", "architecture: x86_64", f"architecture: x86_64, {release}")
     deployed.edit("app/app.py", "hello world!", "hello canary!")
     deployed.up("consumer")
@@ -274,14 +274,19 @@ def test_a_canary_keeps_calls_on_the_version_before(deployed: Clone) -> None:
     alias = lambda_.get_alias(FunctionName=FUNCTION, Name="live")
     assert alias["FunctionVersion"] == deployed.output("consumer", "functionVersion") == str(int(before) + 1)
     assert alias["RoutingConfig"] == {"AdditionalVersionWeights": {before: 0.9}}
-    warm = lambda_.get_provisioned_concurrency_config(FunctionName=FUNCTION, Qualifier="live")
-    assert warm["RequestedProvisionedConcurrentExecutions"] == 1
     assert deployed.planned("consumer") == {}
-    deployed.edit("Pulumi.consumer.yaml", "0.9", "0")
-    assert deployed.planned("consumer") == {"aws:lambda/alias:Alias": "update"}
+    # Lambda keeps instances warm only for an alias without weights.
+    deployed.edit("Pulumi.consumer.yaml", "previousShare: 0.9", "provisionedConcurrency: 1")
+    assert deployed.planned("consumer") == {
+        "aws:lambda/alias:Alias": "update",
+        "aws:lambda/provisionedConcurrencyConfig:ProvisionedConcurrencyConfig": "create",
+    }
     deployed.up("consumer")
     assert not lambda_.get_alias(FunctionName=FUNCTION, Name="live").get("RoutingConfig")
+    warm = lambda_.get_provisioned_concurrency_config(FunctionName=FUNCTION, Qualifier="live")
+    assert warm["RequestedProvisionedConcurrentExecutions"] == 1
     assert deployed.get() == (200, {"message": "hello released!"})
+    assert deployed.planned("consumer") == {}
 
 
 def test_throttle_access_log_and_key_of_the_api(deployed: Clone) -> None:
@@ -302,7 +307,7 @@ def test_throttle_access_log_and_key_of_the_api(deployed: Clone) -> None:
 
 
 def test_required_parameters_and_preflight_of_the_api(deployed: Clone) -> None:
-    options = "required: [querystring.name], corsOrigin: https://example.com"
+    options = "requestParameters: [querystring.name], corsOrigin: https://example.com"
     deployed.edit("Pulumi.consumer.yaml", "public: true}", f"public: true, {options}}}")
     deployed.up("consumer")
     assert deployed.get()[0] == 400

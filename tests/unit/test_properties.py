@@ -548,8 +548,8 @@ def allows(policy: Document, action: str, caller: str, keys: dict[str, str], ser
 ACTIONS = st.sampled_from([*PULL_ACTIONS * 4, *PUSH_ACTIONS, "ecr:DeleteRepository", "ecr:BatchDeleteImage"])
 
 
-@reaches("allowed", "by_role", "by_organization", "of_a_stranger", "of_another_role", "push")
-@settings(max_examples=200)
+@reaches("allowed", "by_role", "by_organization", "of_a_stranger", "of_another_role", "push", least=2)
+@settings(max_examples=400)
 @given(policy_consumers(), FEW_REGIONS, ORGANIZATIONS, ACTIONS, FEW_ACCOUNTS, FEW_ROLES, ORGANIZATIONS)
 def test_exactly_the_granted_callers_may_pull(
     consumers: list[Consumer], region: str, organization: str, action: str, account: str, role: str, member: str
