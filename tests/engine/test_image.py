@@ -127,8 +127,8 @@ def test_two_hundred_pushes_of_others_delete_no_image_that_runs(deployed: Clone)
     (found,) = ecr.batch_get_image(repositoryName=FUNCTION, imageIds=[{"imageDigest": running}])["images"]
     manifest: dict[str, Any] = json.loads(found["imageManifest"])
     for number in range(200):
-        # Other white space is another manifest of the same layers.
-        text = json.dumps(manifest, indent=number + 1)
+        # Other white space is another manifest of the same layers. Docker itself indents by 3.
+        text = json.dumps(manifest, indent=number + 9)
         tag = f"content-{number:032x}"
         ecr.put_image(
             repositoryName=FUNCTION, imageManifest=text, imageManifestMediaType=manifest["mediaType"], imageTag=tag
