@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import hypothesis
 import pulumi
 import pytest
@@ -639,11 +641,34 @@ def test_the_program_gets_the_same_configuration_from_pulumi_and_from_deployment
 # ---- state that a team shares
 
 
-def test_state_in_s3_is_locked_and_its_secrets_stay_with_the_key_they_were_made_with(program: Program) -> None:
-    s3, kms = (program.clone.client("registry", service) for service in ("s3", "kms"))
+@pytest.fixture
+def storage() -> Iterator[str]:
+    """S3 and KMS, as an emulator of their own: the local cloud has neither. Gives its address."""
+    port = free_port()
+    environment = {**os.environ, "GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "IOT_MTLS_ENABLED": "0"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "ministack"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as server:
+        try:
+            until(lambda: is_open(port))
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_state_in_s3_is_locked_and_its_secrets_stay_with_the_key_they_were_made_with(
+    program: Program, storage: str
+) -> None:
+    login = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+    s3, kms = (boto3.client(service, endpoint_url=storage, **login) for service in ("s3", "kms"))
     s3.create_bucket(Bucket="state")
     key = kms.create_key()["KeyMetadata"]["KeyId"]
-    where = f"region=us-east-1&profile=registry&endpoint=http://127.0.0.1:{program.clone.port}"
+    where = f"region=us-east-1&profile=registry&endpoint={storage}"
     url, provider = f"s3://state?{where}&s3ForcePathStyle=true", f"awskms:///{key}?{where}"
     loose = {"protect": False, "retainOnDelete": False, "forceDelete": True}
     program.config["registry"]["repository"] = {"name": "shared", **loose}
