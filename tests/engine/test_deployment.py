@@ -664,7 +664,7 @@ def is_open(port: int) -> bool:
 def test_state_in_s3_is_locked_and_its_secrets_stay_with_the_key_they_were_made_with(
     program: Program, storage: str
 ) -> None:
-    login = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+    login = {"aws_access_key_id": "111111111111", "aws_secret_access_key": "unchecked", "region_name": "us-east-1"}
     s3, kms = (boto3.client(service, endpoint_url=storage, **login) for service in ("s3", "kms"))
     s3.create_bucket(Bucket="state")
     key = kms.create_key()["KeyMetadata"]["KeyId"]
