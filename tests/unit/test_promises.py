@@ -53,7 +53,7 @@ def documented() -> list[Any]:
 def test_each_stack_file_of_the_page_deploys(
     deploy: Deploy, recorder: Recorder, app: Path, stack: str, values: dict[str, Any]
 ) -> None:
-    recorder.tags = {"content-14876544409c6c3d192b4c328d269a46": DIGEST}
+    recorder.tags = {"content-845108ed4fd5c66ba5e3bea903eb6bc9": DIGEST}
     recorder.stacks["organization/cross-account-ecr/consumer"] = {"imageDigest": DIGEST}
     assert deploy(stack, **values).outputs
 
