@@ -35,6 +35,10 @@ class UnreadableAnswer(Exception):
     """Raised when an answer is not the registry's, such as a proxy's page, or is cut off."""
 
 
+class PullRefused(Exception):
+    """Raised when a preview may not pull. The text is the registry's reason."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RepositoryReader:
     """A repository, seen by one principal.
@@ -91,9 +95,6 @@ async def require_runnable(repository: RepositoryReader, reference: str, archite
     """
     try:
         status, body = await _pull(repository, f"manifests/{reference}")
-        if status in REFUSED:
-            _warn_of_refusal(repository, reference, status, body)
-            return
         if status == NOT_FOUND and missing:
             return
         if status == NOT_FOUND:
@@ -101,29 +102,26 @@ async def require_runnable(repository: RepositoryReader, reference: str, archite
                 f"There is no image {reference} in {repository.url}. Name another one, or push it first."
             )
         configuration = require_single(body, repository.url, reference)
-        status, body = await _pull(repository, f"blobs/{configuration}")
-        if status in REFUSED:
-            _warn_of_refusal(repository, reference, status, body)
-            return
-        require_architecture(body, architecture, reference)
+        _, config = await _pull(repository, f"blobs/{configuration}")
+        require_architecture(config, architecture, reference)
+    except PullRefused as refused:
+        pulumi.log.warn(
+            f"{repository.url} may not be pulled from here ({refused}); whether Lambda takes {reference} is checked by "
+            "the update."
+        )
     except (OSError, http.client.HTTPException, UnreadableAnswer) as error:
         reason = str(error) or type(error).__name__
         pulumi.log.warn(f"{repository.url} cannot be asked ({reason}). Lambda will tell whether it takes {reference}.")
-
-
-def _warn_of_refusal(repository: RepositoryReader, reference: str, status: int, body: bytes) -> None:
-    pulumi.log.warn(
-        f"{repository.url} may not be pulled from here ({_reason(body) or status}); whether Lambda takes {reference} "
-        "is checked by the update."
-    )
 
 
 async def _pull(repository: RepositoryReader, path: str) -> tuple[int, bytes]:
     waits = iter(WAIT_SECONDS)
     while True:
         status, body = await asyncio.to_thread(repository.get, path)
-        if status not in REFUSED or pulumi.runtime.is_dry_run():
+        if status not in REFUSED:
             return status, body
+        if pulumi.runtime.is_dry_run():
+            raise PullRefused(_reason(body) or status)
         seconds = next(waits, None)
         if seconds is None:
             raise RegistryUnusable(
