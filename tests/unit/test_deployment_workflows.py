@@ -42,7 +42,7 @@ def steps() -> Iterator[tuple[str, dict[str, Any]]]:
     """Every step of every workflow and action, with the file it is in."""
     for workflow in WORKFLOWS:
         for job in jobs(workflow).values():
-            yield from ((workflow.name, step) for step in job["steps"])
+            yield from ((workflow.name, step) for step in job.get("steps", []))
     for action in FOLDER.glob("actions/*/action.yml"):
         yield from ((action.name, step) for step in yaml.safe_load(action.read_text())["runs"]["steps"])
 
@@ -102,11 +102,19 @@ def test_nothing_is_pasted_into_a_script() -> None:
     assert [step["run"] for _, step in steps() if "${{" in step.get("run", "")] == []
 
 
-def test_the_registry_is_deployed_before_consumers_and_one_run_at_a_time() -> None:
+def test_tests_registry_and_consumers_follow_one_another_and_each_stack_has_one_run_at_a_time() -> None:
     deploy = jobs(FOLDER / "workflows" / "deploy.yml")
-    assert deploy["consumer"]["needs"] == "registry"
-    groups = {name: job["concurrency"] for name, job in deploy.items()}
+    assert (deploy["registry"]["needs"], deploy["consumer"]["needs"]) == ("test", "registry")
+    groups = {name: job["concurrency"] for name, job in deploy.items() if "steps" in job}
     assert groups == {"registry": {"group": "stack-registry"}, "consumer": {"group": "stack-${{ matrix.stack }}"}}
+
+
+def test_pull_requests_and_deployments_run_the_same_tests_without_credentials() -> None:
+    tests = FOLDER / "workflows" / "test.yml"
+    called = jobs(FOLDER / "workflows" / "deploy.yml")["test"]
+    assert called == {"uses": f"./{tests}", "permissions": {"contents": "read"}}
+    assert set(yaml.safe_load(tests.read_text())[True]) == {"pull_request", "workflow_call"}
+    assert "make test" in tests.read_text()
 
 
 @pytest.mark.skipif(not shutil.which("jq"), reason="the stand-in of gh asks jq")
