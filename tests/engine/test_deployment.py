@@ -334,6 +334,8 @@ def test_without_docker_a_preview_says_how_to_go_on_and_does(program: Program) -
 
 def test_a_preview_that_may_not_pull_says_so_once_and_an_update_is_refused(program: Program) -> None:
     """A read role need not be one of the roles that the registry lets pull."""
+    with program.deployment() as deployment:
+        deployment.up()
     role = "arn:aws:iam::222222222222:role/deployer"
     program.config["registry"]["consumers"] = [{"account": "222222222222", "roles": [role]}]
     with program.deployment(registry="registry", consumers=()) as deployment:

@@ -1,6 +1,7 @@
 """Fixtures of the unit tests."""
 
 import contextlib
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,6 +47,14 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def outside_of_a_local_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same environment under `make test`, where a local run sets these variables, as under `make test-unit`."""
+    for name in os.environ:
+        if name.startswith(("AWS_", "DOCKER_", "LAMBDA_", "PULUMI_")):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture

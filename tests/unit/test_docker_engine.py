@@ -26,13 +26,12 @@ Install = Callable[..., Path]
 def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Install:
     """Installs a client in a folder that comes behind those before on PATH."""
     monkeypatch.setattr(steps, "RECORD", tmp_path / "steps.jsonl")
-    monkeypatch.setattr(processes, "is_running", lambda name: False)
+    monkeypatch.setattr(processes, "RUN", tmp_path)  # no engine that runs here is seen, or stopped
     for name in ("BIN", "DOCKER_CONFIG", "RUNTIMES"):
         monkeypatch.setattr(docker_engine, name, tmp_path / name)
         (tmp_path / name).mkdir()
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("ENGINE", "unix:///default.sock")
-    monkeypatch.delenv("DOCKER_HOST", raising=False)
     docker_engine._first_answering.cache_clear()
     (tmp_path / "commands").mkdir()
     (tmp_path / "commands" / "timeout").symlink_to(str(shutil.which("timeout")))
