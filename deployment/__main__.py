@@ -300,7 +300,7 @@ def _print_json(stacks: dict[str, Any]) -> None:
 def _plain(outcome: StackResult | DeploymentError) -> dict[str, Any]:
     """An outcome for JSON, without the resources' inputs: environment variables are nobody's business here."""
     if isinstance(outcome, DeploymentError):
-        about = {"text": str(outcome), "urn": outcome.urn, "cure": outcome.cure, "exitCode": outcome.exit_code}
+        about = {"text": str(outcome), "urn": outcome.urn, "hint": outcome.hint, "exitCode": outcome.exit_code}
         return {"error": type(outcome).__name__, **about}
     return {
         "operation": outcome.operation,
@@ -329,7 +329,7 @@ def _told(error: DeploymentError) -> str:
     """An error with all that it knows."""
     lines = [f"{error.stack or 'deployment'}: {error}"]
     lines += [f"  resource  {error.urn}"] if error.urn else []
-    lines += [f"  fix       {error.cure}"] if error.cure else []
+    lines += [f"  fix       {error.hint}"] if error.hint else []
     return "\n".join(lines)
 
 

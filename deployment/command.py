@@ -30,8 +30,8 @@ class InterruptibleCommand(PulumiCommand):
         try:
             super().__init__()
         except (OSError, InvalidVersionError) as error:
-            cure = "Install the Pulumi CLI: https://www.pulumi.com/docs/iac/download-install/"
-            raise ConfigurationError(f"no usable `pulumi` on PATH: {error}", stack="", cure=cure) from None
+            hint = "Install the Pulumi CLI: https://www.pulumi.com/docs/iac/download-install/"
+            raise ConfigurationError(f"no usable `pulumi` on PATH: {error}", stack="", hint=hint) from None
         self._running: dict[subprocess.Popen[str], str] = {}
         self._lock = threading.Lock()
         self.interrupted = threading.Event()

@@ -134,8 +134,8 @@ def _overview(outcomes: Outcomes) -> str:
 
 
 def _failure(error: DeploymentError) -> str:
-    cure = f"\n\n{error.cure}" if error.cure else ""
-    return f"#### {code(error.stack)} could not be previewed\n\n{block(str(error))}{cure}"
+    hint = f"\n\n{error.hint}" if error.hint else ""
+    return f"#### {code(error.stack)} could not be previewed\n\n{block(str(error))}{hint}"
 
 
 def _weighty(result: StackResult) -> list[list[str]]:

@@ -59,8 +59,8 @@ def merge_base(folder: Path, base: str) -> str:
     """
     commit = _git(folder, "merge-base", "HEAD", base).decode().strip()
     if not commit:
-        cure = "Fetch the other branch with its history (actions/checkout: `fetch-depth: 0`)."
-        raise ConfigurationError(f"there is no commit that HEAD and {base} have come from", stack="", cure=cure)
+        hint = "Fetch the other branch with its history (actions/checkout: `fetch-depth: 0`)."
+        raise ConfigurationError(f"there is no commit that HEAD and {base} have come from", stack="", hint=hint)
     return commit
 
 

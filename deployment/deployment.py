@@ -208,7 +208,7 @@ class Deployment:
         """
         digest = self.outputs(consumer).get("previousImageDigest")
         if not digest:
-            raise ConfigurationError(f"{consumer} has run no other image", stack=consumer, cure="Deploy another one.")
+            raise ConfigurationError(f"{consumer} has run no other image", stack=consumer, hint="Deploy another one.")
         return self._up(consumer, image={"digest": digest}, share=1.0)
 
     def promote(self, source: str, target: str) -> StackResult:
@@ -257,8 +257,8 @@ class Deployment:
         if not build and name in self.consumers:
             digest = self._status(name).outputs.get("imageDigest")
             if not digest:
-                cure = "Preview it with a build."
-                raise ConfigurationError(f"{name} runs no image yet to preview with", stack=name, cure=cure)
+                hint = "Preview it with a build."
+                raise ConfigurationError(f"{name} runs no image yet to preview with", stack=name, hint=hint)
             changes["image"] = {"digest": digest}
             # The image built before would be dropped from the state, for which its provider asks for Docker.
             exclude = [f"**{errors.IMAGE}::**"]
@@ -268,16 +268,16 @@ class Deployment:
         """Refuse what cannot be done in the end before anything is done."""
         config = self._config(name)
         if shares and (config.get("function") or {}).get("release") is None:
-            cure = f"Write in Pulumi.{name}.yaml: {self._workspace.project}:function: {{release: {{}}}}"
-            raise ConfigurationError(f"{name} has no function.release to shift shares of", stack=name, cure=cure)
+            hint = f"Write in Pulumi.{name}.yaml: {self._workspace.project}:function: {{release: {{}}}}"
+            raise ConfigurationError(f"{name} has no function.release to shift shares of", stack=name, hint=hint)
         if shares and list(shares) != sorted(share for share in set(shares) if 0 < share < 1):
             text = f"shares {', '.join(map(str, shares))} given; allowed are rising numbers between 0 and 1"
-            raise ConfigurationError(text, stack=name, cure="Example: --share 0.1 --share 0.5")
+            raise ConfigurationError(text, stack=name, hint="Example: --share 0.1 --share 0.5")
         api = config.get("api") or {}
         private = api.get("type") != "none" and not api.get("public")
         if check and private and not check.headers and check.accepts is is_success:
-            cure = "Give the check the headers that the endpoint asks for, or leave the check out."
-            raise ConfigurationError(f"the endpoint of {name} is not public", stack=name, cure=cure)
+            hint = "Give the check the headers that the endpoint asks for, or leave the check out."
+            raise ConfigurationError(f"the endpoint of {name} is not public", stack=name, hint=hint)
 
     def _release(self, name: str, check: Check | None, shares: Sequence[float]) -> StackResult:
         before = self._status(name).outputs.get("imageDigest", "") if check or shares else ""
@@ -305,7 +305,7 @@ class Deployment:
             return result
         problem = check.problem(str(url), self._command.interrupted)
         if self._command.interrupted.is_set():
-            raise Cancelled(f"{name} was updated, but not checked to the end", stack=name, cure="Deploy again.")
+            raise Cancelled(f"{name} was updated, but not checked to the end", stack=name, hint="Deploy again.")
         if problem:
             image = str(result.outputs.get("imageDigest", ""))
             text = f"GET {url} failed its check: {problem.rstrip('.')}."
@@ -419,9 +419,9 @@ class Deployment:
         except CommandError as error:
             if expired.is_set():
                 text = f"{name} took longer than {self._options.timeout:g} s and was interrupted"
-                raise TimedOut(text, stack=name, cure="Deploy again to go on, with more time.") from None
+                raise TimedOut(text, stack=name, hint="Deploy again to go on, with more time.") from None
             if self._command.interrupted.is_set():
-                raise Cancelled(f"{name} was cancelled", stack=name, cure="Deploy again to go on.") from None
+                raise Cancelled(f"{name} was cancelled", stack=name, hint="Deploy again to go on.") from None
             raise errors.translated(name, error, list(seen)) from None
 
     def _see(self, name: str, seen: list[Event], event: EngineEvent) -> None:

@@ -53,18 +53,18 @@ class DeploymentError(Exception):
     Attributes:
         stack: the stack it happened in; empty for the whole.
         urn: the resource, if it was one.
-        cure: what to do.
+        hint: what to do.
         outcomes: what came of each stack that was worked on, results and errors, this one included.
         exit_code: what the command line ends with.
     """
 
     exit_code = 1
 
-    def __init__(self, text: str, *, stack: str, urn: str = "", cure: str = "") -> None:
+    def __init__(self, text: str, *, stack: str, urn: str = "", hint: str = "") -> None:
         super().__init__(text)
         self.stack = stack
         self.urn = urn
-        self.cure = cure
+        self.hint = hint
         self.outcomes: dict[str, StackResult | DeploymentError] = {}
 
 
@@ -90,8 +90,8 @@ class ConflictError(DeploymentError):
     exit_code = 4
 
     def __init__(self, text: str, *, stack: str, holder: str) -> None:
-        cure = f"Wait for it. If it is dead: python -m deployment repair {stack}"
-        super().__init__(text, stack=stack, cure=cure)
+        hint = f"Wait for it. If it is dead: python -m deployment repair {stack}"
+        super().__init__(text, stack=stack, hint=hint)
         self.holder = holder
 
 
@@ -122,7 +122,7 @@ class CheckFailed(DeploymentError):
     exit_code = 6
 
     def __init__(self, text: str, *, stack: str, urn: str = "", image: str = "", rolled_back_to: str) -> None:
-        super().__init__(text, stack=stack, urn=urn, cure="Mend the image and deploy again.")
+        super().__init__(text, stack=stack, urn=urn, hint="Mend the image and deploy again.")
         self.image = image
         self.rolled_back_to = rolled_back_to
 
@@ -163,30 +163,30 @@ def translated(stack: str, error: CommandError, seen: Sequence[Event]) -> Deploy
     said = first.text.removeprefix("Preview failed: ")
     if isinstance(first, Violation):
         text = "\n".join(line.text for line in errors if isinstance(line, Violation))
-        return PolicyViolated(text, **about, cure="Change it, or the rule in the policy pack's configuration.")
+        return PolicyViolated(text, **about, hint="Change it, or the rule in the policy pack's configuration.")
     if PLUGIN.search(said):
-        return DeploymentError(said, **about, cure=_plugin_fix(said))
+        return DeploymentError(said, **about, hint=_plugin_fix(said))
     if first.type == DOCKER:
-        cure = "Start Docker. A preview without a build needs none: python -m deployment preview --no-build"
-        return BuildError(said, **about, cure=cure)
+        hint = "Start Docker. A preview without a build needs none: python -m deployment preview --no-build"
+        return BuildError(said, **about, hint=hint)
     if first.type == IMAGE:
-        cure = "Fix what the build or the push says, and deploy again."
-        return BuildError(build_failure(said, first.urn, seen), **about, cure=cure)
+        hint = "Fix what the build or the push says, and deploy again."
+        return BuildError(build_failure(said, first.urn, seen), **about, hint=hint)
     if fix := _login_fix(said, everywhere=first.type in PROGRAM or first.type.startswith("pulumi:providers:")):
-        return CredentialsError(said, **about, cure=fix)
+        return CredentialsError(said, **about, hint=fix)
     if first not in errors and STACK_FILE.search(said):
         return ConfigurationError(
-            said, **about, cure=f"Correct Pulumi.{stack}.yaml and deploy again; nothing was made."
+            said, **about, hint=f"Correct Pulumi.{stack}.yaml and deploy again; nothing was made."
         )
     if first not in errors:
-        cure = "Look for what it has left: python -m deployment status"
-        return DeploymentError(said, **about, cure=cure)
+        hint = "Look for what it has left: python -m deployment status"
+        return DeploymentError(said, **about, hint=hint)
     if first.type in PROGRAM and CRASH.search(said):
-        return DeploymentError(said, **about, cure="It is a fault of the program; its output is in the log.")
+        return DeploymentError(said, **about, hint="It is a fault of the program; its output is in the log.")
     if first.type in PROGRAM:
-        return ConfigurationError(said, **about, cure="Correct it and deploy again; nothing was made.")
-    cure = "Fix the cause and run: python -m deployment up, or pulumi up --refresh. A plain pulumi up may do nothing."
-    return ProviderError(said, **about, cure=cure)
+        return ConfigurationError(said, **about, hint="Correct it and deploy again; nothing was made.")
+    hint = "Fix the cause and run: python -m deployment up, or pulumi up --refresh. A plain pulumi up may do nothing."
+    return ProviderError(said, **about, hint=hint)
 
 
 def build_failure(said: str, urn: str, seen: Sequence[Event]) -> str:

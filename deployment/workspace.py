@@ -87,11 +87,11 @@ class Workspace:
         self._program = program
         project = self._folder / "Pulumi.yaml"
         if not project.is_file():
-            raise ConfigurationError(f"there is no {project}", stack="", cure="Name the program's folder.")
+            raise ConfigurationError(f"there is no {project}", stack="", hint="Name the program's folder.")
         tree = _parsed(project, "")
         fields = _fields(tree)
         if not isinstance(tree, yaml.MappingNode) or not {"name", "runtime"} <= set(fields):
-            raise ConfigurationError(f"{project} has no name or no runtime", stack="", cure="Correct it.")
+            raise ConfigurationError(f"{project} has no name or no runtime", stack="", hint="Correct it.")
         self.project: str = fields["name"].value
         options = _fields(_fields(fields["runtime"]).get("options"))
         if virtualenv := options.get("virtualenv"):
@@ -113,7 +113,7 @@ class Workspace:
         """
         file = self._folder / f"Pulumi.{name}.yaml"
         if not file.is_file():
-            raise ConfigurationError(f"there is no {file.name}", stack=name, cure="Write it, or name another stack.")
+            raise ConfigurationError(f"there is no {file.name}", stack=name, hint="Write it, or name another stack.")
         return file
 
     def stack(
@@ -182,7 +182,7 @@ def _parsed(file: Path, stack: str) -> yaml.Node | None:
     try:
         return yaml.compose(file.read_text(), Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"{file} is no YAML: {error}", stack=stack, cure="Correct it.") from None
+        raise ConfigurationError(f"{file} is no YAML: {error}", stack=stack, hint="Correct it.") from None
 
 
 def _fields(node: yaml.Node | None) -> dict[str, yaml.Node]:

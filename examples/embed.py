@@ -18,7 +18,7 @@ def main() -> int:
         print(f"{error} Now it runs {error.rolled_back_to or 'nothing'}.")
         return error.exit_code
     except DeploymentError as error:
-        print(f"{error.stack}: {error}\n{error.cure}")
+        print(f"{error.stack}: {error}\n{error.hint}")
         return error.exit_code
     print(results["consumer"].outputs["endpointUrl"])
     return 0

@@ -114,10 +114,10 @@ async def read_registry(stack: str) -> Registry:
         await _stack_outputs(_qualified(stack))
     except Exception as error:
         reason = _reason(error)
-        cure = (
+        hint = (
             f" Deploy it first: pulumi stack init {stack} && pulumi up -s {stack}" if "unknown stack" in reason else ""
         )
-        raise RegistryUnusable(f"The registry stack {stack!r} cannot be read: {reason}.{cure}") from None
+        raise RegistryUnusable(f"The registry stack {stack!r} cannot be read: {reason}.{hint}") from None
     # The reference is what the engine records; of a missing stack it would only say "unknown stack".
     reference = pulumi.StackReference(_qualified(stack))
     try:

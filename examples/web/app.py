@@ -121,7 +121,7 @@ class Service:
                 (result,) = deployment.up(check=Check()).values()
             function.state, function.outputs = "ready", dict(result.outputs)
         except DeploymentError as error:
-            function.state, function.error = "failed", f"{error} {error.cure}"
+            function.state, function.error = "failed", f"{error} {error.hint}"
         self._show(function)
 
     def delete(self, function: Function) -> None:
@@ -132,7 +132,7 @@ class Service:
             del self.functions[function.name]
             self._publish({"kind": "deleted", "name": function.name})
         except DeploymentError as error:
-            function.state, function.error = "failed", f"{error} {error.cure}"
+            function.state, function.error = "failed", f"{error} {error.hint}"
             self._show(function)
 
     async def listen(self) -> AsyncIterator[str]:

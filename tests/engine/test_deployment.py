@@ -268,7 +268,7 @@ def test_a_refused_configuration_is_typed_and_nothing_is_made(program: Program) 
         deployment.up()
     assert refused.value.stack == "consumer"
     assert refused.value.outcomes == {"consumer": refused.value}
-    assert "nothing was made" in refused.value.cure
+    assert "nothing was made" in refused.value.hint
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_missing_and_foreign_credentials_are_typed(program: Program, changed: di
     with program.deployment(environment=changed or {}) as deployment, pytest.raises(CredentialsError) as refused:
         deployment.preview()
     assert refused.value.stack == "consumer"
-    assert "profile" in refused.value.cure
+    assert "profile" in refused.value.hint
 
 
 def test_a_build_that_fails_is_typed_and_callers_notice_nothing(program: Program) -> None:
@@ -327,7 +327,7 @@ def test_without_docker_a_preview_says_how_to_go_on_and_does(program: Program) -
     with program.deployment(environment=nowhere) as deployment:
         with pytest.raises(BuildError, match="docker daemon") as failed:
             deployment.preview()
-        assert "--no-build" in failed.value.cure
+        assert "--no-build" in failed.value.hint
         result = deployment.preview(build=False)["consumer"]
     assert [step.type for step in result.changed if step.type.startswith("aws:")] == [FUNCTION]
 
@@ -560,7 +560,7 @@ def test_a_release_that_cannot_be_is_refused_before_anything_is_done(
         pytest.raises(ConfigurationError, match=expected) as refused,
     ):
         deployment.up(check=check, shares=shares)
-    assert refused.value.cure
+    assert refused.value.hint
     assert seen == []
 
 

@@ -89,7 +89,7 @@ def test_another_folder_with_the_same_content_has_the_same_tag(app: Path) -> Non
         ({"allow_secrets": ["["]}, r"allowSecrets: '\[' is no pattern"),
     ],
 )
-def test_what_cannot_be_built_is_refused_with_the_cure(app: Path, changed: dict[str, object], expected: str) -> None:
+def test_what_cannot_be_built_is_refused_with_the_fix(app: Path, changed: dict[str, object], expected: str) -> None:
     with pytest.raises(DeploymentError, match=expected):
         tag(**changed)
 
@@ -232,7 +232,7 @@ def test_a_link_with_the_name_of_a_secret_holds_none(app: Path) -> None:
     assert "id_rsa" in sent()
 
 
-def test_many_secrets_are_listed_once_each_and_their_lines_are_the_cure(app: Path) -> None:
+def test_many_secrets_are_listed_once_each_and_their_lines_are_the_fix(app: Path) -> None:
     names = [".env", ".git/config", ".git/objects/aa/bb", "#a [1].key", "!b*.key", *(f"{n}.key" for n in range(20))]
     for name in names:
         (app / name).parent.mkdir(parents=True, exist_ok=True)

@@ -158,7 +158,7 @@ def test_the_place_of_the_first_error_decides_what_it_is_before_its_words(
     error = errors.translated("consumer", failed(), lines)
     assert type(error) is expected
     assert (str(error), error.stack, error.urn) == (text, "consumer", first.urn)
-    assert fix in error.cure
+    assert fix in error.hint
 
 
 def test_a_build_error_has_the_failed_step_and_its_last_lines() -> None:
@@ -191,7 +191,7 @@ def test_a_conflict_names_the_holder() -> None:
     error = errors.translated("consumer", failed(text), [])
     assert isinstance(error, errors.ConflictError)
     assert error.holder == "me@host, process 7, since 2026-01-01T00:00:00Z"
-    assert "python -m deployment repair consumer" in error.cure
+    assert "python -m deployment repair consumer" in error.hint
 
 
 def test_a_failure_that_nobody_reported_is_told_by_what_the_cli_has_printed_last() -> None:
@@ -204,7 +204,7 @@ def test_a_stack_file_that_pulumi_cannot_read_is_refused_as_configuration() -> N
     error = errors.translated("consumer", failed(f"error: {said}\n"), [])
     assert type(error) is errors.ConfigurationError
     assert str(error) == said
-    assert "Pulumi.consumer.yaml" in error.cure
+    assert "Pulumi.consumer.yaml" in error.hint
 
 
 def test_each_kind_of_error_ends_the_command_line_with_a_code_of_its_own() -> None:

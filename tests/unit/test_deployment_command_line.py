@@ -127,8 +127,8 @@ def test_results_are_one_json_document_without_inputs_of_resources() -> None:
     assert "hunter2" not in ran.output
 
 
-def test_an_error_is_told_with_stack_resource_and_cure_on_stderr_and_its_code() -> None:
-    error = BuildError("it did not build", stack="consumer", urn="urn:x", cure="Mend it.")
+def test_an_error_is_told_with_stack_resource_and_hint_on_stderr_and_its_code() -> None:
+    error = BuildError("it did not build", stack="consumer", urn="urn:x", hint="Mend it.")
     error.outcomes = {"registry": result(step("same"), stack="registry"), "consumer": error}
     Recorded.answer = error
     ran = run("up")

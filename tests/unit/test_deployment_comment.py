@@ -146,8 +146,8 @@ def test_what_is_kept_in_the_account_is_not_called_lost() -> None:
     assert "its images are lost" not in text
 
 
-def test_a_stack_that_fails_is_told_with_its_cure_beside_those_that_do_not() -> None:
-    error = BuildError("no Docker here\n```", stack="consumer", cure="Start Docker.")
+def test_a_stack_that_fails_is_told_with_its_hint_beside_those_that_do_not() -> None:
+    error = BuildError("no Docker here\n```", stack="consumer", hint="Start Docker.")
     text = comment({"registry": result(step("create", ROLE), stack="registry"), "consumer": error}, {})
     assert "| `registry` |  |  |  | 1 | 0 |" in text
     assert "#### `consumer` could not be previewed\n\n````text\nno Docker here\n```\n````\n\nStart Docker." in text

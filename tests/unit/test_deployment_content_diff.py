@@ -117,4 +117,4 @@ def test_nothing_to_build_is_nothing_to_compare(program: Path) -> None:
 def test_a_branch_that_git_does_not_know_is_refused_before_anything_is_done(program: Path) -> None:
     with pytest.raises(ConfigurationError, match="HEAD and origin/main") as refused:
         merge_base(program, "origin/main")
-    assert "fetch-depth: 0" in refused.value.cure
+    assert "fetch-depth: 0" in refused.value.hint

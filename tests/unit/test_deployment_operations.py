@@ -517,8 +517,8 @@ def test_shares_that_do_not_rise_between_0_and_1_are_refused_before_anything_is_
 def test_shares_need_a_release(deploy: Deploy, cli: FakeCli) -> None:
     with pytest.raises(ConfigurationError, match="consumer has no function.release") as refused:
         deploy().up(shares=[0.5])
-    assert "Pulumi.consumer.yaml" in refused.value.cure
-    assert "p:function: {release: {}}" in refused.value.cure
+    assert "Pulumi.consumer.yaml" in refused.value.hint
+    assert "p:function: {release: {}}" in refused.value.hint
     assert cli.operations() == []
 
 
