@@ -138,9 +138,9 @@ def test_a_build_that_fails_in_the_middle_or_fills_the_disk(
 def test_a_docker_engine_that_is_lost_during_the_build(
     clone: Clone, message: str, unchanged: Callable[[], bool], tmp_path: Path
 ) -> None:
-    # The sum is only in what the step prints, not in its own text.
+    # The sum is only in what the step prints, not in its own text. No other run's cache has the step.
     with (
-        dockerfile_with(clone, "RUN echo lost at $((40 + 2)) && sleep 300"),
+        dockerfile_with(clone, f"RUN echo lost at $((40 + 2)) && sleep 3{os.getpid()}"),
         docker_proxy(tmp_path, b"lost at 42") as docker,
     ):
         assert "docker:index:Image" in fails(clone, DOCKER_HOST=docker.host)
