@@ -50,8 +50,8 @@ reference: .local/venv ## write docs/reference.md and the keys of Pulumi.yaml fr
 policies: .local/venv ## write docs/policies/ from the table of permissions
 	@PYTHONPATH=. $(VENV)/python scripts/permissions.py
 
-lock: .local/venv ## pin requirements*.in with hashes, and the Python packages of the base image
-	@$(VENV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements.in -o requirements.txt
+lock: .local/venv ## pin the dependencies with hashes, and the Python packages of the base image
+	@$(VENV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements.txt
 	@$(VENV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-dev.in -o requirements-dev.txt
 	@$(VENV)/uv pip compile --quiet --no-deps --python-version 3.11 --generate-hashes --no-header --no-annotate policy_pack/requirements.in -o policy_pack/requirements.txt
 	@$(VENV)/uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header --no-annotate offline/base_image/requirements.in -o offline/base_image/requirements.txt

@@ -1,10 +1,10 @@
-"""Deploy both stacks, check the endpoint, print its URL. Run in the program's folder: `python -m examples.embed`."""
+"""Deploy both stacks, check the endpoint, print its URL. Run `pip install .`, then `python examples/embed.py` here."""
 
-from deployment import Check, CheckFailed, Deployment, DeploymentError, Event, Step
+from cross_account_ecr.deployment import Check, CheckFailed, Deployment, DeploymentError, Event, Step
 
 
 def tell(event: Event) -> None:
-    """Print a line for each resource that is made, changed or deleted."""
+    """Print a line for each resource that is created, updated or deleted."""
     if isinstance(event, Step) and event.state == "done" and event.operation != "same":
         print(f"{event.stack:10} {event.operation:8} {event.name}")
 

@@ -70,7 +70,7 @@ class Language(LanguageRuntimeServicer):
 
     def Run(self, request, context):
         command = [
-            sys.executable,
+            _python(request.info),
             "-u",
             # It is run by Python and need not be executable.
             shutil.which("pulumi-language-python-exec", mode=os.F_OK) or "pulumi-language-python-exec",
@@ -126,6 +126,13 @@ class Language(LanguageRuntimeServicer):
     def Cancel(self, request, context):
         self.end()
         return empty_pb2.Empty()
+
+
+def _python(info: Any) -> str:
+    """The Python of the virtual environment that `Pulumi.yaml` names; without one, that of this process."""
+    named = info.options.fields["virtualenv"].string_value
+    found = Path(info.root_directory, named, "bin", "python")
+    return str(found) if named and found.exists() else sys.executable
 
 
 def _interrupt(child: subprocess.Popen[bytes]) -> None:

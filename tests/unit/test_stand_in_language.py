@@ -78,6 +78,15 @@ def test_a_program_that_goes_on_is_killed(run: Callable[[str], str], monkeypatch
     assert run(f"signal.signal(signal.SIGINT, signal.SIG_IGN)\n{WAITING}") == f"{EXITED}: -1"
 
 
+def test_a_program_runs_in_the_virtual_environment_of_its_project(tmp_path: Path) -> None:
+    info = language_pb2.ProgramInfo(root_directory=str(tmp_path))
+    assert stand_in._python(info) == sys.executable
+    info.options.update({"virtualenv": "venv"})
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    (tmp_path / "venv" / "bin" / "python").touch()
+    assert stand_in._python(info) == str(tmp_path / "venv" / "bin" / "python")
+
+
 def test_cancel_ends_all_programs_and_plugins() -> None:
     host = Language("")
     child = host._start([sys.executable, "-c", "import time; time.sleep(60)"], stderr=subprocess.DEVNULL)

@@ -1,0 +1,37 @@
+"""Puts the program's packages into one, `cross_account_ecr`, for the wheel.
+
+Pulumi runs the program in this folder, where `settings` and `components` are top-level names. In site-packages those
+would clash with a user's own modules, such as the settings of a Django project.
+"""
+
+import re
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+PACKAGE = "cross_account_ecr"
+OWN_IMPORT = re.compile(r"^( *from )(?=(components|deployment|settings|stacks)\b)", re.MULTILINE)
+
+
+class BuildPackage(build_py):
+    """Prefixes the imports that the program's modules make of one another."""
+
+    def build_module(self, module: Any, module_file: Any, package: Any) -> Any:  # noqa: D102
+        built, copied = super().build_module(module, module_file, package)
+        file = Path(built)
+        file.write_text(OWN_IMPORT.sub(rf"\1{PACKAGE}.", file.read_text("utf-8")), "utf-8")
+        return built, copied
+
+
+scratch = mkdtemp()
+setup(
+    cmdclass={"build_py": BuildPackage},
+    package_dir={PACKAGE: "."},
+    py_modules=[f"{PACKAGE}.{name}" for name in ("__main__", "settings")],
+    packages=[f"{PACKAGE}.{name}" for name in ("components", "components.image", "deployment", "stacks")],
+    # Nothing is left in this folder, and nothing of an earlier build gets into the wheel.
+    options={"build": {"build_base": scratch}, "egg_info": {"egg_base": scratch}},
+)
