@@ -35,7 +35,7 @@ test-unit: .local/venv ## the unit tests alone, in seconds
 mutants: .local/venv ## changes of the code that the unit tests do not notice (15 minutes); ARGS="--help" lists options
 	@PYTHONPATH=. $(VENV)/python scripts/mutants.py $(ARGS)
 
-lint: .local/venv ## ruff, and mypy --strict on the program
+lint: .local/venv ## ruff, and mypy --strict
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
 	@$(VENV)/mypy

@@ -9,11 +9,12 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import yaml
 
 from components.iam import PULL_ACTIONS, PUSH_ACTIONS, VERSION, Document, function_arn, partition
+from components.rest_api import RestApi
 from settings import ConsumerSettings, RegistrySettings, parse
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -170,7 +171,7 @@ def permissions() -> list[Permission]:
 def resources(registry: RegistrySettings, consumer: ConsumerSettings) -> dict[str, str]:
     """The resource of each statement. A `*` stands for what is made up by AWS or Pulumi, such as an API's ID."""
     aws, region, account = partition(consumer.region), consumer.region, consumer.account
-    name, method = consumer.function.name, consumer.api.method
+    name, api = consumer.function.name, cast("RestApi", consumer.api)
     log_group = f"arn:{aws}:logs:{region}:{account}:log-group"
     role = f"arn:{aws}:iam::{account}:role/function-role-*"
     apis = f"arn:{aws}:apigateway:{region}::/restapis"
@@ -190,11 +191,11 @@ def resources(registry: RegistrySettings, consumer: ConsumerSettings) -> dict[st
         "Apis": apis,
         "Api": f"{apis}/*",
         "ApiResources": f"{apis}/*/resources/*",
-        "ApiMethod": f"{apis}/*/resources/*/methods/{method}",
-        "ApiIntegration": f"{apis}/*/resources/*/methods/{method}/integration",
+        "ApiMethod": f"{apis}/*/resources/*/methods/{api.method}",
+        "ApiIntegration": f"{apis}/*/resources/*/methods/{api.method}/integration",
         "ApiDeployments": f"{apis}/*/deployments",
         "ApiStages": f"{apis}/*/stages",
-        "ApiStage": f"{apis}/*/stages/{consumer.api.stage}",
+        "ApiStage": f"{apis}/*/stages/{api.stage}",
     }
 
 

@@ -122,7 +122,7 @@ def denial(
         return None if allowed else _message(caller.name, action, arn, "no resource-based policy allows")
     principal = caller.principal()
     if isinstance(principal, iam.AuthError):
-        return principal.message
+        return str(principal.message)
     context = iam.EvalContext(
         principal_arn=principal.arn, principal_type=principal.type, principal_account=principal.account,
         action=action, resource_arn=arn, region=region, service_context=dict(keys or {}),

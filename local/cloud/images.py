@@ -98,7 +98,8 @@ def accepted(uri: str, name: str, region: str, architecture: str, caller: Caller
         problem = "The image manifest, config or layer media type for the source image"
         raise _invalid(f"{problem} {uri} is not supported.")
     platform = document(repository.blob(manifest["config"]["digest"]) or b"")
-    found = f"{platform.get('os')}/{ARCHITECTURES.get(platform.get('architecture'), platform.get('architecture'))}"
+    built_for = str(platform.get("architecture"))
+    found = f"{platform.get('os')}/{ARCHITECTURES.get(built_for, built_for)}"
     if found != f"linux/{architecture}":
         # AWS takes such an image; every call then fails with "exec format error".
         raise _invalid(f"Source image {uri} is for {found}, the function for linux/{architecture}.")

@@ -98,7 +98,8 @@ class Repository:
     @property
     def record(self) -> dict[str, Any] | None:
         """What MiniStack keeps of it, or None when it does not exist."""
-        return ecr._repositories.get_scoped(self.account, self.region, self.name)
+        found: dict[str, Any] | None = ecr._repositories.get_scoped(self.account, self.region, self.name)
+        return found
 
     @property
     def policy(self) -> str:
@@ -184,9 +185,8 @@ class Registry:
             host, call = self._admit(scope, caller)
             if (match := MANIFEST_PATH.fullmatch(call["path"])) and scope["method"] == "PUT":
                 body = await read(receive)
-                owner = REGISTRY_HOST.fullmatch(host).groups()
                 receive = giving(body, receive)
-                _check_manifest(Repository(*owner, match["name"]), match["reference"], body)
+                _check_manifest(Repository(*_owner(host), match["name"]), match["reference"], body)
         except Refused as refused:
             while (await receive()).get("more_body"):
                 pass  # Docker reads no answer while it sends a layer
@@ -195,8 +195,7 @@ class Registry:
             return
         await ministack(call, receive, _rewriting_location(send, host))
         if match and scope["method"] == "PUT":
-            account, region = REGISTRY_HOST.fullmatch(host).groups()
-            replication.copy(account, region, match["name"])
+            replication.copy(*_owner(host), match["name"])
 
     async def api(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Calls of the ECR API, of the caller's own registry or of the one that `registryId` names."""
@@ -367,6 +366,12 @@ def _named(action: str, data: Mapping[str, Any], account: str) -> tuple[str, lis
     owner = str(data.get("registryId") or account)
     names = [*data.get("repositoryNames", []), *([data["repositoryName"]] if "repositoryName" in data else [])]
     return owner, [Repository(owner, get_region(), name) for name in names]
+
+
+def _owner(host: str) -> tuple[str, str]:
+    """Account and Region of a registry's host name."""
+    account, _, _, region, *_ = host.split(".")
+    return account, region
 
 
 def _check_manifest(repository: Repository, reference: str, body: bytes) -> None:

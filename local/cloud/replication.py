@@ -19,7 +19,7 @@ NAME = "replication"
 
 def rules_of(account: str, region: str) -> Rules:
     """A registry's rules."""
-    return CONFIGURATIONS.get_scoped(account, region, NAME, [])
+    return list(CONFIGURATIONS.get_scoped(account, region, NAME, []))
 
 
 def put(account: str, region: str, rules: Rules) -> str | None:

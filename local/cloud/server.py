@@ -82,7 +82,7 @@ async def main() -> None:
     stopped = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stopped.set)
-    guarded = Guard(Faults(Kept(Front(int(PORT), TOKEN_SECONDS))), int(PORT), credentials.secret())
+    guarded: Any = Guard(Faults(Kept(Front(int(PORT), TOKEN_SECONDS))), int(PORT), credentials.secret())
     await proxy.start(int(PORT))
     await serve(guarded, config, shutdown_trigger=stopped.wait)
 

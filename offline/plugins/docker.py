@@ -89,7 +89,7 @@ class DockerProvider(Provider):
 
     def compared(self, state: Values, olds: Values) -> Values:
         # Of an image of an earlier stand-in there are no inputs in the state.
-        return state.get("__inputs", olds)
+        return dict(state.get("__inputs", olds))
 
     def ignored_changes(self, asked: Any) -> Any:
         return ()

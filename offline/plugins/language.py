@@ -42,33 +42,33 @@ class Language(LanguageRuntimeServicer):
         self._children.add(child)
         return child
 
-    def Handshake(self, request, context):
+    def Handshake(self, request: Any, context: Any) -> Any:
         self._engine = request.engine_address or self._engine
         return language_pb2.LanguageHandshakeResponse()
 
-    def GetPluginInfo(self, request, context):
+    def GetPluginInfo(self, request: Any, context: Any) -> Any:
         return plugin_pb2.PluginInfo(version="0.0.0-stand-in")
 
-    def GetRequiredPlugins(self, request, context):
+    def GetRequiredPlugins(self, request: Any, context: Any) -> Any:
         return language_pb2.GetRequiredPluginsResponse()
 
-    def GetRequiredPackages(self, request, context):
+    def GetRequiredPackages(self, request: Any, context: Any) -> Any:
         return language_pb2.GetRequiredPackagesResponse()
 
-    def GetProgramDependencies(self, request, context):
+    def GetProgramDependencies(self, request: Any, context: Any) -> Any:
         found = sorted((item.metadata["Name"], item.version) for item in distributions())
         listed = [language_pb2.DependencyInfo(name=name, version=version) for name, version in found]
         return language_pb2.GetProgramDependenciesResponse(dependencies=listed)
 
-    def About(self, request, context):
+    def About(self, request: Any, context: Any) -> Any:
         return language_pb2.AboutResponse(executable=sys.executable, version=sys.version.split()[0])
 
-    def InstallDependencies(self, request, context):
+    def InstallDependencies(self, request: Any, context: Any) -> Any:
         yield language_pb2.InstallDependenciesResponse(
             stdout=b"The environment in .local/venv has what the program needs.\n"
         )
 
-    def Run(self, request, context):
+    def Run(self, request: Any, context: Any) -> Any:
         command = [
             _python(request.info),
             "-u",
@@ -112,7 +112,7 @@ class Language(LanguageRuntimeServicer):
             return language_pb2.RunResponse(error=f"program exited with non-zero exit code: {max(code, -1)}")
         return language_pb2.RunResponse()
 
-    def RunPlugin(self, request, context):
+    def RunPlugin(self, request: Any, context: Any) -> Any:
         command = [sys.executable, "-u", request.info.program_directory, *request.args]
         env = {**os.environ, **dict(pair.split("=", 1) for pair in request.env)}
         output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
@@ -123,7 +123,7 @@ class Language(LanguageRuntimeServicer):
             yield language_pb2.RunPluginResponse(exitcode=plugin.wait())
         self._children.discard(plugin)
 
-    def Cancel(self, request, context):
+    def Cancel(self, request: Any, context: Any) -> Any:
         self.end()
         return empty_pb2.Empty()
 

@@ -158,37 +158,37 @@ class Provider(ResourceProviderServicer):
         )
         self._engine.Log(request)
 
-    def Handshake(self, request, context):
+    def Handshake(self, request: Any, context: Any) -> Any:
         self._engine = engine_pb2_grpc.EngineStub(grpc.insecure_channel(request.engine_address))
         return provider_pb2.ProviderHandshakeResponse()
 
-    def GetPluginInfo(self, request, context):
+    def GetPluginInfo(self, request: Any, context: Any) -> Any:
         return plugin_pb2.PluginInfo(version=self.version)
 
-    def CheckConfig(self, request, context):
+    def CheckConfig(self, request: Any, context: Any) -> Any:
         return provider_pb2.CheckResponse(inputs=request.news)
 
-    def DiffConfig(self, request, context):
+    def DiffConfig(self, request: Any, context: Any) -> Any:
         olds, news = _values(request.old_inputs), _values(request.news)
         changed = sorted(key for key in olds | news if olds.get(key) != news.get(key) and key != "version")
         kinds = provider_pb2.DiffResponse
         return provider_pb2.DiffResponse(changes=kinds.DIFF_SOME if changed else kinds.DIFF_NONE, diffs=changed)
 
-    def Configure(self, request, context):
+    def Configure(self, request: Any, context: Any) -> Any:
         with CleanErrors(context):
             self.configure(_decoded(_values(request.args)))
         return provider_pb2.ConfigureResponse(
             acceptSecrets=False, acceptResources=False, acceptOutputs=False, supportsPreview=True
         )
 
-    def Invoke(self, request, context):
+    def Invoke(self, request: Any, context: Any) -> Any:
         with CleanErrors(context):
             answer = self.invoke(request.tok, _values(request.args))
         response = provider_pb2.InvokeResponse()
         getattr(response, "return").CopyFrom(_struct(answer))
         return response
 
-    def Check(self, request, context):
+    def Check(self, request: Any, context: Any) -> Any:
         news = {key: value for key, value in _values(request.news).items() if value is not None}
         try:
             with CleanErrors(context):
@@ -200,7 +200,7 @@ class Provider(ResourceProviderServicer):
             return provider_pb2.CheckResponse(failures=failures)
         return provider_pb2.CheckResponse(inputs=_struct(inputs))
 
-    def Diff(self, request, context):
+    def Diff(self, request: Any, context: Any) -> Any:
         kind = _kind(request.urn)
         olds, news = _values(request.old_inputs), _values(request.news)
         changed = self._changed(kind, _values(request.olds), olds, news, request.ignoreChanges)
@@ -220,7 +220,7 @@ class Provider(ResourceProviderServicer):
             hasDetailedDiff=True,
         )
 
-    def Create(self, request, context):
+    def Create(self, request: Any, context: Any) -> Any:
         kind, inputs = _kind(request.urn), _values(request.properties)
         if request.preview:
             unknown = dict.fromkeys(self.computed(kind), UNKNOWN)
@@ -229,7 +229,7 @@ class Provider(ResourceProviderServicer):
             identity, properties = self.create(kind, request.urn, inputs)
         return provider_pb2.CreateResponse(id=identity, properties=_struct(properties))
 
-    def Read(self, request, context):
+    def Read(self, request: Any, context: Any) -> Any:
         kind = _kind(request.urn)
         state, inputs = _values(request.properties), _values(request.inputs)
         with CleanErrors(context):
@@ -247,7 +247,7 @@ class Provider(ResourceProviderServicer):
         }
         return provider_pb2.ReadResponse(id=identity, properties=_struct(live), inputs=_struct(read_inputs))
 
-    def Update(self, request, context):
+    def Update(self, request: Any, context: Any) -> Any:
         kind, olds, news = _kind(request.urn), _values(request.olds), _values(request.news)
         changed = self._changed(kind, olds, _values(request.old_inputs), news, request.ignoreChanges)
         if request.preview:
@@ -257,12 +257,12 @@ class Provider(ResourceProviderServicer):
             properties = self.update(kind, request.urn, request.id, olds, news, changed)
         return provider_pb2.UpdateResponse(properties=_struct(properties))
 
-    def Delete(self, request, context):
+    def Delete(self, request: Any, context: Any) -> Any:
         with CleanErrors(context):
             self.delete(_kind(request.urn), request.id, _values(request.properties))
         return empty_pb2.Empty()
 
-    def Cancel(self, request, context):
+    def Cancel(self, request: Any, context: Any) -> Any:
         # As both real providers do: what is under way goes on to its end.
         return empty_pb2.Empty()
 
@@ -337,7 +337,7 @@ def _name(urn: str) -> str:
 
 def _values(struct: struct_pb2.Struct) -> Values:
     """Plain values; whole numbers become `int`, which protobuf does not have."""
-    return _whole(json_format.MessageToDict(struct))
+    return dict(_whole(json_format.MessageToDict(struct)))
 
 
 def _whole(value: Any) -> Any:

@@ -87,7 +87,7 @@ def _read(names: Iterable[str]) -> Schema:
 def _inputs(sdk_class: type) -> dict[str, tuple[str | None, bool]]:
     import pulumi
 
-    parameters = inspect.signature(sdk_class.__init__).parameters
+    parameters = inspect.signature(sdk_class.__init__).parameters  # type: ignore[misc]  # that of the class itself
     names = pulumi._types.input_type_py_to_pulumi_names(sdk_class)
     hints = pulumi._types.input_type_types(sdk_class)
     return {
