@@ -1,0 +1,115 @@
+"""The wheel alone, outside of this folder, is enough to embed both stacks and to use both components."""
+
+import json
+import shutil
+import subprocess
+import sysconfig
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.engine.clone import Clone
+from tests.unit.test_wheel import built
+
+COMPONENTS = """
+import os
+import pulumi
+import pulumi_aws as aws
+from cross_account_ecr.components.function import ImageFunction, ImageFunctionArgs
+from cross_account_ecr.components.image.build import ImageBuild
+from cross_account_ecr.components.image.source import BuiltImage, RegistryLogin
+from cross_account_ecr.components.repository import Consumer, CrossAccountRepository, CrossAccountRepositoryArgs
+from cross_account_ecr.components.rest_api import RestApi
+
+registry = aws.Provider("registry", profile="registry", region="us-east-1")
+consumer = aws.Provider("consumer", profile="consumer", region="us-east-1")
+repository = CrossAccountRepository(
+    "images",
+    CrossAccountRepositoryArgs(
+        name="wheel", region="us-east-1", consumers=[Consumer(account="222222222222")],
+        protect=False, retain_on_delete=False, force_delete=True,
+    ),
+    pulumi.ResourceOptions(provider=registry),
+)
+token = aws.ecr.get_authorization_token_output(opts=pulumi.InvokeOutputOptions(provider=registry))
+function = ImageFunction(
+    "hello",
+    ImageFunctionArgs(
+        name="wheel",
+        image=BuiltImage(
+            build=ImageBuild(context="app", args={"LAMBDA_BASE_IMAGE": os.environ.get("LAMBDA_BASE_IMAGE", "")}),
+            repository_url=repository.url,
+            login=RegistryLogin(
+                server=repository.url.apply(lambda url: url.split("/")[0]),
+                username=token.user_name,
+                password=pulumi.Output.secret(token.password),
+            ),
+        ),
+        endpoint=RestApi(public=True),
+    ),
+    pulumi.ResourceOptions(provider=consumer),
+)
+pulumi.export("endpointUrl", function.endpoint_url)
+"""
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment with the wheel and its dependencies, which are those of the shared environment."""
+    folder = tmp_path_factory.mktemp("wheel")
+    venv.create(folder / "venv", symlinks=True)
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(folder / "venv")}))
+    (site / "shared.pth").write_text(sysconfig.get_path("purelib"))
+    python = folder / "venv" / "bin" / "python"
+    install = [python, "-m", "pip", "install", "--no-deps", "--no-index", built(folder)]
+    subprocess.run(install, capture_output=True, check=True)
+    return python
+
+
+@pytest.fixture
+def project(deployed: Clone, python: Path, tmp_path: Path) -> Path:
+    """A folder with a project of its own, its stack files and the image."""
+    shutil.copytree(deployed.root / "app", tmp_path / "app")
+    for name in ("Pulumi.yaml", "Pulumi.registry.yaml", "Pulumi.consumer.yaml"):
+        shutil.copy(deployed.root / name, tmp_path)
+    text = (tmp_path / "Pulumi.yaml").read_text()
+    (tmp_path / "Pulumi.yaml").write_text(text.replace(".local/venv", str(python.parents[1])))
+    return tmp_path
+
+
+@pytest.fixture
+def components(deployed: Clone, project: Path) -> Iterator[str]:
+    """A command line that runs in the folder of a program with both components; its stack is gone afterwards."""
+    text = (project / "Pulumi.yaml").read_text()
+    (project / "Pulumi.yaml").write_text(text.replace("name: cross-account-ecr", "name: wheel").partition("config:")[0])
+    (project / "__main__.py").write_text(COMPONENTS)
+    yield f"cd {project} && pulumi"
+    deployed.shell(f"cd {project} && pulumi destroy --yes --skip-preview -s wheel && pulumi stack rm --yes wheel")
+
+
+def test_an_embedding_script_deploys_both_stacks(deployed: Clone, project: Path, python: Path) -> None:
+    (project / "__main__.py").write_text("import cross_account_ecr.__main__\n")
+    (project / "embed.py").write_text((deployed.root / "examples" / "embed.py").read_text())
+    file = project / "Pulumi.consumer.yaml"
+    config = yaml.safe_load(file.read_text())
+    config["config"].setdefault("cross-account-ecr:function", {})["memory"] = 320
+    file.write_text(yaml.safe_dump(config))
+    try:
+        ran = deployed.shell(f"cd {project} && {python} embed.py")
+        assert ran.returncode == 0, ran.stdout
+        url = ran.stdout.splitlines()[-1]
+        assert deployed.get_url(url) == (200, {"message": "hello world!"})
+        functions = deployed.client("consumer", "lambda")
+        assert functions.get_function_configuration(FunctionName="cross-account-function")["MemorySize"] == 320
+    finally:
+        deployed.up("consumer")
+
+
+def test_a_program_uses_both_components(deployed: Clone, components: str) -> None:
+    created = deployed.shell(f"{components} stack init wheel && pulumi up --yes --skip-preview -s wheel")
+    assert created.returncode == 0, created.stdout
+    outputs = json.loads(deployed.shell(f"{components} stack output --json -s wheel").stdout)
+    assert deployed.get_url(outputs["endpointUrl"]) == (200, {"message": "hello world!"})
