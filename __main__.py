@@ -14,7 +14,7 @@ from settings import RegistrySettings, load  # noqa: E402
 
 settings = load(pulumi.Config())
 
-# A run is short: to look for garbage in what it imports, over and over and once more at its end, takes a third of it.
+# Looking for garbage takes a third of the processor time of the imports below, 0.6 of 1.8 s (tests/unit/test_main.py).
 gc.disable()
 atexit.register(gc.freeze)
 

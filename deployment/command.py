@@ -46,6 +46,9 @@ class InterruptibleCommand(PulumiCommand):
     ) -> CommandResult:
         """Run a command to its end. The arguments are those of the base class.
 
+        The base class does the same but keeps the process to itself, so nothing could interrupt it
+        (test_what_is_cancelled_or_takes_too_long_ends_soon_and_leaves_a_state_to_go_on_from).
+
         Raises:
             CommandError: it failed, or was interrupted.
         """

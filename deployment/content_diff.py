@@ -124,6 +124,7 @@ def _paths(folder: Path, stack: str, build: Mapping[str, Any]) -> tuple[str, str
 def _content(folder: Path, stack: str, build: Mapping[str, Any]) -> tuple[str, dict[str, tuple[bytes, bool]]]:
     """The content tag of a build, and each file's content and executable bit; its paths are relative to the folder."""
     context, dockerfile = _paths(folder, stack, build)
+    # A build's paths are relative to the working directory, and so the same in every state and tag (see its tests).
     with chdir(folder):
         image = ImageBuild(
             context=context,

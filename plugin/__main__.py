@@ -15,7 +15,7 @@ from pulumi.provider import ConstructResult, Provider, main
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
-# The engine runs a plugin by the path of its folder, and the components are beside it (tests/engine/test_package.py).
+# The engine runs a plugin by its folder, which hides the components beside it (tests/engine/test_package.py).
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from components.function import ImageFunction, ImageFunctionArgs

@@ -1,0 +1,61 @@
+"""`__main__.py` runs the stack that the configuration names, and nothing else."""
+
+import atexit
+import gc
+import runpy
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pulumi
+import pytest
+
+import settings
+from settings import ConsumerSettings, RegistrySettings
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], list[Any]]]:
+    """Run `__main__.py` with these settings. Gives the programs that it has handed to Pulumi."""
+    programs: list[Any] = []
+    monkeypatch.setattr(pulumi, "run", programs.append)
+    monkeypatch.setattr(atexit, "register", lambda function: None)
+    before = signal.getsignal(signal.SIGINT)
+
+    def run(given: Any) -> list[Any]:
+        monkeypatch.setattr(settings, "load", lambda config: given)
+        runpy.run_path("__main__.py")
+        return programs
+
+    yield run
+    gc.enable()
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    ("kind", "stack"), [(RegistrySettings, "registry"), (ConsumerSettings, "consumer")], ids=["registry", "consumer"]
+)
+def test_a_stack_deploys_its_settings(
+    run: Callable[[Any], list[Any]], monkeypatch: pytest.MonkeyPatch, kind: Any, stack: str
+) -> None:
+    module = __import__(f"stacks.{stack}", fromlist=["deploy"])
+    monkeypatch.setattr(module, "deploy", lambda given: given)
+    given = kind.model_construct()
+    [program] = run(given)
+    assert program() is given
+
+
+def test_a_stack_imports_only_its_own_module(run: Callable[[Any], list[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a registry stack does not load the docker provider."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "stacks"]:
+        monkeypatch.delitem(sys.modules, name)
+    run(RegistrySettings.model_construct())
+    assert "stacks.registry" in sys.modules
+    assert "stacks.consumer" not in sys.modules
+
+
+def test_a_run_looks_for_no_garbage_and_is_ended_without_a_traceback(run: Callable[[Any], list[Any]]) -> None:
+    run(RegistrySettings.model_construct())
+    assert not gc.isenabled()
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
