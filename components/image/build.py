@@ -11,44 +11,35 @@ from typing import Annotated, Literal
 from pydantic import model_validator
 
 from components.errors import ImageUnusable
-from components.image.context import (
-    File,
-    files_of,
-    readable,
-    require_files,
-    require_links,
-    require_no_secrets,
-    require_size,
-)
+from components.image.context import File, files_of, readable, require_sendable
 from components.image.dockerfile import require_platform
 from components.image.options import BuildOptions, Context
 from components.model import allowed
 
 TAG_PREFIX = "content-"
 TAG_DIGITS = 32
-# The version of the rule by which the tag is computed. Another one gives all content other tags.
+# Version of the rule that computes the tag. Another version gives all content another tag.
 RULE = "2"
 CHUNK_BYTES = 2**20
 Platform = Literal["linux/amd64", "linux/arm64"]
 
 
 class ImageBuild(BuildOptions):
-    """What an image is built from. All paths are relative to the program's folder.
+    """What an image is built from. Paths are relative to the program's folder.
 
     Raises:
-        ImageUnusable: the folder or the Dockerfile is missing; the Dockerfile is for another platform; or the context
-            contains files that look like secrets, links that lead out of it, anything that is neither file nor link,
-            or more than the limit.
+        ImageUnusable: the folder or the Dockerfile is missing, the Dockerfile is for another platform, or the context
+            has something that may not be sent: see `require_sendable`.
     """
 
     context: Context
-    """Folder that is sent to the builder, without what its ignore file names."""
+    """Folder that is sent to the builder, without what its ignore file excludes."""
     platform: Annotated[Platform, allowed("linux/amd64 or linux/arm64", "linux/amd64")] = "linux/amd64"
     """Platform of the image."""
 
     @model_validator(mode="after")
     def _readable(self) -> "ImageBuild":
-        # Not Path.is_dir, which raises what it does not know, such as a name that is too long.
+        # Path.is_dir raises for a name that is too long.
         if not os.path.isdir(self.context):  # noqa: PTH112
             raise ImageUnusable(
                 f"image context {self.context!r} is not a folder below {Path.cwd()}. "
@@ -62,10 +53,7 @@ class ImageBuild(BuildOptions):
         with readable():
             text = self.dockerfile_path.read_text(errors="replace")
         require_platform(text, self.dockerfile_path, self.platform, target=self.target, args=self.known_args({}))
-        require_files(self.files, self.ignore_path)
-        require_links(self.files, self.ignore_path)
-        require_no_secrets(self.files, self.ignore_path, allowed=self.allow_secrets)
-        require_size(self.files, self.ignore_path, limit_mb=self.context_limit)
+        require_sendable(self.files, self.ignore_path, allow_secrets=self.allow_secrets, limit_mb=self.context_limit)
         return self
 
     @property
@@ -84,12 +72,12 @@ class ImageBuild(BuildOptions):
 
     @cached_property
     def tag(self) -> str:
-        """The content tag: equal content has an equal tag, on every machine.
+        """The content tag: the same content has the same tag on every machine, other content another one.
 
-        It is a hash of target, platform and build arguments, of the Dockerfile and its path as staged, and of each
-        file's path, executable bit and content, or each symbolic link's path and text. Owner, time, other mode bits
-        and empty folders do not count: the staged context has none of them.
-        Of the base image only the name counts: name it by digest to get another tag with another base.
+        It is a hash of target, platform and build arguments, the Dockerfile and its path as staged, each file's path,
+        executable bit and content, and each symbolic link's path and text. Owner, time, other mode bits and empty
+        folders do not count: the staged context has none of them. Of the base image only the name counts; name it by
+        digest to get another tag for another base.
         """
         sha = hashlib.sha256()
         options = [self.target, self.platform, *(f"{key}={value}" for key, value in sorted(self.args.items()))]
@@ -126,9 +114,9 @@ class ImageBuild(BuildOptions):
 
     @cached_property
     def staged_dockerfile(self) -> str:
-        """Path of the Dockerfile within the staged context: of a file with its content, or of a copy under a free name.
+        """Path of the Dockerfile in the staged context: of a file with the same content, or of a copy with a free name.
 
-        So content alone decides: the same Dockerfile outside of the context gives the same tag as one in it.
+        So only its content counts: the same Dockerfile outside of the context gives the same tag as one in it.
         """
         path, own = self.dockerfile_path, os.path.relpath(self.dockerfile_path, self.context)
         size = path.stat().st_size
@@ -146,19 +134,19 @@ class ImageBuild(BuildOptions):
 
     @property
     def staged_ignore_file(self) -> str:
-        """Path of the ignore file within the staged context; there is nothing left that it has to exclude."""
+        """Path of the ignore file in the staged context. It excludes only what staging adds."""
         return f"{self.staged_dockerfile}.dockerignore"
 
 
 def _add(sha: "hashlib._Hash", part: str | bytes) -> None:
-    """Feed a part with its length in front, so that no two lists of parts look alike."""
+    """Add a part with its length in front, so that two lists of parts never read alike."""
     data = os.fsencode(part)
     sha.update(f"{len(data)}:".encode())
     sha.update(data)
 
 
 def _add_content(sha: "hashlib._Hash", path: Path) -> None:
-    """Feed a file's content in the same way, but never all of it in memory."""
+    """Add a file's content in the same way, without reading all of it into memory."""
     with readable(), path.open("rb") as file:
         sha.update(f"{os.fstat(file.fileno()).st_size}:".encode())
         while chunk := file.read(CHUNK_BYTES):

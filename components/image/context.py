@@ -17,10 +17,10 @@ from components.limits import CONTEXT_MB
 STAGING = Path(".local/context")
 
 LISTED = 10
-# Beyond that many links, one after another, they are taken for a circle.
+# A chain of more links is taken for a circle.
 LINKS = 40
 
-# Secrets by their names. What is sent is in the image as soon as the Dockerfile copies the whole folder.
+# Secrets by their names. What is sent is in the image if the Dockerfile copies the whole folder.
 SECRETS = Patterns(
     [
         *("**/.env", "**/.env.*", "!**/.env.example", "!**/.env.sample", "!**/.env.template"),
@@ -38,7 +38,7 @@ class File(NamedTuple):
     Attributes:
         name: path within the context.
         path: path relative to the program's folder.
-        mode: its kind and permissions, as of `os.stat`.
+        mode: kind and permissions, as in `os.stat`.
         size: bytes.
     """
 
@@ -49,15 +49,15 @@ class File(NamedTuple):
 
     @property
     def staged_mode(self) -> int:
-        """The permissions that it has in the staged context and in the image."""
+        """Its permissions in the staged context and in the image."""
         return 0o755 if self.mode & stat.S_IXUSR else 0o644
 
 
 def files_of(context: Path, ignore_file: Path) -> tuple[File, ...]:
-    """What of a folder is sent to the builder, in a fixed order. Symbolic links are sent as links, not followed.
+    """The files of a folder that are sent to the builder, in a fixed order. Symbolic links are not followed.
 
     Raises:
-        ImageUnusable: a folder cannot be read, or a line of the ignore file is no pattern.
+        ImageUnusable: a folder cannot be read, or a line of the ignore file is not a pattern.
     """
     with readable():
         text = ignore_file.read_bytes().decode("utf-8-sig", "surrogateescape") if ignore_file.is_file() else ""
@@ -80,12 +80,21 @@ def _walk(context: Path, ignored: Patterns) -> Iterator[File]:
                 yield File(name, Path(entry.path), status.st_mode, status.st_size)
 
 
-def require_files(files: Sequence[File], ignore_file: Path) -> None:
-    """Check that everything is a file or a symbolic link. Builders treat anything else differently.
+def require_sendable(files: Sequence[File], ignore_file: Path, *, allow_secrets: Sequence[str], limit_mb: int) -> None:
+    """Check that files may be sent to the builder.
 
     Raises:
-        ImageUnusable: there are sockets, pipes or devices.
+        ImageUnusable: there is something that is neither file nor link, a link that leads out of the context or in a
+            circle, a file that looks like a secret and is not allowed, or more than the limit.
     """
+    _require_files(files, ignore_file)
+    _require_links(files, ignore_file)
+    _require_no_secrets(files, ignore_file, Patterns(allow_secrets, of="allowSecrets"))
+    _require_size(files, ignore_file, limit_mb)
+
+
+def _require_files(files: Sequence[File], ignore_file: Path) -> None:
+    # Builders treat anything else differently.
     if special := [file.name for file in files if not (stat.S_ISREG(file.mode) or stat.S_ISLNK(file.mode))]:
         raise ImageUnusable(
             f"The image context contains a socket, a pipe or a device: {_listed(special)}. Delete it, or exclude it: "
@@ -93,27 +102,22 @@ def require_files(files: Sequence[File], ignore_file: Path) -> None:
         )
 
 
-def require_links(files: Sequence[File], ignore_file: Path) -> None:
-    """Check that symbolic links stay within the context. One that points to nothing may be right in the image.
-
-    Raises:
-        ImageUnusable: a link leads out of the context, or in a circle.
-    """
+def _require_links(files: Sequence[File], ignore_file: Path) -> None:
     with readable():
         links = {file.name: str(file.path.readlink()) for file in files if stat.S_ISLNK(file.mode)}
     if wrong := [name for name in links if _leads_out(name, links)]:
         raise ImageUnusable(
             "The image context has symbolic links that lead out of it or in a circle: "
-            f"{_listed([f'{name} -> {links[name]}' for name in wrong])}. What they point to is not sent to the "
-            "builder. Replace them by files or by relative links to files of the context, create them in the "
-            f"Dockerfile with RUN ln -s, or exclude them: {_lines(wrong, ignore_file)}"
+            f"{_listed([f'{name} -> {links[name]}' for name in wrong])}. Their targets are not sent to the builder. "
+            "Replace them by files or by relative links to files of the context, create them in the Dockerfile with "
+            f"RUN ln -s, or exclude them: {_lines(wrong, ignore_file)}"
         )
 
 
 def _leads_out(name: str, links: dict[str, str]) -> bool:
-    """Whether a link, followed step by step, leaves the context or does not end."""
+    """Whether a link, followed step by step, leaves the context or does not end. A target need not exist."""
     if links[name].startswith("/"):
-        # Of the machine, or of the image only.
+        # What this machine does not have may be in the image.
         return os.path.exists(links[name])  # noqa: PTH110  # Path.exists raises for a name that is too long
     here, left, followed = list[str](), name.split("/"), 0
     while left:
@@ -127,7 +131,7 @@ def _leads_out(name: str, links: dict[str, str]) -> bool:
             text = links.get("/".join(here))
             if text is not None:
                 followed += 1
-                # An absolute one is judged by itself.
+                # An absolute link is checked by itself.
                 if followed > LINKS or text.startswith("/"):
                     return followed > LINKS
                 here.pop()
@@ -135,14 +139,8 @@ def _leads_out(name: str, links: dict[str, str]) -> bool:
     return False
 
 
-def require_no_secrets(files: Sequence[File], ignore_file: Path, *, allowed: Sequence[str]) -> None:
-    """Check that no file looks like a secret, except those that patterns allow.
-
-    Raises:
-        ImageUnusable: names all of them; a folder that is secret as a whole is named once.
-    """
-    allowing = Patterns(allowed, of="allowSecrets")
-    names = [file.name for file in files if _is_secret(file) and not allowing.match(file.name)]
+def _require_no_secrets(files: Sequence[File], ignore_file: Path, allowed: Patterns) -> None:
+    names = [file.name for file in files if _is_secret(file) and not allowed.match(file.name)]
     if found := list(dict.fromkeys(map(_secret_part, names))):
         raise ImageUnusable(
             f"The image context contains files that look like secrets: {_listed(found)}. They would be sent to the "
@@ -151,12 +149,24 @@ def require_no_secrets(files: Sequence[File], ignore_file: Path, *, allowed: Seq
         )
 
 
-def require_size(files: Sequence[File], ignore_file: Path, *, limit_mb: int) -> None:
-    """Check the size of the context before all of it is read.
+def _is_secret(file: File) -> bool:
+    if not SECRETS.match(file.name) or not stat.S_ISREG(file.mode):
+        return False
+    if not file.name.endswith(".pem"):
+        return True
+    # Certificates are public, and part of many libraries.
+    with readable():
+        text = file.path.read_bytes()
+    return b"-----BEGIN CERTIFICATE-----" not in text or b"PRIVATE KEY" in text
 
-    Raises:
-        ImageUnusable: names the largest files and top-level folders.
-    """
+
+def _secret_part(name: str) -> str:
+    """The part of a path that makes it a secret: `.git` of `.git/config`."""
+    ends = [index for index, character in enumerate(name) if character == "/"]
+    return next((name[:end] for end in ends if SECRETS.match(name[:end])), name)
+
+
+def _require_size(files: Sequence[File], ignore_file: Path, limit_mb: int) -> None:
     size = sum(file.size for file in files)
     if size <= limit_mb * 2**20:
         return
@@ -184,26 +194,9 @@ def readable() -> Iterator[None]:
         yield
     except OSError as error:
         raise ImageUnusable(
-            f"{_shown(str(error.filename))} of the image context cannot be read: {error.strerror}. Make it "
-            "readable, or name it in .dockerignore."
+            f"{_shown(str(error.filename))} of the image context cannot be read: {error.strerror}. Make it readable, "
+            "or exclude it in .dockerignore."
         ) from None
-
-
-def _is_secret(file: File) -> bool:
-    if not SECRETS.match(file.name) or not stat.S_ISREG(file.mode):
-        return False
-    if not file.name.endswith(".pem"):
-        return True
-    # Certificates are public, and part of many a library.
-    with readable():
-        text = file.path.read_bytes()
-    return b"-----BEGIN CERTIFICATE-----" not in text or b"PRIVATE KEY" in text
-
-
-def _secret_part(name: str) -> str:
-    """The part of a path that makes it a secret: `.git` of `.git/config`."""
-    ends = [index for index, character in enumerate(name) if character == "/"]
-    return next((name[:end] for end in ends if SECRETS.match(name[:end])), name)
 
 
 def _listed(names: Sequence[str]) -> str:

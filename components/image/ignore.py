@@ -1,7 +1,7 @@
 """The patterns of a `.dockerignore` file, matched as the builder matches them.
 
-Neither those of a `.gitignore` nor of a shell: https://docs.docker.com/build/concepts/context/#dockerignore-files and
-https://github.com/moby/patternmatcher, which Docker and BuildKit use.
+They differ from those of a `.gitignore` and of a shell: https://docs.docker.com/build/concepts/context/#dockerignore-files
+and https://github.com/moby/patternmatcher, which Docker and BuildKit use.
 """
 
 import posixpath
@@ -13,19 +13,19 @@ from components.errors import ImageUnusable
 CHARACTER = r"(?:\\.|[^\]\\-])"
 RANGE = re.compile(rf"({CHARACTER})(?:-({CHARACTER}))?", re.DOTALL)
 TOKEN = re.compile(rf"\*\*/?|\*|\?|\[\^?(?:{CHARACTER}(?:-{CHARACTER})?)+\]|\\.|[^\\\[]", re.DOTALL)
-# What begins with ** and has nothing else special is compared with the end of a path, also amid a name.
+# A pattern with ** in front and no other special character matches the end of a path, even within a name.
 ENDING = re.compile(r"\*\*([^/*?\[\]\\][^*?\[\]\\]*)")
 
 
 class Patterns:
-    """The lines of a file; of those that match a path, or a folder above it, the last decides.
+    """The lines of an ignore file. Of those that match a path or a folder above it, the last decides.
 
     Args:
-        lines: comments and empty ones included.
+        lines: with comments and empty lines.
         of: the file or option that an error names.
 
     Raises:
-        ImageUnusable: a line is no pattern.
+        ImageUnusable: a line is not a pattern.
     """
 
     def __init__(self, lines: Iterable[str], *, of: str = ".dockerignore") -> None:
@@ -36,18 +36,18 @@ class Patterns:
 
     @property
     def have_exceptions(self) -> bool:
-        """Whether something in a folder that matches may not match itself."""
+        """Whether a folder that matches may contain paths that do not."""
         return any(is_exception for _, is_exception in self._patterns)
 
     def match(self, path: str) -> bool:
-        """Whether they match a path, relative to the context and with slashes."""
+        """Whether the lines match a path, relative to the context and with slashes."""
         return self._results(path)[0]
 
     def _results(self, path: str) -> tuple[bool, list[bool]]:
-        """Whether they match a path, and which of the lines do.
+        """Whether the lines match a path, and the result of each line.
 
-        What a line says of a folder it says of everything below. A line that could change nothing is not asked: an
-        exception says nothing of a folder that was not ignored, and so nothing of what is ignored below it.
+        A line that matches a folder matches everything below it. A line that could change nothing is skipped, so an
+        exception does not match a folder that is not ignored, nor what is ignored below it.
         """
         folder = posixpath.dirname(path)
         if folder not in self._of_folders:
@@ -61,14 +61,13 @@ class Patterns:
 
 
 def pattern_of(path: str) -> str:
-    """The pattern that matches a path and nothing else."""
+    """The pattern that matches this path alone."""
     return re.sub(r"([*?\[\]\\]|^[#!])", r"\\\1", path)
 
 
 def _expression(pattern: str, of: str) -> re.Pattern[str]:
-    """A pattern as a regular expression."""
     cleaned = posixpath.normpath(pattern) if pattern else ""
-    # normpath keeps two slashes at the beginning, the builder none.
+    # The builder ignores leading slashes; normpath keeps two.
     cleaned = re.sub("^/+(?=.)", "", cleaned)
     if ending := ENDING.fullmatch(cleaned):
         return re.compile(f".*{re.escape(ending[1])}", re.DOTALL)
@@ -80,13 +79,13 @@ def _expression(pattern: str, of: str) -> re.Pattern[str]:
         return re.compile(f"{''.join(map(_translated, tokens[:-1]))}{end}", re.DOTALL)
     except (ValueError, re.error):
         raise ImageUnusable(
-            f"{of}: {pattern!r} is no pattern; allowed are paths with *, **, ? and [a-z], and a backslash "
+            f"{of}: {pattern!r} is not a pattern; allowed are paths with *, **, ? and [a-z], and a backslash "
             "before a special character. Example: **/*.log"
         ) from None
 
 
 def _translated(token: str) -> str:
-    """A part of a pattern as a part of a regular expression."""
+    """A token of a pattern as a regular expression."""
     match token[0]:
         case "*":
             return "(.*/)?" if token.startswith("**") else "[^/]*"
@@ -101,5 +100,5 @@ def _translated(token: str) -> str:
 
 
 def _literal(character: str) -> str:
-    """A character, with or without a backslash before it."""
+    """A character, with or without a backslash in front."""
     return re.escape(character[-1])

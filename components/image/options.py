@@ -17,7 +17,7 @@ Context = Annotated[str, allowed("a folder, relative to Pulumi.yaml", "app", pat
 
 def _argument(name: str) -> str:
     if not ARGUMENT.fullmatch(name):
-        raise rule("is no name of a build argument. Example: VERSION")
+        raise rule("is not a name of a build argument. Example: VERSION")
     return name
 
 
@@ -35,12 +35,13 @@ class BuildOptions(Model):
             "build arguments with a text each; null takes the value from the environment", {"VERSION": "1"}, repr=False
         ),
     ] = {}
-    """Build arguments. They can be read in the image and in the state: no secrets."""
+    """Build arguments. They can be read in the image and in the state: use them for no secrets."""
     cache_from: Annotated[
         Sequence[str], allowed("a list of image names with their registry", ["registry/app:cache"])
     ] = ()
-    """Images whose layers the builder may reuse, pulled with the login of the push, so they have to be in its registry.
-    They need inline cache data, which the build argument `BUILDKIT_INLINE_CACHE: "1"` adds. A missing one is no error.
+    """Images whose layers the builder may reuse, such as a recent one of this repository. They are pulled with the
+    login of the push, so they have to be in its registry, and they need inline cache data, which the build argument
+    `BUILDKIT_INLINE_CACHE: "1"` adds. A missing image is no error.
     https://docs.docker.com/build/cache/backends/inline/"""
     network: Annotated[Literal["", "host", "none", "default"], allowed("host, none or default", "host")] = ""
     """Network of the build's steps. Default: the builder's."""
@@ -61,13 +62,13 @@ class BuildOptions(Model):
             if value is None and SECRET_NAME.search(name):
                 raise rule(
                     "looks like a secret, and null would put its value from the environment into the image and the "
-                    "state, in clear. Write a text that is no secret, or read the secret when the function runs",
+                    "state, in clear. Write a text that is not secret, or read the secret when the function runs",
                     name,
                 )
         return args
 
     def known_args(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """The build arguments with their values: null is the environment's, or leaves the argument out.
+        """The build arguments with their values. null takes the environment's, if there is one.
 
         https://docs.docker.com/reference/cli/docker/buildx/build/#build-arg
         """
@@ -82,7 +83,7 @@ class Image(BuildOptions):
     """Image that a stack runs: exactly one of `context`, `digest`, `tag` and `promote`."""
 
     context: Context | None = None
-    """Folder to build, less what its `.dockerignore` names."""
+    """Folder to build, without what its `.dockerignore` excludes."""
     digest: Annotated[
         str | None,
         allowed("sha256: and 64 hex digits, in quotes", "sha256:" + "0" * 64, pattern=r"^sha256:[0-9a-f]{64}$"),
@@ -96,9 +97,9 @@ class Image(BuildOptions):
             pattern=r"^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$",
         ),
     ] = None
-    """The same by tag; Lambda gets the digest that it names now."""
+    """The same by tag. Lambda gets the digest that the tag names now."""
     promote: Annotated[str | None, allowed("the name of a consumer stack", "consumer-test", min_length=1)] = None
-    """Run the image that another consumer stack runs, unbuilt."""
+    """Run the image that another consumer stack runs, without building."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "Image":

@@ -1,4 +1,4 @@
-"""The decision what a consumer stack runs: an image that it builds, or one that is in the repository."""
+"""The decision which image a consumer stack runs: one that it builds, or one that is in the repository."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ class ImagePlan:
     """What one update runs.
 
     Attributes:
-        source: `built` by this stack, `reused` as another stack or an interrupted update pushed it, or `existing`
-            as the configuration names it.
-        digest: the digest to run; empty if only the push will tell it.
+        source: `built` by this stack, `reused` if another stack or an interrupted update pushed it, or `existing` if
+            the configuration names it.
+        digest: the digest to run; empty before the push.
         tag: the content tag; empty for an existing image.
         inputs: hash of the build's inputs; empty for an existing image.
         push: number of this stack's push of the tag. It is raised when the image is gone from the repository.
@@ -34,7 +34,7 @@ class ImagePlan:
 
     @property
     def outputs(self) -> dict[str, str | int]:
-        """The stack outputs that the next update decides with."""
+        """The stack outputs that the next update reads."""
         outputs: dict[str, str | int] = {"imageSource": self.source}
         if self.tag:
             outputs |= {"imageTag": self.tag, "imageInputs": self.inputs, "imagePush": self.push}
@@ -44,8 +44,8 @@ class ImagePlan:
 def plan_build(tag: str, inputs: str, tags: Mapping[str, str], before: Mapping[str, Any]) -> ImagePlan:
     """Decide whether to build content, or to run what the repository holds under its tag.
 
-    ECR refuses a second push to a tag, even of the same image, so what another stack or an interrupted update pushed
-    is reused. An image that this stack pushed keeps its resource: without it, the next preview shows a deletion.
+    ECR refuses a second push to a tag, even of the same image, so an image that another stack or an interrupted update
+    pushed is reused. An image that this stack pushed keeps its resource: the next preview would show a deletion.
 
     Args:
         tag: the content tag.
@@ -57,7 +57,7 @@ def plan_build(tag: str, inputs: str, tags: Mapping[str, str], before: Mapping[s
     is_own = before.get("imageSource") == "built" and before.get("imageInputs") == inputs
     is_built = is_own or not digest
     is_gone = is_own and not digest
-    # The digest of an image that is still to be built is not known.
+    # An image that is not built yet has no digest.
     is_changed = tag != before.get("imageTag") if is_built else digest != before.get("imageDigest")
     version, previous_digest = _previous(before, is_changed=is_changed)
     return ImagePlan(
@@ -84,7 +84,7 @@ def plan_existing(digest: str, before: Mapping[str, Any]) -> ImagePlan:
 
 
 def _previous(before: Mapping[str, Any], *, is_changed: bool) -> tuple[str, str]:
-    """Version and digest of the image before: a changed image leaves behind what has run until now."""
+    """Version and digest of the image before: of the one that ran until now, if this one is another."""
     names = ("functionVersion", "imageDigest") if is_changed else ("previousVersion", "previousImageDigest")
     version, digest = (str(before.get(name) or "") for name in names)
     return version, digest

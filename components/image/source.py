@@ -1,4 +1,4 @@
-"""Where a function's image comes from: built and pushed here, or already in the repository."""
+"""Where a function's image comes from: built and pushed by this update, or already in the repository."""
 
 import re
 from typing import Annotated
@@ -40,14 +40,14 @@ class BuiltImage(Model):
     login: RegistryLogin
     """Credentials of the push."""
     push: Annotated[Whole, allowed("a whole number, 0 or more", 1, ge=0)] = 0
-    """Number of the push. Another number builds and pushes the same content again, after the image is gone."""
+    """Number of the push. Another number builds and pushes the same content again, after the image was deleted."""
 
 
 class ExistingImage(Model):
     """An image that is in the repository already: no build, no push, no Docker engine.
 
     Raises:
-        ImageUnusable: it has another form; if it is known only later, the function is not created then.
+        ImageUnusable: the URI has another form. If it is an output, this is raised before the function is created.
     """
 
     uri: Annotated[Late, allowed("REPOSITORY@sha256:DIGEST", "REPOSITORY@sha256:" + "0" * 64)]
@@ -62,14 +62,15 @@ class ExistingImage(Model):
 def push(name: str, image: BuiltImage, opts: pulumi.ResourceOptions) -> docker.Image:
     """The resource that builds an image and pushes it under its content tag.
 
-    Its name and all its inputs come from the tag, but for network and cache. Other content is another resource, not an
-    update of this one: after an update that failed behind the push, a step back finds the resource of before
-    unchanged, where an update would push to a tag that is taken.
+    Its name and all its inputs but network and cache come from the tag. Other content is another resource, not an
+    update of this one: if an update fails after the push and is taken back, the previous resource is unchanged, whereas
+    an update would push to a tag that is taken.
 
     Raises:
         ImageUnusable: the build context cannot be staged.
     """
     build, staged = image.build, stage(image.build)
+    hooks = pulumi.ResourceHookBinding(on_error=[pulumi.ErrorHook(f"{name}-taken-tag", _explain_taken_tag)])
     return docker.Image(
         f"{name}-{build.tag.removeprefix(TAG_PREFIX)[:NAME_DIGITS]}-{image.push}",
         image_name=pulumi.Output.concat(image.repository_url, ":", build.tag),
@@ -86,36 +87,29 @@ def push(name: str, image: BuiltImage, opts: pulumi.ResourceOptions) -> docker.I
         registry=docker.RegistryArgs(
             server=image.login.server, username=image.login.username, password=image.login.password
         ),
-        opts=pulumi.ResourceOptions.merge(
-            opts,
-            pulumi.ResourceOptions(
-                hooks=pulumi.ResourceHookBinding(on_error=[pulumi.ErrorHook(f"{name}-taken-tag", _explain_taken_tag)])
-            ),
-        ),
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=hooks)),
     )
 
 
 def _explain_taken_tag(failed: pulumi.ErrorHookArgs) -> bool:
-    """Say how to go on if another run pushed the tag during this build. A second push would be refused as well."""
+    """Say how to go on if another run pushed the tag during this build. Another push would be refused as well."""
     if any("immutable" in error for error in failed.errors):
         pulumi.log.warn(
-            "Another run pushed the same content to this tag during the build. Run `pulumi up` again: it runs that "
+            "Another run pushed the same content to this tag during the build. Run `pulumi up` again. It runs that "
             "image and builds nothing."
         )
     return False
 
 
 def require_digest(uri: str) -> str:
-    """Pass on `REPOSITORY@sha256:…`, refuse anything else.
-
-    An image that was built but not pushed has a local ID instead, and a tag may move: Lambda takes neither here.
+    """Return `REPOSITORY@sha256:…` and refuse anything else: the local ID of an image that was not pushed, or a tag.
 
     Raises:
         ImageUnusable: it has another form.
     """
     if not IMAGE_URI.fullmatch(uri):
         raise ImageUnusable(
-            f"{uri!r} does not name a pushed image by digest. Lambda is given REPOSITORY@sha256:<64 hex digits> only; "
-            "push the image, then run `pulumi up` again."
+            f"{uri!r} does not name a pushed image by digest; it must be REPOSITORY@sha256:<64 hex digits>. Push the "
+            "image and run `pulumi up` again."
         )
     return uri

@@ -1,9 +1,10 @@
 """The staged build context: a folder that holds what the tag was computed from, and nothing else.
 
-Tag, resource name, the docker provider's own hash and what it sends to the builder all come from this folder. Modes are
-0644 and 0755, folders are 0755; owners, other mode bits and empty folders do not get into it.
+Tag, resource name, the docker provider's own hash and what it sends to the builder all come from this folder. Files
+have mode 0644 or 0755, folders 0755. Owners, other mode bits and empty folders are left out.
 """
 
+import contextlib
 import errno
 import filecmp
 import os
@@ -11,7 +12,6 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,12 +39,12 @@ class StagedBuild:
 
 
 def stage(build: ImageBuild) -> StagedBuild:
-    """Stage a build's context below `.local/context`, under its tag. A folder that is there already is used again.
+    """Stage a build's context in `.local/context/TAG`, unless it is there already.
 
     Concurrent runs may stage the same content: each fills a folder of its own, and the first to rename it wins.
 
     Raises:
-        ImageUnusable: a file cannot be read or written, or changed since the tag was computed.
+        ImageUnusable: a file cannot be read or written, or changed after the tag was computed.
     """
     folder = STAGING / build.tag
     try:
@@ -53,7 +53,9 @@ def stage(build: ImageBuild) -> StagedBuild:
         if not _is_intact(folder, build):
             _fill(folder, build)
         os.utime(folder)
-        _remove_unused()
+        for used, path in _by_age():
+            if time.time() - used > UNUSED_SECONDS:
+                _discard(path)
     except OSError as error:
         raise ImageUnusable(
             f"The image context {build.context!r} cannot be staged in {STAGING}: {error}. Files have to be readable, "
@@ -63,8 +65,9 @@ def stage(build: ImageBuild) -> StagedBuild:
 
 
 def _fill(folder: Path, build: ImageBuild) -> None:
-    # The copies of the staging before serve again. A wrong one shows in the tag, and then nothing is reused.
-    for before in (_newest(), None):
+    newest = next((path for _, path in reversed(_by_age()) if not path.name.startswith(".")), None)
+    # Copies of the staging before are linked. If the tag shows that one is wrong, everything is copied.
+    for before in (newest, None):
         filled = Path(tempfile.mkdtemp(prefix=".", dir=STAGING))
         try:
             _write(filled, build, before)
@@ -83,72 +86,63 @@ def _write(folder: Path, build: ImageBuild, before: Path | None) -> None:
     linked = set[tuple[int, int]]()
     for file in build.files:
         to = folder / file.name
-        _make_folders(to.parent, folder)
+        _make_folders(to.parent)
         if stat.S_ISLNK(file.mode):
             to.symlink_to(file.path.readlink())
-        elif not (_link(file, to, linked) or (before and _link_copy(before / file.name, file, to))):
-            _copy(file, to)
-    if build.staged_dockerfile not in build.names:
-        shutil.copyfile(build.dockerfile_path, folder / build.staged_dockerfile)
-        (folder / build.staged_dockerfile).chmod(0o644)
-    if build.staged_ignore_file not in build.names:
-        ignored = {build.staged_dockerfile, build.staged_ignore_file} - build.names
-        lines = "".join(f"{pattern_of(name)}\n" for name in sorted(ignored))
-        (folder / build.staged_ignore_file).write_bytes(os.fsencode(lines))
-        (folder / build.staged_ignore_file).chmod(0o644)
+        elif not _try_link(_to_link(file, before and before / file.name, linked), to):
+            status = file.path.stat(follow_symlinks=False)
+            shutil.copyfile(file.path, to, follow_symlinks=False)
+            to.chmod(file.staged_mode)
+            os.utime(to, ns=(status.st_atime_ns, status.st_mtime_ns))
+    ignored = {build.staged_dockerfile, build.staged_ignore_file} - build.names
+    lines = "".join(f"{pattern_of(name)}\n" for name in sorted(ignored))
+    for name, content in (
+        (build.staged_dockerfile, build.dockerfile_path.read_bytes()),
+        (build.staged_ignore_file, os.fsencode(lines)),
+    ):
+        if name in ignored:
+            (folder / name).write_bytes(content)
+            (folder / name).chmod(0o644)
 
 
-def _make_folders(folder: Path, root: Path) -> None:
+def _make_folders(folder: Path) -> None:
     if not folder.is_dir():
-        _make_folders(folder.parent, root)
+        _make_folders(folder.parent)
         folder.mkdir()
         folder.chmod(0o755)
 
 
-def _link(file: File, to: Path, linked: set[tuple[int, int]]) -> bool:
-    """Hard-link a large file that needs no change, if the file system can."""
-    if file.size < LINKED_BYTES or stat.S_IMODE(file.mode) != file.staged_mode:
-        return False
+def _to_link(file: File, copy: Path | None, linked: set[tuple[int, int]]) -> Path | None:
+    """What a hard link to serves as a staged file: a large file itself, or the copy that was staged before.
+
+    Args:
+        file: the file to stage.
+        copy: its path in the staging before.
+        linked: devices and inodes of the files linked so far. Two names of one file would be a hard link in the image.
+    """
     status = file.path.stat(follow_symlinks=False)
-    # Two names of one file would be a hard link in the image as well.
-    if (status.st_dev, status.st_ino) in linked:
-        return False
-    linked.add((status.st_dev, status.st_ino))
-    return _try_link(file.path, to)
+    if file.size >= LINKED_BYTES:
+        identity = status.st_dev, status.st_ino
+        can_link = stat.S_IMODE(file.mode) == file.staged_mode and identity not in linked
+        linked.add(identity)
+        return file.path if can_link else None
+    with contextlib.suppress(OSError):
+        old = copy.stat(follow_symlinks=False) if copy else None
+        same = status.st_size, status.st_mtime_ns, stat.S_IFREG | file.staged_mode
+        return copy if old and (old.st_size, old.st_mtime_ns, old.st_mode) == same else None
+    return None
 
 
-def _link_copy(copy: Path, file: File, to: Path) -> bool:
-    """Hard-link the copy that the staging before has of a file that looks unchanged."""
-    try:
-        old, new = copy.stat(follow_symlinks=False), file.path.stat(follow_symlinks=False)
-    except OSError:
-        return False
-    same = (old.st_mode, old.st_size, old.st_mtime_ns) == (
-        stat.S_IFREG | file.staged_mode,
-        new.st_size,
-        new.st_mtime_ns,
-    )
-    # A large one may be a link to a file of the user's.
-    return same and file.size < LINKED_BYTES and _try_link(copy, to)
-
-
-def _try_link(source: Path, to: Path) -> bool:
-    try:
-        to.hardlink_to(source)
-    except OSError:  # another file system, or one without hard links
-        return False
-    return True
-
-
-def _copy(file: File, to: Path) -> None:
-    shutil.copyfile(file.path, to, follow_symlinks=False)
-    to.chmod(file.staged_mode)
-    status = file.path.stat(follow_symlinks=False)
-    os.utime(to, ns=(status.st_atime_ns, status.st_mtime_ns))
+def _try_link(source: Path | None, to: Path) -> bool:
+    with contextlib.suppress(OSError):  # another file system, or one without hard links
+        if source:
+            to.hardlink_to(source)
+            return True
+    return False
 
 
 def _staged(folder: Path, build: ImageBuild) -> ImageBuild:
-    """The same build of a staged folder: it has the same tag."""
+    """The same build of a staged folder; it has the same tag."""
     changed = {"dockerfile": str(folder / build.staged_dockerfile), "allow_secrets": ("**",)}
     return ImageBuild(**{**build.options(), "context": str(folder), **changed})
 
@@ -162,25 +156,22 @@ def _publish(filled: Path, folder: Path, build: ImageBuild) -> None:
                 raise
         else:
             return
-        if _is_intact(folder, build):
+        if _is_intact(folder, build):  # another run was faster
             return
         _discard(folder)
 
 
 def _is_intact(folder: Path, build: ImageBuild) -> bool:
-    """Whether a staged folder holds what the build's files are, by names, modes and sizes.
+    """Whether a staged folder has the build's files, by names, modes and sizes.
 
-    Its small files are copies that nobody else writes to. Large ones are compared, unless they are the same file.
+    Nobody else writes to its small files. Large ones are compared, unless they are the same file.
     """
     try:
-        staged = files_of(folder, folder / build.staged_ignore_file)
-        if not filecmp.cmp(build.dockerfile_path, folder / build.staged_dockerfile, shallow=False):
-            return False
-    except (OSError, ImageUnusable):
+        pairs = zip(build.files, files_of(folder, folder / build.staged_ignore_file), strict=True)
+        is_same = all(_is_same(source, staged) for source, staged in pairs)
+        return is_same and filecmp.cmp(build.dockerfile_path, folder / build.staged_dockerfile, shallow=False)
+    except (OSError, ValueError, ImageUnusable):
         return False
-    if len(staged) != len(build.files):
-        return False
-    return all(map(_is_same, build.files, staged))
 
 
 def _is_same(source: File, staged: File) -> bool:
@@ -194,40 +185,19 @@ def _is_same(source: File, staged: File) -> bool:
     return is_small or source.path.samefile(staged.path) or filecmp.cmp(source.path, staged.path, shallow=False)
 
 
-def _stagings() -> Iterator[os.DirEntry[str]]:
-    with os.scandir(STAGING) as entries:
-        yield from (entry for entry in entries if entry.is_dir(follow_symlinks=False))
-
-
-def _newest() -> Path | None:
-    """The staging used last."""
-    ages = {}
-    for entry in _stagings():
-        if not entry.name.startswith("."):
-            ages[entry.path] = _used(entry)
-    return Path(max(ages, key=ages.__getitem__)) if ages else None
-
-
-def _remove_unused() -> None:
-    """Remove stagings that no run has used for a day, and what killed runs left behind."""
-    for entry in _stagings():
-        if time.time() - _used(entry) > UNUSED_SECONDS:
-            _discard(Path(entry.path))
-
-
-def _used(entry: os.DirEntry[str]) -> float:
-    try:
-        return entry.stat(follow_symlinks=False).st_mtime
-    except FileNotFoundError:  # another run has removed it
-        return time.time()
+def _by_age() -> list[tuple[float, Path]]:
+    """When each staging was used last, the oldest first; those that killed runs left included."""
+    found = []
+    for path in STAGING.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another run removed it
+            status = path.stat(follow_symlinks=False)
+            found += [(status.st_mtime, path)] if stat.S_ISDIR(status.st_mode) else []
+    return sorted(found)
 
 
 def _discard(folder: Path) -> None:
-    """Take a folder away in one step, then delete it."""
+    """Move a folder away in one step, then delete it."""
     aside = Path(tempfile.mkdtemp(prefix=".", dir=STAGING))
-    try:
+    with contextlib.suppress(FileNotFoundError):  # another run was faster
         folder.rename(aside / "old")
-    except FileNotFoundError:  # another run was faster
-        pass
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(aside, ignore_errors=True)

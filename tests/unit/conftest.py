@@ -13,6 +13,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from components.image.manifest import RepositoryReader
 from tests.unit import registered
+from tests.unit import registry as loopback
 from tests.unit.recorder import Recorder
 from tests.unit.registered import Deployed
 
@@ -75,6 +76,13 @@ def run(recorder: Recorder) -> Run:
 def deploy(recorder: Recorder) -> Deploy:
     """Deploy a committed stack file with changes against the recorder."""
     return lambda stack, **changed: registered.deploy(recorder, stack, **changed)
+
+
+@pytest.fixture
+def registry() -> Iterator[loopback.Registry]:
+    """A registry on loopback with one image."""
+    with loopback.serving() as server:
+        yield server
 
 
 @pytest.fixture

@@ -85,13 +85,32 @@ def test_another_folder_with_the_same_content_has_the_same_tag(app: Path) -> Non
         ({"context": "a" * 300}, "is not a folder"),
         ({"dockerfile": "a" * 300}, "there is no Dockerfile"),
         ({"context": "app\0"}, "is not a folder"),
-        ({"args": {"A=B": "C"}}, "args.A=B: is no name of a build argument"),
-        ({"allow_secrets": ["["]}, r"allowSecrets: '\[' is no pattern"),
+        ({"args": {"A=B": "C"}}, "args.A=B: is not a name of a build argument"),
+        ({"allow_secrets": ["["]}, r"allowSecrets: '\[' is not a pattern"),
     ],
 )
 def test_what_cannot_be_built_is_refused_with_the_fix(app: Path, changed: dict[str, object], expected: str) -> None:
     with pytest.raises(DeploymentError, match=expected):
         tag(**changed)
+
+
+SECRET_NAMES = [
+    *("DB_PASSWORD", "passphrase", "MYSQL_PASSWD", "GITHUB_TOKEN", "CLIENT_SECRET", "API_KEY", "CREDENTIALS"),
+    *("AWS_PROFILE", "PULUMI_CONFIG_PASSPHRASE_FILE", "pulumi_home"),
+]
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES)
+def test_null_for_a_name_that_looks_like_a_secret_is_refused_with_the_reason(app: Path, name: str) -> None:
+    reason = "null would put its value from the environment into the image and the state, in clear. Write a text"
+    with pytest.raises(DeploymentError, match=rf"args\.{name}: looks like a secret, and {reason}"):
+        tag(args={"VERSION": None, name: None})
+    assert tag(args={name: "a text"}) != tag()
+
+
+@pytest.mark.parametrize("name", ["VERSION", "LAMBDA_BASE_IMAGE", "MY_AWS_REGION", "http_proxy"])
+def test_null_for_another_name_is_accepted(app: Path, name: str) -> None:
+    assert tag(args={name: None})
 
 
 # ---- the platform of the Dockerfile's stages
@@ -178,7 +197,7 @@ def test_dockerignore_is_read_as_the_builder_reads_it(app: Path, patterns: str, 
 @pytest.mark.parametrize("line", ["[", "a/[]b]", "[b-a]", "!", "a\\"])
 def test_a_line_that_is_no_pattern_is_named(app: Path, line: str) -> None:
     (app / ".dockerignore").write_text(f"*.log\n{line}\n")
-    with pytest.raises(ImageUnusable, match=r"^app/\.dockerignore: '.*' is no pattern"):
+    with pytest.raises(ImageUnusable, match=r"^app/\.dockerignore: '.*' is not a pattern"):
         tag()
 
 

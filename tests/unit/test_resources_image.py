@@ -1,11 +1,8 @@
 """The image: what is built and pushed, under which tag, with which secrets, and what the registry is asked before."""
 
 import asyncio
-import base64
 import json
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from tests.unit import registered
 from tests.unit.conftest import Deploy
 from tests.unit.recorder import DIGEST, REGISTRY_OUTPUTS, REGISTRY_STACK, Recorder
 from tests.unit.registered import Deployed, Resource
+from tests.unit.registry import MANIFEST, Registry
 
 IMAGE = "docker:index/image:Image"
 FUNCTION = "aws:lambda/function:Function"
@@ -266,76 +264,11 @@ def test_a_stack_without_an_image_has_nothing_to_run(
 
 # ---- what the registry is asked before Lambda is
 
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 INDEXES = {
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 }
-
-
-class Registry(ThreadingHTTPServer):
-    """A registry on loopback with one image, which answers 401 and 403 as ECR does.
-
-    Attributes:
-        refusals: statuses of the next answers, before an image is given.
-        kind: media type of the image. Who does not accept it gets a manifest of the first version, as from Docker Hub.
-        image: the manifest.
-        config: the image's configuration.
-        asked: paths.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.refusals: list[int] = []
-        self.kind = MANIFEST
-        self.image: dict[str, Any] = {"schemaVersion": 2, "config": {"digest": DIGEST}, "layers": [{"size": 1}]}
-        self.config: dict[str, Any] = {"os": "linux", "architecture": "amd64"}
-        self.asked: list[str] = []
-
-    @property
-    def url(self) -> str:
-        return f"localhost:{self.server_port}/team/orders"
-
-
-class Answer(BaseHTTPRequestHandler):
-    """One answer of the registry."""
-
-    server: Registry
-
-    def do_GET(self) -> None:  # the handler's own name
-        self.server.asked.append(self.path)
-        status, body = self._answer()
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(json.dumps(body).encode())
-
-    def _answer(self) -> tuple[int, Any]:
-        login = self.headers.get("Authorization", "").removeprefix("Basic ")
-        if base64.b64decode(login) != b"AWS:the-token":
-            return 401, {"errors": [{"message": "no credentials"}]}
-        if self.server.refusals:
-            return self.server.refusals.pop(0), {"errors": [{"message": "not authorized: ecr:BatchGetImage"}]}
-        if self.path == f"/v2/team/orders/blobs/{DIGEST}":
-            return 200, self.server.config
-        if self.path != f"/v2/team/orders/manifests/{DIGEST}":
-            return 404, {}
-        accepted = {kind.strip() for kind in self.headers.get("Accept", "").split(",")}
-        return 200, self.server.image if self.server.kind in accepted else {"schemaVersion": 1}
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Not to the terminal."""
-
-
-@pytest.fixture
-def asked() -> Iterator[Registry]:
-    server = Registry()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 @pytest.fixture
@@ -352,33 +285,33 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return waited
 
 
-def run_from(asked: Registry) -> Deployed:
-    """Deploy the image of a registry that is really asked."""
+def run_from(registry: Registry) -> Deployed:
+    """Deploy the image of a registry that is really registry."""
     recorder = Recorder()
-    recorder.stacks[REGISTRY_STACK]["repositoryUrls"] = {"us-east-1": asked.url}
+    recorder.stacks[REGISTRY_STACK]["repositoryUrls"] = {"us-east-1": registry.url}
     return registered.deploy(recorder, "consumer", image={"digest": DIGEST})
 
 
 @pytest.mark.parametrize("kind", [MANIFEST, DOCKER_MANIFEST])
-def test_either_kind_of_image_is_asked_for_by_its_media_type(asked: Registry, kind: str) -> None:
-    asked.kind = kind
-    assert run_from(asked).one(FUNCTION).inputs["imageUri"] == f"{asked.url}@{DIGEST}"
+def test_either_kind_of_image_is_asked_for_by_its_media_type(registry: Registry, kind: str) -> None:
+    registry.kind = kind
+    assert run_from(registry).one(FUNCTION).inputs["imageUri"] == f"{registry.url}@{DIGEST}"
 
 
 @pytest.mark.parametrize("kind", sorted(INDEXES))
-def test_an_index_is_refused_by_its_media_type(asked: Registry, kind: str) -> None:
-    asked.kind, asked.image = kind, {"schemaVersion": 2, "mediaType": kind, "manifests": []}
-    with pytest.raises(ImageUnusable, match="is no single image") as refused:
-        run_from(asked)
+def test_an_index_is_refused_by_its_media_type(registry: Registry, kind: str) -> None:
+    registry.kind, registry.image = kind, {"schemaVersion": 2, "mediaType": kind, "manifests": []}
+    with pytest.raises(ImageUnusable, match="is not a single image") as refused:
+        run_from(registry)
     assert kind in str(refused.value)
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_pull_is_tried_again_while_the_policy_spreads(
-    asked: Registry, waits: list[float], status: int
+    registry: Registry, waits: list[float], status: int
 ) -> None:
-    asked.refusals = [status, status]
-    assert run_from(asked).of(FUNCTION)
+    registry.refusals = [status, status]
+    assert run_from(registry).of(FUNCTION)
     # Longer each time.
     assert len(waits) == 2
     assert 0 < waits[0] < waits[1]
@@ -386,11 +319,11 @@ def test_a_refused_pull_is_tried_again_while_the_policy_spreads(
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_pull_that_stays_refused_ends_in_seconds_and_names_both_policies(
-    asked: Registry, waits: list[float], status: int
+    registry: Registry, waits: list[float], status: int
 ) -> None:
-    asked.refusals = [status] * 100
+    registry.refusals = [status] * 100
     with pytest.raises(RegistryUnusable, match=r"ecr:BatchGetImage.*deployerPolicies") as refused:
-        run_from(asked)
+        run_from(registry)
     assert 5 <= sum(waits) <= 60
     assert "the-token" not in str(refused.value)
 
@@ -403,33 +336,33 @@ def test_a_pull_that_stays_refused_ends_in_seconds_and_names_both_policies(
     ],
 )
 def test_an_image_for_another_processor_or_system_is_refused(
-    asked: Registry, config: dict[str, str], expected: str
+    registry: Registry, config: dict[str, str], expected: str
 ) -> None:
-    asked.config = config
+    registry.config = config
     with pytest.raises(ImageUnusable, match=expected):
-        run_from(asked)
+        run_from(registry)
 
 
 @pytest.mark.parametrize(("size", "refused"), [(10 * 1024**3, False), (10 * 1024**3 + 1, True)])
-def test_an_image_that_is_too_large_even_packed_is_refused(asked: Registry, size: int, refused: bool) -> None:
-    asked.image = {"schemaVersion": 2, "config": {"digest": DIGEST}, "layers": [{"size": size - 1}, {"size": 1}]}
+def test_an_image_that_is_too_large_even_packed_is_refused(registry: Registry, size: int, refused: bool) -> None:
+    registry.image = {"schemaVersion": 2, "config": {"digest": DIGEST}, "layers": [{"size": size - 1}, {"size": 1}]}
     if refused:
-        with pytest.raises(ImageUnusable, match="Lambda takes 10 GB"):
-            run_from(asked)
+        with pytest.raises(ImageUnusable, match="Lambda allows 10 GB"):
+            run_from(registry)
     else:
-        assert run_from(asked).of(FUNCTION)
+        assert run_from(registry).of(FUNCTION)
 
 
-def test_an_unreachable_registry_is_left_to_lambda(caplog: pytest.LogCaptureFixture) -> None:
-    server = Registry()
-    server.server_close()
-    assert run_from(server).of(FUNCTION)
+def test_an_unreachable_registry_is_left_to_lambda(registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
+    registry.shutdown()
+    registry.server_close()
+    assert run_from(registry).of(FUNCTION)
     assert "Lambda will tell" in caplog.text or "cannot be" in caplog.text
 
 
-def test_an_image_that_is_not_there_is_refused_by_its_digest(asked: Registry) -> None:
+def test_an_image_that_is_not_there_is_refused_by_its_digest(registry: Registry) -> None:
     recorder = Recorder()
-    recorder.stacks[REGISTRY_STACK]["repositoryUrls"] = {"us-east-1": asked.url}
+    recorder.stacks[REGISTRY_STACK]["repositoryUrls"] = {"us-east-1": registry.url}
     missing = f"sha256:{'cd' * 32}"
     with pytest.raises(ImageUnusable, match=f"no image {missing}"):
         registered.deploy(recorder, "consumer", image={"digest": missing})

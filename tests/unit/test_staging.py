@@ -229,11 +229,11 @@ def test_a_killed_run_leaves_nothing_that_the_next_one_trips_over(app: Path) -> 
         (app / f"{number}.txt").write_text(str(number))
     program = (
         "from components.image.build import ImageBuild; from components.image import staging; import os, signal\n"
-        "copy, left = staging._copy, [150]\n"
-        "def die(*arguments):\n"
+        "copy, left = staging.shutil.copyfile, [150]\n"
+        "def die(*arguments, **options):\n"
         "    left[0] -= 1\n"
-        "    os.kill(os.getpid(), signal.SIGKILL) if not left[0] else copy(*arguments)\n"
-        "staging._copy = die\n"
+        "    os.kill(os.getpid(), signal.SIGKILL) if not left[0] else copy(*arguments, **options)\n"
+        "staging.shutil.copyfile = die\n"
         "staging.stage(ImageBuild(context='app'))"
     )
     killed = subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(ROOT)})
