@@ -122,6 +122,9 @@ class DockerProvider(Provider):
 
     def _build_and_push(self, urn: str, inputs: Values) -> Values:
         build, name = inputs["build"], inputs["imageName"]
+        credentials = _credentials(inputs.get("registry", {}))
+        for image in (build.get("cacheFrom") or {}).get("images", []):
+            self._pull(urn, image, build["platform"], credentials)
         self._build(urn, name, build)
         outputs = {
             "imageName": name,
@@ -134,7 +137,18 @@ class DockerProvider(Provider):
         }
         if inputs.get("skipPush"):
             return {**outputs, "repoDigest": self._docker.images.get(name).id}
-        return {**outputs, "repoDigest": self._push(urn, name, inputs.get("registry", {}))}
+        return {**outputs, "repoDigest": self._push(urn, name, credentials)}
+
+    def _pull(self, urn: str, image: str, platform: str, credentials: Values) -> None:
+        """Pull an image for the builder's cache, with the login of the push; that it fails is no error."""
+        self.log(urn, f"Pulling cached image {image}", passing=True)
+        try:
+            events = self._docker.api.pull(image, platform=platform, stream=True, decode=True, **credentials)
+            reason = next((event["error"] for event in events if "error" in event), "")
+        except docker.errors.APIError as error:
+            reason = f"Error response from daemon: {error.explanation}"
+        if reason:
+            self.log(urn, f"cacheFrom image {image} not available: error pulling cached image {image}: {reason}")
 
     def _build(self, urn: str, name: str, build: Values) -> None:
         command = ["docker", "build", "--progress=plain", "--tag", name, "--file", build["dockerfile"]]
@@ -168,12 +182,9 @@ class DockerProvider(Provider):
         if code != 0:
             raise Refused(f"error reading build output: {FAILED.sub('', last)}")
 
-    def _push(self, urn: str, name: str, registry: Values) -> str:
+    def _push(self, urn: str, name: str, credentials: Values) -> str:
         repository, _, tag = name.rpartition(":")
         self.log(urn, "Pushing Image to the registry", passing=True)
-        # Without credentials in the program those of the Docker configuration are taken.
-        login = {"username": registry.get("username", ""), "password": registry.get("password", "")}
-        credentials = {"auth_config": login} if all(login.values()) else {}
         digest, told = "", dict[str, str]()
         try:
             for event in self._docker.api.push(repository, tag=tag, stream=True, decode=True, **credentials):
@@ -197,6 +208,12 @@ class DockerProvider(Provider):
             names = self._docker.images.get(name).attrs.get("RepoDigests", [])
             return next((found for found in names if found.startswith(f"{repository}@")), "<none>@<none>")
         return f"{repository}@{digest}"
+
+
+def _credentials(registry: Values) -> Values:
+    """The login of a push; without one, that of the Docker configuration is taken."""
+    login = {"username": registry.get("username", ""), "password": registry.get("password", "")}
+    return {"auth_config": login} if all(login.values()) else {}
 
 
 def _require_dockerfile(context: str, dockerfile: str) -> None:

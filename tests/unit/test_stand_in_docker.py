@@ -184,6 +184,10 @@ class Engine:
     def push(self, *_: Any, **__: Any) -> list[dict[str, Any]]:
         return self.events
 
+    def pull(self, image: str, *, platform: str, auth_config: dict[str, str], **_: Any) -> list[dict[str, Any]]:
+        assert (platform, auth_config) == ("linux/amd64", {"username": "AWS", "password": "token"})
+        return [{"error": "not found"}] if image.endswith(":none") else []
+
 
 @pytest.fixture
 def engine(provider: DockerProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Engine:
@@ -242,6 +246,20 @@ def test_the_inputs_are_kept_in_the_state_as_a_secret(provider: DockerProvider, 
     _, state = provider.create(IMAGE, "urn", inputs)
     assert state["repoDigest"] == "localhost:4566/function@sha256:2"
     assert state["__inputs"] == {**SECRET, "value": inputs}
+
+
+def test_images_for_the_cache_are_pulled_with_the_login_of_the_push_and_may_be_missing(
+    provider: DockerProvider, engine: Engine, context: Path
+) -> None:
+    engine.events = [{"aux": {"Digest": "sha256:2"}}]
+    images = ["localhost:4566/function:none", "localhost:4566/function:one"]
+    build = {**INPUTS["build"], "cacheFrom": {"images": images}}
+    provider.create(IMAGE, "urn", check(provider, IMAGE, **{**INPUTS, "build": build}))
+    assert engine.lines[:3] == [
+        f"Pulling cached image {images[0]}",
+        f"cacheFrom image {images[0]} not available: error pulling cached image {images[0]}: not found",
+        f"Pulling cached image {images[1]}",
+    ]
 
 
 def test_cancel_does_not_end_a_build(provider: DockerProvider) -> None:
