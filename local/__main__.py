@@ -134,6 +134,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "test": test,
     "bench": bench,
     "down": down,
+    "pin": toolchain.pin,
 }
 # Their arguments are those of what they run.
 PASSING_ON = ("test", "bench")
@@ -155,7 +156,7 @@ def main() -> int:
     try:
         if command == "down":
             _enter_environment()
-        elif command not in ("env", "shell") and (dropped := environment.prepare()):
+        elif command not in ("env", "shell", "pin") and (dropped := environment.prepare()):
             print(f"✓ .local/               {dropped}", flush=True)
         return COMMANDS[command](*further) or 0
     except LocalError as error:

@@ -31,6 +31,9 @@ ARCHIVES = "https://get.pulumi.com/releases/sdk"
 CHECKSUMS = (
     f"https://github.com/pulumi/pulumi/releases/download/v{PULUMI_VERSION}/pulumi-{PULUMI_VERSION}-checksums.txt"
 )
+# Recorded by `python3 -m local pin`; the release's own checksums count only for a version of which none are recorded.
+RECORDED = ROOT / "local" / "pulumi.sha256"
+PLATFORMS = ("linux-x64", "linux-arm64", "darwin-x64", "darwin-arm64")
 CONNECT_SECONDS = 30
 TOOLS = LOCAL / "tools"
 
@@ -119,22 +122,49 @@ def _download(folder: Path) -> bool:
     """Download the CLI and its language hosts into a folder. Returns whether they can be reached.
 
     Raises:
-        LocalError: the archive has not the checksum of its release.
+        LocalError: the archive does not have its checksum.
     """
     machine = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    name = f"pulumi-v{PULUMI_VERSION}-{sys.platform}-{machine}.tar.gz"
+    name = _archive(f"{sys.platform}-{machine}")
+    recorded = RECORDED.read_text() if RECORDED.exists() else ""
+    known = recorded if _archive("") in recorded else ""
     try:
-        sums, archive = _get(CHECKSUMS).decode(), _get(f"{ARCHIVES}/{name}")
+        sums, archive = known or _get(CHECKSUMS).decode(), _get(f"{ARCHIVES}/{name}")
     except OSError:
         return False
     if f"{hashlib.sha256(archive).hexdigest()}  {name}" not in sums.splitlines():
-        raise LocalError(f"{ARCHIVES}/{name} has not the checksum that {CHECKSUMS} names; nothing of it was installed.")
+        raise LocalError(
+            f"{ARCHIVES}/{name} does not have the checksum that {RECORDED if known else CHECKSUMS} names. "
+            "Nothing of it was installed."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         for member in filter(tarfile.TarInfo.isfile, files):
             member.name = Path(member.name).name
             files.extract(member, folder, filter="data")
     return True
+
+
+def pin() -> None:
+    """Record the checksums of the pinned Pulumi CLI in local/pulumi.sha256, for maintainers.
+
+    Raises:
+        LocalError: an archive cannot be reached, or does not have the checksum of its release.
+    """
+    try:
+        sums = _get(CHECKSUMS).decode().splitlines()
+        lines = [
+            f"{hashlib.sha256(_get(f'{ARCHIVES}/{name}')).hexdigest()}  {name}" for name in map(_archive, PLATFORMS)
+        ]
+    except OSError as error:
+        raise LocalError(f"The release of Pulumi {PULUMI_VERSION} cannot be reached: {error}") from error
+    if wrong := [line for line in lines if line not in sums]:
+        raise LocalError(f"{CHECKSUMS} does not name what {ARCHIVES} serves: {', '.join(wrong)}")
+    RECORDED.write_text("\n".join([*lines, ""]))
+
+
+def _archive(platform: str) -> str:
+    return f"pulumi-v{PULUMI_VERSION}-{platform}{'.tar.gz' if platform else ''}"
 
 
 def _get(url: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The Pulumi CLI is downloaded only with the checksum of its release, and nothing that is downloaded is run unseen."""
+"""The Pulumi CLI is downloaded only with its checksum, and nothing that is downloaded is run unseen."""
 
 import hashlib
 import io
@@ -14,8 +14,9 @@ from local.workspace import LocalError
 
 
 @pytest.fixture
-def archive(monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """An archive as Pulumi's, for linux-x64."""
+def archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> bytes:
+    """An archive as Pulumi's, for linux-x64, of which no checksum is recorded."""
+    monkeypatch.setattr(toolchain, "RECORDED", tmp_path / "recorded")
     monkeypatch.setattr(toolchain.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(toolchain.sys, "platform", "linux")
     buffer = io.BytesIO()
@@ -52,9 +53,39 @@ def test_an_archive_without_its_checksum_is_refused(
     archive: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sums: str
 ) -> None:
     serve(monkeypatch, archive, sums.replace("of another platform", line(archive, "pulumi-darwin.tar.gz")))
-    with pytest.raises(LocalError, match="has not the checksum"):
+    with pytest.raises(LocalError, match="does not have the checksum"):
         toolchain._download(tmp_path / "bin")
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "bin").exists()
+
+
+def test_a_recorded_checksum_counts_and_not_the_releases(
+    archive: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    serve(monkeypatch, archive, line(archive))
+    toolchain.RECORDED.write_text(line(b"another"))
+    with pytest.raises(LocalError, match=f"the checksum that {toolchain.RECORDED} names"):
+        toolchain._download(tmp_path / "bin")
+    serve(monkeypatch, archive, line(b"another"))
+    toolchain.RECORDED.write_text(line(archive))
+    assert toolchain._download(tmp_path / "bin")
+
+
+def test_checksums_are_recorded_for_every_platform(
+    archive: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = [toolchain._archive(each) for each in toolchain.PLATFORMS]
+    serve(monkeypatch, archive, "".join(line(archive, name) for name in names))
+    toolchain.pin()
+    assert toolchain.RECORDED.read_text() == "".join(line(archive, name) for name in names)
+    serve(monkeypatch, archive, line(b"another", names[0]))
+    with pytest.raises(LocalError, match="does not name what"):
+        toolchain.pin()
+
+
+def test_what_is_recorded_is_of_the_pinned_version() -> None:
+    recorded = toolchain.RECORDED.read_text().splitlines() if toolchain.RECORDED.exists() else []
+    wanted = [toolchain._archive(each) for each in toolchain.PLATFORMS]
+    assert [entry.split("  ")[1] for entry in recorded] == (wanted if recorded else [])
 
 
 def test_without_a_connection_nothing_is_installed(
@@ -65,7 +96,7 @@ def test_without_a_connection_nothing_is_installed(
 
     monkeypatch.setattr(toolchain, "_get", get)
     assert not toolchain._download(tmp_path / "bin")
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "bin").exists()
 
 
 def test_beside_deploy_credentials_only_what_has_a_hash_is_installed() -> None:
