@@ -5,8 +5,10 @@
 * CloudWatch Logs: a group's ARN ends in `:*` in policies, and has an empty name where all groups are asked for.
   https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_LogGroup.html
 * Credentials: an account's root and a function's role have secrets that nobody guesses, and signatures are checked.
-* ECR: `ListImages` gives an image once for each of its tags.
+* ECR: `ListImages` gives an image once for each of its tags. `BatchDeleteImage` removes a tag, and an image with its
+  last tag or by its digest.
   https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ListImages.html
+  https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchDeleteImage.html
 * API Gateway: an API is called by AWS's host names, in every partition.
   https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-call-api.html
 """
@@ -28,6 +30,9 @@ from local.cloud.guard import SERVICES
 
 ACCOUNT = re.compile(r"\d{12}")
 NEVER = re.compile(r"(?!)")
+# `failureCode` and `failureReason` of an image that is not deleted.
+MISSING = ("ImageNotFound", "Requested image not found")
+UNTAGGED = ("ImageTagDoesNotMatchDigest", "Provided tag does not match the provided digest")
 # Of these the ARN has no `:*` behind the group's name.
 LOG_TAG_ACTIONS = {"TagResource", "UntagResource", "ListTagsForResource"}
 
@@ -36,6 +41,7 @@ def apply() -> None:
     """Replace what MiniStack looks up anew with each request."""
     iam_actions.extract_resource_arn = _judging_by_name(iam_actions.extract_resource_arn)
     ecr._list_images = _listing_tags(ecr._list_images)
+    ecr._batch_delete_image = _deleting_tags(ecr._batch_delete_image)
     patch_operations.apply()
     for unused in app.SERVICE_HANDLERS.keys() - SERVICES:
         del app.SERVICE_HANDLERS[unused]
@@ -87,6 +93,30 @@ def _listing_tags(otherwise: Callable[..., Any]) -> Callable[..., Any]:
         return json_response({"imageIds": listed})
 
     return list_images
+
+
+def _deleting_tags(otherwise: Callable[..., Any]) -> Callable[..., Any]:
+    def batch_delete_image(asked: dict[str, Any]) -> Any:
+        if asked["repositoryName"] not in ecr._repositories:
+            return otherwise(asked)
+        images, deleted, failures = ecr._images[asked["repositoryName"]], list[Any](), list[Any]()
+        for wanted in asked["imageIds"]:
+            image, tag = ecr._find_image(asked["repositoryName"], wanted), wanted.get("imageTag")
+            tags = image.get("imageTags", []) if image else []
+            if image is None or (tag and tag not in tags):
+                code, reason = UNTAGGED if image else MISSING
+                failures.append({"imageId": wanted, "failureCode": code, "failureReason": reason})
+                continue
+            gone = [tag] if tag else tags
+            image["imageTags"] = [kept for kept in tags if kept not in gone]
+            if not image["imageTags"]:
+                images.remove(image)
+            digest = {"imageDigest": image["imageDigest"]}
+            image["imageId"] = {**digest, **({"imageTag": image["imageTags"][-1]} if image["imageTags"] else {})}
+            deleted += [{**digest, "imageTag": name} for name in gone] or [digest]
+        return json_response({"imageIds": deleted, "failures": failures})
+
+    return batch_delete_image
 
 
 def _root_by_secret(otherwise: Callable[..., Any]) -> Callable[..., Any]:

@@ -452,6 +452,7 @@ def test_secrets_are_random_and_stay_while_the_run_lasts(tmp_path: Path) -> None
 # ---- odd inputs ---------------------------------------------------------------------------------------------------
 
 IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 def ecr_call(cloud: Cloud, action: str, data: object) -> tuple[int, str]:
