@@ -142,6 +142,15 @@ def denial(
     return _message(principal.arn, action, arn, f"no {kind} policy allows")
 
 
+def lets_anyone(policy: str | Mapping[str, Any] | None, action: str, arn: str, keys: Mapping[str, Any]) -> bool:
+    """Whether a resource's policy allows a call that nobody has signed."""
+    context = iam.EvalContext(
+        principal_arn="anonymous", principal_type="Anonymous", principal_account="", action=action, resource_arn=arn,
+        region=arn.split(":")[3], service_context=dict(keys),
+    )  # fmt: skip
+    return bool(iam.evaluate_resource_policy(policy, context).decision == "Allow")
+
+
 def _refused(who: str, action: str, arn: str) -> str:
     return f"User: {who} is not authorized to perform: {action} on resource: {arn}"
 

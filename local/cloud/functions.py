@@ -41,6 +41,11 @@ ONE = re.compile(r"/[^/]+/functions/(?P<name>[^/]+)/?")
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 PROCESSES = 1024
 
+FORBIDDEN = (
+    "Forbidden. For troubleshooting Function URL authorization issues, see: "
+    "https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html"
+)
+
 # Code that MiniStack would run in a process of its own.
 ZIP = {"ZipFile", "S3Bucket", "S3Key", "S3ObjectVersion"}
 
@@ -97,9 +102,14 @@ class Functions:
     async def url(self, url: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Calls of a function URL, which wake an idle function as well."""
         if found := lambda_svc.resolve_function_url(url):
-            account, region, name, qualifier, _ = found
+            account, region, name, qualifier, settings = found
+            called = f"{name}:{qualifier}" if qualifier else name
+            preflight = scope["method"] == "OPTIONS" and settings.get("Cors")
+            if settings["AuthType"] == "NONE" and not preflight and not _is_public(account, region, name, called):
+                await answer(send, 403, {"Message": FORBIDDEN}, [(b"x-amzn-errortype", b"AccessDeniedException")])
+                return
             try:
-                await self.wake(configuration_of(f"{name}:{qualifier}" if qualifier else name, account, region))
+                await self.wake(configuration_of(called, account, region))
             except Refused:
                 await answer(send, 502, {"Message": "Internal Server Error"})
                 return
@@ -243,6 +253,18 @@ def _limited(run: Callable[..., Any]) -> Callable[..., Any]:
         )  # fmt: skip
 
     return run_limited
+
+
+def _is_public(account: str, region: str, name: str, called: str) -> bool:
+    """Whether a function's policy lets anyone call it by a URL that asks for no signature.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
+    """
+    policy = (lambda_svc._functions.get_scoped(account, region, name) or {}).get("policy")
+    arn = f"arn:aws:lambda:{region}:{account}:function:{called}"
+    return access.lets_anyone(
+        policy, "lambda:InvokeFunctionUrl", arn, {"lambda:functionurlauthtype": "NONE"}
+    ) and access.lets_anyone(policy, "lambda:InvokeFunction", arn, {"lambda:invokedviafunctionurl": "true"})
 
 
 def configuration_of(reference: str, account: str, region: str) -> Document | None:

@@ -680,8 +680,44 @@ def test_a_function_is_created_from_an_image_that_was_pushed(cloud: Cloud, repos
     url = lambda_.create_function_url_config(FunctionName="made", AuthType="AWS_IAM")["FunctionUrl"].split("/")[2]
     assert cloud.call("GET", "/", {"Host": url})[0] == 403
     lambda_.update_function_url_config(FunctionName="made", AuthType="NONE")
+    for permission in (
+        {"Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "NONE"},
+        {"Action": "lambda:InvokeFunction", "InvokedViaFunctionUrl": True},
+    ):
+        status, _, body = cloud.call("GET", "/", {"Host": url})
+        assert status == 403
+        assert b"Forbidden" in body
+        lambda_.add_permission(
+            FunctionName="made", StatementId=permission["Action"].partition(":")[2], Principal="*", **permission
+        )
     assert cloud.call("GET", "/", {"Host": url})[0] >= 500  # let in, to an engine that is not there
     lambda_.delete_function(FunctionName="made")
+
+
+def test_deleting_a_tag_leaves_the_image_to_its_other_tags(cloud: Cloud, repository: str) -> None:
+    ecr, manifest = cloud.client("ecr"), json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": []})
+    named = {"repositoryName": "odd"}
+    digest = f"sha256:{hashlib.sha256(manifest.encode()).hexdigest()}"
+    for tag in ("one", "two", "three"):
+        ecr.put_image(**named, imageManifest=manifest, imageManifestMediaType=INDEX, imageTag=tag)
+
+    def delete(**identity: str) -> tuple[Any, Any]:
+        done = ecr.batch_delete_image(**named, imageIds=[identity])
+        return done["imageIds"], [failure["failureCode"] for failure in done["failures"]]
+
+    def tags() -> list[str]:
+        listed = ecr.list_images(**named, filter={"tagStatus": "TAGGED"})["imageIds"]
+        return [image["imageTag"] for image in listed if image["imageDigest"] == digest]
+
+    assert delete(imageTag="one") == ([{"imageDigest": digest, "imageTag": "one"}], [])
+    assert tags() == ["two", "three"]
+    assert delete(imageTag="one") == ([], ["ImageNotFound"])
+    assert delete(imageDigest=digest, imageTag="one") == ([], ["ImageTagDoesNotMatchDigest"])
+    gone = [{"imageDigest": digest, "imageTag": tag} for tag in ("two", "three")]
+    assert delete(imageDigest=digest) == (gone, [])
+    ecr.put_image(**named, imageManifest=manifest, imageManifestMediaType=INDEX, imageTag="last")
+    assert delete(imageTag="last") == ([{"imageDigest": digest, "imageTag": "last"}], [])
+    assert delete(imageDigest=digest) == ([], ["ImageNotFound"])
 
 
 def test_what_a_grant_allows_another_account_is_done_in_the_owners_repository(cloud: Cloud, repository: str) -> None:
