@@ -30,7 +30,8 @@ def write(folder: Path, python: Path, cache: Path, run: go.Run) -> None:
         sdk = go.source("pulumi", "github.com/pulumi/pulumi/sdk/v3", run)
         cache.mkdir(exist_ok=True)
         shutil.copy(sdk / "python" / "cmd" / RUNNER, runner)
-    shutil.copy(runner, folder / RUNNER)
+    # Go's modules are read-only, and so are copies of their files.
+    write_script(folder / RUNNER, runner.read_text())
     for name, module in PLUGINS.items():
         command = f"PYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(str(python))} -m offline.plugins {module}"
         write_script(folder / name, f'#!/bin/sh\n{command} "$@"\n')

@@ -11,6 +11,7 @@ import yaml
 
 from local import toolchain
 from local.workspace import LocalError
+from offline import go, stand_ins
 
 
 @pytest.fixture
@@ -110,3 +111,16 @@ def test_beside_deploy_credentials_only_what_has_a_hash_is_installed() -> None:
     assert "sha256sum --check --strict" in install["run"]
     assert install["env"]["VERSION"] == toolchain.PULUMI_VERSION
     assert "pip install" not in Path("Makefile").read_text()
+
+
+def test_stand_ins_are_written_over_those_that_are_there(tmp_path: Path) -> None:
+    def run(*_: object, **__: object) -> None:
+        pytest.fail("the runner is there")
+
+    runner = tmp_path / f"{go.binary('pulumi', tmp_path).name}-runner"
+    runner.write_text("#!/usr/bin/env python3")
+    runner.chmod(0o555)  # as in Go's cache
+    (tmp_path / "bin").mkdir()
+    for _ in range(2):
+        stand_ins.write(tmp_path / "bin", Path("python"), tmp_path, run)
+    assert {file.stat().st_mode & 0o777 for file in (tmp_path / "bin").iterdir()} == {0o755}
