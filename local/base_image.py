@@ -10,6 +10,8 @@ from local.workspace import LOCAL, PYTHON, ROOT, RUN, LocalError
 from offline import base_image as stand_in
 
 CHOSEN = RUN / "base-image"
+# For the gates of functions, where functions are not built on Python.
+PYTHON_IMAGE = "public.ecr.aws/lambda/python:3.13"
 
 
 def public_name() -> str:
@@ -24,6 +26,12 @@ def public_name() -> str:
 def name() -> str | None:
     """The stand-in's name, the value of LAMBDA_BASE_IMAGE; None where the public image is used."""
     return (CHOSEN.read_text() if CHOSEN.exists() else "") or None
+
+
+def with_python() -> str:
+    """An image with Python, which the local cloud needs besides those of the functions."""
+    chosen = name() or public_name()
+    return chosen if "python" in chosen else PYTHON_IMAGE
 
 
 def base_image() -> None:
@@ -45,6 +53,8 @@ def base_image() -> None:
                         docker_engine.apt_install("debootstrap", say=current.say)
                     stand_in.build(LOCAL / "tools", PYTHON, docker_engine.variables(), _exists, run)
         CHOSEN.write_text("" if chosen == public else chosen)
+        if not _exists(with_python()) and docker("pull", with_python()).returncode != 0:
+            raise LocalError(f"{with_python()}, which carries calls to functions, cannot be pulled.")
         current.done(how, chosen)
 
 

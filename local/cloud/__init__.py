@@ -4,7 +4,7 @@ import http.client
 import os
 import socket
 
-from local import credentials, docker_engine, processes
+from local import base_image, credentials, docker_engine, processes
 from local.steps import step
 from local.workspace import (
     DOCKER_CONFIG,
@@ -23,6 +23,7 @@ ANSWER_SECONDS = 10
 HEALTH = "/_local/health"
 # MiniStack labels its containers with this and the port; two clones on one engine differ in the port.
 INSTANCE = "cross-account-ecr"
+LABEL = "ministack.instance"
 
 
 def cloud() -> None:
@@ -40,7 +41,7 @@ def cloud() -> None:
         again = (STATE / ".pulumi" / "stacks").exists()
         credentials.write_aws_profiles()
         current.say("starting MiniStack")
-        _create_network()
+        _remove_left_behind()
         processes.start(
             NAME,
             COMMAND,
@@ -57,33 +58,30 @@ def stop() -> bool:
     """End the local cloud and the containers of its functions. Returns whether it ran."""
     stopped = processes.stop(NAME)
     stopped = processes.end_unrecorded(COMMAND) or stopped
-    instance, network = f"label=ministack.instance={INSTANCE}:{port()}", _network()
+    instance = f"label={LABEL}={INSTANCE}:{port()}"
     PORT_FILE.unlink(missing_ok=True)
     if docker_engine.host():
         listed = docker_engine.docker("ps", "-aq", "--filter", instance)
         if ids := listed.stdout.split():
             docker_engine.docker("rm", "-f", *ids)
-        docker_engine.docker("network", "rm", network)
     return stopped
 
 
-def _network() -> str:
-    return f"{INSTANCE}-{port()}"
+def _remove_left_behind() -> None:
+    """Remove the containers of local clouds that were killed, and the networks that earlier versions created."""
+    for command, remove in ((["ps", "-a"], ["rm", "-f"]), (["network", "ls"], ["network", "rm"])):
+        shown = [*command, "--filter", f"label={LABEL}", "--format", f'{{{{.ID}}}} {{{{.Label "{LABEL}"}}}}']
+        for line in docker_engine.docker(*shown).stdout.splitlines():
+            identity, _, owner = line.partition(" ")
+            instance, _, number = owner.partition(":")
+            if instance == INSTANCE and number.isdigit() and not _listens(int(number)):
+                docker_engine.docker(*remove, identity)
 
 
-def _create_network() -> None:
-    """A network for this cloud's functions: they do not reach one another, and publish no port on this machine.
-
-    Raises:
-        LocalError: the engine refuses it.
-    """
-    if docker_engine.docker("network", "inspect", _network()).returncode == 0:
-        return
-    options = ["--label", f"ministack.instance={INSTANCE}:{port()}"]
-    options += ["--opt", "com.docker.network.bridge.enable_icc=false"]
-    created = docker_engine.docker("network", "create", *options, _network())
-    if created.returncode != 0:
-        raise LocalError(f"The network of the functions was not created: {created.stderr.strip()}")
+def _listens(number: int) -> bool:
+    """Whether a loopback port is taken."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", number)) == 0
 
 
 def _healthy() -> bool:
@@ -99,12 +97,11 @@ def _healthy() -> bool:
 
 
 def _require_free_port() -> None:
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port())) == 0:
-            raise LocalError(
-                f"Port {port()} is taken by another program. Free it or choose another one: "
-                f"LOCAL_CLOUD_PORT={port() + 1} make demo"
-            )
+    if _listens(port()):
+        raise LocalError(
+            f"Port {port()} is taken by another program. Free it or choose another one: "
+            f"LOCAL_CLOUD_PORT={port() + 1} make demo"
+        )
 
 
 def _environment() -> dict[str, str]:
@@ -112,7 +109,7 @@ def _environment() -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "MINISTACK_HOSTNAME": INSTANCE,
-        "LAMBDA_DOCKER_NETWORK": _network(),
+        "LOCAL_CLOUD_GATE_IMAGE": base_image.with_python(),
         "LOCAL_CLOUD_PORT": str(port()),
         "DOCKER_HOST": docker_engine.host() or "",
         "DOCKER_CONFIG": str(DOCKER_CONFIG),

@@ -33,12 +33,13 @@ class Front:
     Args:
         port: the loopback port it is served on; part of every registry name.
         token_seconds: how long a registry token is good for; on AWS twelve hours.
+        gate_image: an image with Python, for the gates of functions.
     """
 
-    def __init__(self, port: int, token_seconds: float = 12 * 3600) -> None:
+    def __init__(self, port: int, token_seconds: float = 12 * 3600, gate_image: str = "") -> None:
         tokens = Tokens(token_seconds)
         self._registry = Registry(f"localhost:{port}", tokens)
-        self._functions = Functions(f"localhost:{port}", f"127.0.0.1:{port}", tokens)
+        self._functions = Functions(f"localhost:{port}", f"127.0.0.1:{port}", tokens, gate_image)
         gateway.guard(self._functions)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

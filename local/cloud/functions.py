@@ -11,19 +11,21 @@ import json
 import logging
 import re
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
 import docker
-from docker.models.containers import ContainerCollection
+from docker.models.containers import Container, ContainerCollection
 from ministack.app import app as ministack
 from ministack.core.responses import get_region
 from ministack.services import ecr, lambda_svc
 
-from local.cloud import access
+from local.cloud import access, gate
 from local.cloud.access import Caller, Key, Service, Tokens
 from local.cloud.asgi import Receive, Scope, Send, answer, document, giving, header, read, rewriting
+from local.cloud.gate import CONFINED, USER, Gate, Gates
 from local.cloud.images import NO_ACCESS, PULL, Image, Refused, accepted
 from local.cloud.registry import Repository
 
@@ -37,9 +39,12 @@ CALL = re.compile(r"/[^/]+/functions/(?P<name>[^/]+)/(?P<call>[^/]+)/?")
 NEW = re.compile(r"/[^/]+/functions/?")
 ONE = re.compile(r"/[^/]+/functions/(?P<name>[^/]+)/?")
 
-# What a function has on AWS: so many processes, and no capability of the kernel.
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 PROCESSES = 1024
+# The name by which MiniStack looks for the address of a container.
+NETWORK = "gate"
+# Configuration of the function whose container is being started.
+STARTING: ContextVar[Document] = ContextVar("STARTING")
 
 FORBIDDEN = (
     "Forbidden. For troubleshooting Function URL authorization issues, see: "
@@ -64,14 +69,19 @@ class Functions:
         lambda_registry: the one that Lambda pulls by: another name of the same registry, so that an image is not in
             the engine's cache just because it was built here.
         tokens: of the registry. A pull gets a token of its own, which ends with it.
+        gate_image: an image with Python, for what carries calls into and out of the functions' containers.
     """
 
-    def __init__(self, registry: str, lambda_registry: str, tokens: Tokens) -> None:
+    def __init__(self, registry: str, lambda_registry: str, tokens: Tokens, gate_image: str = "") -> None:
         self._registry = registry
         self._lambda_registry = lambda_registry
         self._tokens = tokens
         self._pull_before_start()
-        ContainerCollection.run = _limited(ContainerCollection.run)
+        _, _, port = registry.rpartition(":")
+        self._gates = Gates(gate_image, int(port))
+        ContainerCollection.run = _confined(ContainerCollection.run, self._gates, f"http://127.0.0.1:{port}")
+        lambda_svc.LAMBDA_DOCKER_NETWORK = NETWORK
+        gate.install()
 
     async def api(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Calls of the Lambda API."""
@@ -203,6 +213,7 @@ class Functions:
         client = lambda_svc._get_docker_client()
         if client is None:
             raise RuntimeError("no Docker engine")
+        self._gates.prepare(client)
         secret, _ = self._tokens.issue(caller)
         repository, _, digest = f"{self._lambda_registry}/{image.name}".partition("@")
         login = {"username": "AWS", "password": secret}
@@ -224,6 +235,7 @@ class Functions:
                     client.images.get(configuration["ImageUri"])
                 except docker.errors.ImageNotFound:
                     self._pull(Image.named(configuration["ImageUri"]), _service_for(configuration))
+            STARTING.set(configuration)
             return start(configuration, *rest, **options)
 
         lambda_svc._spawn_lambda_container = start_pulled
@@ -240,19 +252,52 @@ class Functions:
         return json.dumps(answered).encode()
 
 
-def _limited(run: Callable[..., Any]) -> Callable[..., Any]:
+class _Isolated(Container):  # type: ignore[misc]  # docker has no types
+    """A function's container, which is called through its gate, and ends with it."""
+
+    gate: Gate
+
+    def reload(self) -> None:
+        super().reload()
+        self.attrs["NetworkSettings"]["Networks"] = {NETWORK: {"IPAddress": self.gate.name}}
+        if not self.gate.serves:
+            self.attrs["State"]["Status"] = "dead"  # and replaced with the next call
+
+    def remove(self, **options: Any) -> None:
+        try:
+            super().remove(**options)
+        finally:
+            self.gate.close()
+
+
+def _confined(run: Callable[..., Any], gates: Gates, cloud: str) -> Callable[..., Any]:
     """Start a function's container with no more than a function has; MiniStack starts it as Docker does by default."""
 
-    def run_limited(containers: ContainerCollection, image: str, *rest: Any, **options: Any) -> Any:
-        memory = f"{options['environment']['AWS_LAMBDA_FUNCTION_MEMORY_SIZE']}m"
-        # Lambda has no name for the machine that it runs on.
-        options.pop("extra_hosts", None)
-        return run(
-            containers, image, *rest, **options, mem_limit=memory, memswap_limit=memory, pids_limit=PROCESSES,
-            cap_drop=["ALL"], security_opt=["no-new-privileges"],
-        )  # fmt: skip
+    def run_confined(
+        containers: ContainerCollection, image: str, *, environment: dict[str, str], **options: Any
+    ) -> Container:
+        configuration = STARTING.get()
+        memory, storage = f"{configuration['MemorySize']}m", configuration["EphemeralStorage"]["Size"]
+        for name in ("network", "extra_hosts"):
+            options.pop(name, None)
+        taken = gates.take(containers.client)
+        try:
+            started = run(
+                containers, image, environment={**environment, "AWS_ENDPOINT_URL": cloud},
+                network_mode=f"container:{taken.id}",
+                tmpfs={"/tmp": f"size={storage}m,mode=1777,exec"},  # noqa: S108  # the function's own
+                user=USER, mem_limit=memory, memswap_limit=memory, pids_limit=PROCESSES, **CONFINED, **options,
+            )  # fmt: skip
+        except BaseException:
+            taken.close()
+            raise
+        finally:
+            gates.prepare(containers.client)
+        isolated = _Isolated(started.attrs, started.client, started.collection)
+        isolated.gate = taken
+        return isolated
 
-    return run_limited
+    return run_confined
 
 
 def _is_public(account: str, region: str, name: str, called: str) -> bool:

@@ -22,6 +22,7 @@ os.environ.update(
 )
 # Registry tokens live shorter where a test waits for their end.
 TOKEN_SECONDS = float(os.environ.get("LOCAL_CLOUD_TOKEN_SECONDS", "43200"))
+GATE_IMAGE = os.environ.get("LOCAL_CLOUD_GATE_IMAGE", "")
 
 
 class NotLoopback(OSError):
@@ -82,7 +83,8 @@ async def main() -> None:
     stopped = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stopped.set)
-    guarded: Any = Guard(Faults(Kept(Front(int(PORT), TOKEN_SECONDS))), int(PORT), credentials.secret())
+    front = Front(int(PORT), TOKEN_SECONDS, GATE_IMAGE)
+    guarded: Any = Guard(Faults(Kept(front)), int(PORT), credentials.secret())
     await proxy.start(int(PORT))
     await serve(guarded, config, shutdown_trigger=stopped.wait)
 

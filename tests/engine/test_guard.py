@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import boto3
 import pytest
 from selenium import webdriver
 
@@ -74,24 +77,84 @@ def test_a_page_of_another_origin_changes_and_reads_nothing(deployed: Clone, els
     assert deployed.get() == (200, {"message": "hello world!"})
 
 
-def test_a_functions_container_has_no_more_than_a_function(deployed: Clone) -> None:
-    assert deployed.get()[0] == 200
-    label = f"label=ministack.instance=cross-account-ecr:{deployed.port}"
-    names = deployed.docker("ps", "-q", "--filter", label).stdout.split()
+def functions(clone: Clone) -> list[dict[str, Any]]:
+    """What Docker says of the containers in which functions run; there is at least one."""
+    assert clone.get()[0] == 200
+    labels = [
+        "--filter",
+        f"label=ministack.instance=cross-account-ecr:{clone.port}",
+        "--filter",
+        "label=ministack=lambda",
+    ]
+    names = clone.docker("ps", "-q", *labels).stdout.split()
     assert names
+    return list(json.loads(clone.docker("inspect", *names).stdout))
+
+
+def test_a_functions_container_has_no_more_than_a_function(deployed: Clone) -> None:
     memory = deployed.client("consumer", "lambda").get_function_configuration(FunctionName=NAME)["MemorySize"]
-    for container in json.loads(deployed.docker("inspect", *names).stdout):
+    for container in functions(deployed):
         given = container["HostConfig"]
-        assert given["Memory"] == memory * 1024**2
+        assert given["Memory"] == given["MemorySwap"] == memory * 1024**2
         assert (given["PidsLimit"], given["CapDrop"], given["SecurityOpt"]) == (1024, ["ALL"], ["no-new-privileges"])
         assert not given["Privileged"]
         assert not given["Binds"]
         assert not container["Mounts"]
         assert not given["ExtraHosts"]
         assert not given["PortBindings"]
-        [network] = container["NetworkSettings"]["Networks"]
-        options = json.loads(deployed.docker("network", "inspect", network).stdout)[0]["Options"]
-        assert options["com.docker.network.bridge.enable_icc"] == "false"
+        assert not container["NetworkSettings"]["Networks"]
+
+
+def test_a_function_writes_to_its_storage_only_and_has_no_rights(deployed: Clone) -> None:
+    # https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#images-reqs
+    script = """
+import os
+for file in ("/tmp/new", "/var/task/new", "/dev/shm/new", "/new"):
+    try:
+        open(file, "w").close()
+        print(file)
+    except OSError as error:
+        print(type(error).__name__, error.errno)
+storage = os.statvfs("/tmp")
+print(os.getuid(), storage.f_blocks * storage.f_frsize // 1024**2)
+"""
+    for container in functions(deployed):
+        ran = deployed.docker("exec", container["Id"], "python3", "-c", script)
+        storage, task, shared_memory, root, user = ran.stdout.splitlines()
+        assert storage == "/tmp/new"  # noqa: S108  # the function's
+        assert (task, shared_memory, root) == ("OSError 30", "FileNotFoundError 2", "OSError 30")
+        assert user == "993 512"
+
+
+def test_a_function_reaches_the_local_cloud_and_nothing_else_of_this_machine(deployed: Clone) -> None:
+    [bridge] = json.loads(deployed.docker("network", "inspect", "bridge").stdout)
+    beyond_loopback = bridge["IPAM"]["Config"][0]["Gateway"]
+    presigned = deployed.client("consumer", "lambda").generate_presigned_url("list_functions")
+    script = f"""
+import os, socket, sys, urllib.request
+for host in sys.argv[2:]:
+    try:
+        socket.create_connection((host, int(sys.argv[1])), 5)
+        print("reached", host)
+    except OSError as error:
+        print(type(error).__name__)
+print(os.environ["AWS_ENDPOINT_URL"], urllib.request.urlopen({presigned!r}).status)
+"""
+    with socket.create_server((beyond_loopback, 0)) as listener:
+        port = listener.getsockname()[1]
+        socket.create_connection((beyond_loopback, port), 5).close()
+        for container in functions(deployed):
+            command = ["python3", "-c", script, str(port), beyond_loopback, "127.0.0.1"]
+            ran = deployed.docker("exec", container["Id"], *command)
+            expected = ["OSError", "ConnectionRefusedError", f"http://127.0.0.1:{deployed.port} 200"]
+            assert ran.stdout.splitlines() == expected, ran.stderr
+            given = dict(variable.split("=", 1) for variable in container["Config"]["Env"])
+            sts = boto3.client(
+                "sts", region_name="us-east-1", endpoint_url=f"http://127.0.0.1:{deployed.port}",
+                aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"], aws_session_token=given["AWS_SESSION_TOKEN"],
+            )  # fmt: skip
+            assert re.search(rf":assumed-role/.+/{NAME}$", sts.get_caller_identity()["Arn"])
 
 
 def test_secrets_are_the_owners_alone(deployed: Clone) -> None:

@@ -1,0 +1,153 @@
+"""Many connections over one pair of pipes: the only way into and out of a function's container (`gate.py`).
+
+Both ends run this file. In the container it runs alone, on the Python of the base image: it imports nothing of this
+project.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import struct
+import sys
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+# Number of the connection, kind of the frame, bytes that follow.
+HEAD = struct.Struct(">IBI")
+OPEN, DATA, CLOSE = range(3)
+CHUNK = 65_536
+READY = b"ready"
+
+Dial = Callable[[], Awaitable[tuple[StreamReader, StreamWriter]]]
+Frames = asyncio.Queue[tuple[int, bytes]]
+
+
+class Streams:
+    """One end.
+
+    Args:
+        read: waits for exactly so many bytes of the other end.
+        writer: leads to the other end.
+        dial: connects what the other end opens.
+        first: 0 at one end, 1 at the other; the numbers of its connections are even or odd.
+        waiting: frames that wait for one connection before the other end has to wait; 0: any number.
+    """
+
+    def __init__(
+        self, read: Callable[[int], Awaitable[bytes]], writer: StreamWriter, dial: Dial, first: int, waiting: int = 0
+    ) -> None:
+        self._read = read
+        self._writer = writer
+        self._dial = dial
+        self._numbers = itertools.count(first, 2)
+        self._waiting = waiting
+        self._arrived: dict[int, Frames] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = False
+
+    async def run(self) -> None:
+        """Serve until the other end is gone; then every connection ends."""
+        try:
+            while True:
+                number, kind, size = HEAD.unpack(await self._read(HEAD.size))
+                data = await self._read(size)
+                if number in self._arrived:
+                    await self._arrived[number].put((kind, data))
+                elif kind == OPEN:
+                    self._arrived[number] = asyncio.Queue(self._waiting)
+                    self._start(self._accept(number))
+        except (asyncio.IncompleteReadError, OSError):
+            pass
+        finally:
+            self._ended = True
+            for frames in self._arrived.values():
+                while not frames.empty():
+                    frames.get_nowait()
+                frames.put_nowait((CLOSE, b""))
+            self._writer.close()
+
+    async def open(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """Carry a connection to the other end. Returns when that is connected.
+
+        Raises:
+            ConnectionRefusedError: it is not.
+        """
+        number = next(self._numbers)
+        frames = self._arrived[number] = asyncio.Queue(self._waiting)
+        if not self._ended:
+            self._writer.write(HEAD.pack(number, OPEN, 0))
+        if self._ended or (await frames.get())[0] != OPEN:
+            del self._arrived[number]
+            writer.close()
+            raise ConnectionRefusedError
+        self._start(self._carry(number, reader, writer))
+
+    async def _accept(self, number: int) -> None:
+        try:
+            reader, writer = await self._dial()
+        except OSError:
+            self._writer.write(HEAD.pack(number, CLOSE, 0))
+            del self._arrived[number]
+            return
+        self._writer.write(HEAD.pack(number, OPEN, 0))
+        await self._carry(number, reader, writer)
+
+    async def _carry(self, number: int, reader: StreamReader, writer: StreamWriter) -> None:
+        """Both directions. The end of one is the end of both: HTTP/1.1 knows no half-closed connection."""
+        arriving = asyncio.create_task(self._deliver(self._arrived[number], writer))
+        try:
+            while data := await reader.read(CHUNK):
+                self._writer.write(HEAD.pack(number, DATA, len(data)) + data)
+                await self._writer.drain()
+        except OSError:
+            pass
+        finally:
+            del self._arrived[number]
+            arriving.cancel()
+            writer.close()
+            if not self._ended:
+                self._writer.write(HEAD.pack(number, CLOSE, 0))
+
+    async def _deliver(self, frames: Frames, writer: StreamWriter) -> None:
+        try:
+            while (frame := await frames.get())[0] == DATA:
+                writer.write(frame[1])
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def main(function: int, cloud: int) -> None:
+    """Serve the end in the container.
+
+    Args:
+        function: port that the function is called on.
+        cloud: port on which it finds the local cloud.
+    """
+    loop, reader = asyncio.get_running_loop(), StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    transport, protocol = await loop.connect_write_pipe(
+        lambda: asyncio.StreamReaderProtocol(StreamReader()), sys.stdout
+    )
+    writer = StreamWriter(transport, protocol, None, loop)
+    streams = Streams(reader.readexactly, writer, lambda: asyncio.open_connection("127.0.0.1", function), 1)
+
+    async def opened(there: StreamReader, back: StreamWriter) -> None:
+        with contextlib.suppress(ConnectionRefusedError):
+            await streams.open(there, back)
+
+    await asyncio.start_server(opened, "127.0.0.1", cloud)
+    writer.write(READY)
+    await streams.run()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*map(int, sys.argv[1:])))
