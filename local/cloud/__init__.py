@@ -68,14 +68,14 @@ def stop() -> bool:
 
 
 def _remove_left_behind() -> None:
-    """Remove the containers of local clouds that were killed, and the networks that earlier versions created."""
-    for command, remove in ((["ps", "-a"], ["rm", "-f"]), (["network", "ls"], ["network", "rm"])):
-        shown = [*command, "--filter", f"label={LABEL}", "--format", f'{{{{.ID}}}} {{{{.Label "{LABEL}"}}}}']
-        for line in docker_engine.docker(*shown).stdout.splitlines():
-            identity, _, owner = line.partition(" ")
-            instance, _, number = owner.partition(":")
-            if instance == INSTANCE and number.isdigit() and not _listens(int(number)):
-                docker_engine.docker(*remove, identity)
+    """Remove the containers of local clouds that were killed: those of ports that nobody listens on."""
+    shown = f'{{{{.ID}}}} {{{{.Label "{LABEL}"}}}}'
+    listed = docker_engine.docker("ps", "-a", "--filter", f"label={LABEL}", "--format", shown)
+    for line in listed.stdout.splitlines():
+        container, _, owner = line.partition(" ")
+        instance, _, number = owner.partition(":")
+        if instance == INSTANCE and number.isdigit() and not _listens(int(number)):
+            docker_engine.docker("rm", "-f", container)
 
 
 def _listens(number: int) -> bool:

@@ -13,17 +13,14 @@ def test_only_what_belongs_to_no_running_cloud_is_removed(monkeypatch: pytest.Mo
     with socket.create_server(("127.0.0.1", 0)) as running, socket.socket() as ended:
         ended.bind(("127.0.0.1", 0))  # and does not listen
         used, free = (each.getsockname()[1] for each in (running, ended))
-        listed = {
-            "ps": f"a cross-account-ecr:{free}\nb cross-account-ecr:{used}\nc another:{free}\nd cross-account-ecr:\n",
-            "network": f"e cross-account-ecr:{free}\nf cross-account-ecr:{used}\n",
-        }
+        listed = f"a cross-account-ecr:{free}\nb cross-account-ecr:{used}\nc another:{free}\nd cross-account-ecr:\n"
 
         def docker(*arguments: str) -> subprocess.CompletedProcess[str]:
             shows = "--format" in arguments
             if not shows:
                 removed.append(arguments)
-            return subprocess.CompletedProcess(arguments, 0, listed[arguments[0]] if shows else "")
+            return subprocess.CompletedProcess(arguments, 0, listed if shows else "")
 
         monkeypatch.setattr(docker_engine, "docker", docker)
         cloud._remove_left_behind()
-    assert removed == [("rm", "-f", "a"), ("network", "rm", "e")]
+    assert removed == [("rm", "-f", "a")]
