@@ -98,7 +98,7 @@ def test_lambda_pulls_through_the_registry(deployed: Clone) -> None:
     # The function's container runs under the name that the Lambda service pulls by, not under the builder's.
     deployed.get()
     label = f"label=ministack.instance=cross-account-ecr:{deployed.port}"
-    container = docker("ps", "-q", "--filter", label)
+    container = docker("ps", "-q", "--filter", label, "--filter", "label=ministack=lambda")
     image = docker("inspect", "--format", "{{.Config.Image}}", container)
     assert image.startswith(
         f"127.0.0.1:{deployed.port}/111111111111.dkr.ecr.us-east-1.amazonaws.com/{FUNCTION}@sha256:"
