@@ -154,9 +154,11 @@ def problems(model: "type[Model]", error: ValidationError) -> Iterator[Problem]:
         context = found.get("ctx", {})
         if context.get("class") == "Output":  # the other half of a text that may be known later
             continue
-        path, fields, owner, among = _path(model, (*found["loc"], *context.get("at", ())))
-        if found["type"] == "extra_forbidden":
-            path, owner = (*path, Key(found["loc"][-1])), among[0]
+        location = (*found["loc"], *context.get("at", ()))
+        is_extra = found["type"] == "extra_forbidden"  # also an option in the other spelling
+        path, fields, owner, among = _path(model, location[:-1] if is_extra else location)
+        if is_extra:
+            path, owner = (*path, Key(location[-1])), among[0]
         yield Problem(found["type"], context.get("text", ""), path, fields, owner, found["input"])
 
 

@@ -171,6 +171,11 @@ def test_a_misspelt_key_is_refused() -> None:
     assert "functon: is not read by a consumer stack, which has account" in refusal({**CONSUMER, "functon": "{}"})
 
 
+def test_an_option_in_the_spelling_of_a_program_is_refused() -> None:
+    message = refusal({**REGISTRY, "repository": {"name": "images", "scan_on_push": True}})
+    assert "repository.scan_on_push: there is no such option; there are" in message
+
+
 def test_an_account_without_quotes_is_taken_for_what_it_says() -> None:
     settings = read({**REGISTRY, "consumers": [{"account": 222222222222}]})
     assert isinstance(settings, RegistrySettings)
