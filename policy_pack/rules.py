@@ -1,7 +1,8 @@
-"""The rules of the policy pack: small checks of plain properties, and the table that says what each is for.
+"""The rules of the policy pack: small checks of plain properties, each below the facts of its rule.
 
-A check's docstring is the text of its rule. A check yields a sentence for each violation. A property that a preview
-does not know yet raises `UnknownValueError` when it is read: the rule skips the resource, and the update checks it.
+A check's name and docstring are those of its rule. A check yields a sentence for each violation. A property that a
+preview does not know yet raises `UnknownValueError` when it is read: the rule skips the resource, and the update checks
+it.
 """
 
 import re
@@ -52,6 +53,13 @@ ROLE_TYPES = (
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
 )
 
+ADVISORY, MANDATORY, DISABLED = EnforcementLevel.ADVISORY, EnforcementLevel.MANDATORY, EnforcementLevel.DISABLED
+LOW, MEDIUM, HIGH, CRITICAL = Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL
+
+RULES: list[Policy] = []
+"""All rules, in the order in which they are written here."""
+
+
 ACCOUNT = re.compile(r"\d{12}")
 DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 BROAD_MANAGED_POLICY = re.compile(r":aws:policy/(.*/)?(AdministratorAccess|PowerUserAccess|[\w-]*FullAccess)[\w-]*$")
@@ -100,6 +108,96 @@ SECRET_VALUE = re.compile(
 )
 # The ARN or the path of a parameter refers to a secret and is none.
 REFERENCE = re.compile(r"arn:\S+|(/[\w.-]+)+")
+
+
+# ---- how a rule is written
+
+
+def bounds(least: int, most: int, default: int) -> dict[str, dict[str, Any]]:
+    """The parameters `minimum` and `maximum` of a whole number that AWS bounds itself."""
+    number = {"type": "integer", "minimum": least, "maximum": most}
+    return {"minimum": {**number, "default": least}, "maximum": {**number, "default": default}}
+
+
+def texts(default: list[str]) -> dict[str, Any]:
+    """A parameter that is a list of texts."""
+    return {"type": "array", "items": {"type": "string"}, "default": default}
+
+
+def about(
+    check: Check | StackCheck,
+    *,
+    fix: str,
+    url: str,
+    level: EnforcementLevel,
+    severity: Severity,
+    ids: Sequence[str] = (),
+    parameters: Mapping[str, dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """The fields of a rule.
+
+    Args:
+        check: its name is that of the rule, its docstring says what the rule requires, and why.
+        fix: what to write instead.
+        url: where the rule comes from.
+        level: what a violation does by default.
+        severity: how bad a violation is.
+        ids: of the same rule in Security Hub, AWS Config and checkov.
+        parameters: JSON schema of each parameter, with a default.
+    """
+    name = check.__name__.replace("_", "-")
+    foundational = next((each for each in ids if re.fullmatch(r"[A-Za-z]+\.\d+", each)), None)
+    return {
+        "name": name,
+        "description": " ".join((check.__doc__ or "").split()),
+        "enforcement_level": level,
+        "config_schema": PolicyConfigSchema(dict(parameters)) if parameters else None,
+        "display_name": name.replace("-", " ").capitalize(),
+        "severity": severity,
+        "framework": PolicyComplianceFramework("AWS Foundational Security Best Practices", "1.0.0", foundational)
+        if foundational
+        else None,
+        "tags": list(ids),
+        "remediation_steps": fix,
+        "url": url,
+    }
+
+
+def resource_rule(*types: str, **facts: Any) -> Callable[[Check], Check]:
+    """Make a check the rule of resources of these types: it looks at one before it is created or updated."""
+
+    def register(check: Check) -> Check:
+        def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
+            if args.resource_type in types:
+                try:
+                    for found in check(args, args.get_config()):
+                        report(f"{found} {facts['fix']}\n{facts['url']}", args.urn)
+                except NotThere:
+                    args.not_applicable("a property is not known yet")
+
+        RULES.append(ResourceValidationPolicy(validate=validate, **about(check, **facts)))
+        return check
+
+    return register
+
+
+def stack_rule(*types: str, **facts: Any) -> Callable[[StackCheck], StackCheck]:
+    """Make a check the rule of a resource and of what is beside it in the stack, when all are known."""
+
+    def register(check: StackCheck) -> StackCheck:
+        def validate(args: StackValidationArgs, report: ReportViolation) -> None:
+            for resource in args.resources:
+                if resource.resource_type in types:
+                    try:
+                        for found in check(resource, args.get_config(), args.resources):
+                            report(f"{found} {facts['fix']}\n{facts['url']}", resource.urn)
+                    except NotThere:
+                        continue
+
+        RULES.append(StackValidationPolicy(validate=validate, **about(check, **facts)))
+        return check
+
+    return register
 
 
 # ---- what IAM policies say
@@ -187,7 +285,16 @@ def sid(statement: Statement) -> str:
 # ---- the repository
 
 
-def immutable_tags(repository: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
+@resource_rule(
+    REPOSITORY,
+    level=MANDATORY,
+    severity=MEDIUM,
+    ids=("ECR.2", "CKV_AWS_51"),
+    parameters={"allowExclusions": {"type": "boolean", "default": False}},
+    fix="Leave repository.mutableTags out of the stack file.",
+    url="https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-2",
+)
+def repository_immutable_tags(repository: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
     """Image tags are immutable: a tag always names the same image."""
     mutability = repository.props.get("imageTagMutability", "MUTABLE")
     exclusions = ["IMMUTABLE_WITH_EXCLUSION"] if parameters["allowExclusions"] else []
@@ -195,13 +302,29 @@ def immutable_tags(repository: ResourceValidationArgs, parameters: Parameters) -
         yield f"imageTagMutability is {mutability}."
 
 
-def scan_on_push(repository: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+@resource_rule(
+    REPOSITORY,
+    level=MANDATORY,
+    severity=HIGH,
+    ids=("ECR.1", "CKV_AWS_163"),
+    fix="Write repository: {scanOnPush: true}.",
+    url="https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-1",
+)
+def repository_scan_on_push(repository: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
     """Every pushed image is scanned for known vulnerabilities."""
     if not section(repository.props.get("imageScanningConfiguration")).get("scanOnPush"):
         yield "imageScanningConfiguration.scanOnPush is off."
 
 
-def kms_key(repository: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+@resource_rule(
+    REPOSITORY,
+    level=DISABLED,
+    severity=MEDIUM,
+    ids=("ECR.5", "CKV_AWS_136"),
+    fix="Write repository: {kmsKey: ARN}, before the repository is created.",
+    url="https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-5",
+)
+def repository_kms_key(repository: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
     """Images are encrypted with a customer managed KMS key.
 
     Disabled by default: images are always encrypted with AES-256. A key costs money and cannot be changed later.
@@ -211,7 +334,14 @@ def kms_key(repository: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
         yield "encryptionConfigurations names no KMS key."
 
 
-def deletion_protection(repository: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+@resource_rule(
+    REPOSITORY,
+    level=MANDATORY,
+    severity=HIGH,
+    fix="Leave repository.protect and repository.forceDelete out of the stack file.",
+    url="https://www.pulumi.com/docs/iac/concepts/options/protect/",
+)
+def repository_deletion_protection(repository: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
     """The repository is protected from deletion: Lambda pulls the image of an idle function again."""
     if not repository.opts.protect:
         yield "protect is off."
@@ -219,7 +349,17 @@ def deletion_protection(repository: ResourceValidationArgs, _: Parameters) -> It
         yield "forceDelete is on."
 
 
-def named_principals(policy: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
+@resource_rule(
+    REPOSITORY_POLICY,
+    level=MANDATORY,
+    severity=CRITICAL,
+    ids=("CKV_AWS_32",),
+    parameters={"organizations": texts([])},
+    fix="Name the accounts in consumers, or the organization of the condition aws:PrincipalOrgID in the parameter "
+    "organizations.",
+    url="https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-policies.html",
+)
+def repository_named_principals(policy: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
     """Every statement of the repository's policy names its principals, without a wildcard."""
     for statement in statements(policy.props.get("policy")):
         organizations = bound_to(statement, "aws:PrincipalOrgID")
@@ -229,7 +369,14 @@ def named_principals(policy: ResourceValidationArgs, parameters: Parameters) -> 
             yield f"{sid(statement)}: {why}."
 
 
-def service_source(policy: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+@resource_rule(
+    REPOSITORY_POLICY,
+    level=MANDATORY,
+    severity=HIGH,
+    fix="Add a condition on aws:SourceArn or aws:SourceAccount with the account IDs.",
+    url="https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html",
+)
+def repository_service_source(policy: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
     """A service may use the images only for resources of named accounts or organizations."""
     for statement in statements(policy.props.get("policy")):
         organizations = bound_to(statement, "aws:SourceOrgID")
@@ -238,7 +385,14 @@ def service_source(policy: ResourceValidationArgs, _: Parameters) -> Iterator[st
             yield f"{sid(statement)}: no condition on aws:SourceArn or aws:SourceAccount names the accounts."
 
 
-def both_statements(policy: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+@resource_rule(
+    REPOSITORY_POLICY,
+    level=MANDATORY,
+    severity=HIGH,
+    fix="Name the account in consumers, which writes both statements.",
+    url="https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#configuration-images-xaccount-permissions",
+)
+def repository_both_statements(policy: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
     """An account that may pull is in both statements, its own and Lambda's. Otherwise functions fail after weeks."""
     pulling = [each for each in statements(policy.props.get("policy")) if allows(each, PULL_ACTIONS)]
     callers = {account_of(principal) for statement in pulling for principal in principals(statement, "AWS")}
@@ -252,7 +406,15 @@ def both_statements(policy: ResourceValidationArgs, _: Parameters) -> Iterator[s
         yield f"Lambda may pull for functions of account {account}, which may not create any."
 
 
-def lifecycle(policy: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+@resource_rule(
+    LIFECYCLE,
+    level=MANDATORY,
+    severity=HIGH,
+    fix="Remove the rule, or select tags that no function runs by tagPrefixes or tagPatterns. "
+    "Example: lifecycle: [{days: 30, tagPrefixes: [pr-]}].",
+    url="https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html",
+)
+def repository_lifecycle(policy: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
     """No lifecycle rule deletes an image that a function may run: Lambda pulls the image of an idle function again."""
     document = policy.props.get("policy")
     for rule in several(section(loads(document) if isinstance(document, str) else document).get("rules")):
@@ -279,13 +441,28 @@ def matches(pattern: str, characters: Sequence[str]) -> bool:
 # ---- the function and its role
 
 
-def image_by_digest(function: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+@resource_rule(
+    FUNCTION,
+    level=MANDATORY,
+    severity=HIGH,
+    fix="Write REPOSITORY@sha256:….",
+    url="https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionCode.html",
+)
+def function_image_by_digest(function: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
     """A function names its image by digest: Lambda does not follow a tag that moves to another image."""
     if function.props.get("packageType") == "Image" and not DIGEST.search(uri := function.props.get("imageUri", "")):
         yield f"imageUri is {uri}."
 
 
-def timeout(function: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
+@resource_rule(
+    FUNCTION,
+    level=ADVISORY,
+    severity=LOW,
+    parameters=bounds(1, 900, 29),
+    fix="Write function: {timeout: SECONDS}.",
+    url="https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html",
+)
+def function_timeout(function: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
     """A call ends before its caller gives up: API Gateway waits 29 seconds.
 
     Advisory by default: other callers wait longer.
@@ -293,7 +470,15 @@ def timeout(function: ResourceValidationArgs, parameters: Parameters) -> Iterato
     yield from outside("timeout", function.props.get("timeout") or 3, "seconds", parameters)
 
 
-def memory(function: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
+@resource_rule(
+    FUNCTION,
+    level=ADVISORY,
+    severity=LOW,
+    parameters=bounds(128, 10_240, 3_008),
+    fix="Write function: {memory: MB}.",
+    url="https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html",
+)
+def function_memory(function: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
     """Memory, which sets the price of a call, is bounded.
 
     Advisory by default: the right amount is the team's decision.
@@ -308,7 +493,15 @@ def outside(name: str, value: float, unit: str, parameters: Parameters) -> Itera
         yield f"{name} is {value:.0f}; allowed are {least:.0f} to {most:.0f} {unit}."
 
 
-def reserved_concurrency(function: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+@resource_rule(
+    FUNCTION,
+    level=DISABLED,
+    severity=LOW,
+    ids=("CKV_AWS_115",),
+    fix="Write function: {reservedConcurrency: CALLS}.",
+    url="https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html",
+)
+def function_reserved_concurrency(function: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
     """A function reserves concurrency.
 
     Disabled by default: it is taken from the account's pool.
@@ -317,7 +510,16 @@ def reserved_concurrency(function: ResourceValidationArgs, _: Parameters) -> Ite
         yield "reservedConcurrentExecutions is left out."
 
 
-def environment(function: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
+@resource_rule(
+    FUNCTION,
+    level=MANDATORY,
+    severity=CRITICAL,
+    ids=("CKV_AWS_45",),
+    parameters={"ignored": texts([])},
+    fix="Name the ARN of the secret in function.secrets. If it is none, name it in the parameter ignored.",
+    url="https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html",
+)
+def function_environment_secrets(function: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
     """No environment variable holds a secret: everyone who may read the function can read it."""
     variables = section(section(function.props.get("environment")).get("variables"))
     for name in sorted(set(variables) - set(parameters["ignored"])):
@@ -330,7 +532,14 @@ def environment(function: ResourceValidationArgs, parameters: Parameters) -> Ite
             yield f"The variable {name} looks like a secret."
 
 
-def log_group(function: PolicyResource, _: Parameters, stack: Sequence[PolicyResource]) -> Iterator[str]:
+@stack_rule(
+    FUNCTION,
+    level=MANDATORY,
+    severity=MEDIUM,
+    fix="Create the log group before the function.",
+    url="https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html",
+)
+def function_log_group(function: PolicyResource, _: Parameters, stack: Sequence[PolicyResource]) -> Iterator[str]:
     """The function's log group is in the stack: one that Lambda creates keeps its lines for ever."""
     configured = section(function.props.get("loggingConfig")).get("logGroup")
     name = configured or f"/aws/lambda/{function.props['name']}"
@@ -338,6 +547,15 @@ def log_group(function: PolicyResource, _: Parameters, stack: Sequence[PolicyRes
         yield f"The log group {name} is not in the stack."
 
 
+@resource_rule(
+    LOG_GROUP,
+    level=MANDATORY,
+    severity=MEDIUM,
+    ids=("CW_LOGGROUP_RETENTION_PERIOD_CHECK", "CKV_AWS_66"),
+    parameters={"minimumDays": {"type": "integer", "minimum": 1, "maximum": 3653, "default": 30}},
+    fix="Write function: {logRetention: DAYS} or api: {accessLogRetention: DAYS}.",
+    url="https://docs.aws.amazon.com/config/latest/developerguide/cw-loggroup-retention-period-check.html",
+)
 def log_retention(group: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
     """Log lines are deleted, but not too early."""
     days, least = group.props.get("retentionInDays", 0), parameters["minimumDays"]
@@ -347,7 +565,15 @@ def log_retention(group: ResourceValidationArgs, parameters: Parameters) -> Iter
         yield f"retentionInDays is {days:.0f}; allowed are {least:.0f} and more."
 
 
-def permission_source(permission: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+@resource_rule(
+    PERMISSION,
+    level=MANDATORY,
+    severity=CRITICAL,
+    ids=("Lambda.1", "CKV_AWS_301", "CKV_AWS_364"),
+    fix="Name an account as principal, or give the permission a sourceArn or sourceAccount with an account ID.",
+    url="https://docs.aws.amazon.com/securityhub/latest/userguide/lambda-controls.html#lambda-1",
+)
+def function_permission_source(permission: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
     """No wildcard principal may invoke the function, and a service may invoke it only for a named source."""
     props = permission.props
     # The two statements of a public function URL hold for calls of that URL only; endpoint-authorization reports it.
@@ -367,7 +593,16 @@ def permission_source(permission: ResourceValidationArgs, _: Parameters) -> Iter
             yield f"{principal} may invoke it for any account: neither sourceArn nor sourceAccount names one."
 
 
-def least_privilege(resource: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
+@resource_rule(
+    *ROLE_TYPES,
+    level=MANDATORY,
+    severity=HIGH,
+    ids=("IAM.1", "IAM.21", "CKV_AWS_60", "CKV_AWS_62", "CKV_AWS_63", "CKV_AWS_274", "CKV_AWS_355"),
+    parameters={"unscopedActions": texts(UNSCOPED_ACTIONS)},
+    fix="Name them. If an action has no resources, name it in the parameter unscopedActions.",
+    url="https://docs.aws.amazon.com/securityhub/latest/userguide/iam-controls.html#iam-21",
+)
+def role_least_privilege(resource: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
     """Roles use no wildcard for actions, resources or principals, and their trust policies name a principal."""
     props = resource.props
     unscoped = {action.lower() for action in parameters["unscopedActions"]}
@@ -403,7 +638,15 @@ def is_any(resource: str) -> bool:
 # ---- the API
 
 
-def access_log(stage: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+@resource_rule(
+    STAGE,
+    level=ADVISORY,
+    severity=MEDIUM,
+    ids=("CKV_AWS_76",),
+    fix="Write api: {accessLogRetention: DAYS}.",
+    url="https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html",
+)
+def api_access_log(stage: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
     """The API logs its calls.
 
     Advisory by default: the log costs money, and the function has a log of its own.
@@ -412,25 +655,16 @@ def access_log(stage: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
         yield "accessLogSettings is left out."
 
 
-def authorization(endpoint: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
-    """Callers sign their requests or send an API key.
-
-    Advisory by default: an endpoint may be public on purpose.
-    """
-    props = endpoint.props
-    open_ = "NONE" in (props.get("authorization"), props.get("authorizationType")) and not props.get("apiKeyRequired")
-    if (
-        open_
-        and endpoint.resource_type == METHOD
-        and (method := props["httpMethod"]) not in parameters["publicMethods"]
-    ):
-        yield f"Authorization is NONE: anyone may call {method}."
-    elif open_ and endpoint.resource_type == FUNCTION_URL and "ANY" not in parameters["publicMethods"]:
-        # The provider's own statements: https://github.com/hashicorp/terraform-provider-aws/pull/44858
-        yield "Authorization is NONE: anyone may call ANY. The provider adds statements that outlast the URL."
-
-
-def throttling(stage: PolicyResource, parameters: Parameters, stack: Sequence[PolicyResource]) -> Iterator[str]:
+@stack_rule(
+    STAGE,
+    level=ADVISORY,
+    severity=MEDIUM,
+    # The account's own limit, where it was not raised.
+    parameters={"maximumRate": {"type": "integer", "minimum": 1, "default": 10_000}},
+    fix="Write api: {throttle: {rate: CALLS, burst: CALLS}}.",
+    url="https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html",
+)
+def api_throttling(stage: PolicyResource, parameters: Parameters, stack: Sequence[PolicyResource]) -> Iterator[str]:
     """The API limits its calls.
 
     Advisory by default: without it the account's limit applies, which all its APIs share.
@@ -453,298 +687,32 @@ def refers(resource: PolicyResource, key: str, other: PolicyResource, name: str)
     return bool(resource.props[key] == other.props[name])
 
 
-# ---- the table
+@resource_rule(
+    METHOD,
+    FUNCTION_URL,
+    level=ADVISORY,
+    severity=MEDIUM,
+    ids=("CKV_AWS_59", "CKV_AWS_258"),
+    parameters={"publicMethods": texts(["OPTIONS"])},
+    fix="Leave public out of the stack file, or name the method in the parameter publicMethods.",
+    url="https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-control-access-to-api.html",
+)
+def endpoint_authorization(endpoint: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
+    """Callers sign their requests or send an API key.
 
-
-def about(
-    check: Check | StackCheck,
-    *,
-    name: str,
-    fix: str,
-    url: str,
-    level: EnforcementLevel,
-    severity: Severity,
-    ids: Sequence[str] = (),
-    parameters: Mapping[str, dict[str, Any]] | None = None,
-) -> dict[str, Any]:
-    """The fields of a rule.
-
-    Args:
-        check: its docstring says what the rule requires, and why.
-        name: the rule's name.
-        fix: what to write instead.
-        url: where the rule comes from.
-        level: what a violation does by default.
-        severity: how bad a violation is.
-        ids: of the same rule in Security Hub, AWS Config and checkov.
-        parameters: JSON schema of each parameter, with a default.
+    Advisory by default: an endpoint may be public on purpose.
     """
-    foundational = next((each for each in ids if re.fullmatch(r"[A-Za-z]+\.\d+", each)), None)
-    return {
-        "name": name,
-        "description": " ".join((check.__doc__ or "").split()),
-        "enforcement_level": level,
-        "config_schema": PolicyConfigSchema(dict(parameters)) if parameters else None,
-        "display_name": name.replace("-", " ").capitalize(),
-        "severity": severity,
-        "framework": PolicyComplianceFramework("AWS Foundational Security Best Practices", "1.0.0", foundational)
-        if foundational
-        else None,
-        "tags": list(ids),
-        "remediation_steps": fix,
-        "url": url,
-    }
-
-
-def resource_rule(types: Sequence[str], check: Check, /, **facts: Any) -> Policy:
-    """A rule that looks at one resource, before it is made or changed."""
-
-    def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
-        if args.resource_type in types:
-            try:
-                for found in check(args, args.get_config()):
-                    report(f"{found} {facts['fix']}\n{facts['url']}", args.urn)
-            except NotThere:
-                args.not_applicable("a property is not known yet")
-
-    return ResourceValidationPolicy(validate=validate, **about(check, **facts))
-
-
-def stack_rule(types: Sequence[str], check: StackCheck, /, **facts: Any) -> Policy:
-    """A rule that looks at a resource and at what is beside it in the stack, when all are known."""
-
-    def validate(args: StackValidationArgs, report: ReportViolation) -> None:
-        for resource in args.resources:
-            if resource.resource_type in types:
-                try:
-                    for found in check(resource, args.get_config(), args.resources):
-                        report(f"{found} {facts['fix']}\n{facts['url']}", resource.urn)
-                except NotThere:
-                    continue
-
-    return StackValidationPolicy(validate=validate, **about(check, **facts))
-
-
-def bounds(least: int, most: int, default: int) -> dict[str, dict[str, Any]]:
-    """The parameters `minimum` and `maximum` of a whole number that AWS bounds itself."""
-    number = {"type": "integer", "minimum": least, "maximum": most}
-    return {"minimum": {**number, "default": least}, "maximum": {**number, "default": default}}
-
-
-def texts(default: list[str]) -> dict[str, Any]:
-    """A parameter that is a list of texts."""
-    return {"type": "array", "items": {"type": "string"}, "default": default}
-
-
-ADVISORY, MANDATORY, DISABLED = EnforcementLevel.ADVISORY, EnforcementLevel.MANDATORY, EnforcementLevel.DISABLED
-LOW, MEDIUM, HIGH, CRITICAL = Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL
-
-RULES: list[Policy] = [
-    resource_rule(
-        [REPOSITORY],
-        immutable_tags,
-        name="repository-immutable-tags",
-        fix="Leave repository.mutableTags out of the stack file.",
-        url="https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-2",
-        level=MANDATORY,
-        severity=MEDIUM,
-        ids=("ECR.2", "CKV_AWS_51"),
-        parameters={"allowExclusions": {"type": "boolean", "default": False}},
-    ),
-    resource_rule(
-        [REPOSITORY],
-        scan_on_push,
-        name="repository-scan-on-push",
-        fix="Write repository: {scanOnPush: true}.",
-        url="https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-1",
-        level=MANDATORY,
-        severity=HIGH,
-        ids=("ECR.1", "CKV_AWS_163"),
-    ),
-    resource_rule(
-        [REPOSITORY],
-        kms_key,
-        name="repository-kms-key",
-        fix="Write repository: {kmsKey: ARN}, before the repository is created.",
-        url="https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-5",
-        level=DISABLED,
-        severity=MEDIUM,
-        ids=("ECR.5", "CKV_AWS_136"),
-    ),
-    resource_rule(
-        [REPOSITORY],
-        deletion_protection,
-        name="repository-deletion-protection",
-        fix="Leave repository.protect and repository.forceDelete out of the stack file.",
-        url="https://www.pulumi.com/docs/iac/concepts/options/protect/",
-        level=MANDATORY,
-        severity=HIGH,
-    ),
-    resource_rule(
-        [REPOSITORY_POLICY],
-        named_principals,
-        name="repository-named-principals",
-        fix="Name the accounts in consumers, or the organization of the condition aws:PrincipalOrgID in the parameter "
-        "organizations.",
-        url="https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-policies.html",
-        level=MANDATORY,
-        severity=CRITICAL,
-        ids=("CKV_AWS_32",),
-        parameters={"organizations": texts([])},
-    ),
-    resource_rule(
-        [REPOSITORY_POLICY],
-        service_source,
-        name="repository-service-source",
-        fix="Add a condition on aws:SourceArn or aws:SourceAccount with the account IDs.",
-        url="https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html",
-        level=MANDATORY,
-        severity=HIGH,
-    ),
-    resource_rule(
-        [REPOSITORY_POLICY],
-        both_statements,
-        name="repository-both-statements",
-        fix="Name the account in consumers, which writes both statements.",
-        url="https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#configuration-images-xaccount-permissions",
-        level=MANDATORY,
-        severity=HIGH,
-    ),
-    resource_rule(
-        [LIFECYCLE],
-        lifecycle,
-        name="repository-lifecycle",
-        fix="Remove the rule, or select tags that no function runs by tagPrefixes or tagPatterns. "
-        "Example: lifecycle: [{days: 30, tagPrefixes: [pr-]}].",
-        url="https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html",
-        level=MANDATORY,
-        severity=HIGH,
-    ),
-    resource_rule(
-        [FUNCTION],
-        image_by_digest,
-        name="function-image-by-digest",
-        fix="Write REPOSITORY@sha256:….",
-        url="https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionCode.html",
-        level=MANDATORY,
-        severity=HIGH,
-    ),
-    resource_rule(
-        [FUNCTION],
-        timeout,
-        name="function-timeout",
-        fix="Write function: {timeout: SECONDS}.",
-        url="https://docs.aws.amazon.com/apigateway/latest/developerguide/"
-        "api-gateway-execution-service-limits-table.html",
-        level=ADVISORY,
-        severity=LOW,
-        parameters=bounds(1, 900, 29),
-    ),
-    resource_rule(
-        [FUNCTION],
-        memory,
-        name="function-memory",
-        fix="Write function: {memory: MB}.",
-        url="https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html",
-        level=ADVISORY,
-        severity=LOW,
-        parameters=bounds(128, 10_240, 3_008),
-    ),
-    resource_rule(
-        [FUNCTION],
-        reserved_concurrency,
-        name="function-reserved-concurrency",
-        fix="Write function: {reservedConcurrency: CALLS}.",
-        url="https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html",
-        level=DISABLED,
-        severity=LOW,
-        ids=("CKV_AWS_115",),
-    ),
-    resource_rule(
-        [FUNCTION],
-        environment,
-        name="function-environment-secrets",
-        fix="Name the ARN of the secret in function.secrets. If it is none, name it in the parameter ignored.",
-        url="https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html",
-        level=MANDATORY,
-        severity=CRITICAL,
-        ids=("CKV_AWS_45",),
-        parameters={"ignored": texts([])},
-    ),
-    stack_rule(
-        [FUNCTION],
-        log_group,
-        name="function-log-group",
-        fix="Create the log group before the function.",
-        url="https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html",
-        level=MANDATORY,
-        severity=MEDIUM,
-    ),
-    resource_rule(
-        [LOG_GROUP],
-        log_retention,
-        name="log-retention",
-        fix="Write function: {logRetention: DAYS} or api: {accessLogRetention: DAYS}.",
-        url="https://docs.aws.amazon.com/config/latest/developerguide/cw-loggroup-retention-period-check.html",
-        level=MANDATORY,
-        severity=MEDIUM,
-        ids=("CW_LOGGROUP_RETENTION_PERIOD_CHECK", "CKV_AWS_66"),
-        parameters={"minimumDays": {"type": "integer", "minimum": 1, "maximum": 3653, "default": 30}},
-    ),
-    resource_rule(
-        [PERMISSION],
-        permission_source,
-        name="function-permission-source",
-        fix="Name an account as principal, or give the permission a sourceArn or sourceAccount with an account ID.",
-        url="https://docs.aws.amazon.com/securityhub/latest/userguide/lambda-controls.html#lambda-1",
-        level=MANDATORY,
-        severity=CRITICAL,
-        ids=("Lambda.1", "CKV_AWS_301", "CKV_AWS_364"),
-    ),
-    resource_rule(
-        ROLE_TYPES,
-        least_privilege,
-        name="role-least-privilege",
-        fix="Name them. If an action has no resources, name it in the parameter unscopedActions.",
-        url="https://docs.aws.amazon.com/securityhub/latest/userguide/iam-controls.html#iam-21",
-        level=MANDATORY,
-        severity=HIGH,
-        ids=("IAM.1", "IAM.21", "CKV_AWS_60", "CKV_AWS_62", "CKV_AWS_63", "CKV_AWS_274", "CKV_AWS_355"),
-        parameters={"unscopedActions": texts(UNSCOPED_ACTIONS)},
-    ),
-    resource_rule(
-        [STAGE],
-        access_log,
-        name="api-access-log",
-        fix="Write api: {accessLogRetention: DAYS}.",
-        url="https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html",
-        level=ADVISORY,
-        severity=MEDIUM,
-        ids=("CKV_AWS_76",),
-    ),
-    stack_rule(
-        [STAGE],
-        throttling,
-        name="api-throttling",
-        fix="Write api: {throttle: {rate: CALLS, burst: CALLS}}.",
-        url="https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html",
-        level=ADVISORY,
-        severity=MEDIUM,
-        # The account's own limit, where it was not raised.
-        parameters={"maximumRate": {"type": "integer", "minimum": 1, "default": 10_000}},
-    ),
-    resource_rule(
-        [METHOD, FUNCTION_URL],
-        authorization,
-        name="endpoint-authorization",
-        fix="Leave public out of the stack file, or name the method in the parameter publicMethods.",
-        url="https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-control-access-to-api.html",
-        level=ADVISORY,
-        severity=MEDIUM,
-        ids=("CKV_AWS_59", "CKV_AWS_258"),
-        parameters={"publicMethods": texts(["OPTIONS"])},
-    ),
-]
+    props = endpoint.props
+    open_ = "NONE" in (props.get("authorization"), props.get("authorizationType")) and not props.get("apiKeyRequired")
+    if (
+        open_
+        and endpoint.resource_type == METHOD
+        and (method := props["httpMethod"]) not in parameters["publicMethods"]
+    ):
+        yield f"Authorization is NONE: anyone may call {method}."
+    elif open_ and endpoint.resource_type == FUNCTION_URL and "ANY" not in parameters["publicMethods"]:
+        # The provider's own statements: https://github.com/hashicorp/terraform-provider-aws/pull/44858
+        yield "Authorization is NONE: anyone may call ANY. The provider adds statements that outlast the URL."
 
 
 def unread(configuration: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -3,14 +3,19 @@
 import contextlib
 import json
 import re
+import runpy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import grpc
+import pulumi_policy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pulumi.runtime.proto import analyzer_pb2
 from pulumi_policy import (
+    EnforcementLevel,
     Policy,
     PolicyCustomTimeouts,
     PolicyResource,
@@ -46,6 +51,17 @@ DIGEST = f"registry/name@sha256:{'0' * 64}"
 UNKNOWN = UNKNOWN_STRING_VALUE
 
 Resource = tuple[str, dict[str, Any]]
+
+
+class Aborted(Exception):
+    """What a call of the engine ends with."""
+
+
+class Context:
+    """A call of the engine."""
+
+    def abort(self, code: grpc.StatusCode, text: str) -> None:
+        raise Aborted(text)
 
 
 def options(*, protect: bool = False) -> PolicyResourceOptions:
@@ -746,3 +762,23 @@ def test_the_pack_gets_the_package_that_the_tests_use_by_its_hash() -> None:
     )
     assert [Path("policy_pack/requirements.txt").read_text()] == pinned
     assert "--hash=sha256:" in pinned[0]
+
+
+def test_the_pack_refuses_configuration_that_no_rule_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK's private servicer is extended for it: a version that calls it otherwise is noticed here."""
+    packs: list[Any] = []
+    monkeypatch.setattr(pulumi_policy, "PolicyPack", lambda *given, **facts: packs.append(given))
+    monkeypatch.setattr(pulumi_policy.policy, "_PolicyAnalyzerServicer", pulumi_policy.policy._PolicyAnalyzerServicer)
+    monkeypatch.syspath_prepend("policy_pack")
+    runpy.run_path("policy_pack/__main__.py")
+    [(_, rules)] = packs
+    servicer = pulumi_policy.policy._PolicyAnalyzerServicer("pack", "1.0.0", rules, EnforcementLevel.ADVISORY)
+
+    def configured(**values: float) -> None:
+        request = analyzer_pb2.ConfigureAnalyzerRequest()
+        request.policyConfig["function-timeout"].properties.update(values)
+        servicer.Configure(request, Context())
+
+    configured(maximum=10)
+    with pytest.raises(Aborted, match="function-timeout.maximun: 10.0 given, but there is no such parameter"):
+        configured(maximun=10)
