@@ -30,28 +30,13 @@ from components.rest_api import CorsOrigin, FunctionApi, RestApi
 
 # Lambda sets these itself and refuses to have them set.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
-RESERVED_VARIABLES = frozenset(
-    {
-        "_HANDLER",
-        "_X_AMZN_TRACE_ID",
-        "AWS_ACCESS_KEY",
-        "AWS_ACCESS_KEY_ID",
-        "AWS_DEFAULT_REGION",
-        "AWS_EXECUTION_ENV",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
-        "AWS_LAMBDA_FUNCTION_NAME",
-        "AWS_LAMBDA_FUNCTION_VERSION",
-        "AWS_LAMBDA_INITIALIZATION_TYPE",
-        "AWS_LAMBDA_LOG_GROUP_NAME",
-        "AWS_LAMBDA_LOG_STREAM_NAME",
-        "AWS_LAMBDA_RUNTIME_API",
-        "AWS_REGION",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_SESSION_TOKEN",
-        "LAMBDA_RUNTIME_DIR",
-        "LAMBDA_TASK_ROOT",
-    }
-)
+RESERVED_VARIABLES = frozenset({
+    "_HANDLER", "_X_AMZN_TRACE_ID", "AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_DEFAULT_REGION", "AWS_EXECUTION_ENV",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION",
+    "AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME",
+    "AWS_LAMBDA_RUNTIME_API", "AWS_REGION", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "LAMBDA_RUNTIME_DIR",
+    "LAMBDA_TASK_ROOT",
+})  # fmt: skip
 VARIABLE = re.compile(r"[a-zA-Z][a-zA-Z0-9_]+")
 # https://docs.aws.amazon.com/lambda/latest/api/API_TagResource.html
 TAG = re.compile(r"(?!aws:)[\w .:/=+@-]{1,128}")
@@ -398,20 +383,7 @@ class ImageFunction(pulumi.ComponentResource):
             else none
         )
         self.log_group_name = log_group.name
-        self.register_outputs(
-            {
-                "image_uri": self.image_uri,
-                "image_digest": self.image_digest,
-                "function_name": self.function_name,
-                "function_arn": self.function_arn,
-                "version": self.version,
-                "alias_arn": self.alias_arn,
-                "endpoint_url": self.endpoint_url,
-                "api_key": self.api_key,
-                "alarm_topic_arn": self.alarm_topic_arn,
-                "log_group_name": self.log_group_name,
-            }
-        )
+        self.register_outputs({output: getattr(self, output) for output in ImageFunction.__annotations__})
 
     def _function(self, role: aws.iam.Role, before: list[pulumi.Resource]) -> aws.lambda_.Function:
         args, vpc = self._args, self._args.vpc
