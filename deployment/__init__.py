@@ -20,7 +20,7 @@ from deployment.errors import (
     ProviderError,
     TimedOut,
 )
-from deployment.events import BLINDED, UNKNOWN, Diagnostic, Ended, Event, Progress, Step, Violation
+from deployment.events import BLINDED, UNKNOWN, Checking, Diagnostic, Ended, Event, Progress, Step, Violation
 from deployment.results import StackResult, StackStatus
 from deployment.workspace import Backend
 
@@ -32,6 +32,7 @@ __all__ = [
     "Cancelled",
     "Check",
     "CheckFailed",
+    "Checking",
     "ConfigurationError",
     "ConflictError",
     "CredentialsError",

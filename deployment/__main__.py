@@ -15,7 +15,18 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from deployment import Backend, Check, Deployment, DeploymentError, Event, Options, StackResult, StackStatus, errors
+from deployment import (
+    Backend,
+    Check,
+    ConflictError,
+    Deployment,
+    DeploymentError,
+    Event,
+    Options,
+    StackResult,
+    StackStatus,
+    errors,
+)
 from deployment.comment import comment
 from deployment.content_diff import content_diff, merge_base
 from deployment.view import report, view
@@ -56,21 +67,38 @@ app = typer.Typer(
 )
 
 
+def above_zero(value: float | None) -> float | None:
+    """Refuse a time that nothing can keep."""
+    if value is not None and value <= 0:
+        raise typer.BadParameter(f"{value:g} is given; allowed are seconds above 0")
+    return value
+
+
 @dataclass(frozen=True, kw_only=True)
 class Common:
     """The options of all commands."""
 
-    folder: Annotated[Path, typer.Option(help="The program's folder, with Pulumi.yaml.")] = Path()
+    folder: Annotated[Path, typer.Option(metavar="FOLDER", help="The program's folder, with Pulumi.yaml.")] = Path()
     backend: Annotated[
-        str, typer.Option(help="Where the state is, such as s3://BUCKET?region=…", show_default="`pulumi login`")
+        str,
+        typer.Option(
+            metavar="URL", help="Where the state is, such as s3://BUCKET?region=…", show_default="`pulumi login`"
+        ),
     ] = ""
     secrets_provider: Annotated[
-        str, typer.Option(help="What encrypts a new stack's secrets, such as awskms://alias/NAME?region=…")
+        str,
+        typer.Option(metavar="URL", help="What encrypts a new stack's secrets, such as awskms://alias/NAME?region=…"),
     ] = ""
     timeout: Annotated[
-        float | None, typer.Option(help="Seconds that one operation on one stack may take.", show_default="no limit")
+        float | None,
+        typer.Option(
+            metavar="SECONDS", callback=above_zero, help="How long one operation on one stack may take.",
+            show_default="no limit",
+        ),
+    ] = None  # fmt: skip
+    policy_pack: Annotated[
+        list[Path] | None, typer.Option(metavar="FOLDER", help="Folder of a policy pack; repeatable.")
     ] = None
-    policy_pack: Annotated[list[Path] | None, typer.Option(help="Folder of a policy pack; repeatable.")] = None
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document with the results on stdout.")] = False
 
     def deployment(self, on_event: OnEvent, registry: str | None, consumers: Sequence[str]) -> Deployment:
@@ -87,18 +115,32 @@ class Common:
 class Stacks(Common):
     """The options of the commands that work on several stacks."""
 
-    registry: Annotated[str, typer.Option(help="The registry's stack.")] = "registry"
+    registry: Annotated[
+        str | None, typer.Option(metavar="STACK", help="The registry's stack.", show_default="registry")
+    ] = None
     no_registry: Annotated[bool, typer.Option("--no-registry", help="Leave the registry's stack alone.")] = False
     consumer: Annotated[
-        list[str] | None, typer.Option(help="A consumer's stack; repeatable.", show_default="consumer")
+        list[str] | None,
+        typer.Option(metavar="STACK", help="A consumer's stack; repeatable.", show_default="consumer"),
     ] = None
     no_consumers: Annotated[bool, typer.Option("--no-consumers", help="Leave the consumers' stacks alone.")] = False
 
     @property
     def names(self) -> tuple[str | None, Sequence[str]]:
-        """The registry, or None, and the consumers."""
+        """The registry, or None, and the consumers.
+
+        Raises:
+            typer.BadParameter: no stack is left, or one is named and left alone.
+        """
+        for one, other, given in (
+            ("--no-registry", "--registry", self.no_registry and self.registry),
+            ("--no-consumers", "--consumer", self.no_consumers and self.consumer),
+            ("--no-registry", "--no-consumers", self.no_registry and self.no_consumers),
+        ):
+            if given:
+                raise typer.BadParameter(f"{one} and {other} exclude each other.")
         consumers = [] if self.no_consumers else self.consumer or ["consumer"]
-        return None if self.no_registry else self.registry, consumers
+        return None if self.no_registry else self.registry or "registry", consumers
 
 
 def command(*examples: str) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
@@ -134,7 +176,7 @@ def running(common: Common, registry: str | None, consumers: Sequence[str]) -> I
     with view(console) as shown, common.deployment(shown.tell, registry, consumers) as deployment:
 
         def interrupt(number: int, frame: FrameType | None) -> None:
-            shown.say("Interrupted: what is under way is ended and the state saved. Once more ends it at once.")
+            shown.say(f"Interrupted; waiting for {shown.waits_for()}. Press Ctrl-C again to end it at once.")
             # Not in this thread, which may hold the lock that is needed.
             threading.Thread(target=deployment.cancel).start()
 
@@ -157,20 +199,35 @@ def up(
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="GET each endpoint afterwards; go back if it does not answer.")
     ] = False,
-    check_seconds: Annotated[float, typer.Option(help="How long to go on asking.")] = Check.seconds,
+    check_seconds: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            callback=above_zero,
+            help="How long --check goes on asking.",
+            show_default=f"{Check.seconds:g}",
+        ),
+    ] = None,
     share: Annotated[
         list[float] | None,
-        typer.Option(help="Part of the calls that a new image gets at first, checked; repeatable, rising."),
+        typer.Option(
+            metavar="SHARE", help="Part of the calls that a new image gets at first, checked; repeatable, rising."
+        ),
     ] = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Read AWS first, and undo what was changed there.")
+    ] = False,
 ) -> None:
     """Deploy the registry, then the consumers side by side.
 
     With --check the state is refreshed first, and an image whose endpoint does not answer 2xx in time is replaced by
     the one that ran before it; the exit code is 6 then. Shares need `function.release` in the consumer's stack file.
     """
+    if check_seconds is not None and not check:
+        raise typer.BadParameter("--check-seconds needs --check.")
+    wanted = Check(seconds=check_seconds or Check.seconds) if check else None
     with running(stacks, *stacks.names) as deployment:
-        wanted = Check(seconds=check_seconds) if check else None
-        results = deployment.up(check=wanted, shares=share or ())
+        results = deployment.up(check=wanted, shares=share or (), refresh=refresh)
     _print(stacks, results)
 
 
@@ -227,7 +284,7 @@ def drift(stacks: Stacks) -> int:
     with running(stacks, *stacks.names) as deployment:
         results = deployment.drift()
     _print(stacks, results)
-    return DRIFTED if any(result.changes or result.failed for result in results.values()) else 0
+    return DRIFTED if any(result.changed or result.failed for result in results.values()) else 0
 
 
 @command("destroy --no-registry", "destroy --yes")
@@ -245,14 +302,14 @@ def destroy(
 
 @command("status --json")
 def status(stacks: Stacks) -> int:
-    """Show what the states say, without asking the cloud. Exit code 10 if they may be wrong."""
+    """Show what the states say, without asking the cloud, and who updates them. Exit code 10 if they may be wrong."""
     with running(stacks, *stacks.names) as deployment:
         known = deployment.status()
     if stacks.as_json:
         _print_json({name: asdict(stack) for name, stack in known.items()})
     else:
         print("\n".join(_described(stack) for stack in known.values()))
-    return UNCERTAIN if any(stack.pending or stack.failed for stack in known.values()) else 0
+    return UNCERTAIN if any(_is_uncertain(stack) for stack in known.values()) else 0
 
 
 @command("promote consumer production")
@@ -276,13 +333,24 @@ def rollback(common: Common, consumer_stack: Annotated[str, typer.Argument(metav
 
 
 @command("repair consumer")
-def repair(common: Common, stack: Annotated[str, typer.Argument()]) -> None:
+def repair(
+    common: Common,
+    stack: Annotated[str, typer.Argument()],
+    yes: Annotated[bool, typer.Option("--yes", help="Take away the lock of a process that may be at work.")] = False,
+) -> None:
     """Bring a stack back in order after a run was killed: give up its lock, look at what is in the cloud.
 
-    The lock is given up whoever holds it: be sure that nobody is at work on the stack.
+    The lock of a process that may be at work is taken away only after a yes: what it is doing is lost to the state.
     """
-    with running(common, None, [stack]) as deployment:
-        result = deployment.repair(stack)
+    try:
+        with running(common, None, [stack]) as deployment:
+            result = deployment.repair(stack, force=yes)
+    except ConflictError as conflict:
+        if not (sys.stdin.isatty() and typer.confirm(f"{conflict}. Take its lock away?", err=True)):
+            conflict.hint = f"Wait for it. If it is dead: python -m deployment repair {stack} --yes"
+            raise
+        with running(common, None, [stack]) as deployment:
+            result = deployment.repair(stack, force=True)
     _print(common, {stack: result})
 
 
@@ -291,7 +359,8 @@ def _print(common: Common, outcomes: Outcomes) -> None:
         _print_json({name: _plain(outcome) for name, outcome in outcomes.items()})
     else:
         results = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, StackResult)}
-        print(report(results), end="\n" if results else "")
+        console = Console()
+        print(report(results, console.width if console.is_terminal else 0), end="\n" if results else "")
 
 
 def _print_json(stacks: dict[str, Any]) -> None:
@@ -314,6 +383,7 @@ def _plain(outcome: StackResult | DeploymentError) -> dict[str, Any]:
         "diagnostics": [asdict(line) for line in outcome.diagnostics],
         "failed": list(outcome.failed),
         "seconds": round(outcome.seconds, 1),
+        "checked": outcome.checked,
         "log": str(outcome.log),
     }
 
@@ -334,12 +404,22 @@ def _told(error: DeploymentError) -> str:
     return "\n".join(lines)
 
 
+def _is_uncertain(stack: StackStatus) -> bool:
+    """Whether a state may be wrong. While somebody is at work, nothing is amiss."""
+    return stack.holder_ended or (not stack.holder and bool(stack.pending or stack.failed))
+
+
 def _described(stack: StackStatus) -> str:
     state = f"{stack.resources} resources" if stack.deployed else "not deployed"
-    known = [str(stack.outputs[name]) for name in ("imageDigest", "endpointUrl") if stack.outputs.get(name)]
-    lines = ["  ".join([f"{stack.stack:<12} {state:<14}", *known]).rstrip()]
+    lines = [f"{stack.stack:<12} {state}"]
+    for word, name in {"image": "imageDigest", "address": "endpointUrl"}.items():
+        lines += [f"  {word:<7}  {stack.outputs[name]}"] if stack.outputs.get(name) else []
+    if stack.holder and not stack.holder_ended:
+        return "\n".join([*lines, f"  updating {stack.holder}"])
+    lines += [f"  left lock        {stack.holder}: it has ended"] if stack.holder else []
     lines += [f"  unknown outcome  {urn}" for urn in stack.pending]
-    lines += [f"  fix              python -m deployment repair {stack.stack}"] if stack.pending else []
+    repair = stack.pending or stack.holder
+    lines += [f"  fix              python -m deployment repair {stack.stack}"] if repair else []
     lines += [f"  failed update    {urn}; AWS may have the values of before" for urn in stack.failed]
     lines += ["  fix              python -m deployment up, or pulumi up --refresh"] if stack.failed else []
     return "\n".join(lines)

@@ -33,26 +33,33 @@ class Check:
     interval: float = 0.5
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    def problem(self, url: str, stop: threading.Event) -> str:
+    def problem(
+        self, url: str, stop: threading.Event, tell: Callable[[str, float], None] = lambda answer, left: None
+    ) -> str:
         """Ask until it answers well often enough, or time is over.
 
         Args:
             url: what to GET.
             stop: ends the asking when it is set.
+            tell: is told each answer, empty at first, and for how many seconds it goes on at most.
 
         Returns: what is wrong in the end; empty: nothing.
         """
         end = time.monotonic() + self.seconds
         well = 0
+        tell("", self.seconds)
         while True:
-            problem = self._ask(url, max(end - time.monotonic(), 1))
-            well = 0 if problem else well + 1
+            answer, good = self._ask(url, max(end - time.monotonic(), 1))
+            problem = "" if good else answer
+            tell(answer, max(end - time.monotonic(), 0))
+            well = well + 1 if good else 0
             if well >= self.answers:
                 return ""
             if stop.wait(self.interval) or time.monotonic() > end:
                 return problem or f"only {well} good answers in a row"
 
-    def _ask(self, url: str, seconds: float) -> str:
+    def _ask(self, url: str, seconds: float) -> tuple[str, bool]:
+        """An answer in words, and whether it is as it should be. Of a good one the status says enough."""
         request = urllib.request.Request(url, headers=dict(self.headers))  # noqa: S310  # a stack's own output
         try:
             with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310
@@ -60,5 +67,7 @@ class Check:
         except urllib.error.HTTPError as error:
             status, body = error.code, error.read()
         except OSError as error:
-            return f"no answer: {error}"
-        return "" if self.accepts(status, body) else f"{status} {body[:200].decode(errors='replace')}"
+            return f"no answer: {error}", False
+        if self.accepts(status, body):
+            return str(status), True
+        return f"{status} {body[:200].decode(errors='replace')}", False

@@ -5,6 +5,7 @@ nothing. https://www.pulumi.com/docs/iac/automation-api/
 """
 
 import contextlib
+import dataclasses
 import functools
 import json
 import math
@@ -28,11 +29,12 @@ from deployment.errors import (
     Cancelled,
     CheckFailed,
     ConfigurationError,
+    ConflictError,
     DeploymentError,
     ProviderError,
     TimedOut,
 )
-from deployment.events import STACK, Diagnostic, Event, Step
+from deployment.events import STACK, UNCOUNTED, Checking, Diagnostic, Ended, Event, Step
 from deployment.results import UNCHANGED, StackResult, StackStatus
 from deployment.workspace import Backend, Program, UnselectedWorkspace, Workspace
 
@@ -95,6 +97,9 @@ class Deployment:
             paths count from this process's working directory, those of providers from the folder.
         options: how they are run.
         on_event: is told what happens, one event at a time, from threads of this package. It must not raise.
+
+    Raises:
+        ConfigurationError: there is no such project or policy pack, or a limit that nothing can keep.
     """
 
     def __init__(
@@ -109,9 +114,10 @@ class Deployment:
         on_event: OnEvent = lambda event: None,
     ) -> None:
         self.registry = registry
-        self.consumers = tuple(consumers)
+        self.consumers = tuple(dict.fromkeys(consumers))
         self._settings = settings or {}
         self._options = options or Options()
+        _require_sensible(self._options)
         self._workspace = Workspace(folder, self._options.backend, self._options.environment or {}, program)
         self._logs = self._options.logs or Path(tempfile.mkdtemp(prefix="deployment-logs-"))
         self._packs = [str(pack) for pack in self._options.policy_packs]
@@ -149,7 +155,7 @@ class Deployment:
         """
         return self._in_order(lambda name: self._preview(name, build))
 
-    def up(self, *, check: Check | None = None, shares: Sequence[float] = ()) -> Results:
+    def up(self, *, check: Check | None = None, shares: Sequence[float] = (), refresh: bool = False) -> Results:
         """Deploy the registry, then the consumers side by side.
 
         Args:
@@ -157,6 +163,7 @@ class Deployment:
                 goes back to the image it ran before. Its state is refreshed first, so that what is checked is true.
             shares: parts of the calls that a new image gets, one after the other, each checked, before it gets all,
                 such as 0.1 and 0.5. They need `function.release`. Other changes than that of the image go to all calls.
+            refresh: look first at what is in the cloud, and so undo what was changed there.
 
         Raises:
             ConfigurationError: a consumer cannot be checked or released as asked; nothing was done.
@@ -169,7 +176,11 @@ class Deployment:
             if check or shares:
                 self._require_release(name, check, shares)
         return self._in_order(
-            lambda name: self._up(name) if name == self.registry else self._release(name, check, shares)
+            lambda name: (
+                self._up(name, refresh=refresh)
+                if name == self.registry
+                else self._release(name, check, shares, refresh or check is not None)
+            )
         )
 
     def refresh(self) -> Results:
@@ -190,7 +201,9 @@ class Deployment:
 
     def status(self) -> dict[str, StackStatus]:
         """What is known of all stacks."""
-        return {name: self._status(name) for stage in self._stages for name in stage}
+        names = [name for stage in self._stages for name in stage]
+        with ThreadPoolExecutor() as pool:
+            return dict(zip(names, pool.map(self._status, names), strict=True))
 
     def outputs(self, stack: str, *, show_secrets: bool = False) -> dict[str, Any]:
         """The outputs of a stack; `[secret]` in place of secret ones, unless they are asked for."""
@@ -209,20 +222,32 @@ class Deployment:
         digest = self.outputs(consumer).get("previousImageDigest")
         if not digest:
             raise ConfigurationError(f"{consumer} has run no other image", stack=consumer, hint="Deploy another one.")
-        return self._up(consumer, image={"digest": digest}, share=1.0)
+        result = self._up(consumer, image={"digest": digest}, share=1.0)
+        return dataclasses.replace(result, operation="rollback")
 
     def promote(self, source: str, target: str) -> StackResult:
         """Run, in one consumer, the image that another runs, unbuilt. The next `up` runs what the stack's file says."""
-        return self._up(target, image={"promote": source})
+        return dataclasses.replace(self._up(target, image={"promote": source}), operation="promote")
 
-    def repair(self, stack: str) -> StackResult:
+    def repair(self, stack: str, *, force: bool = False) -> StackResult:
         """Bring a stack back in order after a run was killed: give up its lock, and look at what is in the cloud.
 
         Resources that were being made and are not known to exist are dropped from the state. If they were made after
         all, the next update says that they exist already; import or delete them.
         https://www.pulumi.com/docs/support/troubleshooting/#interrupted-update-recovery
+
+        Args:
+            stack: its name.
+            force: take away the lock of a process that may be at work, too. What it is doing is lost to the state.
+
+        Raises:
+            ConflictError: such a process holds the lock, and `force` is off.
         """
-        self._stack(stack).cancel()
+        known = self._stack(stack)
+        conflict = None if force else self._conflict(known)
+        if conflict and not conflict.ended:
+            raise conflict
+        known.cancel()
         return self._run(stack, "refresh", clear_pending_creates=True)
 
     # ---- how
@@ -279,13 +304,13 @@ class Deployment:
             hint = "Give the check the headers that the endpoint asks for, or leave the check out."
             raise ConfigurationError(f"the endpoint of {name} is not public", stack=name, hint=hint)
 
-    def _release(self, name: str, check: Check | None, shares: Sequence[float]) -> StackResult:
+    def _release(self, name: str, check: Check | None, shares: Sequence[float], refresh: bool) -> StackResult:
         before = self._status(name).outputs.get("imageDigest", "") if check or shares else ""
         try:
             if shares and before and self._preview(name, build=True).outputs.get("imageDigest") != before:
                 for share in shares:
-                    self._checked(name, check, self._up(name, share=share, refresh=check is not None))
-            result = self._up(name, share=1.0 if shares else None, refresh=check is not None)
+                    self._checked(name, check, self._up(name, share=share, refresh=refresh))
+            result = self._up(name, share=1.0 if shares else None, refresh=refresh)
             return self._checked(name, check, result)
         except (CheckFailed, ProviderError) as error:
             failed = error.image if isinstance(error, CheckFailed) else ""
@@ -303,14 +328,22 @@ class Deployment:
         url = result.outputs.get("endpointUrl")
         if check is None or not url:
             return result
-        problem = check.problem(str(url), self._command.interrupted)
+        began, last = time.monotonic(), ""
+
+        def tell(answer: str, left: float) -> None:
+            nonlocal last
+            last = answer
+            self._tell(Checking(stack=name, url=str(url), answer=answer, seconds_left=left))
+
+        problem = check.problem(str(url), self._command.interrupted, tell)
+        self._tell(Ended(stack=name))
         if self._command.interrupted.is_set():
             raise Cancelled(f"{name} was updated, but not checked to the end", stack=name, hint="Deploy again.")
         if problem:
             image = str(result.outputs.get("imageDigest", ""))
             text = f"GET {url} failed its check: {problem.rstrip('.')}."
             raise CheckFailed(text, stack=name, image=image, rolled_back_to="")
-        return result
+        return dataclasses.replace(result, checked=f"{last} in {time.monotonic() - began:.1f} s")
 
     def _up(
         self, name: str, *, image: Config | None = None, share: float | None = None, refresh: bool = False
@@ -436,15 +469,44 @@ class Deployment:
     def _status(self, name: str) -> StackStatus:
         stack = self._stack(name)
         state = _state(_exported(stack))
-        resources = [item for item in state.get("resources") or () if item["type"] != STACK]
+        resources = [
+            item
+            for item in state.get("resources") or ()
+            if item.get("custom") and not item.get("external") and not item["type"].startswith(UNCOUNTED)
+        ]
+        pending = tuple(item["resource"]["urn"] for item in state.get("pending_operations") or ())
+        failed = _failed_updates(state)
+        # To ask takes the lock for a moment, so it is asked only where the answer matters.
+        conflict = self._conflict(stack) if pending or failed else None
         return StackStatus(
             stack=name,
-            deployed=bool(resources),
+            deployed=any(item["type"] != STACK for item in state.get("resources") or ()),
             resources=len(resources),
             outputs=self._outputs(stack),
-            pending=tuple(item["resource"]["urn"] for item in state.get("pending_operations") or ()),
-            failed=_failed_updates(state),
+            pending=pending,
+            failed=failed,
+            holder=conflict.holder if conflict else "",
+            holder_ended=conflict is not None and conflict.ended,
         )
+
+    def _conflict(self, stack: Stack) -> ConflictError | None:
+        """Who holds the stack's lock. Pulumi Cloud does not say.
+
+        `stack init` asks for the lock before it refuses a stack that is there already, and writes nothing. It wants a
+        passphrase all the same. https://github.com/pulumi/pulumi/blob/v3.274.1/pkg/backend/diy/backend.go
+        """
+        command = ["stack", "init", "--no-select", "--stack", stack.name]
+        environment = {"PULUMI_CONFIG_PASSPHRASE": "unused", **stack.workspace.env_vars}
+        run = functools.partial(self._command.run, command, stack.workspace.work_dir, environment)
+        try:
+            self._try(stack.name, (), threading.Event(), run)
+        except ConflictError as conflict:
+            return conflict
+        except Cancelled:
+            raise
+        except DeploymentError:
+            pass
+        return None
 
     def _forget_builds(self, stack: Stack, exported: str) -> None:
         """Take images that were being created out of a state.
@@ -474,6 +536,16 @@ class Deployment:
         command, workspace = [*arguments, "--stack", stack.name], stack.workspace
         run = functools.partial(self._command.run, command, workspace.work_dir, workspace.env_vars)
         return self._try(stack.name, (), threading.Event(), run).stdout
+
+
+def _require_sensible(options: Options) -> None:
+    if options.timeout is not None and options.timeout <= 0:
+        text = f"timeout {options.timeout:g} is given; allowed are seconds above 0"
+        raise ConfigurationError(text, stack="", hint="Leave it out for no limit.")
+    for pack in options.policy_packs:
+        if not (pack / "PulumiPolicy.yaml").is_file():
+            hint = "Name a folder with PulumiPolicy.yaml, such as policy_pack."
+            raise ConfigurationError(f"there is no policy pack in {pack}", stack="", hint=hint)
 
 
 def _steps(seen: Iterable[Event]) -> tuple[Step, ...]:

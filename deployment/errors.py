@@ -12,7 +12,9 @@ DeploymentError
 └── Cancelled            it was cancelled
 """
 
+import os
 import re
+import socket
 from collections.abc import Sequence
 
 from pulumi.automation import CommandError, ConcurrentUpdateError
@@ -28,6 +30,9 @@ IMAGE, DOCKER = "docker:index/image:Image", "pulumi:providers:docker"
 # ECR refuses a second push to a tag: https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html
 TAKEN_TAG = re.compile(r"\btag\b.*\bimmutable\b", re.S)
 LOCK = re.compile(r"created by (?P<who>\S+) \(pid (?P<pid>\d+)\) at (?P<when>\S+)")
+BACKEND = re.compile(r"unable to open (bucket|state directory)|\.pulumi/meta\.yaml")
+# How the program says that it may not pull: components/image/manifest.py.
+NO_PULL = re.compile("may not pull from")
 PLUGIN = re.compile(r"could not load plugin|failed to load plugin|no \w+ plugin '[\w-]+' found|language plugin", re.I)
 MISSING_PLUGIN = re.compile(
     r"no (?P<kind>\w+) plugin '(?:pulumi-\w+-)?(?P<name>[\w-]+)'(?:.*at version (?P<version>\S+))?"
@@ -85,14 +90,17 @@ class ConflictError(DeploymentError):
 
     Attributes:
         holder: user and machine, process and time, as far as the state backend says.
+        ended: whether that process was one of this machine and runs no more.
     """
 
     exit_code = 4
 
-    def __init__(self, text: str, *, stack: str, holder: str) -> None:
-        hint = f"Wait for it. If it is dead: python -m deployment repair {stack}"
+    def __init__(self, text: str, *, stack: str, holder: str, ended: bool = False) -> None:
+        repair = f"python -m deployment repair {stack}"
+        hint = f"That process has ended. Run: {repair}" if ended else f"Wait for it. If it is dead: {repair}"
         super().__init__(text, stack=stack, hint=hint)
         self.holder = holder
+        self.ended = ended
 
 
 class BuildError(DeploymentError):
@@ -154,7 +162,9 @@ def translated(stack: str, error: CommandError, seen: Sequence[Event]) -> Deploy
     if isinstance(error, ConcurrentUpdateError):
         lock = LOCK.search(output)
         holder = f"{lock['who']}, process {lock['pid']}, since {lock['when']}" if lock else "unknown"
-        return ConflictError(f"another update holds the stack {stack}: {holder}", stack=stack, holder=holder)
+        ended = lock is not None and _has_ended(lock["who"].rpartition("@")[2], int(lock["pid"]))
+        text = f"another update holds the stack {stack}: {holder}"
+        return ConflictError(text, stack=stack, holder=holder, ended=ended)
     errors = [line for line in seen if isinstance(line, Diagnostic) and line.severity == "error"]
     first = next((line for line in errors if line.type not in PROGRAM), errors[0] if errors else None)
     if first is None:
@@ -178,15 +188,40 @@ def translated(stack: str, error: CommandError, seen: Sequence[Event]) -> Deploy
         return ConfigurationError(
             said, **about, hint=f"Correct Pulumi.{stack}.yaml and deploy again; nothing was made."
         )
+    if "PULUMI_ACCESS_TOKEN" in said:
+        hint = "Log in: pulumi login. Or name another backend: --backend file://FOLDER or s3://BUCKET?region=REGION"
+        return CredentialsError(said, **about, hint=hint)
+    if first not in errors and BACKEND.search(said):
+        hint = "Name a backend that is there: --backend file://FOLDER or s3://BUCKET?region=REGION"
+        return ConfigurationError(said, **about, hint=hint)
     if first not in errors:
         hint = "Look for what it has left: python -m deployment status"
         return DeploymentError(said, **about, hint=hint)
     if first.type in PROGRAM and CRASH.search(said):
         return DeploymentError(said, **about, hint="It is a fault of the program; its output is in the log.")
+    if first.type in PROGRAM and NO_PULL.search(said):
+        hint = (
+            "If the registry's stack allows it, its policy was changed outside Pulumi. See the difference: "
+            "python -m deployment drift. Set it again: python -m deployment up --refresh"
+        )
+        return ConfigurationError(said, **about, hint=hint)
     if first.type in PROGRAM:
         return ConfigurationError(said, **about, hint="Correct it and deploy again; nothing was made.")
     hint = "Fix the cause and run: python -m deployment up, or pulumi up --refresh. A plain pulumi up may do nothing."
     return ProviderError(said, **about, hint=hint)
+
+
+def _has_ended(host: str, process: int) -> bool:
+    """Whether a process was one of this machine and runs no more; of other machines nobody knows."""
+    if host != socket.gethostname():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def build_failure(said: str, urn: str, seen: Sequence[Event]) -> str:

@@ -11,6 +11,8 @@ from pulumi.runtime.rpc import UNKNOWN as UNKNOWN_SIGN
 MARKUP = re.compile(r"<\{%[^%]*%\}>")
 
 STACK = "pulumi:pulumi:Stack"
+# Not in an account: Pulumi's own stacks, references to them and providers; and builds, whose images no destroy deletes.
+UNCOUNTED = ("pulumi:", "docker:")
 BLINDED = "[secret]"
 UNKNOWN = "[unknown]"
 
@@ -69,6 +71,11 @@ class Step(Event):
     retained: bool = False
     custom: bool = True
 
+    @property
+    def is_resource(self) -> bool:
+        """Whether it is in an account, as counts of resources mean it: no component, provider, stack or build."""
+        return self.custom and not self.type.startswith(UNCOUNTED)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Progress(Event):
@@ -92,6 +99,21 @@ class Diagnostic(Event):
 
     severity: str
     text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checking(Event):
+    """An endpoint is asked after an update.
+
+    Attributes:
+        url: what is asked.
+        answer: the last answer; empty before the first.
+        seconds_left: how long the check goes on at most.
+    """
+
+    url: str
+    answer: str
+    seconds_left: float
 
 
 @dataclass(frozen=True, kw_only=True)

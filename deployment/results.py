@@ -1,11 +1,12 @@
 """What an operation has done, as plain values."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deployment.events import STACK, Diagnostic, Step
+from deployment.events import STACK, UNKNOWN, Diagnostic, Step
 
 UNCHANGED = frozenset({"same", "read", "refresh"})
 
@@ -16,12 +17,13 @@ class StackResult:
 
     Attributes:
         stack: name of the stack.
-        operation: `preview`, `up`, `refresh`, `destroy` or `drift`.
+        operation: `preview`, `up`, `refresh`, `destroy`, `drift`, `rollback` or `promote`.
         steps: what was done, or in a preview would be, in order, one for each resource.
         diagnostics: warnings and errors.
         failed: resources whose update had failed before. Their state has values that AWS may not have.
         seconds: how long it took.
         log: file with everything that the CLI has printed.
+        checked: the endpoint's answer to a check, such as `200 in 0.6 s`; empty: it was not checked.
     """
 
     stack: str
@@ -31,14 +33,23 @@ class StackResult:
     failed: tuple[str, ...] = ()
     seconds: float
     log: Path
+    checked: str = ""
 
     @property
     def changes(self) -> dict[str, int]:
         """Number of resources by operation, less those that stay as they are."""
-        counted: dict[str, int] = {}
-        for step in self.changed:
-            counted[step.operation] = counted.get(step.operation, 0) + 1
-        return counted
+        return dict(Counter(step.operation for step in self.changed if step.is_resource))
+
+    @property
+    def unchanged(self) -> int:
+        """Number of resources that stay as they are. What is only read, such as another stack's output, is none."""
+        return sum(step.is_resource and step.operation in UNCHANGED - {"read"} for step in self.steps)
+
+    @property
+    def image(self) -> tuple[str, str]:
+        """Digests of the images that ran before and run now; empty where there is none, or nobody knows yet."""
+        before, after = (str(outputs.get("imageDigest") or "") for outputs in (self.outputs_before, self.outputs))
+        return before, "" if after == UNKNOWN else after
 
     @property
     def changed(self) -> tuple[Step, ...]:
@@ -67,11 +78,14 @@ class StackStatus:
     Attributes:
         stack: name of the stack.
         deployed: whether it has been deployed and not been destroyed since.
-        resources: number of resources in its state.
+        resources: number of resources in its state, counted as those of a `StackResult`.
         outputs: its outputs; `[secret]` in place of secret ones.
         pending: resources with operations whose outcome is unknown, since a run was killed.
         failed: resources whose last update failed. The state has the new values, AWS may have the old ones, until a
             `deployment.up` or a refresh.
+        holder: who updates it and since when, if `pending` or `failed` are; empty if nobody does, or the backend does
+            not say, such as Pulumi Cloud.
+        holder_ended: whether the holder is a process of this machine that runs no more.
     """
 
     stack: str
@@ -80,3 +94,5 @@ class StackStatus:
     outputs: Mapping[str, Any] = field(default_factory=dict)
     pending: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
+    holder: str = ""
+    holder_ended: bool = False

@@ -1,28 +1,31 @@
-"""What a person sees of a deployment: one line a stack on a terminal, a line for each change elsewhere."""
+"""What a person sees of a deployment: a row a stack on a terminal, a line for each change elsewhere; then a report."""
 
+import re
+import textwrap
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from deployment.events import STACK, Diagnostic, Ended, Event, Progress, Step
+from deployment.events import UNKNOWN, Checking, Diagnostic, Ended, Event, Progress, Step
 from deployment.results import UNCHANGED, StackResult
 
 DOING = {
     "create": "creating",
     "update": "updating",
     "delete": "deleting",
-    "refresh": "looking at",
+    "refresh": "reading",
     "read": "reading",
-    "create-replacement": "creating anew",
+    "create-replacement": "creating again",
     "delete-replaced": "deleting the replaced",
 }
 DONE = {"create": "created", "update": "updated", "replace": "replaced", "delete": "deleted", "import": "imported"}
@@ -31,33 +34,157 @@ DRIFTED = {"create": "new", "update": "changed", "delete": "gone"}
 MARKS = {"create": "+", "update": "~", "replace": "±", "delete": "-", "import": "="}
 WORDS = {"preview": PLANNED, "drift": DRIFTED}
 REFRESH_SECONDS = 1 / 8
+# More of them are named in one paragraph.
+SINGLE_LINES = 8
+
+IMAGE = "docker:index/image:Image"
+SERVICES = {
+    "apigateway": "API Gateway", "cloudwatch": "CloudWatch", "ecr": "ECR", "iam": "IAM", "lambda": "Lambda",
+    "sns": "SNS",
+}  # fmt: skip
+# What the engine says of each plugin that it takes from PATH.
+AMBIENT = re.compile(r"using \S+ from \$PATH at (?P<folder>\S+)/")
+# Of a build: BuildKit's name of a step. Of a push: https://github.com/moby/moby/blob/v20.10.24/pkg/jsonmessage/jsonmessage.go
+BUILD_STEP = re.compile(r"\[(?:[\w.-]+ )?\d+/\d+\] .+")
+PUSHED_BYTES = re.compile(r"^Pushing .*?(?P<done>[\d.]+\w?B)/(?P<all>[\d.]+\w?B)")
+BYTES = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
+SECRETIVE = re.compile(r"environment|password|secret|token", re.I)
+
+
+def kind(type_: str) -> str:
+    """A resource's type in the words of AWS's documentation, such as `Lambda function`."""
+    module, _, name = type_.rpartition(":")
+    if type_ == IMAGE:
+        return "image"
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower().replace("api", "API").replace("rest", "REST")
+    service = SERVICES.get(module.removeprefix("aws:").partition("/")[0])
+    return f"{service} {words}" if service else type_
 
 
 def summary(result: StackResult) -> str:
     """A result in one line, such as `1 to create, 17 unchanged`."""
+    before, now = (short(digest) for digest in result.image)
+    if result.operation == "rollback" and before != now:
+        return f"rolled back {before} → {now}"
     words = WORDS.get(result.operation, DONE)
     counts = [f"{count} {words.get(operation, operation)}" for operation, count in result.changes.items()]
-    same = sum(step.operation in UNCHANGED and step.type != STACK for step in result.steps)
-    return ", ".join([*counts, *([f"{same} unchanged"] if same else [])]) or "nothing there"
+    return ", ".join([*counts, *([f"{result.unchanged} unchanged"] if result.unchanged else [])]) or "nothing there"
 
 
-def report(results: dict[str, StackResult]) -> str:
-    """What was done, or would be, as aligned lines: one for each stack, below it one for each change."""
-    width = max(map(len, results), default=0)
+def short(digest: str) -> str:
+    """A digest, as long as a person compares it."""
+    return digest[: len("sha256:") + 12]
+
+
+def report(results: Mapping[str, StackResult], width: int = 0) -> str:
+    """What was done, or would be: a line for each stack; below it the changes, image, address and check.
+
+    Args:
+        results: by stack.
+        width: columns of the terminal; 0: lines of any length.
+    """
+    stacks = max(map(len, results), default=0)
     lines = []
     for name, result in results.items():
-        lines.append(f"{name:<{width}}  {result.operation:<8}  {summary(result)}  ({result.seconds:.1f} s)")
-        changed = sorted(result.changed, key=lambda step: (step.type, step.name))
-        types = max((len(step.type) for step in changed), default=0)
-        names = max((len(step.name) for step in changed), default=0)
-        for step in changed:
-            line = f"  {MARKS.get(step.operation, '?')} {step.type:<{types}}  {step.name:<{names}}"
-            lines.append(f"{line}  {', '.join(step.changed)}".rstrip())
+        seconds = f"({result.seconds:.1f} s)"
+        lines.append(f"{name:<{stacks}}  {result.operation:<8}  {summary(result)}  {seconds}")
+        lines += _changes(result, width)
         if result.operation == "drift":
             lines += [f"  ? {urn}  its update failed: AWS may have the values of before" for urn in result.failed]
-        if result.operation == "up" and (url := result.outputs.get("endpointUrl")):
-            lines.append(f"  {url}")
+        lines += [f"  {word:<7}  {text}" for word, text in _facts(result)]
     return "\n".join(lines)
+
+
+def _changes(result: StackResult, width: int) -> list[str]:
+    # An update of a provider alone is not a resource's, but no reason to say that there was nothing.
+    changed = [step for step in result.changed if step.is_resource] or [
+        step for step in result.changed if step.custom and step.operation not in ("create", "delete")
+    ]
+    changed.sort(key=lambda step: (kind(step.type), step.name))
+    many = {
+        operation
+        for operation, count in result.changes.items()
+        if count > SINGLE_LINES and operation in ("create", "delete") and result.operation in ("up", "destroy")
+    }
+    lines = []
+    for operation in sorted(many):
+        kinds = Counter(kind(step.type) for step in changed if step.operation == operation)
+        text = ", ".join(f"{count} x {name}" if count > 1 else name for name, count in kinds.items())
+        lines += _wrapped(f"  {MARKS[operation]} {text}", width, "    ")
+    rows = [step for step in changed if step.operation not in many]
+    kinds_width = max((len(kind(step.type)) for step in rows), default=0)
+    names_width = max((len(step.name) for step in rows), default=0)
+    for step in rows:
+        start = f"  {MARKS.get(step.operation, '?')} {kind(step.type):<{kinds_width}}  {step.name:<{names_width}}"
+        if result.operation == "drift" and step.operation == "update":
+            lines.append(start.rstrip())
+            for path in step.changed:
+                lines += _wrapped(f"      {path}: {_change(step, path)}", width, "        ")
+        else:
+            lines += _wrapped(f"{start}  {', '.join(step.changed)}".rstrip(), width, " " * 8)
+    return lines
+
+
+def _facts(result: StackResult) -> list[tuple[str, str]]:
+    """Which image runs where, and whether it answers."""
+    if result.operation not in ("preview", "up", "rollback", "promote"):
+        return []
+    before, now = (short(digest) for digest in result.image)
+    if result.outputs.get("imageDigest") == UNKNOWN:
+        now = "a new build"
+    facts = {"image": f"{before} → {now}" if before and now and before != now else now}
+    if result.operation == "preview":
+        return [*facts.items()] if before != now and now else []
+    facts |= {"address": str(result.outputs.get("endpointUrl") or ""), "checked": result.checked}
+    # A rollback has named its images already.
+    return [(word, text) for word, text in facts.items() if text and (word, result.operation) != ("image", "rollback")]
+
+
+def _change(step: Step, path: str) -> str:
+    if SECRETIVE.search(path):
+        return "changed (values are not shown)"
+    return f"{_value(step.old, path)} → {_value(step.new, path)}"
+
+
+def _value(values: Any, path: str) -> str:
+    """The value at a property's path, such as `policy` or `tags.team`, on one line."""
+    for part in re.findall(r"[^.\[\]\"]+", path):
+        if isinstance(values, list) and part.isdigit() and int(part) < len(values):
+            values = values[int(part)]
+        else:
+            values = values.get(part) if isinstance(values, Mapping) else None
+    return "none" if values is None else re.sub(r"\s+", " ", str(values))
+
+
+def _wrapped(line: str, width: int, indent: str) -> list[str]:
+    if not width or len(line) <= width:
+        return [line]
+    # Tokens such as paths and ARNs stay whole, to be copied.
+    return textwrap.wrap(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    )
+
+
+@dataclass
+class Push:
+    """The layers of an image that is pushed. The provider does not name them; their sizes tell them apart."""
+
+    began: float = 0
+    layers: dict[str, float] = field(default_factory=dict)
+
+    def take(self, done: str, of: str) -> str:
+        """What is pushed so far, in words."""
+        self.began = self.began or time.monotonic()
+        self.layers[of] = _bytes(done)
+        pushed, total = sum(self.layers.values()) / 1e6, sum(map(_bytes, self.layers)) / 1e6
+        seconds = time.monotonic() - self.began
+        rate = f", {pushed / seconds:.0f} MB/s" if seconds >= 1 else ""
+        return f"pushing the image: {pushed:.0f} of {total:.0f} MB{rate}"
+
+
+def _bytes(text: str) -> float:
+    number, unit = re.fullmatch(r"([\d.]+)(\w*)", text).groups()  # type: ignore[union-attr]  # by PUSHED_BYTES
+    return float(number) * BYTES.get(unit, 1)
 
 
 @dataclass
@@ -65,26 +192,74 @@ class Row:
     """A stack on the terminal."""
 
     began: float = field(default_factory=time.monotonic)
-    now: str = "starting"
+    ended: float | None = None
+    under_way: dict[str, str] = field(default_factory=dict)
     words: dict[str, str] = field(default_factory=dict)
+    passing: str = ""
+    failed: bool = False
+    answer: str = ""
+    asks_until: float = 0
+    push: Push = field(default_factory=Push)
+
+    @property
+    def now(self) -> str:
+        """What is going on; what has been going on longest comes first."""
+        if self.ended is not None:
+            return "failed" if self.failed else "done"
+        if self.asks_until:
+            left = f"{self.passing}, {max(self.asks_until - time.monotonic(), 0):.0f} s left"
+            return f"{left}: {self.answer}" if self.answer else left
+        first, *others = list(self.under_way.values()) or [""]
+        text = self.passing or first or ("" if self.words else "starting")
+        return f"{text} (+{len(others)} more)" if others else text
 
     @property
     def counts(self) -> str:
         """How many resources came to what."""
         return ", ".join(f"{count} {word}" for word, count in Counter(list(self.words.values())).items())
 
+    @property
+    def seconds(self) -> float:
+        """How long the stack has been worked on."""
+        return (time.monotonic() if self.ended is None else self.ended) - self.began
+
     def take(self, event: Event) -> None:
         """Show what an event tells."""
+        self.ended, self.asks_until = None, 0
         if isinstance(event, Ended):
-            self.now = ""
+            self.ended, self.passing = time.monotonic(), ""
+            self.under_way.clear()
+        elif isinstance(event, Checking):
+            self.passing = f"GET /{event.url.partition('://')[2].partition('/')[2]}"
+            self.answer, self.asks_until = event.answer, time.monotonic() + event.seconds_left
         elif isinstance(event, Progress):
-            self.now = f"{event.name}: {event.text}" if event.urn else event.text
-        elif isinstance(event, Step) and event.state == "started":
-            self.now = f"{DOING.get(event.operation, event.operation)} {event.type} {event.name}"
-        elif isinstance(event, Step) and event.type != STACK and event.operation in {*DONE, *UNCHANGED}:
-            self.now = f"looked at {event.name}" if event.operation in UNCHANGED else self.now
-            words = PLANNED if event.state == "planned" else DONE
-            self.words[event.urn] = "failed" if event.state == "failed" else words.get(event.operation, "unchanged")
+            self.passing = self._calm(event) or self.passing
+        elif isinstance(event, Diagnostic):
+            self.failed = self.failed or event.severity == "error"
+        elif isinstance(event, Step):
+            self._step(event)
+
+    def _step(self, step: Step) -> None:
+        if step.state == "started" and step.custom and step.operation not in ("same", "read"):
+            self.under_way[step.urn] = f"{DOING.get(step.operation, step.operation)} {kind(step.type)} {step.name}"
+        elif step.state != "started":
+            if self.under_way.pop(step.urn, None):
+                self.passing = ""
+            if step.is_resource and step.operation in {*DONE, *UNCHANGED} - {"read"}:
+                words = PLANNED if step.state == "planned" else DONE
+                word = "failed" if step.state == "failed" else words.get(step.operation, "unchanged")
+                self.words[step.urn] = word
+
+    def _calm(self, event: Progress) -> str:
+        """One line of a build's or a push's progress, and none for what passes too fast to be read."""
+        if event.type != IMAGE:
+            return event.text.strip().partition("\n")[0]
+        if pushed := PUSHED_BYTES.search(event.text):
+            return self.push.take(pushed["done"], pushed["all"])
+        if event.text.startswith("Pushing"):
+            return "pushing the image"
+        steps = BUILD_STEP.findall(event.text)
+        return f"building the image: {steps[-1]}" if steps else ""
 
 
 class PlainView:
@@ -96,6 +271,7 @@ class PlainView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._rows: dict[str, Row] = {}
         self._told: set[tuple[str, str]] = set()
         # Its `put` may be called from a signal handler.
         self._queue: SimpleQueue[Event | str | None] = SimpleQueue()
@@ -119,32 +295,45 @@ class PlainView:
         """Print a line."""
         self._queue.put(line)
 
+    def waits_for(self) -> str:
+        """What is going on in all stacks."""
+        rows = [f"{name}: {row.now}" for name, row in list(self._rows.items()) if row.ended is None]
+        return "; ".join(rows) or "the start"
+
     def _print(self) -> None:
         while (item := self._queue.get()) is not None:
             if line := item if isinstance(item, str) else self._line(item):
                 self._console.out(line, highlight=False)
 
     def _line(self, event: Event) -> str:
+        self._rows.setdefault(event.stack, Row()).take(event)
         line = self._lasting(event)
-        if isinstance(event, Step) and event.state in ("done", "failed") and event.operation in DONE:
+        if (
+            isinstance(event, Step)
+            and event.is_resource
+            and event.state in ("done", "failed")
+            and event.operation in DONE
+        ):
             word = "failed" if event.state == "failed" else DONE[event.operation]
-            line = f"{word:<9} {event.type}  {event.name}"
+            line = f"{word:<9} {kind(event.type)}  {event.name}"
         return f"{event.stack:<12} {line}" if line else ""
 
     def _lasting(self, event: Event) -> str:
         """A warning, once. Errors are told at the end, with their fix."""
-        if not isinstance(event, Diagnostic) or event.severity == "error" or (event.stack, event.text) in self._told:
+        if not isinstance(event, Diagnostic) or event.severity == "error":
             return ""
-        self._told.add((event.stack, event.text))
-        return f"{event.severity:<9} {event.text}"
+        # The same plugins serve all stacks, and are told of by each.
+        ambient = AMBIENT.search(event.text)
+        text = f"the plugins in {ambient['folder']} are used: it is on PATH" if ambient else event.text
+        key = ("" if ambient else event.stack, text)
+        if key in self._told:
+            return ""
+        self._told.add(key)
+        return f"{event.severity:<9} {text}"
 
 
 class LiveView(PlainView):
-    """One line a stack: what it is doing now, what it has done, how long it has been at it."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(console)
-        self._rows: dict[str, Row] = {}
+    """A row a stack: how long it has been at it, what it is doing now, what it has done."""
 
     def _print(self) -> None:
         # Redirected output would be printed by the threads that write it.
@@ -172,12 +361,13 @@ class LiveView(PlainView):
 
     def _table(self) -> RenderableType:
         table = Table.grid(padding=(0, 2), expand=True)
-        table.add_column(no_wrap=True, style="bold")
+        table.add_column(no_wrap=True, style="bold", max_width=24, overflow="ellipsis")
         table.add_column(no_wrap=True, justify="right", min_width=5)
-        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=2)
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-        for name, row in self._rows.items():
-            table.add_row(Text(name), f"{time.monotonic() - row.began:.0f} s", Text(row.counts), Text(row.now))
+        for name, row in sorted(self._rows.items(), key=lambda item: item[1].ended is not None):
+            colour = "" if row.ended is None else "red" if row.failed else "green"
+            table.add_row(Text(name), f"{row.seconds:.0f} s", Text(row.now, colour), Text(row.counts, "dim"))
         return table
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 from pulumi.automation import LocalWorkspace, PulumiCommand, Stack
@@ -15,6 +16,9 @@ from pulumi.automation import LocalWorkspace, PulumiCommand, Stack
 from deployment.errors import ConfigurationError
 
 Program = Callable[[], Any]
+
+# https://www.pulumi.com/docs/iac/concepts/state-and-backends/
+SCHEMES = ("file", "s3", "gs", "azblob", "postgres", "https", "http")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +89,10 @@ class Workspace:
         self._backend = backend
         self._environment = environment
         self._program = program
+        scheme = urlsplit(backend.url).scheme
+        if backend.url and scheme not in SCHEMES:
+            text = f"backend {backend.url!r} is given; allowed are URLs that begin with {', '.join(SCHEMES)}"
+            raise ConfigurationError(text, stack="", hint="Example: --backend s3://BUCKET?region=us-east-1")
         project = self._folder / "Pulumi.yaml"
         if not project.is_file():
             raise ConfigurationError(f"there is no {project}", stack="", hint="Name the program's folder.")
@@ -113,7 +121,9 @@ class Workspace:
         """
         file = self._folder / f"Pulumi.{name}.yaml"
         if not file.is_file():
-            raise ConfigurationError(f"there is no {file.name}", stack=name, hint="Write it, or name another stack.")
+            names = sorted(path.name.split(".")[1] for path in self._folder.glob("Pulumi.?*.yaml"))
+            hint = f"Stacks of this folder: {', '.join(names)}." if names else "Name the program's folder."
+            raise ConfigurationError(f"there is no {file.name}", stack=name, hint=hint)
         return file
 
     def stack(

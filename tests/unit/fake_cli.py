@@ -48,11 +48,12 @@ class Call:
 
 @dataclass
 class State:
-    """A stack."""
+    """A stack. `lock` is who holds it, as Pulumi says it."""
 
     outputs: dict[str, Any] = field(default_factory=dict)
     resources: list[dict[str, Any]] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
+    lock: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,11 +119,13 @@ class FakeCli:
 
     def _answer(self, call: Call) -> str:
         if call.name == "stack init":
+            if call.stack in self.stacks:
+                lock = self.stacks[call.stack].lock
+                locked = f"the stack is currently locked by 1 lock(s).\n  x: created by {lock}"
+                raise _refused(locked if lock else f"stack '{call.stack}' already exists")
             self.stacks[call.stack] = State()
         elif call.stack not in self.stacks:
-            raise create_command_error(
-                CommandResult(stdout="", stderr=f"error: no stack named '{call.stack}' found", code=255)
-            )
+            raise _refused(f"no stack named '{call.stack}' found")
         elif call.name == "stack rm":
             del self.stacks[call.stack]
         elif call.name == "stack output":
@@ -146,7 +149,10 @@ class FakeCli:
             after = self._deployed(call, before)
         if call.name in ("up", "destroy") and "--preview-only" not in call.arguments:
             state.outputs = after if call.name == "up" else {}
-            state.resources = [{"urn": urn(call.stack, kind), "type": kind} for kind in (STACK_TYPE, "a:b:C")]
+            state.resources = [
+                {"urn": urn(call.stack, kind), "type": kind, "custom": kind != STACK_TYPE}
+                for kind in (STACK_TYPE, "a:b:C")
+            ]
             if call.name == "destroy":
                 state.resources = []
         old, new = (
@@ -177,6 +183,10 @@ class FakeCli:
     def _tell(log: Path, **event: Any) -> None:
         with log.open("a") as file:
             file.write(json.dumps({"sequence": 1, "timestamp": 1, **event}) + "\n")
+
+
+def _refused(text: str) -> Exception:
+    return create_command_error(CommandResult(stdout="", stderr=f"error: {text}", code=255))
 
 
 def urn(stack: str, kind: str = STACK_TYPE) -> str:

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 import deployment.__main__ as command_line
 from deployment import BuildError, Check, ConflictError, Deployment, Progress, StackResult, StackStatus, Step, errors
-from deployment.view import LiveView, PlainView, report, summary, view
+from deployment.view import LiveView, PlainView, summary, view
 
 PAGES = "\n".join(page.read_text() for page in (Path("README.md"), *sorted(Path("docs").glob("*.md"))))
 FUNCTION = "aws:lambda/function:Function"
@@ -84,7 +84,7 @@ def test_options_stand_behind_the_command_and_reach_the_deployment() -> None:
     assert (made["folder"], made["registry"], made["consumers"]) == (Path("x"), "r", ["a", "b"])
     assert (options.backend.url, options.backend.secrets_provider) == ("s3://b", "awskms://k")
     assert (options.timeout, options.policy_packs) == (5, [Path("policy_pack").resolve()])
-    assert Recorded.called == ("up", (), {"check": Check(seconds=7), "shares": [0.1, 0.5]})
+    assert Recorded.called == ("up", (), {"check": Check(seconds=7), "shares": [0.1, 0.5], "refresh": False})
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,8 @@ def test_a_stage_can_be_left_out(arguments: list[str], stacks: tuple[str | None,
     [
         (["promote", "consumer", "production"], ("promote", ("consumer", "production"), {})),
         (["rollback", "production"], ("rollback", ("production",), {})),
-        (["repair", "production"], ("repair", ("production",), {})),
+        (["repair", "production"], ("repair", ("production",), {"force": False})),
+        (["repair", "production", "--yes"], ("repair", ("production",), {"force": True})),
     ],
 )
 def test_commands_for_one_stack_leave_the_others_alone(arguments: list[str], called: object) -> None:
@@ -180,6 +181,53 @@ def test_status_says_where_the_state_may_be_wrong(known: dict[str, Any], code: i
     assert json.loads(run("status", "--json").stdout)["stacks"]["consumer"]["resources"] == 3
 
 
+def test_while_somebody_updates_a_stack_its_status_says_who_and_nothing_is_to_be_repaired() -> None:
+    known = StackStatus(
+        stack="consumer", deployed=True, resources=3, pending=("urn:x",), failed=("urn:y",), holder="me@x, since noon"
+    )
+    Recorded.answer = {"consumer": known}
+    ran = run("status")
+    assert ran.exit_code == 0
+    assert "updating me@x, since noon" in ran.stdout
+    assert "repair" not in ran.stdout
+    Recorded.answer = {"consumer": dataclasses.replace(known, holder_ended=True)}
+    ran = run("status")
+    assert ran.exit_code == 10
+    assert "python -m deployment repair consumer" in ran.stdout
+
+
+def test_without_a_terminal_a_repair_of_a_locked_stack_does_not_ask_and_is_refused() -> None:
+    Recorded.answer = ConflictError("another update holds the stack consumer: me", stack="consumer", holder="me")
+    ran = run("repair", "consumer")
+    assert ran.exit_code == 4
+    assert "repair consumer --yes" in ran.stderr
+    assert Recorded.called == ("repair", ("consumer",), {"force": False})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["up", "--timeout", "0"], "--timeout"),
+        (["up", "--check", "--check-seconds", "-1"], "--check-seconds"),
+        (["up", "--check-seconds", "5"], "--check-seconds needs --check"),
+        (["up", "--no-registry", "--no-consumers"], "--no-registry and --no-consumers exclude each other"),
+        (["up", "--no-registry", "--registry", "r"], "--no-registry and --registry exclude each other"),
+        (["up", "--no-consumers", "--consumer", "c"], "--no-consumers and --consumer exclude each other"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(arguments: list[str], said: str) -> None:
+    Recorded.called = ("nothing", (), {})
+    ran = run(*arguments)
+    assert ran.exit_code == 2
+    assert said in ran.stderr
+    assert Recorded.called[0] == "nothing"
+
+
+@pytest.mark.parametrize("name", [command.name for command in command_line.app.registered_commands])
+def test_help_has_no_python_in_it(name: str) -> None:
+    assert not re.search(r"<\w+\[|\[list|None", run(name, "--help").stdout)
+
+
 def test_nothing_is_destroyed_without_a_yes() -> None:
     assert run("destroy").exit_code != 0
     assert run("destroy", "--yes").exit_code == 0
@@ -207,16 +255,6 @@ def test_a_summary_is_in_the_words_of_the_operation(operation: str, expected: st
     assert summary(result(step("update"), step("same", "other"), operation=operation)) == expected
 
 
-def test_a_report_has_aligned_lines() -> None:
-    changed = result(step("create", "a"), step("delete", "longer"), operation="preview")
-    assert report({"registry": result(stack="registry", operation="preview"), "consumer": changed}) == (
-        "registry  preview   nothing there  (1.2 s)\n"
-        "consumer  preview   1 to create, 1 to delete  (1.2 s)\n"
-        f"  + {FUNCTION}  a       memorySize\n"
-        f"  - {FUNCTION}  longer  memorySize"
-    )
-
-
 def test_away_from_a_terminal_each_change_and_each_warning_is_a_line_and_passing_ones_are_none() -> None:
     console = Console(force_terminal=False, width=200, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
     shown = view(console)
@@ -233,7 +271,7 @@ def test_away_from_a_terminal_each_change_and_each_warning_is_a_line_and_passing
         ):
             shown.tell(event)
     assert console.export_text().splitlines() == [
-        f"consumer     created   {FUNCTION}  function",
+        "consumer     created   Lambda function  function",
         "consumer     warning   mind the gap",
     ]
 
@@ -249,7 +287,7 @@ def test_on_a_terminal_each_stack_has_a_line_that_says_what_it_is_doing() -> Non
     console.export_text()
     console.print(shown._table())
     first, second = console.export_text().splitlines()
-    assert first.split() == ["consumer", "0", "s", "1", "unchanged", "creating", FUNCTION, "function"]
+    assert first.split() == ["consumer", "0", "s", "creating", "Lambda", "function", "function", "1", "unchanged"]
     assert second.startswith("production")
 
 
@@ -307,7 +345,7 @@ def test_the_documented_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     urn = "urn:pulumi:production::p::pulumi:pulumi:Stack::production"
     outputs = {"endpointUrl": "https://one"}
     changed = Step(stack="production", urn=urn, operation="update", state="done", new=outputs)
-    Recorded.answer = {"production": result(changed, stack="production")}
+    Recorded.answer = {"production": result(changed, step("update"), stack="production")}
     monkeypatch.setattr("deployment.Deployment", Recorded)
     exec(compile(block, "documentation", "exec"), {})  # noqa: S102  # what a reader would run
     assert Recorded.called == ("up", (), {"check": Check()})

@@ -1,6 +1,10 @@
 """What `Deployment` asks of the CLI, in which order, with which options and configuration, and what it makes of it."""
 
 import json
+import os
+import re
+import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +21,9 @@ from deployment import (
     Cancelled,
     Check,
     CheckFailed,
+    Checking,
     ConfigurationError,
+    ConflictError,
     Deployment,
     DeploymentError,
     Ended,
@@ -33,6 +39,7 @@ from tests.unit.fake_cli import SECRET, Call, Failure, FakeCli, State, urn, wait
 RELEASE = {"function": {"memory": 128, "release": {"errorAlarm": True}}, "api": {"path": "hello", "public": True}}
 PUBLIC = {"api": {"path": "hello", "public": True}}
 Deploy = Callable[..., Deployment]
+Tell = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +56,13 @@ class Verdict(Check):
     bad: Sequence[str] = ()
     asked: list[tuple[str, Any]] = field(default_factory=list)
 
-    def problem(self, url: str, stop: threading.Event) -> str:
+    def problem(self, url: str, stop: threading.Event, tell: Tell = lambda answer, left: None) -> str:
         stack = url.rpartition("/")[2]
         digest = self.cli.stacks[stack].outputs["imageDigest"]
         self.asked.append((digest, previous_share(self.cli.of("up", stack)[-1])))
-        return "500 no" if digest in self.bad else ""
+        problem = "500 no" if digest in self.bad else ""
+        tell(problem or "200", 60)
+        return problem
 
 
 def previous_share(call: Call) -> Any:
@@ -221,6 +230,9 @@ def test_destroy_may_remove_the_stacks_as_well(deploy: Deploy, cli: FakeCli) -> 
 
 
 def test_previews_and_updates_pass_the_policy_packs(deploy: Deploy, cli: FakeCli, tmp_path: Path) -> None:
+    for pack in ("one", "two"):
+        (tmp_path / pack).mkdir()
+        (tmp_path / pack / "PulumiPolicy.yaml").touch()
     deployment = deploy(options=Options(policy_packs=[tmp_path / "one", tmp_path / "two"]))
     deployment.preview()
     deployment.up()
@@ -257,9 +269,8 @@ def test_the_backend_and_the_environment_reach_every_command(deploy: Deploy, cli
     deployment.status()
     wanted = {"PULUMI_BACKEND_URL": "s3://state", "PULUMI_CONFIG_PASSPHRASE": "p", "AWS_REGION": "eu-west-1"}
     assert [call for call in cli.calls if not wanted.items() <= call.environment.items()] == []
-    assert [call.option("--secrets-provider") for call in cli.calls if call.name == "stack init"] == [
-        ["passphrase"]
-    ] * 2
+    made = [call for call in cli.calls if call.name == "stack init"][:2]
+    assert [call.option("--secrets-provider") for call in made] == [["passphrase"]] * 2
     assert not any("--select" in call.arguments for call in cli.calls)
 
 
@@ -268,6 +279,33 @@ def test_a_stack_is_created_once(deploy: Deploy, cli: FakeCli) -> None:
     deployment.up()
     deployment.up()
     assert [call.stack for call in cli.calls if call.name == "stack init"] == ["registry", "consumer"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "hint"),
+    [
+        ({"options": Options(timeout=0)}, "timeout 0 is given", "no limit"),
+        ({"options": Options(policy_packs=[Path("nowhere")])}, "no policy pack in nowhere", "policy_pack"),
+        ({"options": Options(backend=Backend(url="foo://x"))}, "'foo://x' is given; allowed .* s3", "--backend s3://"),
+    ],
+    ids=["timeout", "policy pack", "backend"],
+)
+def test_options_that_cannot_be_are_refused_with_what_is_allowed(
+    deploy: Deploy, given: dict[str, Any], expected: str, hint: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=expected) as refused:
+        deploy(**given)
+    assert hint in refused.value.hint
+
+
+def test_the_hint_for_a_stack_without_a_file_names_those_that_have_one(cli: FakeCli, folder: Path) -> None:
+    with (
+        Deployment(folder, consumers=["consumr"]) as deployment,
+        pytest.raises(ConfigurationError, match="no Pulumi.consumr.yaml") as refused,
+    ):
+        deployment.up()
+    assert refused.value.hint == "Stacks of this folder: consumer, registry, second."
+    assert cli.operations() == []
 
 
 def test_what_the_cli_prints_is_in_the_log_of_each_result(deploy: Deploy, tmp_path: Path) -> None:
@@ -344,6 +382,35 @@ def test_a_status_tells_what_is_there_without_an_operation(deploy: Deploy, cli: 
     assert cli.operations() == []
 
 
+LIVE = "me@elsewhere (pid 7) at 2026-01-01T00:00:00Z"
+
+
+def test_a_status_says_who_updates_a_stack_since_when_and_no_more_if_nobody_does(deploy: Deploy, cli: FakeCli) -> None:
+    cli.stacks["registry"] = State(lock=LIVE, pending=["urn:x"])
+    cli.stacks["consumer"] = State(pending=["urn:y"])
+    status = deploy().status()
+    assert status["registry"].holder == "me@elsewhere, process 7, since 2026-01-01T00:00:00Z"
+    assert not status["registry"].holder_ended
+    assert (status["consumer"].holder, status["consumer"].pending) == ("", ("urn:y",))
+    assert cli.operations() == []
+
+
+def test_the_status_of_a_stack_in_order_takes_no_lock_that_an_update_may_want(deploy: Deploy, cli: FakeCli) -> None:
+    running(cli, "sha256:a", "registry", "consumer")
+    deploy().status()
+    assert "stack init" not in {call.name for call in cli.calls}
+
+
+def test_a_lock_of_a_process_of_this_machine_that_runs_no_more_is_known_as_such(deploy: Deploy, cli: FakeCli) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    here = socket.gethostname()
+    cli.stacks["registry"] = State(lock=f"me@{here} (pid {ended.pid}) at 2026-01-01T00:00:00Z", pending=["urn:x"])
+    cli.stacks["consumer"] = State(pending=["urn:y"], lock=f"me@{here} (pid {os.getpid()}) at 2026-01-01T00:00:00Z")
+    status = deploy().status()
+    assert (status["registry"].holder_ended, status["consumer"].holder_ended) == (True, False)
+
+
 # ---- previews without a build
 
 
@@ -379,6 +446,7 @@ def test_a_rollback_runs_the_image_before_with_all_calls(deploy: Deploy, cli: Fa
     assert call.config["function"]["memory"] == 128
     assert call.config["function"]["release"]["errorAlarm"] is True
     assert result.outputs["imageDigest"] == "sha256:old"
+    assert (result.operation, result.image) == ("rollback", ("sha256:new", "sha256:old"))
     assert cli.operations() == [("up", "consumer")]
 
 
@@ -414,6 +482,18 @@ def test_a_repair_gives_up_the_lock_and_drops_what_is_not_known_to_exist(deploy:
     assert cli.of("refresh", "registry") == []
 
 
+def test_a_repair_takes_no_lock_of_a_process_that_may_be_at_work_unless_it_is_told_to(
+    deploy: Deploy, cli: FakeCli
+) -> None:
+    cli.stacks["consumer"] = State(lock=LIVE)
+    deployment = deploy()
+    with pytest.raises(ConflictError, match="me@elsewhere, process 7, since 2026"):
+        deployment.repair("consumer")
+    assert not {"cancel", "refresh"} & {call.name for call in cli.calls}
+    deployment.repair("consumer", force=True)
+    assert [call.name for call in cli.calls if call.name in ("cancel", "refresh")] == ["cancel", "refresh"]
+
+
 # ---- checks and releases
 
 
@@ -424,6 +504,25 @@ def test_a_new_image_that_passes_its_check_stays(deploy: Deploy, cli: FakeCli) -
     assert result.outputs["imageDigest"] == "sha256:new"
     assert check.asked == [("sha256:new", None)]
     assert [stack for name, stack in cli.operations() if name == "up"] == ["registry", "consumer"]
+
+
+def test_a_check_tells_what_it_asks_and_the_result_says_what_was_answered(deploy: Deploy, cli: FakeCli) -> None:
+    told: list[Event] = []
+    result = deploy(on_event=told.append).up(check=Verdict(cli=cli))["consumer"]
+    [asked] = [event for event in told if isinstance(event, Checking)]
+    assert (asked.stack, asked.url, asked.answer, asked.seconds_left) == (
+        "consumer", str(result.outputs["endpointUrl"]), "200", 60,
+    )  # fmt: skip
+    assert re.fullmatch(r"200 in \d+\.\d s", result.checked)
+    # Its time stops.
+    assert told[-1] == Ended(stack="consumer")
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_refresh_is_asked_for_or_comes_with_a_check(deploy: Deploy, cli: FakeCli, check: bool) -> None:
+    deploy().up(check=Verdict(cli=cli) if check else None, refresh=not check)
+    refreshed = ["--refresh" in cli.of("up", stack)[0].arguments for stack in ("registry", "consumer")]
+    assert refreshed == [not check, True]
 
 
 def test_an_image_that_fails_its_check_gives_way_to_the_one_before(deploy: Deploy, cli: FakeCli) -> None:
@@ -606,7 +705,7 @@ def test_a_check_that_is_cancelled_claims_nothing_and_rolls_nothing_back(deploy:
 
     @dataclass(frozen=True, kw_only=True)
     class Cancelling(Check):
-        def problem(self, url: str, stop: threading.Event) -> str:
+        def problem(self, url: str, stop: threading.Event, tell: Tell = lambda answer, left: None) -> str:
             deployment.cancel()
             assert stop.is_set()
             return "no answer"

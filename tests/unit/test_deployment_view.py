@@ -1,5 +1,6 @@
 """What a person reads of a deployment while it runs and after it."""
 
+import dataclasses
 import io
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from deployment import Diagnostic, Ended, Event, Progress, StackResult, Step
-from deployment.view import Row, report, summary, view
+from deployment import UNKNOWN, Checking, Diagnostic, Ended, Event, Progress, StackResult, Step
+from deployment.view import PlainView, Row, kind, report, summary, view
 
 FUNCTION = "aws:lambda/function:Function"
 ROLE = "aws:iam/role:Role"
 STACK = "pulumi:pulumi:Stack"
+IMAGE = "docker:index/image:Image"
 
 
 def step(operation: str, kind: str = FUNCTION, name: str = "one", state: Any = "done", **values: Any) -> Step:
@@ -31,7 +33,7 @@ def result(operation: str, *steps: Step) -> StackResult:
         ("up", "create update replace delete import", "1 created, 1 updated, 1 replaced, 1 deleted, 1 imported"),
         ("destroy", "delete delete", "2 deleted"),
         ("drift", "create update delete", "1 new, 1 changed, 1 gone"),
-        ("up", "same read refresh create", "1 created, 3 unchanged"),
+        ("up", "same read refresh create", "1 created, 2 unchanged"),
         ("up", "", "nothing there"),
     ],
 )
@@ -40,7 +42,21 @@ def test_a_summary_counts_by_what_was_or_would_be_done(operation: str, kinds: st
     assert summary(result(operation, *steps, step("same", STACK))) == expected
 
 
-def test_a_report_has_a_line_for_each_stack_and_below_it_one_for_each_change() -> None:
+def test_builds_providers_and_components_are_no_resources_that_are_counted() -> None:
+    others = [
+        step("create", IMAGE),
+        step("delete", "pulumi:providers:aws"),
+        step("same", "pulumi:pulumi:StackReference"),
+        step("create", "cross-account-ecr:index:ImageFunction", custom=False),
+    ]
+    assert summary(result("up", *others, step("same"), step("update", ROLE))) == "1 updated, 1 unchanged"
+    assert report({"consumer": result("up", *others, step("same"))}).splitlines() == [
+        "consumer  up        1 unchanged  (1.2 s)"
+    ]
+
+
+def test_a_report_has_what_changed_then_the_image_the_address_and_the_check() -> None:
+    old, new = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
     steps = [
         step("update", FUNCTION, "b", changed=("memorySize", "timeout")),
         step("update", FUNCTION, "a"),
@@ -50,23 +66,79 @@ def test_a_report_has_a_line_for_each_stack_and_below_it_one_for_each_change() -
         step("import", ROLE, "u"),
         step("discard", ROLE, "v"),
         step("same", ROLE, "w"),
-        step("same", STACK, new={"endpointUrl": "https://x/"}),
+        step("same", STACK, old={"imageDigest": old}, new={"imageDigest": new, "endpointUrl": "https://x/"}),
     ]
     other = StackResult(stack="registry", operation="up", steps=(), seconds=0.04, log=Path("log"))
-    assert report({"registry": other, "consumer": result("up", *steps)}).split("\n") == [
+    up = dataclasses.replace(result("up", *steps), checked="200 in 0.6 s")
+    assert report({"registry": other, "consumer": up}).split("\n") == [
         "registry  up        nothing there  (0.0 s)",
         "consumer  up        2 updated, 1 created, 1 replaced, 1 deleted, 1 imported, 1 discard, 1 unchanged  (1.2 s)",
-        "  + aws:iam/role:Role             role",
-        "  ± aws:iam/role:Role             s",
-        "  - aws:iam/role:Role             t",
-        "  = aws:iam/role:Role             u",
-        "  ? aws:iam/role:Role             v",
-        "  ~ aws:lambda/function:Function  a",
-        "  ~ aws:lambda/function:Function  b     memorySize, timeout",
-        "  https://x/",
+        "  + IAM role         role",
+        "  ± IAM role         s",
+        "  - IAM role         t",
+        "  = IAM role         u",
+        "  ? IAM role         v",
+        "  ~ Lambda function  a",
+        "  ~ Lambda function  b     memorySize, timeout",
+        "  image    sha256:aaaaaaaaaaaa → sha256:bbbbbbbbbbbb",
+        "  address  https://x/",
+        "  checked  200 in 0.6 s",
     ]
     assert "https://x/" not in report({"consumer": result("preview", *steps)})
     assert report({}) == ""
+
+
+def test_a_rollback_names_both_images() -> None:
+    images = {"old": {"imageDigest": f"sha256:{'a' * 64}"}, "new": {"imageDigest": f"sha256:{'b' * 64}"}}
+    told = report({"consumer": result("rollback", step("update"), step("same", STACK, **images))})
+    assert told.startswith("consumer  rollback  rolled back sha256:aaaaaaaaaaaa → sha256:bbbbbbbbbbbb  (1.2 s)\n")
+    assert told.count("sha256:") == 2
+
+
+def test_a_preview_says_that_the_image_will_be_another_one() -> None:
+    images = {"old": {"imageDigest": f"sha256:{'a' * 64}"}, "new": {"imageDigest": UNKNOWN}}
+    told = report({"consumer": result("preview", step("update", STACK, **images))})
+    assert told.endswith("\n  image    sha256:aaaaaaaaaaaa → a new build")
+
+
+def test_a_drift_has_old_and_new_values_but_none_that_may_be_secret() -> None:
+    changed = ("environment.variables.KEY", "memorySize", "tags[0].name", "timeout")
+    old = {"environment": {"variables": {"KEY": "hunter2"}}, "memorySize": 128, "tags": [{"name": "a\n b"}]}
+    new = {"environment": {"variables": {"KEY": "hunter3"}}, "memorySize": 256, "tags": [], "timeout": 3}
+    told = report({"consumer": result("drift", step("update", changed=changed, old=old, new=new))})
+    assert told.splitlines()[1:] == [
+        "  ~ Lambda function  one",
+        "      environment.variables.KEY: changed (values are not shown)",
+        "      memorySize: 128 → 256",
+        "      tags[0].name: a b → none",
+        "      timeout: none → 3",
+    ]
+
+
+def test_a_first_update_fits_on_a_screen_and_no_line_is_longer_than_the_terminal_is_wide() -> None:
+    kinds = [FUNCTION, ROLE, "aws:apigateway/restApi:RestApi", "aws:cloudwatch/logGroup:LogGroup"]
+    steps = [step("create", kind, f"{kind}-{number}") for number in range(4) for kind in kinds]
+    lines = report({"consumer": result("up", *steps)}, width=80).splitlines()
+    assert lines[1:] == [
+        "  + 4 x API Gateway REST API, 4 x CloudWatch log group, 4 x IAM role, 4 x Lambda",
+        "    function",
+    ]
+    changed = tuple(f"property{number}" for number in range(20))
+    assert max(map(len, report({"consumer": result("up", step("update", changed=changed))}, 80).splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("type_", "expected"),
+    [
+        (FUNCTION, "Lambda function"),
+        ("aws:ecr/repositoryPolicy:RepositoryPolicy", "ECR repository policy"),
+        ("aws:apigateway/apiKey:ApiKey", "API Gateway API key"),
+        (IMAGE, "image"),
+        ("aws:sqs/queue:Queue", "aws:sqs/queue:Queue"),
+    ],
+)
+def test_resources_are_called_as_aws_calls_them(type_: str, expected: str) -> None:
+    assert kind(type_) == expected
 
 
 def told(*events: Event, terminal: bool = False) -> str:
@@ -93,8 +165,8 @@ def test_a_log_has_a_line_for_each_change_and_each_warning_once() -> None:
         Diagnostic(stack="consumer", severity="error", text="told at the end"),
         Ended(stack="consumer"),
     ).split("\n") == [
-        f"consumer     created   {FUNCTION}  one",
-        f"consumer     failed    {FUNCTION}  one",
+        "consumer     created   Lambda function  one",
+        "consumer     failed    Lambda function  one",
         "consumer     warning   the image is gone",
         "registry     warning   the image is gone",
         "",
@@ -105,27 +177,135 @@ def test_a_terminal_has_a_row_for_each_stack_and_keeps_warnings() -> None:
     text = told(
         step("create", state="started"), Diagnostic(stack="registry", severity="warning", text="[bold]w"), terminal=True
     )
-    assert f"creating {FUNCTION} one" in text
+    assert "creating Lambda function one" in text
     assert "registry     warning   [bold]w" in text
+
+
+def test_plugins_that_are_on_path_are_one_line_for_all_stacks() -> None:
+    text = "using pulumi-{} from $PATH at /opt/bin/pulumi-{}"
+    lines = told(
+        *(
+            Diagnostic(stack=stack, severity="warning", text=text.format(plugin, plugin))
+            for stack in ("registry", "consumer")
+            for plugin in ("language-python", "resource-aws", "resource-docker")
+        )
+    )
+    assert lines == "registry     warning   the plugins in /opt/bin are used: it is on PATH\n"
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_terminal_row_never_wraps_and_stacks_that_run_come_first(width: int) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, record=True)
+    shown = view(console)
+    with shown:
+        shown.tell(step("create"))
+        shown.tell(Ended(stack="consumer"))
+        shown.tell(dataclasses.replace(step("create", name="two" * 30, state="started"), stack="other"))
+        shown.tell(dataclasses.replace(step("create"), stack="other"))
+    console.export_text()
+    console.print(shown._table())  # type: ignore[attr-defined]
+    rows = console.export_text().splitlines()
+    assert [row.split()[0] for row in rows] == ["other", "consumer"]
+    assert max(map(len, rows)) <= width
+    assert "creating Lambda function two" in rows[0]
+    assert "done" in rows[1]
+
+
+def test_each_stacks_time_stops_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("deployment.view.time.monotonic", lambda: now)
+    row = Row(began=0)
+    now = 3
+    row.take(Ended(stack="consumer"))
+    now = 60
+    assert (row.seconds, row.now) == (3, "done")
+    # A release is several operations.
+    row.take(step("update", state="started"))
+    assert row.seconds == 60
+
+
+def test_a_check_counts_down_and_says_the_last_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("deployment.view.time.monotonic", lambda: now)
+    row = Row()
+    url = "https://x.execute-api.us-east-1.amazonaws.com/Prod/hello"
+    row.take(Checking(stack="consumer", url=url, answer="", seconds_left=60))
+    now = 18
+    assert row.now == "GET /Prod/hello, 42 s left"
+    row.take(Checking(stack="consumer", url=url, answer="503 no", seconds_left=40))
+    assert row.now == "GET /Prod/hello, 40 s left: 503 no"
+
+
+def progress(text: str) -> Progress:
+    return Progress(stack="consumer", urn=f"urn:pulumi:consumer::p::{IMAGE}::image", text=text)
+
+
+def test_a_build_is_one_calm_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider passes on several lines at a time, of which most are digests and bytes of the context."""
+    row = Row()
+    row.take(step("create", IMAGE, state="started"))
+    for text, expected in (
+        ("Starting Docker build", "creating image one"),
+        (
+            "digest: sha256:1\n[2/3] RUN pip install x\ndigest: sha256:2\n",
+            "building the image: [2/3] RUN pip install x",
+        ),
+        ("transferring context: 443B done\n", "building the image: [2/3] RUN pip install x"),
+        ("Collecting x\n  Downloading x\n", "building the image: [2/3] RUN pip install x"),
+        ("#7 [app 3/3] COPY . .", "building the image: [app 3/3] COPY . ."),
+        ("Pushing", "pushing the image"),
+    ):
+        row.take(progress(text))
+        assert row.now == expected
+
+
+def test_a_push_tells_its_bytes_and_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 5.0
+    monkeypatch.setattr("deployment.view.time.monotonic", lambda: now)
+    row = Row()
+    row.take(progress("Pushing [=>         ]  10.5MB/500MB"))
+    assert row.now == "pushing the image: 10 of 500 MB"
+    now = 7
+    row.take(progress("Pushing [=>         ]  512kB/1.024MB"))
+    row.take(progress("Pushing [==>        ]  100.2MB/500MB"))
+    row.take(progress("Pushed"))
+    assert row.now == "pushing the image: 101 of 501 MB, 50 MB/s"
+
+
+def test_what_is_waited_for_is_what_runs() -> None:
+    shown = PlainView(Console(file=io.StringIO()))
+    assert shown.waits_for() == "the start"
+    with shown:
+        shown.tell(step("create", state="started"))
+        shown.tell(dataclasses.replace(step("create", ROLE, state="started"), stack="second"))
+        shown.tell(Ended(stack="third"))
+    assert shown.waits_for() == "consumer: creating Lambda function one; second: creating IAM role one"
 
 
 @pytest.mark.parametrize(
     ("events", "now", "counts"),
     [
         ([], "starting", ""),
-        ([step("create", state="started")], f"creating {FUNCTION} one", ""),
-        ([step("create-replacement", state="started")], f"creating anew {FUNCTION} one", ""),
-        ([step("import", state="started")], f"import {FUNCTION} one", ""),
-        ([step("create", state="started"), step("create")], f"creating {FUNCTION} one", "1 created"),
-        ([step("create", state="planned")], "starting", "1 to create"),
-        ([step("update", state="failed")], "starting", "1 failed"),
-        ([step("same")], "looked at one", "1 unchanged"),
-        ([step("same"), step("update")], "looked at one", "1 updated"),
-        ([step("update"), step("update", ROLE)], "starting", "2 updated"),
-        ([step("update", STACK)], "starting", ""),
-        ([Progress(stack="consumer", text="waiting")], "waiting", ""),
-        ([Progress(stack="consumer", urn="a::b::c::image", text="#7")], "image: #7", ""),
-        ([step("create", state="started"), Ended(stack="consumer")], "", ""),
+        ([step("create", state="started")], "creating Lambda function one", ""),
+        ([step("create-replacement", state="started")], "creating again Lambda function one", ""),
+        ([step("import", state="started")], "import Lambda function one", ""),
+        ([step("create", state="started"), step("create")], "", "1 created"),
+        # What does not change covers nothing that runs.
+        ([step("create", state="started"), step("same", ROLE)], "creating Lambda function one", "1 unchanged"),
+        (
+            [step("create", state="started"), step("create", ROLE, state="started")],
+            "creating Lambda function one (+1 more)",
+            "",
+        ),
+        ([step("create", state="planned")], "", "1 to create"),
+        ([step("update", state="failed")], "", "1 failed"),
+        ([step("same")], "", "1 unchanged"),
+        ([step("same"), step("update")], "", "1 updated"),
+        ([step("update"), step("update", ROLE)], "", "2 updated"),
+        ([step("update", STACK), step("create", "pulumi:providers:aws")], "starting", ""),
+        ([Progress(stack="consumer", text="waiting\nfor it")], "waiting", ""),
+        ([step("create", state="started"), Ended(stack="consumer")], "done", ""),
+        ([Diagnostic(stack="consumer", severity="error", text="no"), Ended(stack="consumer")], "failed", ""),
     ],
 )
 def test_a_row_tells_what_is_done_now_and_what_was(events: list[Event], now: str, counts: str) -> None:
