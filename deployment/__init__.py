@@ -21,7 +21,7 @@ from deployment.errors import (
     TimedOut,
 )
 from deployment.events import BLINDED, UNKNOWN, Checking, Diagnostic, Ended, Event, Progress, Step, Violation
-from deployment.results import StackResult, StackStatus
+from deployment.results import StackResult, StackStatus, Update
 from deployment.workspace import Backend
 
 __all__ = [
@@ -49,5 +49,6 @@ __all__ = [
     "StackStatus",
     "Step",
     "TimedOut",
+    "Update",
     "Violation",
 ]

@@ -25,11 +25,12 @@ from deployment import (
     Options,
     StackResult,
     StackStatus,
+    Update,
     errors,
 )
 from deployment.comment import comment
 from deployment.content_diff import content_diff, merge_base
-from deployment.view import report, view
+from deployment.view import report, short, view
 
 Outcomes = Mapping[str, StackResult | DeploymentError]
 OnEvent = Callable[[Event], None]
@@ -217,8 +218,12 @@ def up(
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Read AWS first, and undo what was changed there.")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would do, as `preview` does.")] = False,
 ) -> None:
     """Deploy the registry, then the consumers side by side.
+
+    On a terminal it shows what it would do and asks before it changes something.
 
     With --check the state is refreshed first, and an image whose endpoint does not answer 2xx in time is replaced by
     the one that ran before it; the exit code is 6 then. Shares need `function.release` in the consumer's stack file.
@@ -226,6 +231,15 @@ def up(
     if check_seconds is not None and not check:
         raise typer.BadParameter("--check-seconds needs --check.")
     wanted = Check(seconds=check_seconds or Check.seconds) if check else None
+    if dry_run or (not yes and _has_terminal()):
+        planned = _plan(stacks, refresh)
+        if dry_run:
+            _print(stacks, planned)
+            return
+        # Standard output is for the results.
+        print(_report(planned), file=sys.stderr)
+        if any(result.changed for result in planned.values() if isinstance(result, StackResult)):
+            _agree("Update these stacks?")
     with running(stacks, *stacks.names) as deployment:
         results = deployment.up(check=wanted, shares=share or (), refresh=refresh)
     _print(stacks, results)
@@ -294,7 +308,7 @@ def destroy(
 ) -> None:
     """Destroy the consumers, then the registry. A repository that is protected, or not empty, is refused."""
     if not yes:
-        typer.confirm("Destroy these stacks?", abort=True, err=True)
+        _agree("Destroy these stacks?")
     with running(stacks, *stacks.names) as deployment:
         results = deployment.destroy()
     _print(stacks, results)
@@ -312,6 +326,17 @@ def status(stacks: Stacks) -> int:
     return UNCERTAIN if any(_is_uncertain(stack) for stack in known.values()) else 0
 
 
+@command("history consumer", "history consumer --json")
+def history(common: Common, stack: Annotated[str, typer.Argument()]) -> None:
+    """List the updates of a stack, newest first: when, by whom, and which image ran afterwards."""
+    with running(common, None, [stack]) as deployment:
+        updates = deployment.history(stack)
+    if common.as_json:
+        _print_json({stack: [asdict(update) for update in updates]})
+    else:
+        print("\n".join(_told_update(update) for update in updates))
+
+
 @command("promote consumer production")
 def promote(
     common: Common,
@@ -324,11 +349,15 @@ def promote(
     _print(common, {target: result})
 
 
-@command("rollback consumer")
-def rollback(common: Common, consumer_stack: Annotated[str, typer.Argument(metavar="CONSUMER")]) -> None:
+@command("rollback consumer", "rollback consumer --to sha256:2f6d1b0c9a4e")
+def rollback(
+    common: Common,
+    consumer_stack: Annotated[str, typer.Argument(metavar="CONSUMER")],
+    to: Annotated[str, typer.Option(metavar="DIGEST", help="Another image of its history, or its beginning.")] = "",
+) -> None:
     """Run the image that ran before the one that runs now. The next `up` runs what the stack's file says."""
     with running(common, None, [consumer_stack]) as deployment:
-        result = deployment.rollback(consumer_stack)
+        result = deployment.rollback(consumer_stack, to=to)
     _print(common, {consumer_stack: result})
 
 
@@ -346,7 +375,7 @@ def repair(
         with running(common, None, [stack]) as deployment:
             result = deployment.repair(stack, force=yes)
     except ConflictError as conflict:
-        if not (sys.stdin.isatty() and typer.confirm(f"{conflict}. Take its lock away?", err=True)):
+        if not (_has_terminal() and typer.confirm(f"{conflict}. Take its lock away?", err=True)):
             conflict.hint = f"Wait for it. If it is dead: python -m deployment repair {stack} --yes"
             raise
         with running(common, None, [stack]) as deployment:
@@ -358,9 +387,39 @@ def _print(common: Common, outcomes: Outcomes) -> None:
     if common.as_json:
         _print_json({name: _plain(outcome) for name, outcome in outcomes.items()})
     else:
-        results = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, StackResult)}
-        console = Console()
-        print(report(results, console.width if console.is_terminal else 0), end="\n" if results else "")
+        shown = _report(outcomes)
+        print(shown, end="\n" if shown else "")
+
+
+def _report(outcomes: Outcomes) -> str:
+    console = Console()
+    results = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, StackResult)}
+    return report(results, console.width if console.is_terminal else 0)
+
+
+def _plan(stacks: Stacks, refresh: bool) -> Outcomes:
+    """What `up` would do. A consumer that needs a registry which is not there yet cannot be previewed."""
+    registry = stacks.names[0]
+    try:
+        with running(stacks, *stacks.names) as deployment:
+            return deployment.preview(refresh=refresh)
+    except DeploymentError as error:
+        first = error.outcomes.get(registry or "")
+        if not isinstance(first, StackResult) or first.outputs_before:
+            raise
+        waiting = ", ".join(stacks.names[1])
+        print(f"{waiting}: what changes is known when {registry} is there", file=sys.stderr)
+        return {first.stack: first}
+
+
+def _has_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _agree(question: str) -> None:
+    """Ask; a no ends the command."""
+    if not typer.confirm(question, err=True):
+        raise errors.Cancelled("nothing was changed", stack="")
 
 
 def _print_json(stacks: dict[str, Any]) -> None:
@@ -402,6 +461,12 @@ def _told(error: DeploymentError) -> str:
     lines += [f"  resource  {error.urn}"] if error.urn else []
     lines += [f"  fix       {error.hint}"] if error.hint else []
     return "\n".join(lines)
+
+
+def _told_update(update: Update) -> str:
+    changes = ", ".join(f"{count} {name}" for name, count in update.changes.items() if name != "same") or "no changes"
+    line = f"{update.began[:19]}  {update.operation:<8} {update.result:<10} {short(update.image):<19}  {update.who}"
+    return f"{line.rstrip()}\n  {changes}"
 
 
 def _is_uncertain(stack: StackStatus) -> bool:

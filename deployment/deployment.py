@@ -7,8 +7,12 @@ nothing. https://www.pulumi.com/docs/iac/automation-api/
 import contextlib
 import dataclasses
 import functools
+import getpass
 import json
 import math
+import re
+import socket
+import subprocess
 import tempfile
 import threading
 import time
@@ -35,13 +39,16 @@ from deployment.errors import (
     TimedOut,
 )
 from deployment.events import STACK, UNCOUNTED, Checking, Diagnostic, Ended, Event, Step
-from deployment.results import UNCHANGED, StackResult, StackStatus
+from deployment.results import UNCHANGED, StackResult, StackStatus, Update
 from deployment.workspace import Backend, Program, UnselectedWorkspace, Workspace
 
 OnEvent = Callable[[Event], None]
 Config = Mapping[str, Any]
 Results = dict[str, StackResult]
 Result = TypeVar("Result")
+
+# The message of an operation in Pulumi's history.
+MESSAGE = re.compile(r"(?P<who>\S+@[^\s,;]+(, commit \w+)?)(; (?P<image>sha256:[0-9a-f]{64}) ran before)?")
 
 LASTING = frozenset({"done", "planned"})
 # Not the parts of a replacement, which is told as a whole.
@@ -143,17 +150,18 @@ class Deployment:
 
     # ---- operations on all stacks
 
-    def preview(self, *, build: bool = True) -> Results:
+    def preview(self, *, build: bool = True, refresh: bool = False) -> Results:
         """What `up` would do. Previews need no right to push. A stack that is not there yet is made, empty.
 
         Args:
             build: off: as if each consumer went on to run the image that it runs, for which no Docker is needed.
+            refresh: as that of `up`.
 
         Raises:
             DeploymentError: of the first stack that fails; its `outcomes` have those of the others.
             ConfigurationError: `build` is off and a consumer runs no image yet.
         """
-        return self._in_order(lambda name: self._preview(name, build))
+        return self._in_order(lambda name: self._preview(name, build, refresh))
 
     def up(self, *, check: Check | None = None, shares: Sequence[float] = (), refresh: bool = False) -> Results:
         """Deploy the registry, then the consumers side by side.
@@ -211,19 +219,46 @@ class Deployment:
 
     # ---- operations on one consumer
 
-    def rollback(self, consumer: str) -> StackResult:
-        """Run the image that ran before the one that runs now.
+    def rollback(self, consumer: str, *, to: str = "") -> StackResult:
+        """Run the image that ran before the one that runs now, or any other one that is still there.
 
         The stack's file does not change: the next `up` runs what it says.
 
+        Args:
+            consumer: its name.
+            to: digest of the image, or as much of it as tells it from the others in `history`.
+
         Raises:
-            ConfigurationError: there was none.
+            ConfigurationError: there was none, or no such image.
         """
-        digest = self.outputs(consumer).get("previousImageDigest")
+        digest = self._image(consumer, to) if to else self.outputs(consumer).get("previousImageDigest")
         if not digest:
             raise ConfigurationError(f"{consumer} has run no other image", stack=consumer, hint="Deploy another one.")
         result = self._up(consumer, image={"digest": digest}, share=1.0)
         return dataclasses.replace(result, operation="rollback")
+
+    def history(self, stack: str) -> list[Update]:
+        """The operations on a stack, newest first.
+
+        Who ran one, and which image ran before, is in its message, where this package has written it.
+        """
+        known = self._stack(stack)
+        image = _image_of(_state(_exported(known)))
+        updates = []
+        for item in json.loads(self._cli(known, "stack", "history", "--json")):
+            message = MESSAGE.fullmatch(item.get("message") or "")
+            updates.append(
+                Update(
+                    began=item["startTime"],
+                    operation=item["kind"],
+                    result=item["result"],
+                    changes=item.get("resourceChanges") or {},
+                    who=message["who"] if message else "",
+                    image=image,
+                )
+            )
+            image = (message["image"] or "") if message else ""
+        return updates
 
     def promote(self, source: str, target: str) -> StackResult:
         """Run, in one consumer, the image that another runs, unbuilt. The next `up` runs what the stack's file says."""
@@ -277,7 +312,7 @@ class Deployment:
                 raise failed[0]
         return results
 
-    def _preview(self, name: str, build: bool) -> StackResult:
+    def _preview(self, name: str, build: bool, refresh: bool = False) -> StackResult:
         changes, exclude = {}, None
         if not build and name in self.consumers:
             digest = self._status(name).outputs.get("imageDigest")
@@ -287,7 +322,21 @@ class Deployment:
             changes["image"] = {"digest": digest}
             # The image built before would be dropped from the state, for which its provider asks for Docker.
             exclude = [f"**{errors.IMAGE}::**"]
-        return self._run(name, "preview", changes, policy_packs=self._packs, exclude=exclude)
+        return self._run(name, "preview", changes, policy_packs=self._packs, exclude=exclude, refresh=refresh)
+
+    def _image(self, consumer: str, beginning: str) -> str:
+        """The digest of the only image in a consumer's history that begins so; whole ones need not be there."""
+        if re.fullmatch("sha256:[0-9a-f]{64}", beginning):
+            return beginning
+        known = [image for image in dict.fromkeys(update.image for update in self.history(consumer)) if image]
+        found = [
+            image for image in known if image.removeprefix("sha256:").startswith(beginning.removeprefix("sha256:"))
+        ]
+        if len(found) != 1:
+            text = f"{beginning} is {'the beginning of several images' if found else 'no image'} of {consumer}"
+            hint = f"Images of its history: {', '.join(known) or 'none'}. A whole digest may be any."
+            raise ConfigurationError(text, stack=consumer, hint=hint)
+        return found[0]
 
     def _require_release(self, name: str, check: Check | None, shares: Sequence[float]) -> None:
         """Refuse what cannot be done in the end before anything is done."""
@@ -389,6 +438,8 @@ class Deployment:
         failed = _failed_updates(_state(_exported(stack)))
         if operation in ("up", "preview"):
             options["refresh"] = options.get("refresh") or bool(failed)
+        if operation in ("up", "refresh", "destroy"):
+            options["message"] = self._message(_image_of(_state(_exported(stack))))
         if operation == "up":
             self._try(name, (), threading.Event(), lambda: self._forget_builds(stack, _exported(stack)))
         watcher = threading.Thread(target=self._watch, args=[run])
@@ -422,6 +473,17 @@ class Deployment:
             seconds=time.monotonic() - began,
             log=log,
         )
+
+    def _message(self, image: str) -> str:
+        """What `history` needs to know of an operation: who runs it, and which image ran before."""
+        who = f"{getpass.getuser()}@{socket.gethostname()}"
+        git = ["git", "-C", str(self._workspace.folder), "rev-parse", "--short", "HEAD"]
+        try:
+            commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            commit = ""
+        about = f"{who}, commit {commit}" if commit else who
+        return f"{about}; {image} ran before" if image else about
 
     def _watch(self, run: Run) -> None:
         """End an operation that takes too long or is cancelled.
@@ -565,6 +627,11 @@ def _exported(stack: Stack) -> str:
 
 def _state(exported: str) -> dict[str, Any]:
     return dict(json.loads(exported)["deployment"]) if exported else {}
+
+
+def _image_of(state: Mapping[str, Any]) -> str:
+    outputs = [item.get("outputs") or {} for item in state.get("resources") or () if item["type"] == STACK]
+    return str(outputs[0].get("imageDigest") or "") if outputs else ""
 
 
 def _failed_updates(state: Mapping[str, Any]) -> tuple[str, ...]:

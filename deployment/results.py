@@ -72,6 +72,27 @@ class StackResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Update:
+    """One operation in the history of a stack.
+
+    Attributes:
+        began: when, as Pulumi writes it.
+        operation: `update`, `refresh`, `destroy` and so on, as Pulumi calls them.
+        result: `succeeded`, `failed` or `in-progress`.
+        changes: number of all resources by operation, as Pulumi counts them.
+        who: user and machine, and the commit; empty if it was not run by this package.
+        image: digest of the image that ran afterwards; empty if nobody knows.
+    """
+
+    began: str
+    operation: str
+    result: str
+    changes: Mapping[str, int]
+    who: str = ""
+    image: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StackStatus:
     """What is known of a stack without asking the cloud.
 

@@ -85,7 +85,7 @@ class Workspace:
     def __init__(
         self, folder: Path, backend: Backend, environment: Mapping[str, str], program: Program | None = None
     ) -> None:
-        self._folder = folder.resolve()
+        self.folder = folder.resolve()
         self._backend = backend
         self._environment = environment
         self._program = program
@@ -93,7 +93,7 @@ class Workspace:
         if backend.url and scheme not in SCHEMES:
             text = f"backend {backend.url!r} is given; allowed are URLs that begin with {', '.join(SCHEMES)}"
             raise ConfigurationError(text, stack="", hint="Example: --backend s3://BUCKET?region=us-east-1")
-        project = self._folder / "Pulumi.yaml"
+        project = self.folder / "Pulumi.yaml"
         if not project.is_file():
             raise ConfigurationError(f"there is no {project}", stack="", hint="Name the program's folder.")
         tree = _parsed(project, "")
@@ -103,9 +103,9 @@ class Workspace:
         self.project: str = fields["name"].value
         options = _fields(_fields(fields["runtime"]).get("options"))
         if virtualenv := options.get("virtualenv"):
-            virtualenv.value = str(self._folder / virtualenv.value)
+            virtualenv.value = str(self.folder / virtualenv.value)
         others = [(key, node) for key, node in tree.value if key.value != "main"]
-        tree.value = [*others, (_text("main"), _text(str(self._folder)))]
+        tree.value = [*others, (_text("main"), _text(str(self.folder)))]
         self._project = _written(tree)
         self._scratch = tempfile.TemporaryDirectory(prefix="deployment-")
 
@@ -119,9 +119,9 @@ class Workspace:
         Raises:
             ConfigurationError: there is no such file.
         """
-        file = self._folder / f"Pulumi.{name}.yaml"
+        file = self.folder / f"Pulumi.{name}.yaml"
         if not file.is_file():
-            names = sorted(path.name.split(".")[1] for path in self._folder.glob("Pulumi.?*.yaml"))
+            names = sorted(path.name.split(".")[1] for path in self.folder.glob("Pulumi.?*.yaml"))
             hint = f"Stacks of this folder: {', '.join(names)}." if names else "Name the program's folder."
             raise ConfigurationError(f"there is no {file.name}", stack=name, hint=hint)
         return file
@@ -167,7 +167,7 @@ class Workspace:
 
     def _configured(self, name: str, config: Mapping[str, Any], changes: Mapping[str, Any]) -> str:
         """A stack file with this configuration; what else is in the folder's file, such as a salt, stays."""
-        file = self._folder / f"Pulumi.{name}.yaml"
+        file = self.folder / f"Pulumi.{name}.yaml"
         others = yaml.MappingNode(MAP, [])
         if file.is_file() and isinstance(tree := _parsed(file, name), yaml.MappingNode):
             others.value = [(key, node) for key, node in tree.value if key.value != "config"]

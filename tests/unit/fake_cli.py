@@ -54,6 +54,7 @@ class State:
     resources: list[dict[str, Any]] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     lock: str = ""
+    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class FakeCli:
                 {"version": 3, "deployment": {"resources": state.resources, "pending_operations": pending}}
             )
         elif call.name == "stack history":
-            return json.dumps([HISTORY])
+            return json.dumps(self.stacks[call.stack].history or [HISTORY])
         return ""
 
     def _operate(self, call: Call, log: Path) -> None:
@@ -153,6 +154,8 @@ class FakeCli:
                 {"urn": urn(call.stack, kind), "type": kind, "custom": kind != STACK_TYPE}
                 for kind in (STACK_TYPE, "a:b:C")
             ]
+            state.resources[0]["outputs"] = state.outputs
+            state.history.insert(0, {**HISTORY, "message": "".join(call.option("--message"))})
             if call.name == "destroy":
                 state.resources = []
         old, new = (

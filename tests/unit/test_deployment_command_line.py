@@ -18,7 +18,18 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import deployment.__main__ as command_line
-from deployment import BuildError, Check, ConflictError, Deployment, Progress, StackResult, StackStatus, Step, errors
+from deployment import (
+    BuildError,
+    Check,
+    ConflictError,
+    Deployment,
+    Progress,
+    StackResult,
+    StackStatus,
+    Step,
+    Update,
+    errors,
+)
 from deployment.view import LiveView, PlainView, summary, view
 
 PAGES = "\n".join(page.read_text() for page in (Path("README.md"), *sorted(Path("docs").glob("*.md"))))
@@ -104,7 +115,8 @@ def test_a_stage_can_be_left_out(arguments: list[str], stacks: tuple[str | None,
     ("arguments", "called"),
     [
         (["promote", "consumer", "production"], ("promote", ("consumer", "production"), {})),
-        (["rollback", "production"], ("rollback", ("production",), {})),
+        (["rollback", "production"], ("rollback", ("production",), {"to": ""})),
+        (["rollback", "production", "--to", "sha256:1"], ("rollback", ("production",), {"to": "sha256:1"})),
         (["repair", "production"], ("repair", ("production",), {"force": False})),
         (["repair", "production", "--yes"], ("repair", ("production",), {"force": True})),
     ],
@@ -234,6 +246,72 @@ def test_nothing_is_destroyed_without_a_yes() -> None:
     assert Recorded.called == ("destroy", (), {})
 
 
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked is answered from standard input."""
+    monkeypatch.setattr(command_line, "_has_terminal", lambda: True)
+
+
+@pytest.mark.usefixtures("terminal")
+@pytest.mark.parametrize(("answer", "code", "called"), [("y\n", 0, "up"), ("n\n", 130, "preview"), ("", 1, "preview")])
+def test_on_a_terminal_an_update_shows_what_it_would_do_and_asks(answer: str, code: int, called: str) -> None:
+    Recorded.answer = {"consumer": result(step("update"), operation="preview")}
+    ran = CliRunner().invoke(command_line.app, ["up"], input=answer)
+    assert (ran.exit_code, Recorded.called[0]) == (code, called)
+    assert "1 to update" in ran.stderr
+    assert "Update these stacks? [y/N]" in ran.stderr
+
+
+@pytest.mark.usefixtures("terminal")
+def test_what_changes_nothing_and_what_has_a_yes_are_not_asked_for() -> None:
+    Recorded.answer = {"consumer": result(step("same"))}
+    ran = run("up")
+    assert (ran.exit_code, Recorded.called[0]) == (0, "up")
+    assert "Update these stacks?" not in ran.stderr
+    Recorded.answer = {"consumer": result(step("update"))}
+    ran = run("up", "--yes")
+    assert (ran.exit_code, Recorded.called[0]) == (0, "up")
+    assert "Update these stacks?" not in ran.stderr
+
+
+@pytest.mark.usefixtures("terminal")
+def test_the_first_update_of_a_registry_is_asked_for_before_its_consumers_can_be_previewed() -> None:
+    error = errors.ConfigurationError("registry has no outputs", stack="consumer")
+    error.outcomes = {"registry": result(step("create"), operation="preview", stack="registry"), "consumer": error}
+    Recorded.answer = error
+    ran = CliRunner().invoke(command_line.app, ["up"], input="n\n")
+    assert ran.exit_code == 130
+    assert "1 to create" in ran.stderr
+    assert "consumer: what changes is known when registry is there" in ran.stderr
+
+
+def test_without_a_terminal_nothing_is_asked_for() -> None:
+    ran = run("up")
+    assert (ran.exit_code, Recorded.called[0]) == (0, "up")
+    assert "Update these stacks?" not in ran.output
+
+
+def test_a_dry_run_is_a_preview() -> None:
+    assert run("up", "--dry-run", "--refresh").exit_code == 0
+    assert Recorded.called == ("preview", (), {"refresh": True})
+
+
+def test_a_history_has_when_what_who_and_which_image() -> None:
+    update = Update(
+        began="2026-01-01T00:00:00.000Z", operation="update", result="succeeded", changes={"update": 1, "same": 9},
+        who="me@here, commit 1a2b3c4", image=f"sha256:{'a' * 64}",
+    )  # fmt: skip
+    Recorded.answer = [update, dataclasses.replace(update, who="", image="", changes={"same": 9})]
+    assert run("history", "consumer").stdout.splitlines() == [
+        "2026-01-01T00:00:00  update   succeeded  sha256:aaaaaaaaaaaa  me@here, commit 1a2b3c4",
+        "  1 update",
+        "2026-01-01T00:00:00  update   succeeded",
+        "  no changes",
+    ]
+    known = json.loads(run("history", "consumer", "--json").stdout)["stacks"]["consumer"]
+    assert known[0]["image"] == update.image
+
+
 def test_a_comment_is_written_even_if_a_preview_fails(tmp_path: Path) -> None:
     error = BuildError("no Docker", stack="consumer")
     error.outcomes = {"consumer": error}
@@ -330,7 +408,7 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("command", commands())
 def test_every_documented_command_is_one(command: str) -> None:
-    answers = {"status": {}, "promote": result(), "rollback": result(), "repair": result()}
+    answers = {"status": {}, "history": [], "promote": result(), "rollback": result(), "repair": result()}
     name, *arguments = shlex.split(command)
     Recorded.answer = answers.get(name, {"consumer": result()})
     assert run(name, *arguments).exit_code == 0

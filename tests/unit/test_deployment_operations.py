@@ -1,5 +1,6 @@
 """What `Deployment` asks of the CLI, in which order, with which options and configuration, and what it makes of it."""
 
+import getpass
 import json
 import os
 import re
@@ -34,7 +35,7 @@ from deployment import (
 )
 from deployment.__main__ import app
 from deployment.command import InterruptibleCommand
-from tests.unit.fake_cli import SECRET, Call, Failure, FakeCli, State, urn, wait
+from tests.unit.fake_cli import HISTORY, SECRET, Call, Failure, FakeCli, State, urn, wait
 
 RELEASE = {"function": {"memory": 128, "release": {"errorAlarm": True}}, "api": {"path": "hello", "public": True}}
 PUBLIC = {"api": {"path": "hello", "public": True}}
@@ -461,6 +462,49 @@ def test_a_rollback_without_an_image_before_is_refused(deploy: Deploy, cli: Fake
     with pytest.raises(ConfigurationError, match="has run no other image"):
         deploy().rollback("consumer")
     assert cli.operations() == []
+
+
+A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
+
+
+def test_a_history_has_who_ran_an_update_and_the_image_that_ran_afterwards(deploy: Deploy, cli: FakeCli) -> None:
+    deployment = deploy(registry=None)
+    for image in (A, B, C):
+        cli.built["consumer"] = image
+        deployment.up()
+    cli.stacks["consumer"].history.insert(2, {**HISTORY, "message": "by hand"})
+    history = deployment.history("consumer")
+    assert [update.image for update in history] == [C, B, A, ""]
+    who = f"{getpass.getuser()}@{socket.gethostname()}"
+    assert [update.who for update in history] == [who, who, "", who]
+    assert (history[0].operation, history[0].result) == ("update", "succeeded")
+
+
+@pytest.mark.parametrize("to", [A, "sha256:aaaa", "aaaa"])
+def test_a_rollback_goes_to_any_image_of_the_history(deploy: Deploy, cli: FakeCli, to: str) -> None:
+    deployment = deploy(registry=None)
+    for image in (A, B, C):
+        cli.built["consumer"] = image
+        deployment.up()
+    assert deployment.rollback("consumer", to=to).image == (C, A)
+
+
+@pytest.mark.parametrize(
+    ("to", "expected"), [("dddd", "no image of consumer"), ("", "no other image"), ("sha256:", "several")]
+)
+def test_a_rollback_to_no_image_or_several_is_refused_with_those_that_are_known(
+    deploy: Deploy, cli: FakeCli, to: str, expected: str
+) -> None:
+    deployment = deploy(registry=None)
+    for image in (A, B):
+        cli.built["consumer"] = image
+        deployment.up()
+    cli.stacks["consumer"].outputs.pop("previousImageDigest")
+    updates = len(cli.operations())
+    with pytest.raises(ConfigurationError, match=expected) as refused:
+        deployment.rollback("consumer", to=to)
+    assert not to or f"{B}, {A}" in refused.value.hint
+    assert len(cli.operations()) == updates
 
 
 def test_a_promotion_runs_the_image_of_another_stack(deploy: Deploy, cli: FakeCli) -> None:
