@@ -191,7 +191,8 @@ class DockerProvider(Provider):
                 if "error" in event:
                     raise Refused(f"error reading push output: {_said(event)}")
                 digest = event.get("aux", {}).get("Digest", digest)
-                layer, status = event.get("id", ""), event.get("status", "")
+                # As the real provider, which passes on how far each layer is, without the layer's name.
+                layer, status = event.get("id", ""), f"{event.get('status', '')} {event.get('progress', '')}".strip()
                 if status != told.get(layer):
                     told[layer] = status
                     self.log(urn, status, passing=True)
