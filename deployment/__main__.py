@@ -477,10 +477,10 @@ def _is_uncertain(stack: StackStatus) -> bool:
 def _described(stack: StackStatus) -> str:
     state = f"{stack.resources} resources" if stack.deployed else "not deployed"
     lines = [f"{stack.stack:<12} {state}"]
-    for word, name in {"image": "imageDigest", "address": "endpointUrl"}.items():
-        lines += [f"  {word:<7}  {stack.outputs[name]}"] if stack.outputs.get(name) else []
+    facts = {"image": short(str(stack.outputs.get("imageDigest", ""))), "address": stack.outputs.get("endpointUrl")}
+    lines += [f"  {word:<8}  {text}" for word, text in facts.items() if text]
     if stack.holder and not stack.holder_ended:
-        return "\n".join([*lines, f"  updating {stack.holder}"])
+        return "\n".join([*lines, f"  updating  {stack.holder}"])
     lines += [f"  left lock        {stack.holder}: it has ended"] if stack.holder else []
     lines += [f"  unknown outcome  {urn}" for urn in stack.pending]
     repair = stack.pending or stack.holder

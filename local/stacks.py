@@ -28,7 +28,7 @@ def up(stack: str) -> None:
     print(f"\n$ {' '.join(['pulumi', 'up', *refresh, '-s', stack])}", flush=True)
     if not exists(stack):
         pulumi("stack", "init", stack, quiet=True)
-    pulumi("up", "--yes", "--skip-preview", *refresh, "-s", stack)
+    pulumi("up", "--yes", "--skip-preview", "--suppress-outputs", *refresh, "-s", stack)
 
 
 def call() -> None:
