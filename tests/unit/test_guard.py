@@ -680,6 +680,17 @@ def test_a_function_is_created_from_an_image_that_was_pushed(cloud: Cloud, repos
     url = lambda_.create_function_url_config(FunctionName="made", AuthType="AWS_IAM")["FunctionUrl"].split("/")[2]
     assert cloud.call("GET", "/", {"Host": url})[0] == 403
     lambda_.update_function_url_config(FunctionName="made", AuthType="NONE")
+    open_to_everyone(cloud, url, {"FunctionName": "made"})
+    lambda_.publish_version(FunctionName="made")
+    alias = {"FunctionName": "made", "Qualifier": "live"}
+    lambda_.create_alias(FunctionName="made", Name="live", FunctionVersion="1")
+    url = lambda_.create_function_url_config(**alias, AuthType="NONE")["FunctionUrl"].split("/")[2]
+    open_to_everyone(cloud, url, alias)
+    lambda_.delete_function(FunctionName="made")
+
+
+def open_to_everyone(cloud: Cloud, url: str, function: dict[str, str]) -> None:
+    """Grant a public URL what it needs, one after the other: each alone lets nobody in."""
     for permission in (
         {"Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "NONE"},
         {"Action": "lambda:InvokeFunction", "InvokedViaFunctionUrl": True},
@@ -687,11 +698,9 @@ def test_a_function_is_created_from_an_image_that_was_pushed(cloud: Cloud, repos
         status, _, body = cloud.call("GET", "/", {"Host": url})
         assert status == 403
         assert b"Forbidden" in body
-        lambda_.add_permission(
-            FunctionName="made", StatementId=permission["Action"].partition(":")[2], Principal="*", **permission
-        )
+        name = str(permission["Action"]).partition(":")[2] + function.get("Qualifier", "")
+        cloud.client("lambda").add_permission(**function, StatementId=name, Principal="*", **permission)
     assert cloud.call("GET", "/", {"Host": url})[0] >= 500  # let in, to an engine that is not there
-    lambda_.delete_function(FunctionName="made")
 
 
 def test_deleting_a_tag_leaves_the_image_to_its_other_tags(cloud: Cloud, repository: str) -> None:
