@@ -78,17 +78,14 @@ def test_a_page_of_another_origin_changes_and_reads_nothing(deployed: Clone, els
 
 
 def functions(clone: Clone) -> list[dict[str, Any]]:
-    """What Docker says of the containers in which functions run; there is at least one."""
+    """What Docker says of the containers in which the function runs; there is at least one."""
     assert clone.get()[0] == 200
-    labels = [
-        "--filter",
-        f"label=ministack.instance=cross-account-ecr:{clone.port}",
-        "--filter",
-        "label=ministack=lambda",
-    ]
-    names = clone.docker("ps", "-q", *labels).stdout.split()
-    assert names
-    return list(json.loads(clone.docker("inspect", *names).stdout))
+    labels = (f"ministack.instance=cross-account-ecr:{clone.port}", "ministack=lambda")
+    names = clone.docker("ps", "-q", *(f"--filter=label={label}" for label in labels)).stdout.split()
+    inspected = json.loads(clone.docker("inspect", *names).stdout)
+    found = [one for one in inspected if f"AWS_LAMBDA_FUNCTION_NAME={NAME}" in one["Config"]["Env"]]
+    assert found
+    return found
 
 
 def test_a_functions_container_has_no_more_than_a_function(deployed: Clone) -> None:
