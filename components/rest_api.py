@@ -75,11 +75,6 @@ class Route(Model):
     """Query parameters and headers without which a call is answered with 400 and does not reach the function.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-method-request-validation.html"""
 
-    @property
-    def authorization(self) -> str:
-        """Who may call it, in API Gateway's words."""
-        return "NONE" if self.public else "AWS_IAM"
-
 
 class Throttle(Model):
     """How many calls a stage takes; it answers more calls with 429.
@@ -170,17 +165,7 @@ class FunctionApi(pulumi.ComponentResource):
         qualifier: pulumi.Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Create the API.
-
-        Args:
-            name: name of the component.
-            args: routes and options.
-            api_name: name of the API.
-            function_name: name of the function that answers.
-            invoke_arn: the ARN by which API Gateway calls it.
-            qualifier: alias of the function that is called. Default the function itself.
-            opts: options of the component.
-        """
+        """Create the API `api_name`, which calls `invoke_arn` of a function or, with `qualifier`, of its alias."""
         super().__init__("cross-account-ecr:index:FunctionApi", name, None, opts)
         self._prefix, self._args, self._child = name, args, pulumi.ResourceOptions(parent=self)
         routes = args.all_routes
@@ -189,7 +174,13 @@ class FunctionApi(pulumi.ComponentResource):
         )
         self._api = api
         paths = self._paths()
-        validator = self._validator()
+        validator = (
+            aws.apigateway.RequestValidator(
+                f"{name}-validator", rest_api=api.id, validate_request_parameters=True, opts=self._child
+            )
+            if any(route.request_parameters for route in routes)
+            else None
+        )
         answers: list[pulumi.Resource] = [
             self._integration(route, paths[route.path], invoke_arn, validator) for route in routes
         ]
@@ -222,7 +213,7 @@ class FunctionApi(pulumi.ComponentResource):
         stage = self._stage(deployment, api_name, permissions)
         self.api_key = self._key(stage)
         self.endpoint_url = stage.invoke_url.apply(lambda url: f"{url}/{args.path}")
-        self.register_outputs({"endpoint_url": self.endpoint_url, "api_key": self.api_key})
+        self.register_outputs({output: getattr(self, output) for output in FunctionApi.__annotations__})
 
     def _route_name(self, route: Route) -> str:
         """The beginning of the names of what belongs to a route."""
@@ -245,14 +236,6 @@ class FunctionApi(pulumi.ComponentResource):
                     ).id
         return ids
 
-    def _validator(self) -> aws.apigateway.RequestValidator | None:
-        """What checks parameters, if a route needs some."""
-        if not any(route.request_parameters for route in self._args.all_routes):
-            return None
-        return aws.apigateway.RequestValidator(
-            f"{self._prefix}-validator", rest_api=self._api.id, validate_request_parameters=True, opts=self._child
-        )
-
     def _integration(
         self,
         route: Route,
@@ -266,7 +249,7 @@ class FunctionApi(pulumi.ComponentResource):
             rest_api=self._api.id,
             resource_id=resource_id,
             http_method=route.method,
-            authorization=route.authorization,
+            authorization="NONE" if route.public else "AWS_IAM",
             api_key_required=True if route.api_key else None,
             request_parameters={f"method.request.{name}": True for name in route.request_parameters} or None,
             request_validator_id=validator.id if validator and route.request_parameters else None,
