@@ -2,11 +2,12 @@
 
 import inspect
 import json
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -26,6 +27,7 @@ from deployment import (
     StackResult,
     StackStatus,
     Update,
+    aws,
     errors,
 )
 from deployment.comment import comment
@@ -35,6 +37,7 @@ from deployment.view import report, short, view
 Outcomes = Mapping[str, StackResult | DeploymentError]
 OnEvent = Callable[[Event], None]
 
+DURATION = re.compile(r"\d+(\.\d+)?[smhd]")
 DRIFTED, UNCERTAIN = 8, 10
 EXIT_CODES = {
     0: "Done; a drift was looked for and not found.",
@@ -73,6 +76,16 @@ def above_zero(value: float | None) -> float | None:
     if value is not None and value <= 0:
         raise typer.BadParameter(f"{value:g} is given; allowed are seconds above 0")
     return value
+
+
+def _duration(value: str) -> str:
+    if not DURATION.fullmatch(value):
+        raise typer.BadParameter(f"{value!r} is given; allowed are a number and s, m, h or d, such as 10m")
+    return value
+
+
+def _seconds(duration: str) -> float:
+    return float(duration[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[duration[-1]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,6 +337,57 @@ def status(stacks: Stacks) -> int:
     else:
         print("\n".join(_described(stack) for stack in known.values()))
     return UNCERTAIN if any(_is_uncertain(stack) for stack in known.values()) else 0
+
+
+@command("logs", "logs --follow --consumer consumer --consumer production", "logs --since 2h")
+def logs(
+    common: Common,
+    consumer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STACK", help="A consumer's stack; repeatable.", show_default="consumer"),
+    ] = None,
+    since: Annotated[
+        str, typer.Option(metavar="TIME", help="How far back: a number and s, m, h or d.", callback=_duration)
+    ] = "10m",
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with what comes, until Ctrl-C.")] = False,
+) -> None:
+    """Show what functions have written, in the order of time. Needs boto3."""
+    names = list(dict.fromkeys(consumer or ["consumer"]))
+    with running(common, None, names) as deployment:
+        functions = [deployment.function(name) for name in names]
+    width = max(map(len, names)) if len(names) > 1 else 0
+    with suppress(KeyboardInterrupt):
+        for line in aws.logs(functions, _seconds(since), follow=follow):
+            if common.as_json:
+                print(json.dumps(asdict(line), default=str, ensure_ascii=False), flush=True)
+            else:
+                stack = f"{line.stack:<{width}}  " if width else ""
+                print(f"{line.time.astimezone():%H:%M:%S}  {stack}{line.text}", flush=True)
+
+
+@command("invoke consumer", "invoke consumer --event event.json", "invoke consumer --event - < event.json")
+def invoke(
+    common: Common,
+    consumer_stack: Annotated[str, typer.Argument(metavar="CONSUMER")],
+    event: Annotated[
+        str, typer.Option(metavar="FILE", help="JSON that the function gets; - is standard input.", show_default="{}")
+    ] = "",
+) -> int:
+    """Call a function, through its alias if it has one. Its answer is on stdout, its log on stderr. Needs boto3."""
+    try:
+        payload = sys.stdin.buffer.read() if event == "-" else Path(event).read_bytes() if event else b"{}"
+        json.loads(payload)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"{event} is no file with JSON: {error}", param_hint="--event") from None
+    with running(common, None, [consumer_stack]) as deployment:
+        called = deployment.function(consumer_stack)
+    answer = aws.invoke(called, payload)
+    if common.as_json:
+        _print_json({consumer_stack: asdict(answer)})
+    else:
+        print("\n".join(answer.log), file=sys.stderr)
+        print(answer.body)
+    return errors.ProviderError.exit_code if answer.failed else 0
 
 
 @command("history consumer", "history consumer --json")

@@ -26,6 +26,7 @@ from typing import Any, Self, TypeVar
 from pulumi.automation import CommandError, EngineEvent, PulumiCommand, Stack
 
 from deployment import errors, events
+from deployment.aws import Function
 from deployment.check import Check, is_success
 from deployment.command import InterruptibleCommand
 from deployment.errors import (
@@ -236,6 +237,23 @@ class Deployment:
             raise ConfigurationError(f"{consumer} has run no other image", stack=consumer, hint="Deploy another one.")
         result = self._up(consumer, image={"digest": digest}, share=1.0)
         return dataclasses.replace(result, operation="rollback")
+
+    def function(self, consumer: str) -> Function:
+        """Where a consumer's function is, for `deployment.aws`.
+
+        Raises:
+            ConfigurationError: it is not deployed.
+        """
+        outputs = self.outputs(consumer)
+        if not outputs.get("functionArn"):
+            hint = "Deploy it: python -m deployment up"
+            raise ConfigurationError(f"{consumer} is not deployed", stack=consumer, hint=hint)
+        return Function(
+            stack=consumer,
+            arn=outputs.get("aliasArn") or outputs["functionArn"],
+            log_group=outputs["logGroupName"],
+            profile=str(self._config(consumer).get("profile") or ""),
+        )
 
     def history(self, stack: str) -> list[Update]:
         """The operations on a stack, newest first.

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from deployment import (
     StackStatus,
     Step,
     Update,
+    aws,
     errors,
 )
 from deployment.view import LiveView, PlainView, summary, view
@@ -312,6 +314,44 @@ def test_a_history_has_when_what_who_and_which_image() -> None:
     assert known[0]["image"] == update.image
 
 
+CALLED = aws.Function(stack="consumer", arn="arn:aws:lambda:eu-west-1:222222222222:function:f", log_group="g")
+
+
+def test_logs_are_those_of_the_named_consumers_since_the_time_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+
+    def logs(functions: Any, seconds: float, *, follow: bool) -> Iterator[aws.Line]:
+        given.extend([functions, seconds, follow])
+        yield aws.Line(stack="consumer", time=datetime(2026, 1, 1, 12, tzinfo=UTC), text="hello")
+        raise KeyboardInterrupt
+
+    Recorded.answer = CALLED
+    monkeypatch.setattr(aws, "logs", logs)
+    ran = run("logs", "--since", "2h", "--follow", "--consumer", "consumer", "--consumer", "production")
+    assert ran.exit_code == 0
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  consumer    hello\n", ran.stdout)
+    assert given == [[CALLED, CALLED], 7200, True]
+    assert Recorded.made["consumers"] == ["consumer", "production"]
+    assert json.loads(run("logs", "--json").stdout)["text"] == "hello"
+    assert run("logs", "--since", "soon").exit_code == 2
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [([], b"{}"), (["--event", "-"], b'{"a": 1}')])
+def test_a_function_is_invoked_with_its_answer_on_stdout_and_its_log_on_stderr(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: bytes
+) -> None:
+    given: list[Any] = []
+    answer = aws.Answer(body='{"statusCode": 200}', failed=False, log=("hello",))
+    monkeypatch.setattr(aws, "invoke", lambda *arguments: given.append(arguments) or answer)
+    Recorded.answer = CALLED
+    ran = CliRunner().invoke(command_line.app, ["invoke", "consumer", *arguments], input='{"a": 1}')
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (0, '{"statusCode": 200}\n', "hello\n")
+    assert given == [(CALLED, expected)]
+    answer = dataclasses.replace(answer, failed=True)
+    assert run("invoke", "consumer").exit_code == 1
+    assert run("invoke", "consumer", "--event", "nowhere.json").exit_code == 2
+
+
 def test_a_comment_is_written_even_if_a_preview_fails(tmp_path: Path) -> None:
     error = BuildError("no Docker", stack="consumer")
     error.outcomes = {"consumer": error}
@@ -407,9 +447,11 @@ def commands() -> list[str]:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_every_documented_command_is_one(command: str) -> None:
+def test_every_documented_command_is_one(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {"status": {}, "history": [], "promote": result(), "rollback": result(), "repair": result()}
     name, *arguments = shlex.split(command)
+    monkeypatch.setattr(aws, "logs", lambda *functions, **options: [])
+    monkeypatch.setattr(aws, "invoke", lambda *arguments: aws.Answer(body="{}", failed=False, log=()))
     Recorded.answer = answers.get(name, {"consumer": result()})
     assert run(name, *arguments).exit_code == 0
 

@@ -1,0 +1,186 @@
+"""The function of a consumer at AWS: its log, and calls of it. Needs boto3, the extra `aws` of this package.
+
+https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-view.html
+"""
+
+import base64
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from deployment.errors import EXPIRED, REFUSED, ConfigurationError, CredentialsError, ProviderError
+
+FOLLOW_SECONDS = 2
+# Lines come late: each time the last seconds are read once more.
+OVERLAP_MS = 10_000
+READ_TIMEOUT_SECONDS = 905  # a call of a function takes up to 900 s
+
+REPORT = re.compile(
+    r"REPORT .*?\bDuration: (?P<duration>[\d.]+) ms.*Memory Size: (?P<size>\d+) MB\s+Max Memory Used: (?P<used>\d+) MB"
+    r"(?:.*Init Duration: (?P<init>[\d.]+) ms)?",
+    re.S,
+)
+# What Lambda writes besides, in text and in JSON.
+FRAME = re.compile(r"(START|END|INIT_START) |\{.*\"type\": ?\"platform\.(?!report)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Function:
+    """Where a consumer's function is.
+
+    Attributes:
+        stack: name of the consumer's stack.
+        arn: of the function or, with a release, of its alias.
+        log_group: name of its log group.
+        profile: AWS profile; empty: the default credential chain.
+    """
+
+    stack: str
+    arn: str
+    log_group: str
+    profile: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A line of a log.
+
+    Attributes:
+        stack: name of the consumer's stack.
+        time: when it was written.
+        text: as the function wrote it; of Lambda's own lines what a person needs.
+    """
+
+    stack: str
+    time: datetime
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a call came to.
+
+    Attributes:
+        body: what the function has returned, or its error.
+        failed: whether it is an error.
+        log: the last 4 kB of what it has written.
+    """
+
+    body: str
+    failed: bool
+    log: tuple[str, ...]
+
+
+def logs(
+    functions: Sequence[Function], seconds: float, *, follow: bool = False, wait: Callable[[float], None] = time.sleep
+) -> Iterator[Line]:
+    """The log lines of functions, in the order of time.
+
+    Args:
+        functions: one or several.
+        seconds: how far back they go.
+        follow: go on with the lines that come, for ever.
+        wait: is called between two requests.
+
+    Raises:
+        CredentialsError: the credentials are none, or of another account.
+        ProviderError: AWS refused the request.
+    """
+    clients = {function: _client(function, "logs") for function in functions}
+    start = int((time.time() - seconds) * 1000)
+    told = set[tuple[str, str]]()
+    while True:
+        now = int(time.time() * 1000)
+        found = [
+            # Emulators give no ID.
+            (event["timestamp"], function.stack, event.get("eventId") or event["message"], event["message"])
+            for function, client in clients.items()
+            for event in _events(function, client, start)
+        ]
+        for timestamp, stack, event, message in sorted(found):
+            if (stack, event) not in told and (text := readable(message)):
+                yield Line(stack=stack, time=datetime.fromtimestamp(timestamp / 1000, UTC), text=text)
+        if not follow:
+            return
+        told = {(stack, event) for _, stack, event, _ in found}
+        start = max(start, now - OVERLAP_MS)
+        wait(FOLLOW_SECONDS)
+
+
+def invoke(function: Function, event: bytes) -> Answer:
+    """Call a function, through its alias if it has one.
+
+    Raises:
+        CredentialsError: the credentials are none, or of another account.
+        ProviderError: AWS refused the call.
+    """
+    client = _client(function, "lambda")
+    with _translated(function):
+        answer = client.invoke(FunctionName=function.arn, Payload=event, LogType="Tail")
+        body = answer["Payload"].read().decode(errors="replace")
+    log = base64.b64decode(answer.get("LogResult", "")).decode(errors="replace")
+    lines = tuple(text for line in log.splitlines() if (text := readable(line)))
+    return Answer(body=body, failed="FunctionError" in answer, log=lines)
+
+
+def readable(message: str) -> str:
+    """A line of a log for a person; empty for those that say only that a call begins or ends."""
+    message = message.rstrip()
+    if report := REPORT.match(message):
+        cold = f", cold start {float(report['init']):.0f} ms" if report["init"] else ""
+        return f"took {float(report['duration']):.0f} ms, used {report['used']} of {report['size']} MB{cold}"
+    if message.startswith("{") and '"platform.report"' in message:
+        metrics = json.loads(message)["record"]["metrics"]
+        cold = f", cold start {metrics['initDurationMs']:.0f} ms" if "initDurationMs" in metrics else ""
+        used = f"{metrics['maxMemoryUsedMB']} of {metrics['memorySizeMB']} MB"
+        return f"took {metrics['durationMs']:.0f} ms, used {used}{cold}"
+    return "" if FRAME.match(message) else message
+
+
+def _events(function: Function, client: Any, start: int) -> list[dict[str, Any]]:
+    with _translated(function):
+        pages = client.get_paginator("filter_log_events").paginate(logGroupName=function.log_group, startTime=start)
+        return [event for page in pages for event in page["events"]]
+
+
+def _client(function: Function, service: str) -> Any:
+    """A client in the function's account and Region."""
+    try:
+        import boto3
+        from botocore.config import Config
+    except ImportError:
+        hint = "Install it: pip install boto3"
+        raise ConfigurationError("boto3 is not installed", stack=function.stack, hint=hint) from None
+    _, _, _, region, account, *_ = function.arn.split(":")
+    with _translated(function):
+        session = boto3.Session(profile_name=function.profile or None, region_name=region)
+        # Another account may have a log group of the same name.
+        found = session.client("sts").get_caller_identity()["Account"]
+        if found != account:
+            text = f"the credentials are of account {found}, the function is in {account}"
+            hint = "Log in to that account, or name another profile in the stack's file."
+            raise CredentialsError(text, stack=function.stack, hint=hint)
+        return session.client(
+            service, config=Config(read_timeout=READ_TIMEOUT_SECONDS, retries={"total_max_attempts": 1})
+        )
+
+
+@contextmanager
+def _translated(function: Function) -> Iterator[None]:
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        said = str(error)
+        if isinstance(error, HTTPClientError):
+            raise ProviderError(said, stack=function.stack, hint="Try again.") from None
+        if isinstance(error, ClientError) and not (EXPIRED.search(said) or REFUSED.search(said)):
+            raise ProviderError(said, stack=function.stack, hint="See what AWS says.") from None
+        hint = "Log in, or name another profile in the stack's file. List them: aws configure list-profiles"
+        raise CredentialsError(said, stack=function.stack, hint=hint) from None
