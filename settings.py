@@ -5,12 +5,12 @@ values are reported at once, before a resource is created.
 """
 
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from typing import Annotated, Any, ClassVar, Literal
 
 import pulumi
 from pulumi.runtime.config import is_config_secret
-from pydantic import PrivateAttr, ValidationError, ValidationInfo, field_validator
+from pydantic import PrivateAttr, ValidationError
 from pydantic.alias_generators import to_camel
 
 from components.errors import InvalidArgument, InvalidConfiguration
@@ -18,7 +18,7 @@ from components.function import Endpoint, Function
 from components.image.options import Image
 from components.limits import AccountId, Region
 from components.model import Model, allowed, models_of, problems
-from components.repository import Consumer, CrossAccountRepositoryArgs, Repository, require_served
+from components.repository import Consumers, CrossAccountRepositoryArgs, Repository
 from components.rest_api import RestApi
 
 Profile = Annotated[str, allowed("the name of an AWS profile", "registry")]
@@ -53,18 +53,8 @@ class RegistrySettings(StackSettings):
     """What the stack is: the registry, or a consumer of its images."""
     repository: Repository
     """The ECR repository."""
-    consumers: Annotated[
-        Sequence[Consumer], allowed("a list of accounts", [{"account": "222222222222"}], validate_default=True)
-    ] = ()
+    consumers: Consumers = ()
     """Accounts whose Lambda functions may use its images."""
-
-    @field_validator("consumers")
-    @classmethod
-    def _served(cls, consumers: Sequence[Consumer], info: ValidationInfo) -> Sequence[Consumer]:
-        if repository := info.data.get("repository"):
-            return require_served(consumers, **{**repository.options(), **info.data})
-        # The repository is wrong itself; what does not need it is checked.
-        return require_served(consumers, account=info.data.get("account")) if consumers else consumers
 
     def component(self) -> CrossAccountRepositoryArgs:
         """Arguments of the component.

@@ -22,6 +22,10 @@ PUSH_ACTIONS = (
     "ecr:UploadLayerPart",
 )
 
+# What a preview reads of images, besides a pull: which there are.
+# https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-policy-examples.html
+READ_ACTIONS = ("ecr:BatchGetImage", "ecr:DescribeImages", "ecr:GetDownloadUrlForLayer", "ecr:ListImages")
+
 NETWORK_ACTIONS = (
     "ec2:AssignPrivateIpAddresses",
     "ec2:CreateNetworkInterface",
@@ -34,8 +38,9 @@ NETWORK_ACTIONS = (
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html
 POLICY_CHARACTERS = 10_240
 
-# The beginnings of the Regions of each partition but `aws`.
-# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html
+# The beginnings of the Regions of each partition but `aws`, as the SDK's table has them; a test compares the two.
+# Service principals are the same in all of them: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html
+# https://github.com/boto/botocore/blob/develop/botocore/data/partitions.json
 PARTITIONS = {
     "cn-": "aws-cn",
     "us-gov-": "aws-us-gov",
@@ -118,6 +123,24 @@ def lambda_pulls(functions: list[str], organization: str | None) -> Statement:
         "Principal": {"Service": "lambda.amazonaws.com"},
         "Condition": condition,
     }
+
+
+def own_lambda_pulls(account: str, region: str) -> Statement:
+    """Let the Lambda service pull for the functions of the repository's own account.
+
+    Lambda adds this statement by itself, if it is missing and the deployer may set the policy; a policy without it
+    would drift. Who may deploy such functions, the policies of the account's own principals decide.
+    https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#configuration-images-permissions
+    """
+    return {
+        **lambda_pulls([function_arn(account, region, "*")], organization=None),
+        "Sid": "LambdaECRImageRetrievalPolicy",
+    }
+
+
+def readers_read(principals: list[str]) -> Statement:
+    """Let principals look at images and pull them."""
+    return {"Sid": "Readers", "Effect": "Allow", "Action": list(READ_ACTIONS), "Principal": {"AWS": principals}}
 
 
 def publishers_push(principals: list[str]) -> Statement:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 import pulumi
 import pulumi_aws as aws
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from components.iam import (
     POLICY_CHARACTERS,
@@ -22,13 +22,27 @@ from components.iam import (
     function_arn,
     is_for_any_source,
     lambda_pulls,
+    own_lambda_pulls,
     publishers_push,
+    readers_read,
 )
 from components.lifecycle import DEFAULT_LIFECYCLE, LifecycleRule, lifecycle_policy, require_order
 from components.limits import AccountId, KmsKeyArn, PrincipalArn, Region, RoleArn, Switch
 from components.model import Model, allowed, rule
 
-OWN_SIDS = ("CrossAccountPermission", "LambdaECRImageCrossAccountRetrievalPolicy", "Publishers")
+OWN_SIDS = (
+    "CrossAccountPermission",
+    "LambdaECRImageCrossAccountRetrievalPolicy",
+    "LambdaECRImageRetrievalPolicy",
+    "Publishers",
+    "Readers",
+)
+EVERY_FUNCTION = ("*",)
+
+
+def _listed(value: Any) -> Any:
+    """A single text in place of a list."""
+    return [value] if isinstance(value, str) else value
 
 
 class Consumer(Model):
@@ -39,21 +53,31 @@ class Consumer(Model):
     regions: Annotated[Sequence[Region], allowed("a list of Regions", ["us-east-1"])] = ()
     """Regions of its functions. Default: all that the repository is in."""
     functions: Annotated[
-        str,
-        allowed(
-            "1 to 64 letters, digits, - and _, with the wildcards * and ?",
-            "orders-*",
-            pattern=r"^[a-zA-Z0-9_*?-]{1,64}$",
-        ),
-    ] = "*"
-    """Names of its functions."""
+        Sequence[
+            Annotated[
+                str,
+                allowed(
+                    "1 to 64 letters, digits, - and _, with the wildcards * and ?",
+                    "orders-*",
+                    pattern=r"^[a-zA-Z0-9_*?-]{1,64}$",
+                ),
+            ]
+        ],
+        BeforeValidator(_listed),
+        allowed("a list of function names, with the wildcards * and ?", ["orders-*"], min_length=1),
+    ] = EVERY_FUNCTION
+    """Names of its functions, for which Lambda pulls; a single one needs no list. Default: all."""
     roles: Annotated[
         Sequence[RoleArn], allowed("a list of role ARNs", ["arn:aws:iam::222222222222:role/deployer"])
     ] = ()
     """The only roles of the account that may deploy such functions. They must exist, or ECR refuses the policy.
     Default: every principal that the account allows."""
+    readers: Annotated[
+        Sequence[RoleArn], allowed("a list of role ARNs", ["arn:aws:iam::222222222222:role/preview"])
+    ] = ()
+    """Roles of the account that may list and pull images besides, such as the one that previews. They must exist."""
 
-    @field_validator("roles")
+    @field_validator("roles", "readers")
     @classmethod
     def _own_roles(cls, roles: Sequence[str], info: ValidationInfo) -> Sequence[str]:
         account = info.data.get("account")
@@ -169,22 +193,33 @@ class Repository(Model):
         return force_delete
 
 
+def _served(consumers: Sequence[Consumer], info: ValidationInfo) -> Sequence[Consumer]:
+    """See `require_served`; the repository's options are beside the consumers, or in a section."""
+    repository = info.data.get("repository")
+    options = {**(repository.options() if repository else {}), **info.data}
+    if "name" in options:
+        return require_served(consumers, **options)
+    # The repository is wrong itself; what does not need it is checked.
+    return require_served(consumers, account=options.get("account")) if consumers else consumers
+
+
+Consumers = Annotated[
+    Sequence[Consumer],
+    allowed("a list of accounts", [{"account": "222222222222"}], validate_default=True),
+    AfterValidator(_served),
+]
+
+
 class CrossAccountRepositoryArgs(Repository):
     """Arguments of `CrossAccountRepository`."""
 
     account: AccountId | None = None
-    """ID of the account that owns the repository, which is refused as a consumer. Default: not checked."""
+    """ID of the account that owns the repository. Set it if the account is one of the consumers: its functions need
+    another statement."""
     region: Region
     """Region of the repository. Only functions in the same Region can use it."""
-    consumers: Annotated[
-        Sequence[Consumer], allowed("a list of accounts", [{"account": "222222222222"}], validate_default=True)
-    ] = ()
+    consumers: Consumers = ()
     """Accounts whose Lambda functions may use the images."""
-
-    @field_validator("consumers")
-    @classmethod
-    def _served(cls, consumers: Sequence[Consumer], info: ValidationInfo) -> Sequence[Consumer]:
-        return require_served(consumers, **info.data)
 
     @model_validator(mode="after")
     def _fits(self) -> "CrossAccountRepositoryArgs":
@@ -205,6 +240,7 @@ class CrossAccountRepositoryArgs(Repository):
                 repository_policy(
                     self.consumers,
                     region,
+                    owner=self.account,
                     organization=self.organization,
                     publishers=self.publishers,
                     statements=self.statements,
@@ -238,9 +274,18 @@ def require_served(
             'must be a list of one account or more, or set `organization`. Example: [{"account": "222222222222"}]'
         )
     if twice := sorted({one for one in accounts if accounts.count(one) > 1}):
-        raise rule(f"must name each account once, with all of its Regions; more than once: {', '.join(twice)}")
-    if account in accounts:
-        raise rule(f"must not name the registry's own account {account}: its functions need no grant")
+        raise rule(
+            "must name each account once, with all of its Regions and functions; more than once: "
+            f'{", ".join(twice)}. Example: [{{"account": "{twice[0]}", "functions": ["orders-*", "payments-*"]}}]'
+        )
+    for index, consumer in enumerate(consumers):
+        is_narrowed = consumer.roles or consumer.readers or tuple(consumer.functions) != EVERY_FUNCTION
+        if consumer.account == account and is_narrowed:
+            raise rule(
+                "is the registry's own account: it must have no `functions`, `roles` or `readers`. The policies of its "
+                "principals decide who deploys which functions",
+                index,
+            )
     if region is None:
         return consumers
     if region in replicas:
@@ -259,15 +304,17 @@ def repository_policy(
     consumers: Iterable[Consumer],
     region: str,
     *,
+    owner: str | None = None,
     organization: str | None = None,
     publishers: Iterable[str] = (),
     statements: Iterable[Mapping[str, Any]] = (),
 ) -> Document:
-    """Let the Lambda functions of other accounts use a repository's images.
+    """Let the Lambda functions of accounts use a repository's images.
 
     Args:
         consumers: in any order.
         region: the repository's Region, which is the functions' as well.
+        owner: account that owns the repository, whose functions have a statement of their own.
         organization: ID of the AWS organization that callers and functions must belong to. Without consumers, all of
             its accounts are granted.
         publishers: ARNs of the principals that may push.
@@ -276,15 +323,21 @@ def repository_policy(
     # An organization grants all of its accounts only if no consumer is named at all, not if none is left in a Region.
     listed = list(consumers)
     named = sorted((one for one in listed if one.is_in(region)), key=lambda one: one.account)
-    callers = [arn for one in named for arn in sorted(set(one.roles)) or [account_arn(one.account, region)]]
-    functions = [function_arn(one.account, region, one.functions) for one in named]
-    pulling: list[Statement] = []
-    if named:
-        pulling = [callers_pull(callers, organization), lambda_pulls(functions, organization)]
+    others = [one for one in named if one.account != owner]
+    callers = [arn for one in others for arn in sorted(set(one.roles)) or [account_arn(one.account, region)]]
+    functions = [function_arn(one.account, region, pattern) for one in others for pattern in sorted(set(one.functions))]
+    granting: list[Statement] = []
+    if others:
+        granting = [callers_pull(callers, organization), lambda_pulls(functions, organization)]
     elif organization and not listed:
-        pulling = [callers_pull("*", organization), lambda_pulls([function_arn("*", region, "*")], organization)]
-    pushing = sorted(set(publishers))
-    return document(*pulling, *([publishers_push(pushing)] if pushing else []), *map(dict, statements))
+        granting = [callers_pull("*", organization), lambda_pulls([function_arn("*", region, "*")], organization)]
+    if owner and len(others) < len(named):
+        granting.append(own_lambda_pulls(owner, region))
+    if readers := sorted({arn for one in named for arn in one.readers}):
+        granting.append(readers_read(readers))
+    if pushing := sorted(set(publishers)):
+        granting.append(publishers_push(pushing))
+    return document(*granting, *map(dict, statements))
 
 
 def require_size(policy: str, consumers: Sequence[Consumer], region: str) -> None:
@@ -422,7 +475,7 @@ def deployer_policy_of(consumer: Consumer, arns: Iterable[str], regions: Iterabl
     served = [region for region in regions if consumer.is_in(region)]
     return deployer_policy(
         (arn for arn in arns if arn.split(":")[3] in served),
-        (function_arn(consumer.account, region, consumer.functions) for region in served),
+        (function_arn(consumer.account, region, pattern) for region in served for pattern in consumer.functions),
     )
 
 

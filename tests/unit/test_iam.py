@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
 
 from components.errors import InvalidArgument
@@ -21,6 +22,8 @@ from components.iam import (
 from components.image.source import ExistingImage
 from components.repository import Consumer, CrossAccountRepositoryArgs, Repository, deployer_policy_of
 from components.repository import repository_policy as policy_of
+from scripts.permissions import resources
+from tests.unit.recorder import consumer_settings, registry_settings
 
 GOLDEN = Path(__file__).with_name("repository_policy.json")
 ACCOUNTS = ["222222222222", "333333333333", "444444444444"]
@@ -58,14 +61,34 @@ def test_no_statement_allows_more_than_a_pull() -> None:
         assert "*" not in json.dumps(statement["Principal"])
 
 
-@pytest.mark.parametrize(
-    ("region", "partition"), [("us-east-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")]
-)
+SESSION = botocore.session.get_session()
+PARTITIONS = SESSION.get_component("data_loader").load_data("partitions")["partitions"]
+REGIONS = {
+    region: one["id"]
+    for one in PARTITIONS
+    for region in {*one["regions"], *SESSION.get_available_regions("lambda", partition_name=one["id"])}
+    if not region.endswith("-global")
+}
+
+
+def test_every_partition_of_the_sdk_has_a_region() -> None:
+    assert {one["id"] for one in PARTITIONS} == set(REGIONS.values())
+
+
+@pytest.mark.parametrize(("region", "partition"), REGIONS.items())
 def test_arns_are_of_the_regions_partition(region: str, partition: str) -> None:
+    # The SDK's table, of every Region that it knows.
+    assert Repository(name="it", replicas=[region]).replicas == [region]
     callers, service = repository_policy(["222222222222"], region)["Statement"]
     assert callers["Principal"]["AWS"] == [f"arn:{partition}:iam::222222222222:root"]
     expected = [f"arn:{partition}:lambda:{region}:222222222222:function:*"]
     assert service["Condition"]["StringLike"]["aws:sourceArn"] == expected
+
+
+def test_the_documented_policies_are_of_the_regions_partition() -> None:
+    region = "eusc-de-east-1"
+    arns = set(resources(registry_settings(region=region), consumer_settings(region=region)).values()) - {"*"}
+    assert {arn.split(":")[1] for arn in arns} == {"aws-eusc"}
 
 
 def test_a_function_may_write_to_its_own_log_group_only() -> None:
@@ -94,6 +117,44 @@ def test_a_function_pattern_narrows_the_service() -> None:
     _, service = policy_of([Consumer(account="222222222222", functions="orders-*")], "us-east-1")["Statement"]
     expected = ["arn:aws:lambda:us-east-1:222222222222:function:orders-*"]
     assert service["Condition"]["StringLike"]["aws:sourceArn"] == expected
+
+
+@pytest.mark.parametrize("functions", [["orders-*", "payments-*"], ["payments-*", "orders-*", "orders-*"]])
+def test_an_account_may_have_several_function_patterns(functions: list[str]) -> None:
+    consumer = Consumer(account="222222222222", functions=functions)
+    callers, service = policy_of([consumer], "us-east-1")["Statement"]
+    arn = "arn:aws:lambda:us-east-1:222222222222:function:"
+    assert service["Condition"]["StringLike"]["aws:sourceArn"] == [f"{arn}orders-*", f"{arn}payments-*"]
+    assert callers["Principal"]["AWS"] == ["arn:aws:iam::222222222222:root"]
+    _, _, deployed = deployer_policy_of(consumer, [], ["us-east-1"])["Statement"]
+    assert {f"{arn}orders-*", f"{arn}payments-*"} == set(deployed["Resource"])
+
+
+def test_readers_may_look_and_pull_and_are_no_deployers() -> None:
+    deployer, reader = (f"arn:aws:iam::222222222222:role/{name}" for name in ("deployer", "reader"))
+    consumer = Consumer(account="222222222222", roles=[deployer], readers=[reader, reader])
+    callers, _, reading = policy_of([consumer], "us-east-1")["Statement"]
+    assert callers["Principal"]["AWS"] == [deployer]
+    assert reading["Principal"]["AWS"] == [reader]
+    assert set(PULL_ACTIONS) < set(reading["Action"])
+    assert not set(PUSH_ACTIONS) & set(reading["Action"])
+
+
+def test_the_owners_functions_have_the_statement_that_lambda_would_add() -> None:
+    # https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#configuration-images-permissions
+    own = {
+        "Sid": "LambdaECRImageRetrievalPolicy",
+        "Effect": "Allow",
+        "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+        "Principal": {"Service": "lambda.amazonaws.com"},
+        "Condition": {"StringLike": {"aws:sourceArn": ["arn:aws:lambda:us-east-1:111111111111:function:*"]}},
+    }
+    owner = Consumer(account="111111111111")
+    assert policy_of([owner], "us-east-1", owner="111111111111")["Statement"] == [own]
+    others = policy_of([Consumer(account="222222222222")], "us-east-1")["Statement"]
+    both = policy_of([Consumer(account="222222222222"), owner], "us-east-1", owner="111111111111")
+    assert both["Statement"] == [*others, own]
+    assert policy_of([owner], "us-east-1", owner="111111111111", organization="o-abcdef1234")["Statement"] == [own]
 
 
 def test_an_account_is_granted_in_its_regions_only() -> None:
@@ -156,7 +217,8 @@ def test_a_policy_that_is_too_long_is_refused_with_the_number_that_fits() -> Non
         ({"account": "*"}, "Consumer.account: .* 12 digits"),
         ({"account": "\u0662" * 12}, "Consumer.account: .* 12 digits"),
         ({"account": "2" * 12, "roles": ["arn:aws:iam::222222222222:role/*"]}, "it must be the ARN of a role"),
-        ({"account": "2" * 12, "functions": "a b"}, 'Consumer.functions: "a b" is not allowed'),
+        ({"account": "2" * 12, "functions": ["a", "a b"]}, r'Consumer.functions\[1\]: "a b" is not allowed'),
+        ({"account": "2" * 12, "functions": []}, r"Consumer.functions: \[\] is not allowed"),
         (
             {"account": "2" * 12, "roles": ["arn:aws:iam::333333333333:role/x"]},
             "role of account 222222222222",

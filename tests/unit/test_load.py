@@ -78,7 +78,7 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     ("registry", {"region": "Virginia"}, "region", '"Virginia"'),
     ("registry", {"repository": {"name": "Upper"}}, "repository.name", '"Upper"'),
     ("registry", {"consumers": [{"account": "22"}]}, "consumers[0].account", '"22"'),
-    ("registry", {"consumers": [{"account": "2" * 12, "functions": "a b"}]}, "consumers[0].functions", '"a b"'),
+    ("registry", {"consumers": [{"account": "2" * 12, "functions": ["a b"]}]}, "consumers[0].functions[0]", '"a b"'),
     ("consumer", {"registry": {"stack": ""}}, "registry.stack", '""'),
     ("consumer", {"image": {"context": ""}}, "image.context", '""'),
     ("consumer", {"image": {"digest": "latest"}}, "image.digest", '"latest"'),
@@ -175,7 +175,11 @@ def test_all_errors_are_shown_at_once_one_a_line() -> None:
     ("stack", "change", "expected"),
     [
         ("registry", {"consumers": None}, "consumers: must be a list of one account or more"),
-        ("registry", {"consumers": [{"account": "1" * 12}]}, "must not name the registry's own account 111111111111"),
+        (
+            "registry",
+            {"consumers": [{"account": "1" * 12, "functions": "a"}]},
+            "consumers[0]: is the registry's own account: it must have no `functions`, `roles` or `readers`",
+        ),
         ("registry", {"consumers": [{"account": "2" * 12}] * 2}, "more than once: 222222222222"),
         ("consumer", {"image": {"target": "it"}}, "exactly one of context, digest, tag and promote; given: none"),
         ("consumer", {"image": {"context": "app", "digest": DIGEST}}, "given: context, digest"),

@@ -128,7 +128,8 @@ def consumers(draw: st.DrawFn) -> list[dict[str, Any]]:
         options = section(
             {"account": st.just(account)},
             regions=st.lists(REGIONS, max_size=2),
-            functions=matching(r"[a-zA-Z0-9_*?-]{1,20}"),
+            functions=(name := matching(r"[a-zA-Z0-9_*?-]{1,20}")) | st.lists(name, min_size=1, max_size=2),
+            readers=st.lists(roles, max_size=1),
             roles=st.lists(roles, max_size=2),
         )
         listed.append(draw(options))
@@ -433,7 +434,7 @@ BASES: dict[str, dict[str, Any]] = {
         "account": "111111111111",
         "region": "us-east-1",
         "repository": {"name": "it"},
-        "consumers": [{"account": "222222222222"}],
+        "consumers": [{"account": "222222222222", "functions": ["it"]}],
     },
     "consumer": {
         "stackType": "consumer",
@@ -450,7 +451,7 @@ FORMATS: dict[tuple[str, tuple[str | int, ...]], str] = {
     ("registry", ("region",)): r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}",
     ("registry", ("repository", "name")): r"(?=.{2,256}$)([a-z\d]+([._-][a-z\d]+)*/)*[a-z\d]+([._-][a-z\d]+)*",
     ("registry", ("consumers", 0, "account")): r"(?!1{12})\d{12}",
-    ("registry", ("consumers", 0, "functions")): r"[\w*?-]{1,64}",
+    ("registry", ("consumers", 0, "functions", 0)): r"[\w*?-]{1,64}",
     ("consumer", ("image", "tag")): r"\w[\w.-]{0,127}",
     ("consumer", ("function", "name")): r"[\w-]{1,64}",
     ("consumer", ("api", "path")): r"(?!\.{1,2}(/|$))[\w.-]+(/(?!\.{1,2}(/|$))[\w.-]+)*",
@@ -524,7 +525,7 @@ def policy_consumers(draw: st.DrawFn) -> list[Consumer]:
         Consumer(
             account=account,
             regions=draw(st.lists(FEW_REGIONS, max_size=2)),
-            functions=draw(PATTERNS),
+            functions=draw(st.lists(PATTERNS, min_size=1, max_size=2)),
             roles=[f"arn:aws:iam::{account}:role/{role}" for role in draw(st.lists(FEW_ROLES, max_size=2))],
         )
         for account in accounts
@@ -591,13 +592,16 @@ def test_exactly_the_granted_functions_are_pulled_for_by_lambda(
     keys = {"aws:sourcearn": function_arn(account, function_region, name), "aws:sourceaccount": account}
     keys |= {"aws:sourceorgid": member} if member else {}
     granted = any(
-        one.account == account and one.is_in(region) and fnmatch.fnmatchcase(name, one.functions) for one in consumers
+        one.account == account
+        and one.is_in(region)
+        and any(fnmatch.fnmatchcase(name, pattern) for pattern in one.functions)
+        for one in consumers
     ) or (bool(organization) and not consumers)
     expected = granted and region == function_region and action in PULL_ACTIONS and organization in ("", member)
     mine = [one for one in consumers if one.account == account and one.is_in(region)]
     reached(
         allowed=expected,
-        by_pattern=expected and any(one.functions != "*" for one in mine),
+        by_pattern=expected and any("*" not in one.functions for one in mine),
         by_organization=expected and organization,
         another_region=granted and region != function_region,
         another_name=mine and not granted,

@@ -80,7 +80,16 @@ def test_an_endpoint_is_public_only_when_it_is_said() -> None:
         (REGISTRY, {"repository": {}}, "repository: is missing"),
         (REGISTRY, {"consumers": []}, "consumers: must be a list of one account or more"),
         (REGISTRY, {"consumers": [{"account": "22"}]}, 'consumers[0].account: "22" is not allowed'),
-        (REGISTRY, {"consumers": [{"account": "1" * 12}]}, "must not name the registry's own account 111111111111"),
+        (
+            REGISTRY,
+            {"consumers": [{"account": "1" * 12, "roles": [f"arn:aws:iam::{'1' * 12}:role/it"]}]},
+            "consumers[0]: is the registry's own account: it must have no `functions`, `roles` or `readers`",
+        ),
+        (
+            REGISTRY,
+            {"consumers": [{"account": "2" * 12, "readers": [f"arn:aws:iam::{'3' * 12}:role/it"]}]},
+            "consumers[0].readers[0]: arn:aws:iam::333333333333:role/it must be a role of account 222222222222",
+        ),
         (
             REGISTRY,
             {"consumers": [{"account": "2" * 12}] * 2},
