@@ -11,7 +11,7 @@ from typing import Any
 from deployment import grants
 from deployment.content_diff import IMAGE, ContentDiff
 from deployment.errors import DeploymentError
-from deployment.events import STACK, UNKNOWN, Step
+from deployment.events import STACK, UNKNOWN, Diagnostic, Step
 from deployment.markdown import block, code, codes, table
 from deployment.results import UNCHANGED, StackResult
 
@@ -21,8 +21,12 @@ MARKER = "<!-- deployment preview -->"
 # https://github.com/orgs/community/discussions/41331
 LIMIT = 65_536
 
+# How the warning of a consumer begins that needs the registry's update first: `stacks/served.py`.
+AFTER = "After the registry:"
+
 POLICY = "aws:ecr/repositoryPolicy:RepositoryPolicy"
 PROVIDER = "pulumi:providers:"
+PULLING = ["account", "Lambda pulls for functions", "may deploy them"]
 OPERATIONS = ("delete", "replace", "update", "create")
 
 # What is lost when a resource is deleted or replaced.
@@ -106,13 +110,16 @@ def comment(outcomes: Outcomes, diffs: Mapping[str, ContentDiff | None], *, buil
         text = f"#### First of all\n\n{table(['stack', 'resource', 'change', 'means'], rows)}"
         parts.append(Part(text, 7, "the list of weighty changes"))
     if sentences := [sentence for result in results.values() for sentence in _granted(result)]:
-        text = "#### Who may use the images\n\n" + "\n".join(f"- {sentence}" for sentence in sentences)
-        parts.append(Part(text, 6, "who may use the images"))
+        lines = "\n".join(f"- {sentence}" for sentence in sentences)
+        rows = [list(row) for row in dict.fromkeys(row for result in results.values() for row in _pulling(result))]
+        standing = f"\n\nAfter the update:\n\n{table(PULLING, rows)}" if rows else ""
+        parts.append(Part(f"#### Who may use the images\n\n{lines}{standing}", 6, "who may use the images"))
     for name, result in results.items():
         if built and (text := _image(result, diffs.get(name))):
             parts.append(Part(text, 5, f"the image of {name}"))
     for name, result in results.items():
-        if warnings := sorted({line.text for line in result.diagnostics if line.severity == "warning" and line.urn}):
+        told = (line for line in result.diagnostics if (_warns(line) and line.urn) or _is_after(line))
+        if warnings := sorted({line.text for line in told}):
             text = f"#### Warnings of {code(name)}\n\n" + block("\n".join(warnings))
             parts.append(Part(text, 4, f"the warnings of {name}"))
     parts += [part for result in results.values() for part in _details(result)]
@@ -129,8 +136,21 @@ def _overview(outcomes: Outcomes) -> str:
             continue
         counts = [sum(step.operation == operation for step in _shown(outcome)) for operation in OPERATIONS]
         same = sum(step.operation in UNCHANGED and step.type.startswith("aws:") for step in outcome.steps)
-        rows.append([code(name), *(str(count or "") for count in counts), str(same)])
+        rows.append([code(name) + _after(outcome), *(str(count or "") for count in counts), str(same)])
     return table(["stack", *OPERATIONS, "unchanged"], rows)
+
+
+def _after(result: StackResult) -> str:
+    return ", after the registry" if any(map(_is_after, result.diagnostics)) else ""
+
+
+def _warns(line: Diagnostic) -> bool:
+    return line.severity == "warning"
+
+
+def _is_after(line: Diagnostic) -> bool:
+    """Whether a consumer's program says that the preview is one of after the registry's update."""
+    return _warns(line) and line.text.startswith(AFTER)
 
 
 def _failure(error: DeploymentError) -> str:
@@ -176,7 +196,9 @@ def _statements(result: StackResult) -> list[str]:
     return [
         f"{change} in {code(result.stack)}:\n\n{block(statement)}"
         for step in _policies(result)
-        for change, statement in grants.unread(str(step.old.get("policy", "")), str(step.new.get("policy", "")))
+        for change, statement in grants.unread(
+            str(step.old.get("policy", "")), str(step.new.get("policy", "")), _owner(result)
+        )
     ]
 
 
@@ -196,9 +218,21 @@ def _granted(result: StackResult) -> list[str]:
         if step.type == POLICY and _stays(step):
             sentences[f"{code(step.name)} stays in the account as it is, unmanaged"] = None
     for step in _policies(result):
-        for change in grants.changes(str(step.old.get("policy", "")), str(step.new.get("policy", ""))):
+        before, after = str(step.old.get("policy", "")), str(step.new.get("policy", ""))
+        for change in grants.changes(before, after, _owner(result)):
             sentences[change] = None
     return list(sentences)
+
+
+def _pulling(result: StackResult) -> list[tuple[str, ...]]:
+    """For which functions the changed policies let Lambda pull afterwards."""
+    policies = (str(step.new.get("policy", "")) for step in _policies(result))
+    return [tuple(row) for policy in policies for row in grants.pulling(policy, _owner(result))]
+
+
+def _owner(result: StackResult) -> str:
+    """The account whose policies decide alone who deploys its functions."""
+    return str(result.outputs.get("registryId", ""))
 
 
 def _image(result: StackResult, diff: ContentDiff | None) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from components.iam import PULL_ACTIONS, PUSH_ACTIONS
+from components.iam import PULL_ACTIONS, PUSH_ACTIONS, READ_ACTIONS
 from deployment.events import UNKNOWN
 from deployment.markdown import codes
 
@@ -49,6 +49,10 @@ class Pull:
     grants: Mapping[str, Grant]
     organizations: frozenset[str]
 
+    def is_of(self, account: str) -> bool:
+        """Whether it is for the functions of this account alone, with no bounds."""
+        return set(self.grants) == {account} and not self.organizations
+
 
 @dataclass(frozen=True)
 class Grants:
@@ -57,18 +61,24 @@ class Grants:
     Attributes:
         accounts: who may pull.
         organizations: those that callers and functions have to belong to.
+        readers: who may look at images and pull them.
         publishers: who may push.
         others: all other statements, by their content.
     """
 
     accounts: dict[str, Grant] = field(default_factory=dict)
     organizations: frozenset[str] = frozenset()
+    readers: frozenset[str] = frozenset()
     publishers: frozenset[str] = frozenset()
     others: dict[str, Statement] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, policy: str) -> "Grants":
+    def of(cls, policy: str, owner: str) -> "Grants":
         """Read a policy's JSON; an empty one grants nothing.
+
+        Args:
+            policy: the JSON.
+            owner: the repository's account, which lets its own principals deploy by their policies alone.
 
         Raises:
             ValueError: it is no policy.
@@ -81,50 +91,65 @@ class Grants:
             raise ValueError("a statement is no object")
         pulls = [(statement, _pull(statement)) for statement in statements]
         # One sentence speaks of the organization of all: where statements differ in it, a person has to read them.
-        bounds = {pull.organizations for _, pull in pulls if pull}
+        bounds = {pull.organizations for _, pull in pulls if pull and not pull.is_of(owner)}
         accounts: dict[str, Grant] = {}
+        readers: set[str] = set()
         publishers: set[str] = set()
         others: dict[str, Statement] = {}
         for statement, pull in pulls:
-            if pull and len(bounds) == 1:
+            if pull and (pull.is_of(owner) or len(bounds) == 1):
                 for account, grant in pull.grants.items():
                     known = accounts.setdefault(account, Grant())
-                    known.principals |= grant.principals
+                    known.principals |= grant.principals | ({EVERYONE} if account == owner else set())
                     known.functions |= grant.functions
-            elif pushing := _publishers_of(statement):
+            elif reading := _only(statement, READ_ACTIONS, ROLE):
+                readers |= reading
+            elif pushing := _only(statement, PUSH_ACTIONS, PUBLISHER):
                 publishers |= pushing
             else:
                 others[json.dumps(_plain(statement), sort_keys=True)] = statement
         organizations = next(iter(bounds)) if len(bounds) == 1 else frozenset()
-        return cls(accounts, organizations, frozenset(publishers), others)
+        return cls(accounts, organizations, frozenset(readers), frozenset(publishers), others)
 
 
-def changes(before: str, after: str) -> list[str]:
+def changes(before: str, after: str, owner: str = "") -> list[str]:
     """What changes for whom, a sentence each, sorted; names are in backquotes.
 
     Args:
         before: the policy's JSON, empty if there was none.
         after: the same afterwards.
+        owner: the repository's account.
     """
     if after == UNKNOWN:
         return ["the policy is known only when the update runs"]
-    old, new = _read(before), _read(after)
+    old, new = _read(before, owner), _read(after, owner)
     if new is None:
         return ["the policy changes; it cannot be read as one"]
-    told = [*_accounts(old or Grants(), new), *_organizations(old or Grants(), new), *_pushing(old or Grants(), new)]
+    known = old or Grants()
+    told = [*_accounts(known, new), *_organizations(known, new), *_reading(known, new), *_pushing(known, new)]
     return told if old else ["the policy before cannot be read as one; this is all that the new one says", *told]
 
 
-def unread(before: str, after: str) -> list[tuple[str, str]]:
+def pulling(policy: str, owner: str = "") -> list[list[str]]:
+    """For which functions Lambda may pull: account, functions and who may deploy them, of each account."""
+    known = None if policy == UNKNOWN else _read(policy, owner)
+    return [
+        ["every account of the organization" if account == EVERYONE else account, _names(grant.functions), _by(grant)]
+        for account, grant in sorted((known or Grants()).accounts.items())
+    ]
+
+
+def unread(before: str, after: str, owner: str = "") -> list[tuple[str, str]]:
     """The statements that change and that no sentence tells: `new` or `gone`, and the statement as it is.
 
     Args:
         before: the policy's JSON, empty if there was none.
         after: the same afterwards.
+        owner: the repository's account.
     """
     if after == UNKNOWN:
         return []
-    old, new = _read(before), _read(after)
+    old, new = _read(before, owner), _read(after, owner)
     if new is None:
         return [("new", after)]
     others = old.others if old else {}
@@ -132,9 +157,9 @@ def unread(before: str, after: str) -> list[tuple[str, str]]:
     return [*(("new", json.dumps(new.others[key])) for key in new.others if key not in others), *gone]
 
 
-def _read(policy: str) -> Grants | None:
+def _read(policy: str, owner: str) -> Grants | None:
     try:
-        return Grants.of(policy)
+        return Grants.of(policy, owner)
     except (ValueError, RecursionError):
         return None
 
@@ -183,11 +208,11 @@ def _functions(arns: Sequence[str]) -> dict[str, Grant]:
     return grants
 
 
-def _publishers_of(statement: Statement) -> set[str]:
-    """Who may push, if the statement says only that."""
+def _only(statement: Statement, actions: Sequence[str], who: re.Pattern[str]) -> set[str]:
+    """The principals that a statement allows these actions, if it says only that."""
     named = _named(statement.get("Principal"))
-    plain = _allows(statement, PUSH_ACTIONS) and not _conditions(statement)
-    return set(named) if plain and all(map(PUBLISHER.fullmatch, named)) else set()
+    plain = _allows(statement, actions) and not _conditions(statement)
+    return set(named) if plain and all(map(who.fullmatch, named)) else set()
 
 
 def _allows(statement: Statement, actions: Sequence[str]) -> bool:
@@ -244,6 +269,13 @@ def _organizations(old: Grants, new: Grants) -> Iterator[str]:
         yield f"whoever pulls has to belong to organization {_names([organization])} now"
     for organization in sorted(old.organizations - new.organizations):
         yield f"whoever pulls no longer has to belong to organization {_names([organization])}"
+
+
+def _reading(old: Grants, new: Grants) -> Iterator[str]:
+    for reader in sorted(new.readers - old.readers):
+        yield f"{_names([reader])} may now list and pull images"
+    for reader in sorted(old.readers - new.readers):
+        yield f"{_names([reader])} no longer may list images"
 
 
 def _pushing(old: Grants, new: Grants) -> Iterator[str]:

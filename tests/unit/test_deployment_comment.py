@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from components.iam import compact
+from components.repository import Consumer, repository_policy
 from deployment import BLINDED, UNKNOWN, BuildError, Diagnostic, StackResult, Step
 from deployment.comment import LIMIT, MARKER, POLICY, comment
 from deployment.content_diff import IMAGE, ContentDiff
@@ -78,6 +80,12 @@ GOLDEN = f"""\
 - account 222222222222 no longer may pull
 - account 333333333333 may now pull, by anyone whom the account allows, for functions `*`
 
+After the update:
+
+| account | Lambda pulls for functions | may deploy them |
+| --- | --- | --- |
+| 333333333333 | `*` | anyone whom the account allows |
+
 #### Image of `consumer`
 
 `content-1` → `content-2`, which is built by the update.
@@ -137,6 +145,26 @@ def test_what_only_an_update_tells_is_called_so() -> None:
 def test_a_replacement_names_the_properties_that_force_it() -> None:
     text = comment({"consumer": result(step("replace", LOGS, changed=("name",), forcing=("name",)))}, {})
     assert f"| `{LOGS}` `one` | **replace** for `name` | its log lines are lost |" in text
+
+
+def test_a_preview_of_after_the_registrys_update_says_so() -> None:
+    said = "After the registry: the update of the stack registry, which goes first, lets account 333333333333 use it."
+    line = Diagnostic(stack="consumer", severity="warning", text=said)
+    registry, after = result(step("create", ROLE), stack="registry"), result(step("create", FUNCTION), lines=(line,))
+    text = comment({"registry": registry, "consumer": after, "other": result(stack="other")}, {})
+    assert "| `registry` |  |  |  | 1 | 0 |\n| `consumer`, after the registry |  |  |  | 1 | 0 |\n| `other` |" in text
+    assert said in text
+
+
+def test_the_registrys_own_account_is_told_as_a_consumer() -> None:
+    consumers = [Consumer(account="111111111111"), Consumer(account="222222222222")]
+    new = compact(repository_policy(consumers, "us-east-1", owner="111111111111"))
+    changed = step("update", POLICY, old={"policy": policy("222222222222")}, new={"policy": new})
+    outputs = step("update", STACK, new={"registryId": "111111111111"})
+    text = comment({"registry": result(changed, outputs, stack="registry")}, {})
+    assert "- account 111111111111 may now pull, by anyone whom the account allows, for functions `*`" in text
+    assert "| 111111111111 | `*` | anyone whom the account allows |\n| 222222222222 | `*` |" in text
+    assert "half of the grant" not in text
 
 
 def test_what_is_kept_in_the_account_is_not_called_lost() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from components.iam import PULL_ACTIONS, PUSH_ACTIONS, compact
 from components.repository import Consumer, repository_policy
-from deployment.grants import changes, unread
+from deployment.grants import changes, pulling, unread
 
 TWO = Consumer(account="222222222222")
 THREE = Consumer(account="333333333333", functions="orders-*")
@@ -66,12 +66,48 @@ def written(*consumers: Consumer, **options: object) -> str:
         ),
         (written(TWO), written(TWO, publishers=[PUBLISHER]), [f"`{PUBLISHER}` may now push"]),
         (written(TWO, publishers=[PUBLISHER]), written(TWO), [f"`{PUBLISHER}` no longer may push"]),
+        (
+            written(TWO),
+            written(Consumer(account="222222222222", functions=["b-*", "a-*"], readers=[ROLE])),
+            [
+                "account 222222222222 may pull for functions `a-*`, `b-*`, no longer for `*`",
+                f"`{ROLE}` may now list and pull images",
+            ],
+        ),
+        (
+            written(Consumer(account="222222222222", readers=[ROLE])),
+            written(TWO),
+            [f"`{ROLE}` no longer may list images"],
+        ),
         (written(TWO), "[unknown]", ["the policy is known only when the update runs"]),
         (written(TWO), "no policy", ["the policy changes; it cannot be read as one"]),
     ],
 )
 def test_a_change_is_told_as_what_it_means_for_whom(before: str, after: str, expected: list[str]) -> None:
     assert changes(before, after) == expected
+
+
+@pytest.mark.parametrize("organization", ["", "o-abcdef1234"])
+def test_the_owners_functions_have_a_whole_grant_by_one_statement(organization: str) -> None:
+    own = written(TWO, Consumer(account="111111111111"), owner="111111111111", organization=organization)
+    told = ["account 111111111111 may now pull, by anyone whom the account allows, for functions `*`"]
+    assert changes(written(TWO, organization=organization), own, "111111111111") == told
+    assert unread(written(TWO, organization=organization), own, "111111111111") == []
+    # The same statement for another account is one half of a grant, if it is understood at all.
+    other = changes(written(TWO), own, "999999999999")
+    assert organization or "account 111111111111 has one half of the grant only: functions will fail" in other
+    assert not organization or unread(written(TWO), own, "999999999999")
+
+
+def test_which_functions_may_pull_is_told_of_the_whole_policy() -> None:
+    deployed_by = Consumer(account="222222222222", functions=["b-*", "a-*"], roles=[ROLE])
+    policy = written(deployed_by, Consumer(account="111111111111"), owner="111111111111")
+    assert pulling(policy, "111111111111") == [
+        ["111111111111", "`*`", "anyone whom the account allows"],
+        ["222222222222", "`a-*`, `b-*`", f"`{ROLE}`"],
+    ]
+    assert pulling(written(organization="o-abcdef1234"))[0][0] == "every account of the organization"
+    assert pulling("[unknown]") == pulling("no policy") == []
 
 
 def test_order_and_form_of_lists_are_no_change() -> None:
