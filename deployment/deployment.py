@@ -39,7 +39,7 @@ from deployment.errors import (
     ProviderError,
     TimedOut,
 )
-from deployment.events import STACK, UNCOUNTED, Checking, Diagnostic, Ended, Event, Step
+from deployment.events import BLINDED, STACK, UNCOUNTED, UNKNOWN, Checking, Diagnostic, Ended, Event, Step
 from deployment.results import UNCHANGED, StackResult, StackStatus, Update
 from deployment.workspace import Backend, Program, UnselectedWorkspace, Workspace
 
@@ -50,6 +50,9 @@ Result = TypeVar("Result")
 
 # The message of an operation in Pulumi's history.
 MESSAGE = re.compile(r"(?P<who>\S+@[^\s,;]+(, commit \w+)?)(; (?P<image>sha256:[0-9a-f]{64}) ran before)?")
+
+# Where the program of a consumer finds, in a preview, the outputs that the registry's update will have.
+PLANNED = "deployment:registry"
 
 LASTING = frozenset({"done", "planned"})
 # Not the parts of a replacement, which is told as a whole.
@@ -154,6 +157,9 @@ class Deployment:
     def preview(self, *, build: bool = True, refresh: bool = False) -> Results:
         """What `up` would do. Previews need no right to push. A stack that is not there yet is made, empty.
 
+        Consumers are previewed as after the registry's update: an account, a Region or a repository that only its
+        preview has is taken as granted or created.
+
         Args:
             build: off: as if each consumer went on to run the image that it runs, for which no Docker is needed.
             refresh: as that of `up`.
@@ -162,7 +168,16 @@ class Deployment:
             DeploymentError: of the first stack that fails; its `outcomes` have those of the others.
             ConfigurationError: `build` is off and a consumer runs no image yet.
         """
-        return self._in_order(lambda name: self._preview(name, build, refresh))
+        planned: dict[str, Any] = {}
+
+        def preview(name: str) -> StackResult:
+            result = self._preview(name, build, refresh, planned)
+            if name == self.registry and result.outputs != result.outputs_before:
+                known = {key: value for key, value in result.outputs.items() if _is_clear(value)}
+                planned[PLANNED] = {"stack": name, "outputs": known}
+            return result
+
+        return self._in_order(preview)
 
     def up(self, *, check: Check | None = None, shares: Sequence[float] = (), refresh: bool = False) -> Results:
         """Deploy the registry, then the consumers side by side.
@@ -330,8 +345,8 @@ class Deployment:
                 raise failed[0]
         return results
 
-    def _preview(self, name: str, build: bool, refresh: bool = False) -> StackResult:
-        changes, exclude = {}, None
+    def _preview(self, name: str, build: bool, refresh: bool = False, changed: Config | None = None) -> StackResult:
+        changes, exclude = dict(changed or {}), None
         if not build and name in self.consumers:
             digest = self._status(name).outputs.get("imageDigest")
             if not digest:
@@ -637,6 +652,11 @@ def _steps(seen: Iterable[Event]) -> tuple[Step, ...]:
                 continue
             last[step.urn] = step
     return tuple(last.values())
+
+
+def _is_clear(output: Any) -> bool:
+    """Whether an output is known, and no part of it is a secret."""
+    return not any(word in json.dumps(output) for word in (UNKNOWN, BLINDED))
 
 
 def _exported(stack: Stack) -> str:

@@ -136,7 +136,7 @@ class Workspace:
             command: the CLI.
             config: its configuration, keys without the project; None takes `Pulumi.STACK.yaml` of the folder as it is.
             changes: values by path in the project's configuration, such as `function.release.previousShare`, that
-                replace those of the configuration.
+                replace those of the configuration; or by a key of another namespace.
 
         Raises:
             ConfigurationError: there is no such file.
@@ -160,7 +160,7 @@ class Workspace:
 
     def _setting(self, path: str, value: Any) -> list[str]:
         """The arguments of `pulumi config` that set a value of any type, and leave all others as Pulumi reads them."""
-        key = f"{self.project}:{path}"
+        key = path if ":" in path else f"{self.project}:{path}"
         if not isinstance(value, Mapping):
             return ["set", "--plaintext", "--type", "float", "--path", key, str(value)]
         return ["set-all", "--json", json.dumps({key: {"value": json.dumps(value), "objectValue": value}})]

@@ -1,15 +1,12 @@
 """A consumer stack: an image of the registry as a Lambda function, in another account."""
 
 import os
-from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 import pulumi_docker as docker
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic.alias_generators import to_camel
 
-from components.errors import ImageUnusable, RegistryUnusable
+from components.errors import ImageUnusable
 from components.function import ImageFunction, ImageFunctionArgs
 from components.image.build import ImageBuild, Platform
 from components.image.manifest import RepositoryReader, require_runnable
@@ -17,21 +14,8 @@ from components.image.options import BuildOptions, Image
 from components.image.plan import plan_build, plan_existing
 from components.image.source import PLATFORMS, BuiltImage, ExistingImage, RegistryLogin
 from settings import ConsumerSettings
-from stacks import account_provider
-
-
-class Registry(BaseModel):
-    """The outputs of the registry stack, under their names in camel case."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel)
-
-    repository_urls: dict[str, str]
-    repository_name: str
-    registry_id: str
-    region: str
-    consumer_accounts: list[str]
-    consumer_regions: dict[str, list[str]]
-    organization: str
+from stacks import account_provider, reason, stack_outputs
+from stacks.served import Repository, find_repository
 
 
 async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
@@ -41,35 +25,35 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
         RegistryUnusable: the registry stack is not deployed, or does not serve this account and Region.
         ImageUnusable: there is nothing to build, or no such image.
     """
-    registry = await read_registry(settings.registry.stack)
-    require_service(registry, settings)
+    repository = await find_repository(settings)
     consumer_account = account_provider(
         "consumer", account=settings.account, region=settings.region, profile=settings.profile
     )
     # Providers check their credentials when they are first used: now, not after a push.
     await aws.get_caller_identity(opts=pulumi.InvokeOptions(provider=consumer_account))
-    url = registry.repository_urls[settings.region]
     build = _image_build(settings.image, PLATFORMS[settings.function.architecture])
     # A digest is taken as it is: only a tag has to be looked up, and a push made, with the registry's account.
-    registry_account = _registry_account(settings, registry) if build or settings.image.tag else None
-    digests = await _digests(registry, registry_account) if registry_account else {}
-    before = await _stack_outputs(_qualified(pulumi.get_stack()))
+    is_looked_up = repository.url and (build or settings.image.tag)
+    registry_account = _registry_account(settings, repository) if is_looked_up else None
+    digests = await _digests(repository, registry_account) if registry_account else {}
+    before = await stack_outputs()
     providers: list[pulumi.ProviderResource] = [consumer_account]
     image: BuiltImage | ExistingImage
-    if build is None or registry_account is None:
-        plan = plan_existing(await _existing_digest(settings, url, digests), before)
+    if build is None:
+        plan = plan_existing(await _existing_digest(settings, repository.url, digests), before)
     else:
         plan = plan_build(build.tag, build.fingerprint, digests, before)
-    reader = await _reader(url, consumer_account)
     is_built = plan.source == "built"
-    await require_runnable(reader, plan.digest or plan.tag, settings.function.architecture, missing=is_built)
+    if repository.is_served:
+        reader = await _reader(repository.url, consumer_account)
+        await require_runnable(reader, plan.digest or plan.tag, settings.function.architecture, missing=is_built)
     if plan.is_gone:
         pulumi.log.warn(f"The image {plan.tag} is gone from the repository; it is built and pushed again.")
-    if build and registry_account and is_built:
-        image = _built_image(build, url, registry, registry_account, plan.push)
+    if build and is_built:
+        image = _built_image(build, repository, registry_account, plan.push)
         providers.append(docker.Provider("docker", opts=pulumi.ResourceOptions(transformations=[_without_host])))
     else:
-        image = ExistingImage(uri=f"{url}@{plan.digest}")
+        image = ExistingImage(uri=f"{repository.url}@{plan.digest}" if repository.url else _unknown())
     # The name of the component is part of every URN and never changes; the function's own may.
     function = ImageFunction(
         "function",
@@ -104,68 +88,6 @@ def function_args(
     )
 
 
-async def read_registry(stack: str) -> Registry:
-    """The registry stack's outputs.
-
-    Raises:
-        RegistryUnusable: there is no such stack, or an output is missing, as before its first deployment.
-    """
-    try:
-        await _stack_outputs(_qualified(stack))
-    except Exception as error:
-        reason = _reason(error)
-        hint = (
-            f" Deploy it first: pulumi stack init {stack} && pulumi up -s {stack}" if "unknown stack" in reason else ""
-        )
-        raise RegistryUnusable(f"The registry stack {stack!r} cannot be read: {reason}.{hint}") from None
-    # The reference is what the engine records; of a missing stack it would only say "unknown stack".
-    reference = pulumi.StackReference(_qualified(stack))
-    try:
-        return Registry.model_validate(await reference.outputs.future() or {})
-    except ValidationError as error:
-        wrong = ", ".join(str(problem["loc"][0]) for problem in error.errors())
-        raise RegistryUnusable(
-            f"The registry stack {stack!r} has no output {wrong}. Deploy it first: pulumi up -s {stack}"
-        ) from None
-
-
-def require_service(registry: Registry, settings: ConsumerSettings) -> None:
-    """Check that the registry serves this consumer, before anything is made.
-
-    Raises:
-        RegistryUnusable: another Region, or the account is not among its consumers.
-    """
-    project = pulumi.get_project()
-    granted = registry.consumer_regions.get(settings.region, [])
-    if settings.region not in registry.repository_urls:
-        raise RegistryUnusable(
-            f"{project}:region is {settings.region}, the repository is in {', '.join(registry.repository_urls)}, and "
-            f"Lambda takes images from its own Region only. Write in this stack's file: {project}:region: "
-            f"{registry.region}, or add {settings.region} to the registry's repository.replicas."
-        )
-    if settings.image.context is not None and settings.region != registry.region:
-        raise RegistryUnusable(
-            f"Images are pushed to {registry.region} and copied to {settings.region} by ECR, some time later. Build in "
-            f"a consumer stack of {registry.region} and name what it has built here. Example: {project}:image: "
-            '{digest: "sha256:…"}'
-        )
-    everyone = bool(registry.organization) and not registry.consumer_accounts
-    if settings.account in registry.consumer_accounts and settings.account not in granted:
-        raise RegistryUnusable(
-            f"Account {settings.account} may use the repository {registry.repository_name}, but not in "
-            f"{settings.region}. Add the Region to its consumers entry in the registry's stack file and run: "
-            f"pulumi up -s {settings.registry.stack}"
-        )
-    if settings.account not in granted and not everyone:
-        accounts = [*registry.consumer_accounts, settings.account]
-        entries = ", ".join(f'{{account: "{account}"}}' for account in sorted(accounts))
-        raise RegistryUnusable(
-            f"Account {settings.account} may not use the repository {registry.repository_name}; granted are "
-            f"{', '.join(registry.consumer_accounts)}. Write in the registry's stack file: {project}:consumers: "
-            f"[{entries}] and run: pulumi up -s {settings.registry.stack}"
-        )
-
-
 def _image_build(image: Image, platform: Platform) -> ImageBuild | None:
     if image.context is None:
         return None
@@ -180,22 +102,30 @@ def _without_host(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTra
     return pulumi.ResourceTransformationResult(props=props, opts=args.opts)
 
 
-def _registry_account(settings: ConsumerSettings, registry: Registry) -> aws.Provider:
+def _registry_account(settings: ConsumerSettings, repository: Repository) -> aws.Provider:
     return account_provider(
-        "registry", account=registry.registry_id, region=settings.region, profile=settings.registry.profile
+        "registry", account=repository.registry_id, region=settings.region, profile=settings.registry.profile
     )
 
 
-def _built_image(build: ImageBuild, url: str, registry: Registry, provider: aws.Provider, push: int) -> BuiltImage:
+def _built_image(build: ImageBuild, repository: Repository, account: aws.Provider | None, push: int) -> BuiltImage:
+    if account is None:  # a preview of what the registry's update creates
+        login = RegistryLogin(server=_unknown(), username=_unknown(), password=pulumi.Output.secret(_unknown()))
+        return BuiltImage(build=build, repository_url=_unknown(), login=login, push=push)
     token = aws.ecr.get_authorization_token_output(
-        registry_id=registry.registry_id, opts=pulumi.InvokeOutputOptions(provider=provider)
+        registry_id=repository.registry_id, opts=pulumi.InvokeOutputOptions(provider=account)
     )
     login = RegistryLogin(
-        server=url.partition("/")[0],
+        server=repository.url.partition("/")[0],
         username=token.user_name,
         password=pulumi.Output.secret(token.password),
     )
-    return BuiltImage(build=build, repository_url=url, login=login, push=push)
+    return BuiltImage(build=build, repository_url=repository.url, login=login, push=push)
+
+
+def _unknown() -> pulumi.Output[str]:
+    """A value that only an update tells."""
+    return pulumi.Output.from_input(pulumi.UNKNOWN).apply(str)
 
 
 async def _reader(url: str, account: aws.Provider) -> RepositoryReader:
@@ -210,6 +140,8 @@ async def _existing_digest(settings: ConsumerSettings, url: str, digests: dict[s
         return await _promoted_digest(stack)
     if digest is not None:
         return digest
+    if not url:
+        return ""
     if tag is None or tag not in digests:
         raise ImageUnusable(
             f"There is no image {tag!r} in {url}. There are: {', '.join(sorted(digests)) or 'none'}. "
@@ -225,38 +157,19 @@ async def _promoted_digest(stack: str) -> str:
         ImageUnusable: there is no such stack, or it runs nothing yet.
     """
     try:
-        digest = (await _stack_outputs(_qualified(stack))).get("imageDigest")
+        digest = (await stack_outputs(stack)).get("imageDigest")
     except Exception as error:
-        raise ImageUnusable(f"The stack {stack!r} cannot be read: {_reason(error)}.") from None
+        raise ImageUnusable(f"The stack {stack!r} cannot be read: {reason(error)}.") from None
     if not digest:
         raise ImageUnusable(f"The stack {stack!r} runs no image yet. Deploy it first: pulumi up -s {stack}")
     return str(digest)
 
 
-def _reason(error: Exception) -> str:
-    """What the engine says of a failed call, without the names of the functions it went through."""
-    return str(error).rpartition("error: ")[2]
-
-
-async def _digests(registry: Registry, provider: aws.Provider) -> dict[str, str]:
+async def _digests(repository: Repository, provider: aws.Provider) -> dict[str, str]:
     """The repository's tags, each with the digest it names."""
     found = await aws.ecr.get_images(
-        repository_name=registry.repository_name,
-        registry_id=registry.registry_id,
+        repository_name=repository.name,
+        registry_id=repository.registry_id,
         opts=pulumi.InvokeOptions(provider=provider),
     )
     return {image.image_tag: image.image_digest for image in found.image_ids if image.image_tag}
-
-
-async def _stack_outputs(qualified: str) -> dict[str, Any]:
-    """The outputs of a stack's last update, without a reference to it in this stack's state."""
-    read = await pulumi.runtime.invoke_async("pulumi:pulumi:readStackOutputs", {"name": qualified})
-    return dict(read["outputs"])
-
-
-def _qualified(stack: str) -> str:
-    """A bare stack name means the same organization and project.
-
-    https://www.pulumi.com/docs/iac/concepts/stacks/#stackreferences
-    """
-    return stack if "/" in stack else f"{pulumi.get_organization()}/{pulumi.get_project()}/{stack}"

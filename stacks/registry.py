@@ -16,7 +16,8 @@ async def deploy(settings: RegistrySettings) -> pulumi.Inputs:
         "repositoryUrl": repository.url,
         "repositoryArn": repository.arn,
         "repositoryName": repository.repository_name,
-        "registryId": repository.registry_id,
+        # Known in the first preview as well, for that of the consumers.
+        "registryId": settings.account,
         "region": repository.region,
         "repositoryUrls": repository.urls,
         "organization": args.organization or "",

@@ -323,14 +323,28 @@ def test_required_parameters_and_preflight_of_the_api(deployed: Clone) -> None:
 
 def test_a_second_consumer_runs_what_the_first_has_tested(deployed: Clone) -> None:
     deployed.edit("Pulumi.registry.yaml", '"222222222222"}]', '"222222222222"}, {account: "333333333333"}]')
-    deployed.up("registry")
     deployed.add_profile("production", "333333333333", "us-east-1")
     stack = (deployed.root / "Pulumi.consumer.yaml").read_text()
     stack = stack.replace("profile: consumer", "profile: production").replace("2" * 12, "3" * 12)
     stack = stack.replace("{context: app, args: {LAMBDA_BASE_IMAGE: null}}", "{promote: consumer}")
     (deployed.root / "Pulumi.production.yaml").write_text(stack)
     try:
-        made = deployed.shell("pulumi stack init production && pulumi up --yes --skip-preview -s production")
+        # The pull request that adds the account and its stack.
+        both = "--consumer consumer --consumer production"
+        comment = deployed.shell(f"python -m deployment preview {both} --comment - 2>/dev/null")
+        assert comment.returncode == 0, comment.stdout
+        assert "| `production`, after the registry |" in comment.stdout
+        assert "| `consumer` |" in comment.stdout
+        assert "update of the stack registry, which goes first, lets account 333333333333 use" in comment.stdout
+        alone = deployed.shell("pulumi preview -s production")
+        assert alone.returncode == 0, alone.stdout
+        assert "warning: After the registry: Account 333333333333 may not use the repository" in alone.stdout
+        refused = deployed.shell("pulumi up --yes --skip-preview -s production")
+        assert refused.returncode != 0
+        assert "granted are 222222222222. Write in the registry's stack file" in refused.stdout
+
+        deployed.up("registry")
+        made = deployed.shell("pulumi up --yes --skip-preview -s production")
         assert made.returncode == 0, made.stdout
         assert deployed.output("production", "imageUri") == deployed.output("consumer", "imageUri")
         assert deployed.output("production", "functionArn").split(":")[4] == "333333333333"
@@ -339,6 +353,26 @@ def test_a_second_consumer_runs_what_the_first_has_tested(deployed: Clone) -> No
     finally:
         deployed.shell("pulumi destroy --yes --skip-preview -s production && pulumi stack rm --yes production")
         (deployed.root / "Pulumi.production.yaml").unlink(missing_ok=True)
+
+
+def test_the_registrys_own_account_is_a_consumer_without_drift(deployed: Clone) -> None:
+    deployed.edit("Pulumi.registry.yaml", '"222222222222"}]', '"222222222222"}, {account: "111111111111"}]')
+    deployed.up("registry")
+    stack = (deployed.root / "Pulumi.consumer.yaml").read_text()
+    stack = stack.replace("profile: consumer", "profile: registry").replace("2" * 12, "1" * 12)
+    stack = stack.replace("{context: app, args: {LAMBDA_BASE_IMAGE: null}}", "{promote: consumer}")
+    (deployed.root / "Pulumi.own.yaml").write_text(stack)
+    try:
+        made = deployed.shell("pulumi stack init own && pulumi up --yes --skip-preview -s own")
+        assert made.returncode == 0, made.stdout
+        assert deployed.output("own", "functionArn").split(":")[4] == "111111111111"
+        assert deployed.get(stack="own") == (200, {"message": "hello world!"})
+        # Lambda has added nothing to the repository's policy, although the deployer may set it.
+        drift = deployed.shell("python -m deployment drift --consumer own")
+        assert drift.returncode == 0, drift.stdout
+    finally:
+        deployed.shell("pulumi destroy --yes --skip-preview -s own && pulumi stack rm --yes own")
+        (deployed.root / "Pulumi.own.yaml").unlink(missing_ok=True)
 
 
 def test_a_function_url_instead_of_an_api(deployed: Clone) -> None:

@@ -412,6 +412,23 @@ def test_a_lock_of_a_process_of_this_machine_that_runs_no_more_is_known_as_such(
     assert (status["registry"].holder_ended, status["consumer"].holder_ended) == (True, False)
 
 
+# ---- previews ahead of the registry
+
+
+def test_consumers_are_previewed_with_what_the_registrys_update_will_have(deploy: Deploy, cli: FakeCli) -> None:
+    deploy().preview()
+    # The fake gives each stack the outputs of a consumer; secrets are not handed on.
+    outputs = {"imageDigest": "sha256:new", "endpointUrl": "http://127.0.0.1:1/registry"}
+    [registry], [consumer] = cli.of("preview", "registry"), cli.of("preview", "consumer")
+    assert consumer.config["registry"] == {"stack": "registry", "outputs": outputs}
+    assert "registry" not in registry.config
+    # Nothing is left of it in an update, nor in a preview after it, when there is nothing ahead.
+    deploy().up()
+    deploy().preview()
+    for call in (*cli.of("up", "consumer"), cli.of("preview", "consumer")[-1]):
+        assert "registry" not in call.config
+
+
 # ---- previews without a build
 
 
