@@ -4,7 +4,8 @@ DeploymentError
 ├── InvalidConfiguration   a stack file says something that is not allowed
 ├── InvalidArgument        a component is given something that is not allowed
 ├── RegistryUnusable       the registry stack is missing, lacks an output, or does not serve this consumer
-└── ImageUnusable          the image cannot be built from, found, or run by Lambda
+├── ImageUnusable          the image cannot be built from, found, or run by Lambda
+└── NameTaken              another stack has a function of this name
 
 Pulumi shows the text of a `RunError` alone, without a traceback.
 https://www.pulumi.com/docs/reference/pkg/python/pulumi/#pulumi.RunError
@@ -31,3 +32,7 @@ class RegistryUnusable(DeploymentError):
 
 class ImageUnusable(DeploymentError):
     """Raised when the image's sources are read or its digest is known."""
+
+
+class NameTaken(DeploymentError):
+    """Raised before anything is created; names another function name."""

@@ -15,6 +15,7 @@ from components.image.plan import plan_build, plan_existing
 from components.image.source import PLATFORMS, BuiltImage, ExistingImage, RegistryLogin
 from settings import ConsumerSettings
 from stacks import account_provider, reason, stack_outputs
+from stacks.names import require_free_name
 from stacks.served import Repository, find_repository
 
 
@@ -24,6 +25,7 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     Raises:
         RegistryUnusable: the registry stack is not deployed, or does not serve this account and Region.
         ImageUnusable: there is nothing to build, or no such image.
+        NameTaken: another stack has a function of this name.
     """
     repository = await find_repository(settings)
     consumer_account = account_provider(
@@ -37,6 +39,7 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     registry_account = _registry_account(settings, repository) if is_looked_up else None
     digests = await _digests(repository, registry_account) if registry_account else {}
     before = await stack_outputs()
+    await require_free_name(settings, before.get("logGroupName", ""), consumer_account)
     providers: list[pulumi.ProviderResource] = [consumer_account]
     image: BuiltImage | ExistingImage
     if build is None:

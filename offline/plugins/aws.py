@@ -1499,6 +1499,19 @@ def _get_images(aws: Aws, arguments: Values) -> Values:
     return {**arguments, "id": aws.region, "region": aws.region, "imageIds": images}
 
 
+def _get_log_groups(aws: Aws, arguments: Values) -> Values:
+    selected = {"logGroupNamePrefix": arguments["logGroupNamePrefix"]} if "logGroupNamePrefix" in arguments else {}
+    pages = aws.client("logs").get_paginator("describe_log_groups").paginate(**selected)
+    groups = [group for page in pages for group in page["logGroups"]]
+    return {
+        **arguments,
+        "id": aws.region,
+        "region": aws.region,
+        "arns": [group["arn"].removesuffix(":*") for group in groups],
+        "logGroupNames": [group["logGroupName"] for group in groups],
+    }
+
+
 def _get_caller_identity(aws: Aws, arguments: Values) -> Values:
     found = aws.client("sts").get_caller_identity()
     return {"id": found["Account"], "accountId": found["Account"], "arn": found["Arn"], "userId": found["UserId"]}
@@ -1510,6 +1523,7 @@ def _get_partition(aws: Aws, arguments: Values) -> Values:
 
 
 FUNCTIONS: dict[str, tuple[str, Callable[[Aws, Values], Values]]] = {
+    "aws:cloudwatch/getLogGroups:getLogGroups": ("pulumi_aws.cloudwatch.get_log_groups", _get_log_groups),
     "aws:ecr/getAuthorizationToken:getAuthorizationToken": (
         "pulumi_aws.ecr.get_authorization_token",
         _get_authorization_token,

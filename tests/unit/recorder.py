@@ -55,6 +55,8 @@ class Recorder(pulumi.runtime.Mocks):
 
     Attributes:
         stacks: outputs of the stacks that can be referenced.
+        state: the resources of the stack by URN, with type and outputs.
+        log_groups: names of those that the consumer's account has.
         tags: what the repository holds, tag to digest.
         manifest: what the registry answers for an image that it has, status and body.
         config: the image's configuration.
@@ -63,6 +65,8 @@ class Recorder(pulumi.runtime.Mocks):
 
     def __init__(self) -> None:
         self.stacks: dict[str, dict[str, Any]] = {REGISTRY_STACK: dict(REGISTRY_OUTPUTS), OWN_STACK: {}}
+        self.state: dict[str, dict[str, Any]] = {}
+        self.log_groups: list[str] = []
         self.tags: dict[str, str] = {}
         self.manifest: tuple[int, dict[str, Any]] = (
             200,
@@ -81,6 +85,12 @@ class Recorder(pulumi.runtime.Mocks):
     def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
         if args.token == "pulumi:pulumi:readStackOutputs":
             return {"outputs": self.stacks[args.args["name"]]}
+        if args.token == "pulumi:pulumi:readStackResourceOutputs":
+            return {"outputs": self.state}
+        if args.token == "aws:cloudwatch/getLogGroups:getLogGroups":
+            prefix = args.args["logGroupNamePrefix"]
+            names = [name for name in self.log_groups if name.startswith(prefix)]
+            return {"id": "", "region": "", "arns": [], "logGroupNamePrefix": prefix, "logGroupNames": names}
         if args.token == "aws:index/getCallerIdentity:getCallerIdentity":
             return {"accountId": "222222222222", "arn": "", "id": "", "userId": ""}
         if args.token == "aws:ecr/getImages:getImages":

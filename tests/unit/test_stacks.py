@@ -1,17 +1,14 @@
 """What the stacks and their components refuse before anything is created."""
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pulumi
 import pytest
 
 from components.errors import ImageUnusable, InvalidArgument, RegistryUnusable
 from components.function import ImageFunctionArgs
 from components.image.build import ImageBuild
-from components.image.manifest import RepositoryReader
 from components.image.source import BuiltImage, ExistingImage, RegistryLogin
 from components.repository import Consumer, CrossAccountRepositoryArgs
 from stacks import consumer
@@ -23,7 +20,6 @@ from tests.unit.recorder import (
     Recorder,
     consumer_settings,
 )
-from tests.unit.registered import Deployed, run_program
 
 URL = REGISTRY_OUTPUTS["repositoryUrl"]
 IMAGE = "docker:index/image:Image"
@@ -84,104 +80,6 @@ def test_a_registry_that_does_not_serve_the_consumer_is_refused(
     with pytest.raises(RegistryUnusable, match=expected):
         deploy(run, **changed)
     assert recorder.kinds() == ["pulumi:pulumi:StackReference"]
-
-
-# ---- previews ahead of the registry
-
-GRANTED = {**REGISTRY_OUTPUTS, "consumerAccounts": ["222222222222", "333333333333"]}
-GRANTED["consumerRegions"] = {"us-east-1": GRANTED["consumerAccounts"]}
-
-
-@pytest.fixture
-def planned() -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Gives what `python -m deployment preview` knows of the registry's update to the previews of the test."""
-
-    def plan(outputs: dict[str, Any]) -> None:
-        given = {"stack": "registry", "outputs": outputs}
-        pulumi.runtime.set_all_config({"deployment:registry": json.dumps(given)}, [])
-
-    yield plan
-    pulumi.runtime.set_all_config({}, [])
-
-
-def preview(recorder: Recorder, **changed: Any) -> Deployed:
-    return run_program(recorder, lambda: consumer.deploy(consumer_settings(**changed)), unknown={IMAGE})
-
-
-@pytest.fixture
-def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The warnings of a program."""
-    texts: list[str] = []
-    monkeypatch.setattr("pulumi.log.warn", lambda text, *_: texts.append(text))
-    return texts
-
-
-@pytest.mark.parametrize("image", [{"context": "app"}, {"digest": DIGEST}, {"tag": "v1"}])
-def test_a_preview_goes_on_without_a_registry_and_names_it(
-    recorder: Recorder, app: Path, warned: list[str], image: dict[str, str]
-) -> None:
-    del recorder.stacks[REGISTRY_STACK]
-    previewed = preview(recorder, image=image)
-    assert {"imageUri", "imageDigest"} <= previewed.unknown
-    assert len(previewed.of(FUNCTION)) == 1
-    assert previewed.of("pulumi:pulumi:StackReference") == []
-    (said,) = warned
-    assert said.startswith("After the registry: The registry stack 'registry' cannot be read: unknown stack")
-    assert "pulumi up -s registry" in said
-
-
-def test_a_preview_ahead_of_a_grant_names_it_and_does_not_pull(
-    recorder: Recorder, app: Path, warned: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(RepositoryReader, "get", lambda self, path: pytest.fail("pulls"))
-    previewed = preview(recorder, account="333333333333")
-    assert previewed.one(IMAGE).inputs["imageName"].startswith(f"{URL}:content-")
-    assert [said.startswith("After the registry: Account 333333333333 may not use") for said in warned] == [True]
-
-
-def test_a_preview_takes_a_planned_grant_as_done(
-    recorder: Recorder, app: Path, warned: list[str], planned: Callable[[dict[str, Any]], None]
-) -> None:
-    planned(GRANTED)
-    preview(recorder, account="333333333333")
-    assert warned == [
-        "After the registry: the update of the stack registry, which goes first, lets account 333333333333 use the "
-        "repository cross-account-function in us-east-1."
-    ]
-    warned.clear()
-    preview(recorder)
-    assert warned == []
-
-
-def test_a_preview_knows_no_url_of_a_planned_repository(
-    recorder: Recorder, app: Path, warned: list[str], planned: Callable[[dict[str, Any]], None]
-) -> None:
-    known = {key: value for key, value in GRANTED.items() if "Url" not in key}
-    planned({**known, "repositoryName": "another"})
-    assert "imageUri" in preview(recorder).unknown
-    assert len(warned) == 1
-    # The URL of a repository that stays is known, although those of new replicas are not.
-    planned({**known, "consumerRegions": {**known["consumerRegions"], "eu-west-1": ["222222222222"]}})
-    warned.clear()
-    assert preview(recorder, image={"digest": DIGEST}).outputs["imageUri"] == f"{URL}@{DIGEST}"
-    assert warned == []
-    assert "imageUri" in preview(recorder, image={"digest": DIGEST}, region="eu-west-1").unknown
-
-
-def test_a_preview_fails_if_the_planned_registry_does_not_serve(
-    recorder: Recorder, app: Path, planned: Callable[[dict[str, Any]], None]
-) -> None:
-    planned({**REGISTRY_OUTPUTS, "consumerAccounts": ["3" * 12], "consumerRegions": {"us-east-1": ["3" * 12]}})
-    with pytest.raises(RegistryUnusable, match="Account 222222222222 may not use the repository"):
-        preview(recorder)
-
-
-def test_an_update_reads_no_plan(
-    run: Run, recorder: Recorder, app: Path, planned: Callable[[dict[str, Any]], None]
-) -> None:
-    planned(GRANTED)
-    with pytest.raises(RegistryUnusable, match="Account 333333333333 may not use the repository"):
-        deploy(run, account="333333333333")
 
 
 def test_an_image_without_a_digest_never_reaches_lambda(run: Run, recorder: Recorder, app: Path, monkeypatch) -> None:  # noqa: ANN001
