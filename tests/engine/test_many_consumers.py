@@ -30,20 +30,20 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
 
 
 def test_three_accounts_in_two_regions_run_what_one_has_built(clone: Clone) -> None:
-    for stack in STACKS:
+    # The second Region is added when there is an image already.
+    serving = (clone.root / "Pulumi.registry.yaml").read_text()
+    one_region = "".join(line for line in serving.splitlines(keepends=True) if "444444444444" not in line)
+    (clone.root / "Pulumi.registry.yaml").write_text(one_region.replace(", replicas: [eu-west-1]", ""))
+    for stack in STACKS[:3]:
         made = clone.shell(f"pulumi stack init {stack} && pulumi up --yes --skip-preview -s {stack}")
         assert made.returncode == 0, made.stdout
-    consumers = STACKS[1:]
-    digests = {clone.output(stack, "imageDigest") for stack in consumers}
-    assert len(digests) == 1
-    regions = [clone.output(stack, "imageUri").split(".")[3] for stack in consumers]
-    assert regions == ["us-east-1", "us-east-1", "eu-west-1"]
-    arns = [clone.output(stack, "functionArn").split(":") for stack in consumers]
-    assert [arn[4] for arn in arns] == ["222222222222", "333333333333", "444444444444"]
-    for stack in consumers:
-        assert clone.get(stack=stack) == (200, {"message": "hello world!"})
-    for stack in STACKS:
-        assert clone.planned(stack) == {}
+    (clone.root / "Pulumi.registry.yaml").write_text(serving)
+    late = clone.shell("pulumi up --yes --skip-preview -s registry")
+    assert late.returncode == 0, late.stdout
+    assert "a replica in eu-west-1, to which ECR copies only images that are pushed from then on" in late.stdout
+    refused = clone.shell("pulumi stack init europe && pulumi preview -s europe")
+    assert refused.returncode != 0
+    assert f"There is no image {clone.output('production', 'imageDigest')} in " in refused.stdout
 
     # A new image reaches the others one update at a time.
     clone.edit("app/app.py", "hello world!", "hello orders!")
@@ -53,3 +53,13 @@ def test_three_accounts_in_two_regions_run_what_one_has_built(clone: Clone) -> N
     clone.up("production")
     clone.up("europe")
     assert clone.get(stack="production") == clone.get(stack="europe") == (200, {"message": "hello orders!"})
+
+    consumers = STACKS[1:]
+    digests = {clone.output(stack, "imageDigest") for stack in consumers}
+    assert len(digests) == 1
+    regions = [clone.output(stack, "imageUri").split(".")[3] for stack in consumers]
+    assert regions == ["us-east-1", "us-east-1", "eu-west-1"]
+    arns = [clone.output(stack, "functionArn").split(":") for stack in consumers]
+    assert [arn[4] for arn in arns] == ["222222222222", "333333333333", "444444444444"]
+    for stack in STACKS:
+        assert clone.planned(stack) == {}
