@@ -402,7 +402,9 @@ def repository_both_statements(policy: ResourceValidationArgs, _: Parameters) ->
     served = {account for statement in by_lambda for account in sources(statement)}
     for account in sorted(granted - served) if "*" not in served else []:
         yield f"Account {account} may create functions, but Lambda may not pull their images again."
-    for account in sorted(served - granted) if "*" not in granted else []:
+    # Lambda's name for the statement of the repository's own account, whose principals need none here.
+    own = {one for each in by_lambda if each.get("Sid") == "LambdaECRImageRetrievalPolicy" for one in sources(each)}
+    for account in sorted(served - granted - own) if "*" not in granted else []:
         yield f"Lambda may pull for functions of account {account}, which may not create any."
 
 

@@ -27,6 +27,8 @@ from pulumi_policy import (
 from pulumi_policy.policy import _NotApplicableError
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
 
+from components.iam import compact
+from components.repository import Consumer, repository_policy
 from policy_pack.rules import (
     FUNCTION,
     FUNCTION_URL,
@@ -185,6 +187,16 @@ PASSING: list[tuple[str, Sequence[Resource], dict[str, Any]]] = [
     (
         "repository-service-source",
         [(REPOSITORY_POLICY, {"policy": document(by_lambda("o-abcdef1234", key="aws:SourceOrgID"))})],
+        {},
+    ),
+    (
+        "repository-both-statements",
+        [
+            (
+                REPOSITORY_POLICY,
+                {"policy": compact(repository_policy([Consumer(account="1" * 12)], "us-east-1", owner="1" * 12))},
+            )
+        ],
         {},
     ),
     (
