@@ -20,7 +20,14 @@ PUSH = (
     "ecr:PutImage",
     "ecr:UploadLayerPart",
 )
-OTHER = ("ecr:BatchDeleteImage", "ecr:DeleteRepository", "ecr:SetRepositoryPolicy", "ecr:PutLifecyclePolicy")
+OTHER = (
+    "ecr:DescribeImages",
+    "ecr:ListImages",
+    "ecr:BatchDeleteImage",
+    "ecr:DeleteRepository",
+    "ecr:SetRepositoryPolicy",
+    "ecr:PutLifecyclePolicy",
+)
 ARN = REGISTRY_OUTPUTS["repositoryArn"]
 LAMBDA = "lambda.amazonaws.com"
 
@@ -80,6 +87,28 @@ def test_a_consumer_may_be_narrowed_to_roles_and_functions(deploy: Deploy) -> No
     assert pulls(document, function("222222222222", "orders-new"))
     assert not pulls(document, function("222222222222", "bills"))
     assert pulls(document, function("333333333333", "bills"))
+
+
+def test_a_consumer_may_have_several_function_patterns(deploy: Deploy) -> None:
+    document = policy(deploy, {**TWO, "functions": ["orders-*", "payments"]})
+    assert [pulls(document, function("222222222222", name)) for name in ("orders-new", "payments")] == [True, True]
+    assert not pulls(document, function("222222222222", "payments-new"))
+
+
+def test_a_reader_may_list_and_pull_where_only_other_roles_deploy(deploy: Deploy) -> None:
+    reader = role("222222222222", "preview")
+    document = policy(deploy, {**TWO, "roles": [role("222222222222")], "readers": [reader]})
+    assert allowed(document, reader) == {*PULL, "ecr:DescribeImages", "ecr:ListImages"}
+    assert allowed(document, role("222222222222")) == set(PULL)
+    assert not allowed(document, role("222222222222", "other"))
+
+
+def test_lambda_pulls_for_functions_of_the_registrys_own_account(deploy: Deploy) -> None:
+    document = policy(deploy, {"account": "111111111111"}, TWO)
+    assert pulls(document, function("111111111111"))
+    assert not pulls(document, function("111111111111", region="eu-west-1"))
+    # What its principals may do is for their own policies to decide.
+    assert not allowed(document, role("111111111111"))
 
 
 def test_an_organization_alone_grants_its_members(deploy: Deploy) -> None:
