@@ -245,7 +245,8 @@ def up(
         raise typer.BadParameter("--check-seconds needs --check.")
     wanted = Check(seconds=check_seconds or Check.seconds) if check else None
     if dry_run or (not yes and _has_terminal()):
-        planned = _plan(stacks, refresh)
+        with running(stacks, *stacks.names) as deployment:
+            planned = deployment.preview(refresh=refresh)
         if dry_run:
             _print(stacks, planned)
             return
@@ -459,21 +460,6 @@ def _report(outcomes: Outcomes) -> str:
     console = Console()
     results = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, StackResult)}
     return report(results, console.width if console.is_terminal else 0)
-
-
-def _plan(stacks: Stacks, refresh: bool) -> Outcomes:
-    """What `up` would do. A consumer that needs a registry which is not there yet cannot be previewed."""
-    registry = stacks.names[0]
-    try:
-        with running(stacks, *stacks.names) as deployment:
-            return deployment.preview(refresh=refresh)
-    except DeploymentError as error:
-        first = error.outcomes.get(registry or "")
-        if not isinstance(first, StackResult) or first.outputs_before:
-            raise
-        waiting = ", ".join(stacks.names[1])
-        print(f"{waiting}: what changes is known when {registry} is there", file=sys.stderr)
-        return {first.stack: first}
 
 
 def _has_terminal() -> bool:

@@ -276,17 +276,6 @@ def test_what_changes_nothing_and_what_has_a_yes_are_not_asked_for() -> None:
     assert "Update these stacks?" not in ran.stderr
 
 
-@pytest.mark.usefixtures("terminal")
-def test_the_first_update_of_a_registry_is_asked_for_before_its_consumers_can_be_previewed() -> None:
-    error = errors.ConfigurationError("registry has no outputs", stack="consumer")
-    error.outcomes = {"registry": result(step("create"), operation="preview", stack="registry"), "consumer": error}
-    Recorded.answer = error
-    ran = CliRunner().invoke(command_line.app, ["up"], input="n\n")
-    assert ran.exit_code == 130
-    assert "1 to create" in ran.stderr
-    assert "consumer: what changes is known when registry is there" in ran.stderr
-
-
 def test_without_a_terminal_nothing_is_asked_for() -> None:
     ran = run("up")
     assert (ran.exit_code, Recorded.called[0]) == (0, "up")
