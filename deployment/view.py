@@ -1,5 +1,7 @@
 """What a person sees of a deployment: a row a stack on a terminal, a line for each change elsewhere; then a report."""
 
+import difflib
+import json
 import re
 import textwrap
 import threading
@@ -119,7 +121,7 @@ def _changes(result: StackResult, width: int) -> list[str]:
         if result.operation == "drift" and step.operation == "update":
             lines.append(start.rstrip())
             for path in step.changed:
-                lines += _wrapped(f"      {path}: {_change(step, path)}", width, "        ")
+                lines += _change(step, path, width)
         else:
             lines += _wrapped(f"{start}  {', '.join(step.changed)}".rstrip(), width, " " * 8)
     return lines
@@ -140,20 +142,37 @@ def _facts(result: StackResult) -> list[tuple[str, str]]:
     return [(word, text) for word, text in facts.items() if text and (word, result.operation) != ("image", "rollback")]
 
 
-def _change(step: Step, path: str) -> str:
+def _change(step: Step, path: str, width: int) -> list[str]:
+    """Old and new value of a property; of documents, such as policies, the lines that differ."""
     if SECRETIVE.search(path):
-        return "changed (values are not shown)"
-    return f"{_value(step.old, path)} → {_value(step.new, path)}"
+        return [f"      {path}: changed (values are not shown)"]
+    old, new = _value(step.old, path), _value(step.new, path)
+    documents = [_document(value) for value in (old, new)]
+    if all(documents):
+        differing = list(difflib.unified_diff(*documents, lineterm="", n=0))[2:]
+        return [f"      {path}:", *(f"        {line}" for line in differing if not line.startswith("@@"))]
+    texts = ["none" if value is None else re.sub(r"\s+", " ", str(value)) for value in (old, new)]
+    return _wrapped(f"      {path}: {' → '.join(texts)}", width, "        ")
 
 
-def _value(values: Any, path: str) -> str:
-    """The value at a property's path, such as `policy` or `tags.team`, on one line."""
-    for part in re.findall(r"[^.\[\]\"]+", path):
+def _value(values: Any, path: str) -> Any:
+    """The value at a property's path, such as `policy` or `tags["team"]`."""
+    for quoted, plain in re.findall(r'\["([^"]+)"\]|([^.\[\]]+)', path):
+        part = quoted or plain
         if isinstance(values, list) and part.isdigit() and int(part) < len(values):
             values = values[int(part)]
         else:
             values = values.get(part) if isinstance(values, Mapping) else None
-    return "none" if values is None else re.sub(r"\s+", " ", str(values))
+    return values
+
+
+def _document(value: Any) -> list[str]:
+    """The lines of a JSON document in a text; none if it is no such text."""
+    try:
+        document = json.loads(value)
+    except (TypeError, ValueError):
+        return []
+    return json.dumps(document, indent=2, sort_keys=True).splitlines() if isinstance(document, dict | list) else []
 
 
 def _wrapped(line: str, width: int, indent: str) -> list[str]:
@@ -216,7 +235,8 @@ class Row:
     @property
     def counts(self) -> str:
         """How many resources came to what."""
-        return ", ".join(f"{count} {word}" for word, count in Counter(list(self.words.values())).items())
+        counted = sorted(Counter(list(self.words.values())).items(), key=lambda item: item[0] == "unchanged")
+        return ", ".join(f"{count} {word}" for word, count in counted)
 
     @property
     def seconds(self) -> float:
@@ -363,8 +383,8 @@ class LiveView(PlainView):
         table = Table.grid(padding=(0, 2), expand=True)
         table.add_column(no_wrap=True, style="bold", max_width=24, overflow="ellipsis")
         table.add_column(no_wrap=True, justify="right", min_width=5)
-        table.add_column(no_wrap=True, overflow="ellipsis", ratio=2)
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        table.add_column(no_wrap=True, overflow="ellipsis", max_width=26)
         for name, row in sorted(self._rows.items(), key=lambda item: item[1].ended is not None):
             colour = "" if row.ended is None else "red" if row.failed else "green"
             table.add_row(Text(name), f"{row.seconds:.0f} s", Text(row.now, colour), Text(row.counts, "dim"))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -102,16 +103,33 @@ def test_a_preview_says_that_the_image_will_be_another_one() -> None:
 
 
 def test_a_drift_has_old_and_new_values_but_none_that_may_be_secret() -> None:
-    changed = ("environment.variables.KEY", "memorySize", "tags[0].name", "timeout")
-    old = {"environment": {"variables": {"KEY": "hunter2"}}, "memorySize": 128, "tags": [{"name": "a\n b"}]}
+    changed = ("environment.variables.KEY", 'labels["a.b"]', "memorySize", "tags[0].name", "timeout")
+    old = {
+        "environment": {"variables": {"KEY": "hunter2"}},
+        "memorySize": 128,
+        "tags": [{"name": "a\n b"}],
+        "labels": {"a.b": "x"},
+    }
     new = {"environment": {"variables": {"KEY": "hunter3"}}, "memorySize": 256, "tags": [], "timeout": 3}
     told = report({"consumer": result("drift", step("update", changed=changed, old=old, new=new))})
     assert told.splitlines()[1:] == [
         "  ~ Lambda function  one",
         "      environment.variables.KEY: changed (values are not shown)",
+        '      labels["a.b"]: x → none',
         "      memorySize: 128 → 256",
         "      tags[0].name: a b → none",
         "      timeout: none → 3",
+    ]
+
+
+def test_of_a_policy_that_drifted_the_lines_that_differ_are_shown() -> None:
+    old, new = ({"policy": json.dumps({"Statement": [{"Sid": sid, "Effect": "Allow"}]})} for sid in ("A", "B"))
+    told = report({"consumer": result("drift", step("update", ROLE, changed=("policy",), old=old, new=new))})
+    assert told.splitlines()[1:] == [
+        "  ~ IAM role  one",
+        "      policy:",
+        '        -      "Sid": "A"',
+        '        +      "Sid": "B"',
     ]
 
 
@@ -301,6 +319,7 @@ def test_what_is_waited_for_is_what_runs() -> None:
         ([step("update", state="failed")], "", "1 failed"),
         ([step("same")], "", "1 unchanged"),
         ([step("same"), step("update")], "", "1 updated"),
+        ([step("same"), step("update", ROLE)], "", "1 updated, 1 unchanged"),
         ([step("update"), step("update", ROLE)], "", "2 updated"),
         ([step("update", STACK), step("create", "pulumi:providers:aws")], "starting", ""),
         ([Progress(stack="consumer", text="waiting\nfor it")], "waiting", ""),
