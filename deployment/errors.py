@@ -15,7 +15,7 @@ DeploymentError
 import os
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pulumi.automation import CommandError, ConcurrentUpdateError
 
@@ -30,6 +30,7 @@ IMAGE, DOCKER = "docker:index/image:Image", "pulumi:providers:docker"
 # ECR refuses a second push to a tag: https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html
 TAKEN_TAG = re.compile(r"\btag\b.*\bimmutable\b", re.S)
 LOCK = re.compile(r"created by (?P<who>\S+) \(pid (?P<pid>\d+)\) at (?P<when>\S+)")
+NO_TOKEN = "PULUMI_ACCESS_TOKEN"  # noqa: S105  # a variable's name
 BACKEND = re.compile(r"unable to open (bucket|state directory)|\.pulumi/meta\.yaml")
 # How the program says that it may not pull: components/image/manifest.py.
 NO_PULL = re.compile("may not pull from")
@@ -182,18 +183,14 @@ def translated(stack: str, error: CommandError, seen: Sequence[Event]) -> Deploy
     if first.type == IMAGE:
         hint = "Fix what the build or the push says, and deploy again."
         return BuildError(build_failure(said, first.urn, seen), **about, hint=hint)
+    if first not in errors and (BACKEND.search(said) or NO_TOKEN in said):
+        return _backend_error(said, about)
     if fix := _login_fix(said, everywhere=first.type in PROGRAM or first.type.startswith("pulumi:providers:")):
         return CredentialsError(said, **about, hint=fix)
     if first not in errors and STACK_FILE.search(said):
         return ConfigurationError(
             said, **about, hint=f"Correct Pulumi.{stack}.yaml and deploy again; nothing was made."
         )
-    if "PULUMI_ACCESS_TOKEN" in said:
-        hint = "Log in: pulumi login. Or name another backend: --backend file://FOLDER or s3://BUCKET?region=REGION"
-        return CredentialsError(said, **about, hint=hint)
-    if first not in errors and BACKEND.search(said):
-        hint = "Name a backend that is there: --backend file://FOLDER or s3://BUCKET?region=REGION"
-        return ConfigurationError(said, **about, hint=hint)
     if first not in errors:
         hint = "Look for what it has left: python -m deployment status"
         return DeploymentError(said, **about, hint=hint)
@@ -209,6 +206,18 @@ def translated(stack: str, error: CommandError, seen: Sequence[Event]) -> Deploy
         return ConfigurationError(said, **about, hint="Correct it and deploy again; nothing was made.")
     hint = "Fix the cause and run: python -m deployment up, or pulumi up --refresh. A plain pulumi up may do nothing."
     return ProviderError(said, **about, hint=hint)
+
+
+def _backend_error(said: str, about: Mapping[str, str]) -> DeploymentError:
+    """The state's backend is not there, or lets nobody in."""
+    if NO_TOKEN in said:
+        hint = "Log in: pulumi login. Or name another backend: --backend file://FOLDER or s3://BUCKET?region=REGION"
+        return CredentialsError(said, **about, hint=hint)
+    if _login_fix(said, everywhere=True):
+        hint = "Name a profile in the backend's URL, such as &profile=registry. List them: aws configure list-profiles"
+        return CredentialsError(said, **about, hint=hint)
+    hint = "Name a backend that is there: --backend file://FOLDER or s3://BUCKET?region=REGION"
+    return ConfigurationError(said, **about, hint=hint)
 
 
 def _has_ended(host: str, process: int) -> bool:

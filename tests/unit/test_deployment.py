@@ -199,6 +199,31 @@ def test_a_failure_that_nobody_reported_is_told_by_what_the_cli_has_printed_last
     assert "without saying why" in str(errors.translated("consumer", failed("warning: x"), []))
 
 
+@pytest.mark.parametrize(
+    ("said", "expected", "hint"),
+    [
+        ("unable to open state directory: no such file", errors.ConfigurationError, "--backend file://"),
+        ("unable to open bucket: failed to get shared config profile, x", errors.CredentialsError, "&profile="),
+        ('read ".pulumi/meta.yaml": no EC2 IMDS role found', errors.CredentialsError, "&profile="),
+        ("PULUMI_ACCESS_TOKEN must be set for login", errors.CredentialsError, "pulumi login"),
+    ],
+)
+def test_a_backend_that_is_not_there_or_lets_nobody_in_says_how_to_name_one(
+    said: str, expected: type[errors.DeploymentError], hint: str
+) -> None:
+    error = errors.translated("consumer", failed(f"error: {said}\n"), [])
+    assert (type(error), str(error)) == (expected, said)
+    assert hint in error.hint
+
+
+def test_a_refused_pull_names_drift_as_a_cause_and_the_command_that_ends_it() -> None:
+    said = error_at("", "Whoever deploys here may not pull from x: denied.")
+    error = errors.translated("consumer", failed(), [said])
+    assert type(error) is errors.ConfigurationError
+    assert "python -m deployment drift" in error.hint
+    assert "python -m deployment up --refresh" in error.hint
+
+
 def test_a_stack_file_that_pulumi_cannot_read_is_refused_as_configuration() -> None:
     said = "getting stack configuration: invalid YAML file: yaml: line 1: did not find expected ',' or ']'"
     error = errors.translated("consumer", failed(f"error: {said}\n"), [])
