@@ -252,7 +252,7 @@ def up(
             return
         # Standard output is for the results.
         print(_report(planned), file=sys.stderr)
-        if any(result.changed for result in planned.values() if isinstance(result, StackResult)):
+        if any(result.changed for result in planned.values()):
             _agree("Update these stacks?")
     with running(stacks, *stacks.names) as deployment:
         results = deployment.up(check=wanted, shares=share or (), refresh=refresh)

@@ -147,9 +147,9 @@ def _change(step: Step, path: str, width: int) -> list[str]:
     if SECRETIVE.search(path):
         return [f"      {path}: changed (values are not shown)"]
     old, new = _value(step.old, path), _value(step.new, path)
-    documents = [_document(value) for value in (old, new)]
-    if all(documents):
-        differing = list(difflib.unified_diff(*documents, lineterm="", n=0))[2:]
+    before, after = _document(old), _document(new)
+    if before and after:
+        differing = list(difflib.unified_diff(before, after, lineterm="", n=0))[2:]
         return [f"      {path}:", *(f"        {line}" for line in differing if not line.startswith("@@"))]
     texts = ["none" if value is None else re.sub(r"\s+", " ", str(value)) for value in (old, new)]
     return _wrapped(f"      {path}: {' → '.join(texts)}", width, "        ")
