@@ -184,10 +184,15 @@ def command(*examples: str) -> Callable[[Callable[..., int | None]], Callable[..
 
 
 @contextmanager
-def running(common: Common, registry: str | None, consumers: Sequence[str]) -> Iterator[Deployment]:
+def running(
+    common: Common, registry: str | None, consumers: Sequence[str], told: set[tuple[str, str]] | None = None
+) -> Iterator[Deployment]:
     """The deployment, its progress shown. Ctrl-C, and the end that a CI runner asks for, are passed on to the CLI."""
-    console = Console(stderr=True)
-    with view(console) as shown, common.deployment(shown.tell, registry, consumers) as deployment:
+    stacks = [*([registry] if registry else []), *consumers]
+    with (
+        view(Console(stderr=True), stacks, told) as shown,
+        common.deployment(shown.tell, registry, consumers) as deployment,
+    ):
 
         def interrupt(number: int, frame: FrameType | None) -> None:
             shown.say(f"Interrupted; waiting for {shown.waits_for()}. Press Ctrl-C again to end it at once.")
@@ -244,8 +249,9 @@ def up(
     if check_seconds is not None and not check:
         raise typer.BadParameter("--check-seconds needs --check.")
     wanted = Check(seconds=check_seconds or Check.seconds) if check else None
+    told = set[tuple[str, str]]()
     if dry_run or (not yes and _has_terminal()):
-        with running(stacks, *stacks.names) as deployment:
+        with running(stacks, *stacks.names, told) as deployment:
             planned = deployment.preview(refresh=refresh)
         if dry_run:
             _print(stacks, planned)
@@ -254,7 +260,7 @@ def up(
         print(_report(planned), file=sys.stderr)
         if any(result.changed for result in planned.values()):
             _agree("Update these stacks?")
-    with running(stacks, *stacks.names) as deployment:
+    with running(stacks, *stacks.names, told) as deployment:
         results = deployment.up(check=wanted, shares=share or (), refresh=refresh)
     _print(stacks, results)
 

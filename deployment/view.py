@@ -7,7 +7,7 @@ import textwrap
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -89,7 +89,8 @@ def report(results: Mapping[str, StackResult], width: int = 0) -> str:
     lines = []
     for name, result in results.items():
         seconds = f"({result.seconds:.1f} s)"
-        lines.append(f"{name:<{stacks}}  {result.operation:<8}  {summary(result)}  {seconds}")
+        operation = "" if result.operation == "rollback" else f"{result.operation:<8}  "
+        lines.append(f"{name:<{stacks}}  {operation}{summary(result)}  {seconds}")
         lines += _changes(result, width)
         if result.operation == "drift":
             lines += [f"  ? {urn}  its update failed: AWS may have the values of before" for urn in result.failed]
@@ -210,7 +211,7 @@ def _bytes(text: str) -> float:
 class Row:
     """A stack on the terminal."""
 
-    began: float = field(default_factory=time.monotonic)
+    began: float | None = None
     ended: float | None = None
     under_way: dict[str, str] = field(default_factory=dict)
     words: dict[str, str] = field(default_factory=dict)
@@ -241,10 +242,12 @@ class Row:
     @property
     def seconds(self) -> float:
         """How long the stack has been worked on."""
-        return (time.monotonic() if self.ended is None else self.ended) - self.began
+        until = time.monotonic() if self.ended is None else self.ended
+        return until - (until if self.began is None else self.began)
 
     def take(self, event: Event) -> None:
         """Show what an event tells."""
+        self.began = time.monotonic() if self.began is None else self.began
         self.ended, self.asks_until = None, 0
         if isinstance(event, Ended):
             self.ended, self.passing = time.monotonic(), ""
@@ -260,8 +263,10 @@ class Row:
             self._step(event)
 
     def _step(self, step: Step) -> None:
-        if step.state == "started" and step.custom and step.operation not in ("same", "read"):
+        if step.state == "started" and step.is_resource and step.operation not in ("same", "read"):
             self.under_way[step.urn] = f"{DOING.get(step.operation, step.operation)} {kind(step.type)} {step.name}"
+        elif step.state == "started" and step.type == IMAGE and step.operation == "create":
+            self.under_way[step.urn] = "building the image"
         elif step.state != "started":
             if self.under_way.pop(step.urn, None):
                 self.passing = ""
@@ -289,10 +294,10 @@ class PlainView:
     the same modules at once may see them half loaded.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, stacks: Iterable[str], told: set[tuple[str, str]]) -> None:
         self._console = console
-        self._rows: dict[str, Row] = {}
-        self._told: set[tuple[str, str]] = set()
+        self._rows = {stack: Row() for stack in stacks}
+        self._told = told
         # Its `put` may be called from a signal handler.
         self._queue: SimpleQueue[Event | str | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._print, daemon=True)
@@ -317,8 +322,8 @@ class PlainView:
 
     def waits_for(self) -> str:
         """What is going on in all stacks."""
-        rows = [f"{name}: {row.now}" for name, row in list(self._rows.items()) if row.ended is None]
-        return "; ".join(rows) or "the start"
+        begun = [(name, row) for name, row in list(self._rows.items()) if row.began is not None and row.ended is None]
+        return "; ".join(f"{name}: {row.now or 'the program'}" for name, row in begun) or "the CLI"
 
     def _print(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -387,10 +392,18 @@ class LiveView(PlainView):
         table.add_column(no_wrap=True, overflow="ellipsis", max_width=26)
         for name, row in sorted(self._rows.items(), key=lambda item: item[1].ended is not None):
             colour = "" if row.ended is None else "red" if row.failed else "green"
-            table.add_row(Text(name), f"{row.seconds:.0f} s", Text(row.now, colour), Text(row.counts, "dim"))
+            seconds = "" if row.began is None else f"{row.seconds:.0f} s"
+            table.add_row(Text(name), seconds, Text(row.now, colour), Text(row.counts, "dim"))
         return table
 
 
-def view(console: Console) -> PlainView:
-    """The view for a terminal, or the one for everything else."""
-    return LiveView(console) if console.is_terminal else PlainView(console)
+def view(console: Console, stacks: Iterable[str] = (), told: set[tuple[str, str]] | None = None) -> PlainView:
+    """The view for a terminal, or the one for everything else.
+
+    Args:
+        console: what it prints on.
+        stacks: those that have a row from the start.
+        told: the warnings that were told already, by an earlier view.
+    """
+    told = set() if told is None else told
+    return LiveView(console, stacks, told) if console.is_terminal else PlainView(console, stacks, told)

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from deployment import UNKNOWN, Checking, Diagnostic, Ended, Event, Progress, StackResult, Step
-from deployment.view import PlainView, Row, kind, report, summary, view
+from deployment.view import Row, kind, report, summary, view
 
 FUNCTION = "aws:lambda/function:Function"
 ROLE = "aws:iam/role:Role"
@@ -92,7 +92,7 @@ def test_a_report_has_what_changed_then_the_image_the_address_and_the_check() ->
 def test_a_rollback_names_both_images() -> None:
     images = {"old": {"imageDigest": f"sha256:{'a' * 64}"}, "new": {"imageDigest": f"sha256:{'b' * 64}"}}
     told = report({"consumer": result("rollback", step("update"), step("same", STACK, **images))})
-    assert told.startswith("consumer  rollback  rolled back sha256:aaaaaaaaaaaa → sha256:bbbbbbbbbbbb  (1.2 s)\n")
+    assert told.startswith("consumer  rolled back sha256:aaaaaaaaaaaa → sha256:bbbbbbbbbbbb  (1.2 s)\n")
     assert told.count("sha256:") == 2
 
 
@@ -199,6 +199,26 @@ def test_a_terminal_has_a_row_for_each_stack_and_keeps_warnings() -> None:
     assert "registry     warning   [bold]w" in text
 
 
+def test_every_stack_has_a_row_before_anything_is_known_of_it() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, record=True)
+    with view(console, ["registry", "consumer"]) as shown:
+        shown.tell(step("same"))
+    console.export_text()
+    console.print(shown._table())  # type: ignore[attr-defined]
+    first, second = console.export_text().splitlines()
+    assert first.split() == ["registry", "starting"]
+    assert second.split() == ["consumer", "0", "s", "1", "unchanged"]
+
+
+def test_a_warning_of_a_plan_is_not_told_again_by_the_update() -> None:
+    warning = Diagnostic(stack="consumer", severity="warning", text="the image is gone")
+    console, already = Console(file=io.StringIO(), force_terminal=False), set[tuple[str, str]]()
+    for _ in range(2):
+        with view(console, told=already) as shown:
+            shown.tell(warning)
+    assert console.file.getvalue() == "consumer     warning   the image is gone\n"  # type: ignore[attr-defined]
+
+
 def test_plugins_that_are_on_path_are_one_line_for_all_stacks() -> None:
     text = "using pulumi-{} from $PATH at /opt/bin/pulumi-{}"
     lines = told(
@@ -263,7 +283,7 @@ def test_a_build_is_one_calm_line(monkeypatch: pytest.MonkeyPatch) -> None:
     row = Row()
     row.take(step("create", IMAGE, state="started"))
     for text, expected in (
-        ("Starting Docker build", "creating image one"),
+        ("Starting Docker build", "building the image"),
         (
             "digest: sha256:1\n[2/3] RUN pip install x\ndigest: sha256:2\n",
             "building the image: [2/3] RUN pip install x",
@@ -291,8 +311,8 @@ def test_a_push_tells_its_bytes_and_rate(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_what_is_waited_for_is_what_runs() -> None:
-    shown = PlainView(Console(file=io.StringIO()))
-    assert shown.waits_for() == "the start"
+    shown = view(Console(file=io.StringIO()))
+    assert shown.waits_for() == "the CLI"
     with shown:
         shown.tell(step("create", state="started"))
         shown.tell(dataclasses.replace(step("create", ROLE, state="started"), stack="second"))
