@@ -63,7 +63,7 @@ class Package:
             "inputProperties": self.inputs([arguments], owner),
             "requiredInputs": required(arguments),
             "properties": {
-                to_camel(name): {**_without_plain(self.kind_of(kind, name)), "description": texts[name]}
+                to_camel(name): {**self.kind_of(kind, name, plain=False), "description": texts[name]}
                 for name, kind in outputs(component).items()
             },
             "required": sorted(
@@ -84,33 +84,35 @@ class Package:
             for name, field in model.model_fields.items()
         }
 
-    def kind_of(self, kind: Any, name: str) -> dict[str, Any]:
-        """A type; `name` is that of the type that is written for alternatives."""
+    def kind_of(self, kind: Any, name: str, *, plain: bool = True) -> dict[str, Any]:
+        """A type, plain where no output may be given; `name` is that of the type that is written for alternatives."""
         origin, inner = get_origin(kind), get_args(kind)
+        mark = {"plain": True} if plain else {}
         if kind is Any:
-            return {"$ref": "pulumi.json#/Any", "plain": True}
+            return {"$ref": "pulumi.json#/Any", **mark}
         if kind in NAMES:
-            return {"type": NAMES[kind], "plain": True}
+            return {"type": NAMES[kind], **mark}
         if origin is Annotated:
-            return self.kind_of(inner[0], name)
+            return self.kind_of(inner[0], name, plain=plain)
         if origin is Literal:
-            return self.kind_of(type(inner[-1]), name)
+            return self.kind_of(type(inner[-1]), name, plain=plain)
         if origin is pulumi.Output:
-            return _without_plain(self.kind_of(inner[0], name))
+            return self.kind_of(inner[0], name, plain=False)
         if origin in (Union, UnionType):
             kinds = [one for one in inner if one is not type(None)]
             if any(get_origin(one) is pulumi.Output for one in kinds):
-                return _without_plain(self.kind_of(kinds[0], name))
-            return self.kind_of(kinds[0], name) if len(kinds) == 1 else self.reference(name, map(_bare, kinds))
+                return self.kind_of(kinds[0], name, plain=False)
+            return self.kind_of(kinds[0], name, plain=plain) if len(kinds) == 1 else self.reference(name, kinds, mark)
         if origin is Sequence:
-            return {"type": "array", "items": self.kind_of(inner[0], name), "plain": True}
+            return {"type": "array", "items": self.kind_of(inner[0], name, plain=plain), **mark}
         if origin in (dict, Mapping):
-            return {"type": "object", "additionalProperties": self.kind_of(inner[1], name), "plain": True}
-        return self.reference(kind.__name__, [kind])
+            return {"type": "object", "additionalProperties": self.kind_of(inner[1], name, plain=plain), **mark}
+        return self.reference(kind.__name__, [kind], mark)
 
-    def reference(self, name: str, kinds: Iterable[type[Model]]) -> dict[str, Any]:
+    def reference(self, name: str, kinds: Iterable[Any], mark: Mapping[str, bool]) -> dict[str, Any]:
         """A reference to a type of the package, which is written if it is new."""
-        token, models = f"{self.name}:index:{name}", list(kinds)
+        token = f"{self.name}:index:{name}"
+        models: list[type[Model]] = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in kinds]
         if token not in self.types:
             self.types[token] = {
                 "type": "object",
@@ -118,24 +120,12 @@ class Package:
                 "properties": self.inputs(models, name),
                 "required": required(models[0]) if len(models) == 1 else [],
             }
-        return {"$ref": f"#/types/{token}", "plain": True}
+        return {"$ref": f"#/types/{token}", **mark}
 
 
 def required(model: type[Model]) -> list[str]:
     """The options without a default."""
     return sorted(to_camel(name) for name, field in model.model_fields.items() if field.is_required())
-
-
-def _bare(kind: Any) -> Any:
-    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
-
-
-def _without_plain(kind: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without_plain(value) if isinstance(value, dict) else value
-        for key, value in kind.items()
-        if key != "plain"
-    }
 
 
 def _description(field: FieldInfo, meaning: str) -> str:
