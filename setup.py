@@ -6,32 +6,32 @@ would clash with a user's own modules, such as the settings of a Django project.
 
 import re
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
 PACKAGE = "cross_account_ecr"
-OWN_IMPORT = re.compile(r"^( *from )(?=(components|deployment|settings|stacks)\b)", re.MULTILINE)
+OWN_NAME = re.compile(r"(^ *from |python -m )(?=(components|deployment|settings|stacks)\b)", re.MULTILINE)
 
 
 class BuildPackage(build_py):
-    """Prefixes the imports that the program's modules make of one another."""
+    """Prefixes the program's modules where they import one another, and where a text says how to run them."""
 
     def build_module(self, module: Any, module_file: Any, package: Any) -> Any:  # noqa: D102
         built, copied = super().build_module(module, module_file, package)
         file = Path(built)
-        file.write_text(OWN_IMPORT.sub(rf"\1{PACKAGE}.", file.read_text("utf-8")), "utf-8")
+        file.write_text(OWN_NAME.sub(rf"\1{PACKAGE}.", file.read_text("utf-8")), "utf-8")
         return built, copied
 
 
-scratch = mkdtemp()
-setup(
-    cmdclass={"build_py": BuildPackage},
-    package_dir={PACKAGE: "."},
-    py_modules=[f"{PACKAGE}.{name}" for name in ("__main__", "settings")],
-    packages=[f"{PACKAGE}.{name}" for name in ("components", "components.image", "deployment", "stacks")],
-    # Nothing is left in this folder, and nothing of an earlier build gets into the wheel.
-    options={"build": {"build_base": scratch}, "egg_info": {"egg_base": scratch}},
-)
+# Nothing is left in this folder, and nothing of an earlier build gets into the wheel.
+with TemporaryDirectory() as scratch:
+    setup(
+        cmdclass={"build_py": BuildPackage},
+        package_dir={PACKAGE: "."},
+        py_modules=[f"{PACKAGE}.{name}" for name in ("__main__", "settings")],
+        packages=[f"{PACKAGE}.{name}" for name in ("components", "components.image", "deployment", "stacks")],
+        options={"build": {"build_base": scratch}, "egg_info": {"egg_base": scratch}},
+    )

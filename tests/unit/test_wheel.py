@@ -49,6 +49,13 @@ def test_it_needs_nothing_of_a_name_that_users_give_to_modules_of_their_own(inst
     )
 
 
+def test_its_command_line_is_called_by_the_name_that_its_texts_say(installed: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cross_account_ecr.deployment", "up", "--help"]
+    ran = subprocess.run(command, env={"PYTHONPATH": str(installed)}, cwd=tmp_path, text=True, stdout=subprocess.PIPE)
+    assert "python -m cross_account_ecr.deployment up --check" in ran.stdout
+    assert [file for file in installed.rglob("*.py") if "python -m deployment" in file.read_text()] == []
+
+
 def test_what_is_imported_is_declared_and_the_other_way_round() -> None:
     declared = {
         re.split(r"[<>=]", requirement)[0]
