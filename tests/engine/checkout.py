@@ -1,0 +1,132 @@
+"""A copy of this folder with warm caches, and the commands of the README in it."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHES = ("venv", "tools", "pulumi-cli", "pulumi-home/plugins")
+FOREIGN = ("PULUMI_", "AWS_", "LAMBDA_BASE_IMAGE", "VIRTUAL_ENV", "DOCKER_CONFIG", "LOCAL_CLOUD_PORT", "MAKE", "MFLAGS")
+
+
+def free_port() -> int:
+    """A loopback port that nobody has."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Checkout:
+    """A copy of the program in a folder of its own: files, commands, processes."""
+
+    root: Path
+    port: int = field(default_factory=free_port)
+
+    @classmethod
+    def make_in(cls, root: Path) -> Self:
+        """Copy what git would check out, commit it, and link the caches."""
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        for name in filter(None, listed.stdout.split("\0")):
+            if (ROOT / name).exists():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, root / name)
+        git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.com"]
+        for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "clone"]):
+            subprocess.run([*git, *command], cwd=root, check=True)
+        (root / ".local").mkdir()
+        for name in CACHES:
+            if (cached := ROOT / ".local" / name).exists():
+                (root / ".local" / name).parent.mkdir(exist_ok=True)
+                (root / ".local" / name).symlink_to(cached)
+        return cls(root)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of a terminal outside of any local run, but for the Docker engine to use."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+        folders = [name for name in kept["PATH"].split(os.pathsep) if not name.startswith(str(ROOT / ".local"))]
+        return {**kept, "PATH": os.pathsep.join(folders), "LOCAL_CLOUD_PORT": str(self.port)}
+
+    def make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `make` with its output, both streams in one."""
+        return subprocess.run(
+            ["make", *arguments],
+            cwd=self.root,
+            env=self.env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start `make` in a process group of its own, as a terminal does."""
+        return subprocess.Popen(
+            ["make", *arguments], cwd=self.root, env=self.env, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    def shell(self, command: str, **changed: str) -> subprocess.CompletedProcess[str]:
+        """Run a command line in the environment that `make env` prints."""
+        script = f'eval "$(make -s env)" && {command}'
+        return subprocess.run(
+            ["bash", "-c", script], cwd=self.root, env={**self.env, **changed}, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def begin(self, command: str) -> subprocess.Popen[str]:
+        """Start a command line in the environment that `make env` prints, in a process group of its own."""
+        script = f'eval "$(make -s env)" && {command}'
+        return subprocess.Popen(
+            ["bash", "-c", script], cwd=self.root, env=self.env, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Replace a text in a file of the clone."""
+        path = self.root / name
+        text = path.read_text()
+        assert old in text, f"{old!r} is not in {name}"
+        path.write_text(text.replace(old, new))
+
+    def restore(self) -> None:
+        """Bring every file back to what was committed."""
+        subprocess.run(["git", "checkout", "-q", "."], cwd=self.root, check=True)
+
+    def git_status(self) -> str:
+        """What git says that has changed."""
+        return subprocess.run(["git", "status", "--porcelain"], cwd=self.root, capture_output=True, text=True).stdout
+
+    def processes(self) -> list[str]:
+        """Command lines of the processes that run out of this clone."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if str(self.root) in line:
+                found.append(line)
+        return found
+
+
+def interrupt_at(process: subprocess.Popen[str], text: str, number: int = signal.SIGINT) -> str:
+    """Send a signal to the whole process group when a line with this text appears. Returns all output."""
+    lines = []
+    for line in process.stdout or ():
+        lines.append(line)
+        if text in line:
+            os.killpg(process.pid, number)
+            break
+    else:
+        raise AssertionError(f"{text!r} never appeared in:\n{''.join(lines)}")
+    lines += list(process.stdout or ())
+    process.wait()
+    return "".join(lines)

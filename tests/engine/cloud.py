@@ -1,0 +1,106 @@
+"""The local cloud of a copy of this folder: its accounts, its registry, its faults."""
+
+import base64
+import hmac
+import json
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+
+from tests.engine.checkout import Checkout
+
+
+class WithCloud(Checkout):
+    """A copy of the program whose local cloud is asked as AWS is."""
+
+    @property
+    def secret(self) -> str:
+        """The secret of the local cloud."""
+        return (self.root / ".local" / "run" / "secret").read_text()
+
+    def secret_access_key(self, account: str) -> str:
+        """The secret access key of an account's root, which the local cloud derives from its secret."""
+        code = hmac.digest(self.secret.encode(), account.encode(), "sha256")
+        return base64.urlsafe_b64encode(code).decode()[:40]
+
+    def client(self, profile: str, service: str) -> Any:
+        """A boto3 client of the local cloud."""
+        account = {"registry": "111111111111", "consumer": "222222222222"}[profile]
+        return boto3.client(
+            service, region_name="us-east-1", endpoint_url=f"http://127.0.0.1:{self.port}",
+            aws_access_key_id=account, aws_secret_access_key=self.secret_access_key(account),
+        )  # fmt: skip
+
+    def login(self, ecr: Any) -> subprocess.CompletedProcess[str]:
+        """`docker login` with the registry token of an ECR client, for `docker` below."""
+        (data,) = ecr.get_authorization_token()["authorizationData"]
+        user, _, token = base64.b64decode(data["authorizationToken"]).decode().partition(":")
+        return self.docker("login", "-u", user, "--password-stdin", f"localhost:{self.port}", text=token)
+
+    def docker(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        """Run `docker` with this text as its input and the credentials of this clone's last login."""
+        env = {**self.env, "DOCKER_CONFIG": str(self.root / ".local" / "docker-config"), "DOCKER_BUILDKIT": "0"}
+        return subprocess.run(["docker", *arguments], env=env, input=text, capture_output=True, text=True)
+
+    def add_profile(self, name: str, account: str, region: str) -> None:
+        """Add an AWS profile of the local cloud: the root of one more account."""
+        aws = self.root / ".local" / "aws"
+        address = f"http://127.0.0.1:{self.port}"
+        with (aws / "config").open("a") as file:
+            file.write(f"\n[profile {name}]\nregion = {region}\nendpoint_url = {address}\n")
+        with (aws / "credentials").open("a") as file:
+            secret = self.secret_access_key(account)
+            file.write(f"\n[{name}]\naws_access_key_id = {account}\naws_secret_access_key = {secret}\n")
+
+    def log_in_to_registry(self) -> None:
+        """`docker login` of the clone's own Docker configuration to the registry, as its owner."""
+        done = self.login(self.client("registry", "ecr"))
+        assert done.returncode == 0, done.stderr
+
+    def call_cloud(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+        """A call of the local cloud itself: status and JSON body."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/_local/{path}", json.dumps(body).encode() if body else None, method=method,
+            headers={"Authorization": f"Bearer {self.secret}"},
+        )  # fmt: skip
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    def control(self, method: str, fault: dict[str, Any] | None = None) -> list[int]:
+        """Add a fault of the local cloud (`POST`) or clear them (`DELETE`): how often each has struck."""
+        _, answer = self.call_cloud(method, "faults", fault)
+        return [fault["struck"] for fault in answer["faults"]]
+
+    @contextmanager
+    def faults(self, *faults: dict[str, Any]) -> Iterator[list[int]]:
+        """Faults of the local cloud while the block lasts; each has to strike. The list tells how often, afterwards."""
+        struck: list[int] = []
+        for fault in faults:
+            self.control("POST", fault)
+        try:
+            yield struck
+        finally:
+            struck += self.control("DELETE")
+        assert all(struck), f"{faults} struck {struck} times"
+
+    def owned(self) -> dict[str, list[str]]:
+        """Everything of the kinds this program makes that exists in both accounts, asked of the cloud itself."""
+        lambda_, iam = self.client("consumer", "lambda"), self.client("consumer", "iam")
+        logs, api = self.client("consumer", "logs"), self.client("consumer", "apigateway")
+        repositories = self.client("registry", "ecr").describe_repositories()["repositories"]
+        everything = {
+            "functions": [item["FunctionName"] for item in lambda_.list_functions()["Functions"]],
+            "roles": [item["RoleName"] for item in iam.list_roles()["Roles"]],
+            "log groups": [item["logGroupName"] for item in logs.describe_log_groups()["logGroups"]],
+            "apis": [item["name"] for item in api.get_rest_apis()["items"]],
+            "repositories": [item["repositoryName"] for item in repositories],
+        }
+        return {kind: names for kind, names in everything.items() if names}
