@@ -1,5 +1,6 @@
 """The wheel holds the program under one name, needs what it declares, and runs without this folder."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -57,10 +58,9 @@ def test_its_command_line_is_called_by_the_name_that_its_texts_say(installed: Pa
 
 
 def test_what_is_imported_is_declared_and_the_other_way_round() -> None:
-    declared = {
-        re.split(r"[<>=]", requirement)[0]
-        for requirement in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    requirements = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    declared = {re.split(r"[<>=]", requirement)[0] for requirement in requirements}
     # Several distributions share the name `google`.
     providers = {**packages_distributions(), "google": ["protobuf"]}
     names = {name.split(".")[0] for path in modules(*SHIPPED, "plugin").values() for name in imported(path)} - {
