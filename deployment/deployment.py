@@ -54,6 +54,8 @@ MESSAGE = re.compile(r"(?P<who>\S+@[^\s,;]+(, commit \w+)?)(; (?P<image>sha256:[
 # Where the program of a consumer finds, in a preview, the outputs that the registry's update will have.
 PLANNED = "deployment:registry"
 
+HISTORY_LENGTH = 100
+
 LASTING = frozenset({"done", "planned"})
 # Not the parts of a replacement, which is told as a whole.
 WHOLE = frozenset({"create", "update", "replace", "delete", "import", *UNCHANGED})
@@ -271,14 +273,14 @@ class Deployment:
         )
 
     def history(self, stack: str) -> list[Update]:
-        """The operations on a stack, newest first.
+        """The last 100 operations on a stack, newest first.
 
         Who ran one, and which image ran before, is in its message, where this package has written it.
         """
         known = self._stack(stack)
         image = _image_of(_state(_exported(known)))
         updates = []
-        for item in json.loads(self._cli(known, "stack", "history", "--json")):
+        for item in json.loads(self._cli(known, "stack", "history", "--json", "--page-size", str(HISTORY_LENGTH))):
             message = MESSAGE.fullmatch(item.get("message") or "")
             updates.append(
                 Update(
