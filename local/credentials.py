@@ -3,10 +3,12 @@
 import base64
 import hashlib
 import hmac
+import json
 import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from local.workspace import ACCOUNTS, AWS, LOCAL, REGION, RUN, port
 
@@ -25,6 +27,35 @@ def secret_access_key(account: str) -> str:
     """The secret access key of an account's root; the access key ID is the account ID itself."""
     code = hmac.digest(secret().encode(), account.encode(), hashlib.sha256)
     return base64.urlsafe_b64encode(code).decode()[:40]
+
+
+def web_identity_token(claims: dict[str, Any], key: str) -> str:
+    """A token as an OIDC provider issues it, such as GitHub to a workflow. The local cloud takes no others.
+
+    Args:
+        claims: `iss`, `aud`, `sub` and `exp`, among others.
+        key: the secret of the local cloud.
+    """
+    parts = [json.dumps(part).encode() for part in ({"alg": "HS256", "typ": "JWT"}, claims)]
+    text = ".".join(map(_encoded, parts))
+    return f"{text}.{_signature(text, key)}"
+
+
+def claims(token: str, key: str) -> dict[str, Any] | None:
+    """What a token says, or None if it is not signed with this key."""
+    text, _, signature = token.rpartition(".")
+    if not hmac.compare_digest(signature.encode(), _signature(text, key).encode()):
+        return None
+    payload = text.partition(".")[2]
+    return dict(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))
+
+
+def _signature(text: str, key: str) -> str:
+    return _encoded(hmac.digest(key.encode(), b"web identity " + text.encode(), hashlib.sha256))
+
+
+def _encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def passphrase_file() -> Path:

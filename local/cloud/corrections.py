@@ -50,6 +50,8 @@ def apply() -> None:
     # The guard turns the host of an endpoint into a path, so that no other path of MiniStack can be behind that host.
     app._EXECUTE_API_RE = app._LAMBDA_URL_RE = NEVER
     iam.is_root_access_key = sts.is_root_access_key = lambda key: False
+    # A session that has ended is told so, and is not unknown.
+    sts._evict_expired_sessions = lambda: None
     iam.resolve_credential = sts.resolve_credential = _root_by_secret(iam.resolve_credential)
     iam.resolve_caller_identity = _root_by_account(iam.resolve_caller_identity)
     for module in (lambda_runtime, lambda_svc):

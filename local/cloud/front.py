@@ -2,9 +2,11 @@
 
 * ECR (`registry.py`): registries that Docker can push to and pull from, tokens, access across accounts.
 * Lambda (`functions.py`): the checks of an image, and what becomes of an idle function.
+* STS (`sessions.py`): who may assume a role, and for how long.
 * API Gateway (`gateway.py`): calls find their API in whatever account, and need the function's permission.
 * What takes AWS days or weeks, at once: `POST /_local/functions/ACCOUNT/NAME/age` makes a function idle,
-  `POST /_local/repositories/ACCOUNT/REGION/NAME/lifecycle?days=N` applies the lifecycle policy as of N days from now.
+  `POST /_local/repositories/ACCOUNT/REGION/NAME/lifecycle?days=N` applies the lifecycle policy as of N days from now,
+  `POST /_local/sessions/KEY/expire` ends a role's session.
 """
 
 import dataclasses
@@ -14,7 +16,7 @@ from urllib.parse import parse_qsl
 
 from ministack.app import app as ministack
 
-from local.cloud import gateway
+from local.cloud import gateway, sessions
 from local.cloud.access import Tokens
 from local.cloud.asgi import Receive, Scope, Send, answer, header
 from local.cloud.functions import Functions
@@ -24,6 +26,7 @@ from local.cloud.registry import Registry, Repository
 FUNCTION_URL = re.compile(r"(?:(?P<host>\w+)\.lambda-url\.|/_aws/lambda-url/(?P<path>\w+)(?:/|$))")
 AGE_PATH = re.compile(r"/_local/functions/(\d{12})/([\w-]+)/age")
 LIFECYCLE_PATH = re.compile(r"/_local/repositories/(\d{12})/([a-z0-9-]+)/([a-z0-9._/-]+)/lifecycle")
+SESSION_PATH = re.compile(r"/_local/sessions/(\w+)/expire")
 SECONDS_A_DAY = 24 * 3600
 
 
@@ -52,6 +55,8 @@ class Front:
             await self._registry.api(scope, receive, send)
         elif service == "lambda":
             await self._functions.api(scope, receive, send)
+        elif service == "sts":
+            await sessions.api(scope, receive, send)
         elif service is not None:
             await ministack(scope, receive, send)
         elif REGISTRY_PATH.fullmatch(path):
@@ -71,6 +76,8 @@ class Front:
         if match := AGE_PATH.fullmatch(path):
             aged = await self._functions.age(match[1], match[2])
             await answer(send, 200 if aged else 404, {"functions": aged, "state": "Inactive"})
+        elif match := SESSION_PATH.fullmatch(path):
+            await answer(send, 200 if sessions.expire(match[1]) else 404, {"key": match[1]})
         elif match := LIFECYCLE_PATH.fullmatch(path):
             now = time.time() + float(query.get("days", 0)) * SECONDS_A_DAY
             expired = self._registry.expire(Repository(*match.groups()), now)

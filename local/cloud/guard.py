@@ -19,7 +19,7 @@ from ministack import app
 from ministack.core import iam_evaluator as iam
 from ministack.core.router import detect_service
 
-from local.cloud import access, inputs
+from local.cloud import access, inputs, sessions
 from local.cloud.asgi import App, Receive, Scope, Send, answer, giving, header, read
 
 HEALTH = "/_local/health"
@@ -43,6 +43,9 @@ SINGLE = {b"host", b"authorization", b"content-type", b"content-encoding", b"ori
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 CALL_BYTES = 10 * 1024**2
+# A token has 20,000 characters at most.
+# https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
+TOKEN_BYTES = 64 * 1024
 LAYER_BYTES = 10 * 1024**3
 
 
@@ -168,6 +171,8 @@ class Guard:
 
     async def _api(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Calls of AWS APIs: those of a service that is used here, rightly signed."""
+        if await self._web_identity(scope, receive, send):
+            return
         name = _signed_for(scope)
         service = SERVICES.get(name)
         target = header(scope, "x-amz-target")
@@ -192,6 +197,20 @@ class Guard:
             await _fail(send, name, headers, iam.AuthError(*found), 400)
         else:
             await self._inner({**scope, "service": name, "caller": caller}, giving(body, receive), send)
+
+    async def _web_identity(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """The one call that no key signs: its token says who calls. Returns whether it was one."""
+        is_form = header(scope, "content-type").startswith("application/x-www-form-urlencoded")
+        if header(scope, "authorization") or scope["path"] != "/" or scope["query_string"] or not is_form:
+            return False
+        body = await read(_bounded(scope, receive, TOKEN_BYTES))
+        if sessions.form(body).get("Action") != sessions.WEB_IDENTITY:
+            return False
+        if found := inputs.problem("sts", scope, body):
+            await _fail(send, "sts", {}, iam.AuthError(*found), 400)
+        else:
+            await self._inner({**scope, "service": "sts", "caller": None}, giving(body, receive), send)
+        return True
 
 
 async def _fail(send: Send, service: str, headers: dict[str, str], error: iam.AuthError, status: int = 0) -> None:
