@@ -19,7 +19,13 @@ from typing import Any, ClassVar
 
 import botocore.exceptions
 from botocore.config import Config
+from botocore.credentials import (
+    AssumeRoleCredentialFetcher,
+    AssumeRoleWithWebIdentityCredentialFetcher,
+    DeferredRefreshableCredentials,
+)
 from botocore.session import Session
+from botocore.utils import FileWebIdentityTokenLoader
 
 from offline.plugins import schema
 from offline.plugins.provider import (
@@ -55,9 +61,20 @@ EXPIRED = (
     botocore.exceptions.SSOTokenLoadError,
     botocore.exceptions.UnauthorizedSSOTokenError,
 )
+# Of a role to assume, the inputs that are carried out, and their names in AWS's API.
+ROLE_INPUTS = {
+    "sessionName": "RoleSessionName",
+    "externalId": "ExternalId",
+    "duration": "DurationSeconds",
+}
+SECONDS = {"h": 3600, "m": 60, "s": 1}
+# https://github.com/aws/aws-sdk-go-v2/blob/main/credentials/stscreds/assume_role_provider.go (`DefaultDuration`)
+SESSION_SECONDS = 15 * 60
 # The last two are set by the SDK itself.
 PROVIDER_INPUTS = {
     "profile",
+    "assumeRoles",
+    "assumeRoleWithWebIdentity",
     "region",
     "allowedAccountIds",
     "version",
@@ -1549,7 +1566,7 @@ class AwsProvider(Provider):
         if unknown_keys:
             raise Refused(f"the local stand-in of aws does not carry out the provider inputs {', '.join(unknown_keys)}")
         try:
-            self._aws = Aws(Session(profile=config.get("profile")), config.get("region"))
+            self._aws = Aws(_session(config), config.get("region"))
         except botocore.exceptions.EndpointConnectionError as error:
             raise Refused(f"{error} The local cloud is not running; start it with `make demo`.") from error
         except botocore.exceptions.ProfileNotFound as error:
@@ -1557,6 +1574,13 @@ class AwsProvider(Provider):
         except EXPIRED as error:
             raise Refused(
                 f"The AWS login session for {config.get('profile') or 'the default profile'} has expired"
+            ) from error
+        except botocore.exceptions.NoCredentialsError as error:
+            raise Refused("No valid credential sources found.") from error
+        except botocore.exceptions.ClientError as error:
+            raise Refused(
+                "unable to validate AWS credentials.\nDetails: validating provider credentials: retrieving caller "
+                f"identity from STS: {_api_error(error)}"
             ) from error
         allowed = config.get("allowedAccountIds")
         if allowed and not is_unknown(allowed) and self._aws.account not in allowed:
@@ -1659,6 +1683,76 @@ class AwsProvider(Provider):
                 f"the local stand-in of aws does not know the resource type {kind}; it knows {', '.join(sorted(KINDS))}"
             )
         return KINDS[kind]
+
+
+def _session(config: Values) -> Session:
+    """The credentials of a provider: its profile or the default chain, then its roles one after the other.
+
+    https://github.com/hashicorp/aws-sdk-go-base/blob/main/credentials.go (`getCredentialsProvider`)
+    """
+    session = Session(profile=config.get("profile"))
+    if config.get("region"):
+        session.set_config_variable("region", config["region"])
+    if web_identity := config.get("assumeRoleWithWebIdentity"):
+        path = web_identity.get("webIdentityTokenFile")
+        if not path:
+            raise Refused("assumeRoleWithWebIdentity needs webIdentityTokenFile")
+        arguments = _role_arguments(web_identity, {"webIdentityTokenFile", "sessionName", "duration"})
+        fetcher = AssumeRoleWithWebIdentityCredentialFetcher(
+            session.create_client, FileWebIdentityTokenLoader(path), web_identity["roleArn"], extra_args=arguments
+        )
+        _assume(session, "assume-role-with-web-identity", fetcher, web_identity["roleArn"])
+    for role in config.get("assumeRoles") or ():
+        source = session.get_credentials()
+        if source is None:
+            raise botocore.exceptions.NoCredentialsError
+        arguments = _role_arguments(role, set(ROLE_INPUTS))
+        fetcher = AssumeRoleCredentialFetcher(session.create_client, source, role["roleArn"], extra_args=arguments)
+        _assume(session, "assume-role", fetcher, role["roleArn"])
+    return session
+
+
+def _role_arguments(role: Values, known: set[str]) -> Values:
+    if unknown := sorted(set(role) - known - {"roleArn"}):
+        raise Refused(f"the local stand-in of aws does not carry out {', '.join(unknown)} of a role to assume")
+    parts = re.findall(r"(\d+)([hms])", role.get("duration", ""))
+    seconds = sum(int(number) * SECONDS[unit] for number, unit in parts) or SESSION_SECONDS
+    named = {ROLE_INPUTS[name]: role[name] for name in ("sessionName", "externalId") if name in role}
+    return {**named, "DurationSeconds": seconds}
+
+
+def _assume(session: Session, method: str, fetcher: Any, arn: str) -> None:
+    """Give a session a role's credentials, which are renewed when they end. A role that is refused is told at once."""
+    credentials = DeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method=method)
+    try:
+        credentials.get_frozen_credentials()
+    except botocore.exceptions.ClientError as error:
+        raise Refused(_not_assumed(arn, _api_error(error))) from error
+    except OSError as error:
+        raise Refused(_not_assumed(arn, f"failed to retrieve jwt from provide source, {error}")) from error
+    # The SDK's own setter takes credentials that end.
+    session._credentials = credentials
+
+
+def _not_assumed(arn: str, reason: str) -> str:
+    # https://github.com/hashicorp/aws-sdk-go-base/blob/main/errors.go
+    return (
+        f"unable to validate AWS credentials.\nDetails: Cannot assume IAM Role\n\nIAM Role ({arn}) cannot be assumed."
+        "\n\nThere are a number of possible causes of this - the most common are:\n"
+        "  * The credentials used in order to assume the role are invalid\n"
+        "  * The credentials do not have appropriate permission to assume the role\n"
+        f"  * The role ARN is not valid\n\nError: {reason}\n"
+    )
+
+
+def _api_error(error: botocore.exceptions.ClientError) -> str:
+    """An error in the words of AWS's SDK for Go."""
+    told, operation = error.response, error.operation_name
+    metadata = told.get("ResponseMetadata", {})
+    return (
+        f"operation error STS: {operation}, https response error StatusCode: {metadata.get('HTTPStatusCode')}, "
+        f"RequestID: {metadata.get('RequestId')}, api error {told['Error']['Code']}: {told['Error']['Message']}"
+    )
 
 
 def _generated(kind: str, name: str, seed: bytes, longest: int) -> str:

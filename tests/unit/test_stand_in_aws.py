@@ -4,9 +4,12 @@ Where nothing else is named, the source is the schema: "Changing this creates a 
 https://github.com/hashicorp/terraform-provider-aws/tree/main/internal/service.
 """
 
+import json
 from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock, call
+from unittest.mock import ANY, MagicMock, call
 
 import botocore.exceptions
 import pytest
@@ -302,3 +305,96 @@ def test_an_expired_login_is_told_with_the_providers_words(monkeypatch: pytest.M
     monkeypatch.setattr(stand_in, "Session", lambda profile: None)
     with pytest.raises(Failed, match="The AWS login session for consumer has expired"):
         configure(AwsProvider(), profile="consumer")
+
+
+ROLE_ARN = "arn:aws:iam::222222222222:role/deployer"
+DENIED = {
+    "Error": {"Code": "AccessDenied", "Message": "User: me is not authorized to perform: sts:AssumeRole"},
+    "ResponseMetadata": {"HTTPStatusCode": 403, "RequestId": "id"},
+}
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Values]:
+    """What STS is asked; it gives a role's credentials, named after the role, and to nobody else."""
+    calls: list[Values] = []
+
+    def create_client(session: Any, service: str, **given: Any) -> Any:
+        def assume_role(**call: Any) -> Values:
+            calls.append({"key": given.get("aws_access_key_id"), **call})
+            if call["RoleArn"].endswith("/denied"):
+                raise botocore.exceptions.ClientError(DENIED, "AssumeRole")  # type: ignore[arg-type]  # a part of it
+            key = call["RoleArn"].rpartition("/")[2]
+            keys = {"AccessKeyId": key, "SecretAccessKey": "secret", "SessionToken": "token"}
+            return {"Credentials": {**keys, "Expiration": datetime.now(UTC) + timedelta(hours=1)}}
+
+        client = MagicMock(assume_role=assume_role, assume_role_with_web_identity=assume_role)
+        client.get_caller_identity.return_value = {"Account": "222222222222"}
+        return client
+
+    monkeypatch.setattr(stand_in.Session, "create_client", create_client)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mine")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    return calls
+
+
+def test_roles_are_assumed_one_with_the_other(asked: list[Values]) -> None:
+    first = {"roleArn": "arn:aws:iam::111111111111:role/first", "sessionName": "run"}
+    second = {"roleArn": ROLE_ARN, "externalId": "x1", "duration": "1h30m"}
+    provider = AwsProvider()
+    configure(provider, assumeRoles=json.dumps([first, second]), region="us-east-1")
+    assert asked == [
+        {"key": "mine", "RoleArn": first["roleArn"], "RoleSessionName": "run", "DurationSeconds": 900},
+        {"key": "first", "RoleArn": ROLE_ARN, "RoleSessionName": ANY, "ExternalId": "x1", "DurationSeconds": 5400},
+    ]
+    assert provider._aws._session.get_credentials().access_key == "deployer"
+
+
+def test_a_token_of_a_file_opens_a_role_with_which_others_are_assumed(asked: list[Values], tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("told")
+    web = {"roleArn": "arn:aws:iam::111111111111:role/web", "webIdentityTokenFile": str(tmp_path / "token")}
+    roles = json.dumps([{"roleArn": ROLE_ARN}])
+    configure(AwsProvider(), assumeRoleWithWebIdentity=json.dumps(web), assumeRoles=roles, region="us-east-1")
+    assert [(call.get("WebIdentityToken"), call["key"]) for call in asked] == [("told", None), (None, "web")]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({"assumeRoles": [{"roleArn": f"{ROLE_ARN}/denied"}]}, "is not authorized to perform: sts:AssumeRole"),
+        (
+            {"assumeRoleWithWebIdentity": {"roleArn": ROLE_ARN, "webIdentityTokenFile": "/nowhere"}},
+            "No such file or directory: '/nowhere'",
+        ),
+    ],
+)
+def test_a_role_that_is_not_assumed_is_told_with_the_providers_words(
+    asked: list[Values], inputs: Values, said: str
+) -> None:
+    """https://github.com/hashicorp/aws-sdk-go-base/blob/main/errors.go."""
+    with pytest.raises(Failed, match=f"IAM Role .{ROLE_ARN}.* cannot be assumed") as refused:
+        configure(AwsProvider(), **{name: json.dumps(value) for name, value in inputs.items()}, region="us-east-1")
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"assumeRoles": [{"roleArn": ROLE_ARN, "policy": "{}"}]},
+        {"assumeRoles": [{"roleArn": ROLE_ARN, "webIdentityTokenFile": "f"}]},
+        {"assumeRoleWithWebIdentity": {"roleArn": ROLE_ARN, "webIdentityTokenFile": "f", "externalId": "x1"}},
+        {"assumeRoleWithWebIdentity": {"roleArn": ROLE_ARN}},
+    ],
+)
+def test_what_is_not_carried_out_of_a_role_is_refused(asked: list[Values], inputs: Values) -> None:
+    with pytest.raises(Failed, match="does not carry out|needs webIdentityTokenFile"):
+        configure(AwsProvider(), **{name: json.dumps(value) for name, value in inputs.items()}, region="us-east-1")
+
+
+def test_without_credentials_no_source_is_named(asked: list[Values], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(stand_in.Session, "get_credentials", lambda session: None)
+    with pytest.raises(Failed, match="No valid credential sources found"):
+        configure(AwsProvider(), assumeRoles=json.dumps([{"roleArn": ROLE_ARN}]), region="us-east-1")
