@@ -5,45 +5,145 @@ values are reported at once, before a resource is created.
 """
 
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Annotated, Any, ClassVar, Literal
 
 import pulumi
 from pulumi.runtime.config import is_config_secret
-from pydantic import PrivateAttr, ValidationError
+from pydantic import AfterValidator, PrivateAttr, ValidationError, ValidationInfo, field_validator
 from pydantic.alias_generators import to_camel
 
 from components.errors import InvalidArgument, InvalidConfiguration
 from components.function import Endpoint, Function
 from components.image.options import Image
-from components.limits import AccountId, Region
-from components.model import Model, allowed, models_of, problems
+from components.limits import AccountId, Region, RoleArn
+from components.model import Model, allowed, models_of, problems, rule
 from components.repository import Consumers, CrossAccountRepositoryArgs, Repository
 from components.rest_api import RestApi
 
 Profile = Annotated[str, allowed("the name of an AWS profile", "registry")]
+SessionName = Annotated[
+    str, allowed("2 to 64 letters, digits and _+=,.@-", "deployment", pattern=r"^[a-zA-Z0-9_+=,.@-]{2,64}$")
+]
+MINUTES = range(15, 12 * 60 + 1)
+CHAINED_MINUTES = 60
 
 
-class RegistryReference(Model):
-    """How a consumer finds the registry."""
+def _minutes(duration: str) -> int:
+    hours, _, minutes = duration.rpartition("h")
+    return int(hours or 0) * 60 + int(minutes.rstrip("m") or 0)
+
+
+def _bounded(duration: str) -> str:
+    if _minutes(duration) not in MINUTES:
+        raise rule("must be from 15m to 12h")
+    return duration
+
+
+Duration = Annotated[
+    str,
+    AfterValidator(_bounded),
+    allowed("hours and minutes from 15m to 12h", "1h", pattern=r"^([0-9]{1,2}h)?([0-9]{1,3}m)?$"),
+]
+
+
+class Role(Model):
+    """A role that the AWS provider assumes."""
+
+    role_arn: RoleArn
+    """Role to assume. Its trust policy names who assumes it."""
+    session_name: SessionName | None = None
+    """Name of the session in CloudTrail. Default: a generated one."""
+    duration: Duration | None = None
+    """How long a session lasts; the provider starts another one when it ends. Default: 15m. At most what the role
+    allows, and 1h if a role's session assumes it.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_manage-assume.html"""
+
+
+class AssumeRole(Role):
+    """A role that is assumed with other credentials."""
+
+    external_id: Annotated[
+        str | None,
+        allowed("2 to 1224 letters, digits and _+=,.@:/-", "team-1", pattern=r"^[a-zA-Z0-9_+=,.@:/-]{2,1224}$"),
+    ] = None
+    """What the role's trust policy asks for as `sts:ExternalId`. It is no secret.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_common-scenarios_third-party.html"""
+
+
+class AssumeRoleWithWebIdentity(Role):
+    """A role that is assumed with the token of an OIDC provider."""
+
+    web_identity_token_file: Annotated[
+        str, allowed("the path of a file", "/var/run/secrets/eks.amazonaws.com/serviceaccount/token", min_length=1)
+    ]
+    """File with the token."""
+
+
+class Credentials(Model):
+    """Whose credentials an account is used with, in the words of `aws.Provider`.
+
+    https://www.pulumi.com/registry/packages/aws/api-docs/provider/
+    """
+
+    profile: Profile = ""
+    """AWS profile. Default: the default credential chain, such as `AWS_ACCESS_KEY_ID` or `AWS_PROFILE`."""
+    assume_roles: Annotated[
+        Sequence[AssumeRole],
+        allowed("a list of roles", [{"roleArn": "arn:aws:iam::222222222222:role/deployer"}]),
+    ] = ()
+    """Roles to assume, the first with the profile or the default credential chain, each further one with the one
+    before. The last one is a role of the account."""
+    assume_role_with_web_identity: AssumeRoleWithWebIdentity | None = None
+    """Role to assume with a token of an OIDC provider, in place of a profile."""
+
+    @field_validator("assume_roles")
+    @classmethod
+    def _chained(cls, roles: Sequence[AssumeRole]) -> Sequence[AssumeRole]:
+        for index, role in enumerate(roles):
+            if index and role.duration and _minutes(role.duration) > CHAINED_MINUTES:
+                raise rule("must be at most 1h: a role's session assumes it", index, "duration")
+        return roles
+
+    @field_validator("assume_role_with_web_identity")
+    @classmethod
+    def _one_source(
+        cls, role: AssumeRoleWithWebIdentity | None, info: ValidationInfo
+    ) -> AssumeRoleWithWebIdentity | None:
+        if role and info.data.get("profile"):
+            raise rule("takes the place of `profile`. Leave one of them out")
+        return role
+
+
+class RegistryReference(Credentials):
+    """How a consumer finds the registry, and with what credentials it pushes."""
 
     stack: Annotated[str, allowed("the name of the registry's stack", "registry", min_length=1)]
     """Name of the registry's stack, or `organization/project/stack`."""
-    profile: Profile = ""
-    """AWS profile of the registry's account, for the push. Default: the default credential chain."""
 
 
-class StackSettings(Model):
-    """Options of both stacks."""
-
-    RENAMED: ClassVar = {"role": "stackType"}
+class Account(Model):
+    """Where a stack's resources are."""
 
     account: AccountId
     """Account of the stack's resources. Credentials of any other account are refused."""
     region: Region
     """Region of the stack's resources. Lambda takes images from its own Region only."""
-    profile: Profile = ""
-    """AWS profile of the account. Default: the default credential chain."""
+
+
+class StackSettings(Credentials, Account):
+    """Options of both stacks."""
+
+    RENAMED: ClassVar = {"role": "stackType"}
+
+    @field_validator("assume_roles", "assume_role_with_web_identity")
+    @classmethod
+    def _of_the_account(cls, value: Any, info: ValidationInfo) -> Any:
+        roles = info.data.get("assume_roles") or value
+        last = roles[-1] if isinstance(roles, Sequence) and roles else value
+        if last and (account := info.data.get("account")) and f"::{account}:" not in last.role_arn:
+            raise rule(f"ends with {last.role_arn}; the last role must be one of account {account}")
+        return value
 
 
 class RegistrySettings(StackSettings):
@@ -72,7 +172,7 @@ class ConsumerSettings(StackSettings):
     stack_type: Annotated[Literal["consumer"], allowed("registry or consumer", "consumer")]
     """What the stack is: the registry, or a consumer of its images."""
     registry: RegistryReference
-    """The registry's stack and the AWS profile for the push."""
+    """The registry's stack and the credentials for the push."""
     image: Image
     """The image to run: built and pushed, or one that is in the repository."""
     function: Function = Function()

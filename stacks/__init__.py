@@ -5,17 +5,45 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
+from settings import Credentials
 
-def account_provider(name: str, *, account: str, region: str, profile: str) -> aws.Provider:
+
+def account_provider(name: str, *, account: str, region: str, credentials: Credentials) -> aws.Provider:
     """The provider of one account, which refuses the credentials of any other.
 
     Args:
         name: name of the provider.
         account: account ID, 12 digits.
         region: Region of what is made with it.
-        profile: AWS profile; empty means the default credential chain.
+        credentials: those it is configured with.
     """
-    return aws.Provider(name, region=region, profile=profile or None, allowed_account_ids=[account])
+    roles = [
+        aws.ProviderAssumeRoleArgs(
+            role_arn=role.role_arn,
+            session_name=role.session_name,
+            duration=role.duration,
+            external_id=role.external_id,
+        )
+        for role in credentials.assume_roles
+    ]
+    web_identity = credentials.assume_role_with_web_identity
+    return aws.Provider(
+        name,
+        region=region,
+        profile=credentials.profile or None,
+        assume_roles=roles or None,
+        assume_role_with_web_identity=(
+            aws.ProviderAssumeRoleWithWebIdentityArgs(
+                role_arn=web_identity.role_arn,
+                session_name=web_identity.session_name,
+                duration=web_identity.duration,
+                web_identity_token_file=web_identity.web_identity_token_file,
+            )
+            if web_identity
+            else None
+        ),
+        allowed_account_ids=[account],
+    )
 
 
 async def stack_outputs(stack: str = "") -> dict[str, Any]:

@@ -29,7 +29,7 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     """
     repository = await find_repository(settings)
     consumer_account = account_provider(
-        "consumer", account=settings.account, region=settings.region, profile=settings.profile
+        "consumer", account=settings.account, region=settings.region, credentials=settings
     )
     # Providers check their credentials when they are first used: now, not after a push.
     await aws.get_caller_identity(opts=pulumi.InvokeOptions(provider=consumer_account))
@@ -107,7 +107,7 @@ def _without_host(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTra
 
 def _registry_account(settings: ConsumerSettings, repository: Repository) -> aws.Provider:
     return account_provider(
-        "registry", account=repository.registry_id, region=settings.region, profile=settings.registry.profile
+        "registry", account=repository.registry_id, region=settings.region, credentials=settings.registry
     )
 
 

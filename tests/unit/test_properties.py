@@ -209,6 +209,15 @@ APIS = st.one_of(
     section({"type": st.just("url")}, public=SWITCHES, corsOrigin=st.just("*")),
     section({"type": st.just("none")}),
 )
+ROLES = st.lists(
+    section(
+        {"roleArn": st.just("arn:aws:iam::111111111111:role/pusher")},
+        externalId=matching("[a-zA-Z0-9_+=,.@:/-]{2,20}"),
+        sessionName=matching("[a-zA-Z0-9_+=,.@-]{2,20}"),
+        duration=st.sampled_from(["15m", "1h", "0h59m"]),
+    ),
+    max_size=2,
+)
 COMMON: dict[str, Any] = {"account": OWN_ACCOUNTS, "region": REGIONS}
 STACK_FILES = st.one_of(
     section(
@@ -219,7 +228,7 @@ STACK_FILES = st.one_of(
         {
             "stackType": st.just("consumer"),
             **COMMON,
-            "registry": section({"stack": matching("[a-z]{1,8}")}, profile=WORDS),
+            "registry": section({"stack": matching("[a-z]{1,8}")}, profile=WORDS, assumeRoles=ROLES),
             "image": IMAGES,
             "function": FUNCTIONS,
             "api": APIS,
@@ -410,8 +419,12 @@ def test_an_unknown_key_anywhere_is_refused_by_its_path(values: dict[str, Any]) 
             assert len(problems(message)) == 1
 
 
-@reaches("read", "refused")
-@given(CONFIGURATIONS, st.sampled_from(KEYS), st.text() | JSON.map(json.dumps) | st.just("[" * 100_000))
+# What leaves a key out.
+NOTHING = st.sampled_from(["", "{}", "[]"])
+
+
+@reaches("read", "refused", least=1)
+@given(CONFIGURATIONS, st.sampled_from(KEYS), NOTHING | st.text() | JSON.map(json.dumps) | st.just("[" * 100_000))
 def test_no_text_at_any_key_ends_in_a_traceback(values: dict[str, Any], key: str, text: str) -> None:
     texts = {name: json.dumps(value) if name in STRUCTURED else str(value) for name, value in values.items()}
     made = accepted(lambda: arguments(parse({**texts, key: text}, PROJECT)))
@@ -482,7 +495,7 @@ def test_a_name_is_read_exactly_if_aws_takes_it(
 CANARIES = st.sampled_from([CANARY, [CANARY], {"TOKEN": CANARY}, {"TOKEN": [CANARY]}, [{"value": CANARY}]])
 
 
-@reaches("environment", "secrets", "args", "function", "image")
+@reaches("environment", "secrets", "args", "function", "image", least=1)
 @given(CONFIGURATIONS, CANARIES)
 def test_no_refusal_repeats_the_value_of_a_variable_a_reference_or_a_build_argument(
     values: dict[str, Any], canary: Any

@@ -172,6 +172,21 @@ def test_providers_are_those_of_the_stack_file(deploy: Deploy, app: Path) -> Non
         assert json.loads(providers[name]["allowedAccountIds"]) == [account]
 
 
+def test_roles_are_handed_to_the_provider_of_their_account(deploy: Deploy, app: Path) -> None:
+    role, other = "arn:aws:iam::222222222222:role/deployer", "arn:aws:iam::111111111111:role/pusher"
+    web = {"roleArn": role, "webIdentityTokenFile": "token"}
+    roles = [{"roleArn": other, "externalId": "x1", "sessionName": "run", "duration": "1h"}]
+    done = deploy(
+        "consumer", profile=None, assumeRoleWithWebIdentity=web,
+        registry={"stack": "registry", "profile": "theirs", "assumeRoles": roles},
+    )  # fmt: skip
+    providers = {one.name: one.inputs for one in done.of("pulumi:providers:aws")}
+    assert json.loads(providers["consumer"]["assumeRoleWithWebIdentity"]) == web
+    assert json.loads(providers["registry"]["assumeRoles"]) == roles
+    assert providers["registry"]["profile"] == "theirs"
+    assert "assumeRoles" not in providers["consumer"]
+
+
 def test_without_a_profile_the_default_credentials_are_used(deploy: Deploy) -> None:
     assert "profile" not in deploy("registry", profile="").one("pulumi:providers:aws").inputs
 

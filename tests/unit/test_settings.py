@@ -28,6 +28,9 @@ CONSUMER: dict[str, Any] = {
 }
 
 
+ROLE = "arn:aws:iam::222222222222:role/deployer"
+
+
 def read(values: dict[str, Any], secret: Set[str] = frozenset()) -> RegistrySettings | ConsumerSettings:
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
     return parse(texts, PROJECT, secret)
@@ -148,6 +151,25 @@ def test_an_endpoint_is_public_only_when_it_is_said() -> None:
             "function.tags.team: [] is not allowed; it must be a text",
         ),
         (CONSUMER, {"api": {"path": "~me"}}, 'api.path: "~me" is not allowed'),
+        (REGISTRY, {"assumeRoles": [{"arn": "x"}]}, "assumeRoles[0].arn: there is no such option; there are roleArn"),
+        (CONSUMER, {"assumeRoles": [{"roleArn": ROLE, "duration": "13h"}]}, "duration: must be from 15m to 12h"),
+        (CONSUMER, {"assumeRoles": [{"roleArn": ROLE}, {"roleArn": ROLE, "duration": "61m"}]}, "must be at most 1h"),
+        (REGISTRY, {"assumeRoles": [{"roleArn": ROLE}]}, "the last role must be one of account 111111111111"),
+        (
+            REGISTRY,
+            {"assumeRoleWithWebIdentity": {"roleArn": ROLE, "webIdentityTokenFile": "token"}},
+            "assumeRoleWithWebIdentity: ends with arn:aws:iam::222222222222:role/deployer; the last role must be",
+        ),
+        (
+            CONSUMER,
+            {"profile": "p", "assumeRoleWithWebIdentity": {"roleArn": ROLE, "webIdentityTokenFile": "token"}},
+            "assumeRoleWithWebIdentity: takes the place of `profile`",
+        ),
+        (
+            CONSUMER,
+            {"registry": {"stack": "registry", "assumeRoles": [{"roleArn": ROLE, "externalId": "x"}]}},
+            'registry.assumeRoles[0].externalId: "x" is not allowed; it must be 2 to 1224 letters',
+        ),
         (REGISTRY, {"repository": {"name": "it", "mutableTags": ["dev *"]}}, 'mutableTags[0]: "dev *" is not allowed'),
     ],
 )
@@ -155,6 +177,15 @@ def test_a_wrong_value_is_refused_with_its_key(base: dict[str, Any], change: dic
     message = refusal({**base, **change})
     assert expected in message
     assert f"{PROJECT}:" in message
+
+
+def test_a_chain_may_begin_in_another_account() -> None:
+    other = "arn:aws:iam::111111111111:role/login"
+    web = {"roleArn": other, "webIdentityTokenFile": "token"}
+    settings = read(
+        {**CONSUMER, "assumeRoleWithWebIdentity": web, "assumeRoles": [{"roleArn": other}, {"roleArn": ROLE}]}
+    )
+    assert [role.role_arn for role in settings.assume_roles] == [other, ROLE]
 
 
 def test_a_refusal_shows_an_example_to_paste() -> None:
