@@ -9,7 +9,7 @@ import pulumi_docker as docker
 from components.errors import ImageUnusable
 from components.function import ImageFunction, ImageFunctionArgs
 from components.image.build import ImageBuild, Platform
-from components.image.manifest import RepositoryReader, require_runnable
+from components.image.manifest import RepositoryReader, find_tag, require_runnable
 from components.image.options import BuildOptions, Image
 from components.image.plan import plan_build, plan_existing
 from components.image.source import PLATFORMS, BuiltImage, ExistingImage, RegistryLogin
@@ -32,23 +32,28 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
         "consumer", account=settings.account, region=settings.region, credentials=settings
     )
     # Providers check their credentials when they are first used: now, not after a push.
-    await aws.get_caller_identity(opts=pulumi.InvokeOptions(provider=consumer_account))
+    caller = await aws.get_caller_identity(opts=pulumi.InvokeOptions(provider=consumer_account))
     build = _image_build(settings.image, PLATFORMS[settings.function.architecture])
-    # A digest is taken as it is: only a tag has to be looked up, and a push made, with the registry's account.
-    is_looked_up = repository.url and (build or settings.image.tag)
-    registry_account = _registry_account(settings, repository) if is_looked_up else None
-    digests = await _digests(repository, registry_account) if registry_account else {}
+    reader = await _reader(repository.url, consumer_account) if repository.url else None
+    # A digest is taken as it is: only a tag has to be looked up, and a push made.
+    tag = build.tag if build else settings.image.tag
+    is_own_login = needs_no_registry_account(repository, settings, caller.arn)
+    registry_account = None
+    digests: dict[str, str] = {}
+    if tag and reader:
+        registry_account = consumer_account if is_own_login else _registry_account(settings, repository)
+        digests = await (find_tag(reader, tag) if is_own_login else _digests(repository, registry_account))
     before = await stack_outputs()
     await require_free_name(settings, before.get("logGroupName", ""), consumer_account)
     providers: list[pulumi.ProviderResource] = [consumer_account]
     image: BuiltImage | ExistingImage
     if build is None:
-        plan = plan_existing(await _existing_digest(settings, repository.url, digests), before)
+        digest = await _existing_digest(settings, repository, digests, is_listed=not is_own_login)
+        plan = plan_existing(digest, before)
     else:
         plan = plan_build(build.tag, build.fingerprint, digests, before)
     is_built = plan.source == "built"
-    if repository.is_served:
-        reader = await _reader(repository.url, consumer_account)
+    if repository.is_served and reader:
         await require_runnable(reader, plan.digest or plan.tag, settings.function.architecture, missing=is_built)
     if plan.is_gone:
         pulumi.log.warn(f"The image {plan.tag} is gone from the repository; it is built and pushed again.")
@@ -56,7 +61,7 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
         image = _built_image(build, repository, registry_account, plan.push)
         providers.append(docker.Provider("docker", opts=pulumi.ResourceOptions(transformations=[_without_host])))
     else:
-        image = ExistingImage(uri=f"{repository.url}@{plan.digest}" if repository.url else _unknown())
+        image = ExistingImage(uri=f"{repository.url}@{plan.digest}" if plan.digest and repository.url else _unknown())
     # The name of the component is part of every URN and never changes; the function's own may.
     function = ImageFunction(
         "function",
@@ -89,6 +94,37 @@ def function_args(
         secret_environment=settings.has_secret_environment,
         previous_version=previous_version if previous_version.isdigit() else None,
     )
+
+
+def needs_no_registry_account(repository: Repository, settings: ConsumerSettings, caller: str) -> bool:
+    """Whether the stack's own credentials look tags up and push, in place of credentials of the registry's account.
+
+    They do if `registry` names none, and they may push or do not have to.
+
+    Args:
+        repository: what the registry stack serves.
+        settings: the stack's.
+        caller: ARN of the stack's own credentials.
+    """
+    named = settings.registry
+    if named.profile or named.assume_roles or named.assume_role_with_web_identity:
+        return False
+    is_owner = settings.account == repository.registry_id
+    return is_owner or settings.image.context is None or any(is_principal(caller, arn) for arn in repository.publishers)
+
+
+def is_principal(caller: str, principal: str) -> bool:
+    """Whether a policy's principal is the one that calls: an account, a user, a role or one of its sessions.
+
+    The ARN of a role's session leaves out the role's path.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-arns
+    """
+    account, resource = caller.split(":")[4:6]
+    owner, name = principal.split(":")[4:6]
+    kind, _, session = resource.partition("/")
+    is_role = kind == "assumed-role" and name.startswith("role/")
+    same_role = is_role and name.rpartition("/")[2] == session.partition("/")[0]
+    return account == owner and (name in ("root", resource) or same_role)
 
 
 def _image_build(image: Image, platform: Platform) -> ImageBuild | None:
@@ -137,19 +173,21 @@ async def _reader(url: str, account: aws.Provider) -> RepositoryReader:
     return RepositoryReader(url=url, username=token.user_name, password=token.password)
 
 
-async def _existing_digest(settings: ConsumerSettings, url: str, digests: dict[str, str]) -> str:
+async def _existing_digest(
+    settings: ConsumerSettings, repository: Repository, digests: dict[str, str], *, is_listed: bool
+) -> str:
     digest, tag, stack = settings.image.digest, settings.image.tag, settings.image.promote
     if stack is not None:
         return await _promoted_digest(stack)
     if digest is not None:
         return digest
-    if not url:
+    if not (repository.url and (is_listed or repository.is_served)):
         return ""
     if tag is None or tag not in digests:
-        raise ImageUnusable(
-            f"There is no image {tag!r} in {url}. There are: {', '.join(sorted(digests)) or 'none'}. "
-            "Name one of them, or push it first."
+        known = (
+            f"There are: {', '.join(sorted(digests)) or 'none'}. Name one of them" if is_listed else "Name another one"
         )
+        raise ImageUnusable(f"There is no image {tag!r} in {repository.url}. {known}, or push it first.")
     return digests[tag]
 
 

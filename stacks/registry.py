@@ -29,6 +29,7 @@ async def deploy(settings: RegistrySettings) -> pulumi.Inputs:
             region: sorted(consumer.account for consumer in args.consumers if consumer.is_in(region))
             for region in args.regions
         },
+        "publishers": sorted(args.publishers),
         "deployerPolicies": repository.deployer_policies,
     }
 

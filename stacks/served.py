@@ -1,5 +1,6 @@
 """The repository that the registry stack serves to a consumer, or in a preview is planned to serve."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,8 @@ class Registry(BaseModel):
     consumer_accounts: list[str]
     consumer_regions: dict[str, list[str]]
     organization: str
+    # Registries that were deployed before it do not have it.
+    publishers: list[str] = []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +37,14 @@ class Repository:
         url: registry and name; empty in a preview if only the registry's update tells it.
         name: its name; empty as well if the registry stack has never been deployed.
         registry_id: account that owns it; empty as well.
+        publishers: ARNs of the principals that may push besides the account.
         is_served: whether the consumer may pull from it already. Only previews go on without.
     """
 
     url: str
     name: str = ""
     registry_id: str = ""
+    publishers: Sequence[str] = ()
     is_served: bool
 
 
@@ -75,7 +80,13 @@ async def find_repository(settings: ConsumerSettings) -> Repository:
         )
     if not is_served:
         pulumi.log.warn(f"After the registry: {missing}")
-    return Repository(url=url, name=expected.repository_name, registry_id=expected.registry_id, is_served=is_served)
+    return Repository(
+        url=url,
+        name=expected.repository_name,
+        registry_id=expected.registry_id,
+        publishers=expected.publishers,
+        is_served=is_served,
+    )
 
 
 async def _deployed(stack: str) -> tuple[Registry | None, str]:

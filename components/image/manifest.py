@@ -5,6 +5,7 @@ Registries follow the distribution API: https://distribution.github.io/distribut
 
 import asyncio
 import base64
+import hashlib
 import http.client
 import json
 import urllib.error
@@ -112,6 +113,21 @@ async def require_runnable(repository: RepositoryReader, reference: str, archite
     except (OSError, http.client.HTTPException, UnreadableAnswer) as error:
         reason = str(error) or type(error).__name__
         pulumi.log.warn(f"{repository.url} cannot be asked ({reason}). Lambda will tell whether it takes {reference}.")
+
+
+async def find_tag(repository: RepositoryReader, tag: str) -> dict[str, str]:
+    """The tag with its digest, by the right to pull alone. Empty if there is no such tag, or a preview may not pull.
+
+    Raises:
+        RegistryUnusable: the pull is refused, or the registry cannot be asked.
+    """
+    try:
+        status, body = await _pull(repository, f"manifests/{tag}")
+    except PullRefused:
+        return {}
+    except (OSError, http.client.HTTPException) as error:
+        raise RegistryUnusable(f"{repository.url} cannot be asked: {str(error) or type(error).__name__}") from None
+    return {} if status == NOT_FOUND else {tag: f"sha256:{hashlib.sha256(body).hexdigest()}"}
 
 
 async def _pull(repository: RepositoryReader, path: str) -> tuple[int, bytes]:

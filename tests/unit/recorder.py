@@ -21,8 +21,11 @@ REGISTRY_OUTPUTS: dict[str, Any] = {
     "deployerPolicies": {},
     "consumerAccounts": ["222222222222"],
     "consumerRegions": {"us-east-1": ["222222222222"]},
+    "publishers": [],
 }
 DIGEST = "sha256:" + "ab" * 32
+# Whose credentials a consumer stack has.
+CALLER = "arn:aws:sts::222222222222:assumed-role/deployer/session"
 
 
 def registry_settings(**changed: Any) -> RegistrySettings:
@@ -92,7 +95,7 @@ class Recorder(pulumi.runtime.Mocks):
             names = [name for name in self.log_groups if name.startswith(prefix)]
             return {"id": "", "region": "", "arns": [], "logGroupNamePrefix": prefix, "logGroupNames": names}
         if args.token == "aws:index/getCallerIdentity:getCallerIdentity":
-            return {"accountId": "222222222222", "arn": "", "id": "", "userId": ""}
+            return {"accountId": "222222222222", "arn": CALLER, "id": "", "userId": ""}
         if args.token == "aws:ecr/getImages:getImages":
             return {"imageIds": [{"imageTag": tag, "imageDigest": digest} for tag, digest in self.tags.items()]}
         assert args.token == "aws:ecr/getAuthorizationToken:getAuthorizationToken", args.token

@@ -186,6 +186,7 @@ def test_each_output_has_its_value(deploy: Deploy) -> None:
         "organization": "",
         "consumerAccounts": ["222222222222", "333333333333"],
         "consumerRegions": {"us-east-1": ["222222222222", "333333333333"]},
+        "publishers": [],
     }
     assert set(policies) == {"222222222222", "333333333333"}
     assert all(isinstance(json.loads(policy)["Statement"], list) for policy in policies.values())
