@@ -50,7 +50,12 @@ EXPIRED = re.compile(r"(login|SSO) session .*(expired|invalid)|ExpiredToken|toke
 REFUSED = re.compile(
     r"security token|UnrecognizedClient|InvalidClientTokenId|SignatureDoesNotMatch|failed to refresh cached", re.I
 )
-NONE = re.compile(r"credential|AWS account ID not allowed|no EC2 IMDS role|cannot assume (IAM )?role|:AssumeRole", re.I)
+NONE = re.compile(r"credential|no EC2 IMDS role|cannot assume (IAM )?role|:AssumeRole", re.I)
+OTHER_ACCOUNT = re.compile(r"AWS account ID not allowed: (?P<account>\d{12})")
+# https://github.com/hashicorp/aws-sdk-go-base/blob/main/errors.go
+NOT_ASSUMED = re.compile(r"IAM Role \((?P<role>\S+)\) cannot be assumed")
+WHO = re.compile(r"User: (?P<who>\S+) is not authorized to perform: sts:")
+TOKEN_FILE, WEB_IDENTITY = "failed to retrieve jwt", "AssumeRoleWithWebIdentity"
 
 
 class DeploymentError(Exception):
@@ -258,13 +263,43 @@ def _login_fix(said: str, *, everywhere: bool) -> str:
             f"aws configure sso --profile {profile['name']}"
         )
     if EXPIRED.search(said):
-        return "Log in again: aws sso login --profile PROFILE, or aws login --profile PROFILE."
+        return (
+            "Log in again: aws sso login --profile PROFILE, or aws login --profile PROFILE. If AWS_SESSION_TOKEN is "
+            "set, replace it and its two keys, or unset all three."
+        )
+    if role := NOT_ASSUMED.search(said):
+        return _role_fix(said, role["role"])
+    if other := OTHER_ACCOUNT.search(said):
+        return (
+            f"These are credentials of account {other['account']}. In the stack's file, name a profile or assumeRoles "
+            "of the account that is used: at the top for the stack's own, in `registry` for the push. Or add the "
+            "principal to the registry's repository.publishers and name none in `registry`. "
+            "Whose they are: aws sts get-caller-identity --profile PROFILE"
+        )
     if REFUSED.search(said) or (everywhere and NONE.search(said)):
         return (
             "Log in to the account that the stack's file names, or name another profile there. "
             "Whose credentials they are: aws sts get-caller-identity --profile PROFILE"
         )
     return ""
+
+
+def _role_fix(said: str, role: str) -> str:
+    """What lets a role be assumed."""
+    if TOKEN_FILE in said:
+        return "Write the token of the OIDC provider to the file that webIdentityTokenFile names, or name another file."
+    if WEB_IDENTITY in said:
+        return (
+            f"The trust policy of {role} has to allow sts:{WEB_IDENTITY} to the token's OIDC provider, with the "
+            f"token's subject and audience. To see it: aws iam get-role --role-name {role.rpartition('/')[2]}"
+        )
+    found = WHO.search(said)
+    who = found["who"] if found else "the credentials that assume it"
+    return (
+        f"Two policies have to allow sts:AssumeRole on {role}: the policy of {who}, and the role's trust policy, which "
+        "names that principal and, if it asks for one, the externalId. Try it: "
+        f"aws sts assume-role --role-arn {role} --role-session-name try"
+    )
 
 
 def _plugin_fix(said: str) -> str:

@@ -120,6 +120,10 @@ def test_a_result_has_each_resource_once_a_replacement_as_a_whole() -> None:
     assert (result.outputs_before, result.outputs) == ({"a": 1}, {"a": 2})
 
 
+ROLE = "arn:aws:iam::111111111111:role/pusher"
+NOT_ASSUMED = f"Cannot assume IAM Role. IAM Role ({ROLE}) cannot be assumed. Error:"
+
+
 @pytest.mark.parametrize(
     ("kind", "text", "expected", "fix"),
     [
@@ -132,7 +136,33 @@ def test_a_result_has_each_resource_once_a_replacement_as_a_whole() -> None:
         (IMAGE, "EOF", errors.BuildError, "deploy again"),
         (DOCKER, "failed to connect to any docker daemon", errors.BuildError, "--no-build"),
         (DOCKER, "no credentials", errors.BuildError, "--no-build"),
-        (AWS, "AWS account ID not allowed: 222222222222", errors.CredentialsError, "get-caller-identity"),
+        (AWS, "AWS account ID not allowed: 222222222222", errors.CredentialsError, "of account 222222222222"),
+        (
+            AWS,
+            f"{NOT_ASSUMED} User: arn:me is not authorized to perform: sts:AssumeRole on resource: {ROLE}",
+            errors.CredentialsError,
+            f"sts:AssumeRole on {ROLE}: the policy of arn:me, and the role's trust policy",
+        ),
+        (
+            AWS,
+            f"{NOT_ASSUMED} Not authorized to perform sts:AssumeRoleWithWebIdentity",
+            errors.CredentialsError,
+            "subject and audience",
+        ),
+        (
+            AWS,
+            f"{NOT_ASSUMED} failed to retrieve jwt from provide source, open token",
+            errors.CredentialsError,
+            "webIdentityTokenFile",
+        ),
+        (
+            AWS,
+            f"{NOT_ASSUMED} api error ExpiredToken: The security token is expired",
+            errors.CredentialsError,
+            "AWS_SESSION_TOKEN",
+        ),
+        (AWS, "No valid credential sources found.", errors.CredentialsError, "get-caller-identity"),
+        (FUNCTION, "The role defined for the function cannot be assumed by Lambda.", errors.ProviderError, "--refresh"),
         (AWS, "failed to get shared config profile, other", errors.CredentialsError, "configure sso --profile other"),
         (AWS, 'The AWS profile "other" was not found', errors.CredentialsError, "configure sso --profile other"),
         (AWS, "The AWS login session for x has expired", errors.CredentialsError, "aws sso login"),
