@@ -113,6 +113,14 @@ class Common:
     policy_pack: Annotated[
         list[Path] | None, typer.Option(metavar="FOLDER", help="Folder of a policy pack; repeatable.")
     ] = None
+    assume_role: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ARN",
+            help="Use the environment's credentials in place of the stack files', and for this role's account assume "
+            "the role with them; repeatable.",
+        ),
+    ] = None
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document with the results on stdout.")] = False
 
     def deployment(self, on_event: OnEvent, registry: str | None, consumers: Sequence[str]) -> Deployment:
@@ -121,6 +129,7 @@ class Common:
             backend=Backend(url=self.backend, secrets_provider=self.secrets_provider),
             timeout=self.timeout,
             policy_packs=[pack.resolve() for pack in self.policy_pack or ()],
+            assume_roles=self.assume_role or (),
         )
         return Deployment(self.folder, registry=registry, consumers=consumers, options=options, on_event=on_event)
 

@@ -74,6 +74,8 @@ class Options:
         environment: variables of the program and the CLI, besides those of this process.
         timeout: seconds that one operation on one stack may take. Default: no limit.
         policy_packs: folders of policy packs that previews and updates have to pass.
+        assume_roles: ARNs of roles. If there are any, the environment's credentials take the place of those that the
+            stacks' configuration names, and are used for an account by assuming its role, if one is given.
         logs: folder for what the CLI prints; default a temporary one.
     """
 
@@ -81,6 +83,7 @@ class Options:
     environment: Mapping[str, str] | None = None
     timeout: float | None = None
     policy_packs: Sequence[Path] = ()
+    assume_roles: Sequence[str] = ()
     logs: Path | None = None
 
 
@@ -455,6 +458,23 @@ class Deployment:
         prefix = f"{self._workspace.project}:"
         return {key.removeprefix(prefix): item.get("objectValue", item.get("value")) for key, item in shown.items()}
 
+    def _credentials(self, name: str) -> dict[str, Any]:
+        """Configuration with the roles of `Options.assume_roles` in place of a stack's own credentials."""
+        if not self._options.assume_roles:
+            return {}
+        roles = {arn.split(":")[4]: [{"roleArn": arn}] for arn in self._options.assume_roles}
+        config = self._config(name)
+        named = {"profile": "", "assumeRoles": [], "assumeRoleWithWebIdentity": {}}
+        changes: dict[str, Any] = {key: nothing for key, nothing in named.items() if config.get(key)}
+        if own := roles.get(str(config.get("account"))):
+            changes["assumeRoles"] = own
+        if registry := config.get("registry"):
+            changes["registry"] = {"stack": registry["stack"]}
+            with contextlib.suppress(ConfigurationError):  # the registry of another folder
+                owner = self._config(str(registry["stack"]).rpartition("/")[2]).get("account")
+                changes["registry"] |= {"assumeRoles": roles.get(str(owner), [])}
+        return changes
+
     def _stack(self, name: str, changes: Config | None = None) -> Stack:
         config = self._settings.get(name)
         act = functools.partial(self._workspace.stack, name, self._command, config, changes or {})
@@ -467,6 +487,10 @@ class Deployment:
             DeploymentError: it failed.
         """
         began = time.monotonic()
+        if credentials := self._credentials(name):
+            changes = {**credentials, **(changes or {})}
+            # Without the program, what is refreshed or deleted is so with the credentials of the last update.
+            options["run_program"] = True
         log = self._logs / f"{name}-{operation}-{time.time_ns()}.log"
         stack = self._stack(name, changes)
         run = Run(stack.workspace.work_dir)

@@ -161,9 +161,10 @@ class Workspace:
     def _setting(self, path: str, value: Any) -> list[str]:
         """The arguments of `pulumi config` that set a value of any type, and leave all others as Pulumi reads them."""
         key = path if ":" in path else f"{self.project}:{path}"
-        if not isinstance(value, Mapping):
+        if isinstance(value, float):
             return ["set", "--plaintext", "--type", "float", "--path", key, str(value)]
-        return ["set-all", "--json", json.dumps({key: {"value": json.dumps(value), "objectValue": value}})]
+        text = {"value": value} if isinstance(value, str) else {"value": json.dumps(value), "objectValue": value}
+        return ["set-all", "--json", json.dumps({key: text})]
 
     def _configured(self, name: str, config: Mapping[str, Any], changes: Mapping[str, Any]) -> str:
         """A stack file with this configuration; what else is in the folder's file, such as a salt, stays."""

@@ -801,3 +801,59 @@ def test_scratch_files_are_gone_after_the_with_statement(cli: FakeCli, folder: P
     ]  # fmt: skip
     with pytest.raises((DeploymentError, OSError)):
         deployment.up()
+
+
+# ---- credentials
+
+
+OWN, THEIRS = "arn:aws:iam::222222222222:role/own", "arn:aws:iam::111111111111:role/theirs"
+ACCOUNTS = {
+    "registry": {"account": "111111111111", "profile": "registry", "assumeRoles": [{"roleArn": THEIRS}]},
+    "consumer": {
+        "account": "222222222222",
+        "profile": "consumer",
+        "registry": {"stack": "registry", "profile": "registry"},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("roles", "registry", "own", "pushing"),
+    [
+        ([THEIRS], [{"roleArn": THEIRS}], None, [{"roleArn": THEIRS}]),
+        ([OWN], [], [{"roleArn": OWN}], []),
+        ([THEIRS, OWN], [{"roleArn": THEIRS}], [{"roleArn": OWN}], [{"roleArn": THEIRS}]),
+    ],
+)
+def test_given_roles_take_the_place_of_credentials_each_in_its_account(
+    cli: FakeCli, folder: Path, roles: list[str], registry: object, own: object, pushing: object
+) -> None:
+    options = Options(assume_roles=roles)
+    with Deployment(folder, settings=ACCOUNTS, options=options) as deployment:
+        deployment.up()
+    [first], [second] = cli.of("up", "registry"), cli.of("up", "consumer")
+    assert (first.config["profile"], first.config.get("assumeRoles")) == ("", registry)
+    assert (second.config["profile"], second.config.get("assumeRoles")) == ("", own)
+    assert second.config["registry"] == {"stack": "registry", "assumeRoles": pushing}
+
+
+def test_a_registry_of_another_folder_is_used_with_the_environments_credentials(cli: FakeCli, folder: Path) -> None:
+    settings = {"consumer": {**ACCOUNTS["consumer"], "registry": {"stack": "acme/other/shared", "profile": "registry"}}}
+    with Deployment(folder, registry=None, settings=settings, options=Options(assume_roles=[OWN])) as deployment:
+        deployment.preview()
+    assert cli.of("preview", "consumer")[0].config["registry"] == {"stack": "acme/other/shared"}
+
+
+@pytest.mark.parametrize("roles", [[], [OWN]])
+def test_with_given_roles_the_program_is_run_where_providers_would_have_those_of_the_state(
+    cli: FakeCli, folder: Path, roles: list[str]
+) -> None:
+    with Deployment(folder, settings=ACCOUNTS, options=Options(assume_roles=roles)) as deployment:
+        deployment.up()
+        for act in (deployment.drift, deployment.refresh, deployment.destroy):
+            act()
+    calls = [call for call in cli.calls if call.name in ("up", "refresh", "destroy")]
+    assert len(calls) == 8
+    assert {"--run-program=true" in call.arguments or "--run-program" in call.arguments for call in calls} == {
+        bool(roles)
+    }
