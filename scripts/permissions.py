@@ -33,6 +33,17 @@ PRINCIPALS = {
     "consumer-preview": "previews it in place of this one, and cannot change anything",
 }
 
+# Who assumes them: a role of the consumer's account, such as that of an SSO login or of a workflow.
+LOGINS = {
+    "deploy-login": ("registry-deployer", "registry-pusher", "consumer-deployer"),
+    "preview-login": ("registry-preview", "consumer-preview"),
+}
+PRINCIPALS |= {name: f"assumes the roles {', '.join(f'`{role}`' for role in roles)}" for name, roles in LOGINS.items()}
+# Which workflows log in, by OIDC subject. https://docs.github.com/en/actions/reference/security/oidc
+ISSUER = "token.actions.githubusercontent.com"
+MAIN, PULL_REQUEST = "repo:OWNER/NAME:ref:refs/heads/main", "repo:OWNER/NAME:pull_request"
+WORKFLOWS = {"deploy-login": [MAIN], "preview-login": [MAIN, PULL_REQUEST]}
+
 STEPS: dict[Step, str] = {
     "create": "the first `pulumi up`",
     "refresh": "`pulumi refresh`",
@@ -68,6 +79,12 @@ CONSUMER_READS: list[Line] = [
     ("Function", "lambda:GetPolicy", "lambda.Permission"),
     ("Api", "apigateway:GET", "apigateway.RestApi"),
 ]
+
+
+def statement_of(role: str) -> str:
+    """The statement by which a role is assumed: `ConsumerDeployer`."""
+    return role.title().replace("-", "")
+
 
 # Within a step in the order in which the engine comes to it.
 TABLE: dict[str, dict[Step, list[Line]]] = {
@@ -123,6 +140,10 @@ TABLE: dict[str, dict[Step, list[Line]]] = {
         ],
     },
     "consumer-preview": {"preview": [*CONSUMER_READS, *PULLS]},
+    **{
+        login: {"preview": [(statement_of(role), "sts:AssumeRole", "aws.Provider") for role in roles]}
+        for login, roles in LOGINS.items()
+    },
 }
 
 # No local step makes these calls. Principal and action, and why they are granted all the same.
@@ -175,7 +196,14 @@ def resources(registry: RegistrySettings, consumer: ConsumerSettings) -> dict[st
     log_group = f"arn:{aws}:logs:{region}:{account}:log-group"
     role = f"arn:{aws}:iam::{account}:role/function-role-*"
     apis = f"arn:{aws}:apigateway:{region}::/restapis"
+    accounts = {"registry": registry.account, "consumer": account}
+    roles = {
+        name: f"arn:{aws}:iam::{accounts[name.partition('-')[0]]}:role/{name}"
+        for assumed in LOGINS.values()
+        for name in assumed
+    }
     return {
+        **{statement_of(name): arn for name, arn in roles.items()},
         # A token is good for all that its owner may do with repositories.
         "Token": "*",
         "Repository": f"arn:{aws}:ecr:{region}:{registry.account}:repository/{registry.repository.name}",
@@ -219,6 +247,28 @@ def policy(principal: str, *, without: Permission | None = None) -> Document:
     }
 
 
+def trust(login: str) -> Document:
+    """The trust policy of the roles that a login assumes."""
+    _, consumer = committed()
+    arn = f"arn:{partition(consumer.region)}:iam::{consumer.account}:role/{login}"
+    statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": arn}}
+    return {"Version": VERSION, "Statement": [statement]}
+
+
+def github_trust(login: str) -> Document:
+    """The trust policy of a login's own role, for workflows of GitHub."""
+    _, consumer = committed()
+    provider = f"arn:{partition(consumer.region)}:iam::{consumer.account}:oidc-provider/{ISSUER}"
+    subjects = {f"{ISSUER}:aud": "sts.amazonaws.com", f"{ISSUER}:sub": WORKFLOWS[login]}
+    statement = {
+        "Effect": "Allow",
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Principal": {"Federated": provider},
+        "Condition": {"StringEquals": subjects},
+    }
+    return {"Version": VERSION, "Statement": [statement]}
+
+
 def committed() -> tuple[RegistrySettings, ConsumerSettings]:
     """What the committed stack files say."""
     registry, consumer = (
@@ -245,10 +295,28 @@ What deploys and previews the committed stacks, and no more: IAM policies for th
 
 PROOF = """`tests/engine/test_rights.py` runs every step as users who have these policies, and takes out each line of
 the tables once: the step in its last column then fails and says what was denied. Other steps that make the same call
-need it as well. A preview that may not pull the image goes on with a warning that says what was denied.
+need it as well. It takes the login out of each trust policy, too. A preview that may not pull the image goes on with a
+warning that says what was denied.
 """
 
+ROLES = """## Trust policies
+
+A login assumes a role of each account. The files have its name as a role of the consumer's account; for an SSO login
+write the ARN of its permission set's role, or use the account's root with a condition on `aws:PrincipalArn`.
+
+| trust policy | of what |
+| --- | --- |
+"""
+OF_ROLES = "the roles that `{}` assumes. To ask for an external ID, add a condition on `sts:ExternalId`"
+OF_LOGIN = (
+    "the role `{}` itself, for GitHub: `OWNER/NAME` is the repository; repositories of 2026 and later have IDs in "
+    "their [subject](../pull-requests.md#github-actions)"
+)
+
 LIMITS = """## What they leave open
+
+* Who pushes with the consumer's own credentials, as a publisher, needs the actions of `registry-pusher` but
+  `ecr:ListImages` in its own policy, besides those of `consumer-deployer`.
 
 * Options that make more than the committed files do (`release`, `alarms`, `tags`, `throttle`, `vpc`, another method, …)
   ask for more: AWS's error names the action.
@@ -256,7 +324,7 @@ LIMITS = """## What they leave open
   `function.permissionsBoundary`, and let the deployer make roles only with this boundary
   ([iam:PermissionsBoundary](https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html)).
 * The committed files name one profile, `registry`, for who deploys the registry and who pushes. Where these are two,
-  give `registry.profile` in `Pulumi.consumer.yaml` a name of its own.
+  give `registry.profile` in `Pulumi.consumer.yaml` a name of its own. One role may have both policies as well.
 * `ecr:DeleteRepository` is needed by `pulumi destroy -s registry` alone. Without it the repository is safe even from
   who changes the stack file.
 * Pulumi's state and the key of its secrets are read and written with the credentials of the backend, not with these.
@@ -284,13 +352,18 @@ def page() -> str:
         ]
         head = f"## {principal}\n\n| action | resource | used by | fails without it |\n| --- | --- | --- | --- |\n"
         parts.append(head + "\n".join(rows) + "\n")
-    return "\n".join([*parts, LIMITS])
+    trusts = [f"| [{login}-trust.json]({login}-trust.json) | {OF_ROLES.format(login)} |" for login in LOGINS]
+    trusts += [f"| [{login}-github.json]({login}-github.json) | {OF_LOGIN.format(login)} |" for login in LOGINS]
+    return "\n".join([*parts, ROLES + "\n".join(trusts) + "\n", LIMITS])
 
 
 def files() -> dict[Path, str]:
     """Everything in `docs/policies/`."""
     policies = {FOLDER / f"{name}.json": json.dumps(policy(name), indent=2) + "\n" for name in PRINCIPALS}
-    return {FOLDER / "README.md": page(), **policies}
+    trusts = {f"{login}-trust": trust(login) for login in LOGINS}
+    trusts |= {f"{login}-github": github_trust(login) for login in LOGINS}
+    documents = {FOLDER / f"{name}.json": json.dumps(text, indent=2) + "\n" for name, text in trusts.items()}
+    return {FOLDER / "README.md": page(), **policies, **documents}
 
 
 if __name__ == "__main__":

@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import boto3
 import pytest
 
 from components.iam import PULL_ACTIONS
-from scripts.permissions import PRINCIPALS, Permission, Step, permissions, policy
+from scripts.permissions import LOGINS, PRINCIPALS, Permission, Step, permissions, policy, statement_of, trust
 from tests.engine.clone import Clone
 
 # Who is behind the profiles `registry` and `consumer`.
@@ -43,7 +44,9 @@ ORDER: list[tuple[str, Step]] = [
     ("registry-deployer", "destroy"),
     ("registry-deployer", "create"),
 ]
-PREVIEWS = [line for line in permissions() if line.step == "preview"]
+USERS = [name for name in PRINCIPALS if name not in LOGINS]
+PREVIEWS = [line for line in permissions() if line.step == "preview" and line.principal in USERS]
+ASSUMING = [line for line in permissions() if line.principal in LOGINS]
 CHANGING = sorted(
     (line for line in permissions() if line.step != "preview"),
     key=lambda line: ORDER.index((line.principal, line.step)),
@@ -74,6 +77,14 @@ BUILD = "{context: app, args: {LAMBDA_BASE_IMAGE: null}}"
 REFUSALS = {("registry-pusher", "ecr:BatchCheckLayerAvailability"): "HTTP 403"}
 
 
+ACCOUNTS = {"registry": "1" * 12, "consumer": "2" * 12}
+
+
+def role_arn(name: str) -> str:
+    """The ARN of a principal's role, or of a login's."""
+    return f"arn:aws:iam::{ACCOUNTS.get(name.partition('-')[0], ACCOUNTS['consumer'])}:role/{name}"
+
+
 class Users:
     """The two stacks of a clone, run by users with the policies of `docs/policies/`."""
 
@@ -81,12 +92,12 @@ class Users:
         self.clone = clone
         listed = clone.shell("env -0").stdout.split("\0")
         self._env = dict(entry.split("=", 1) for entry in listed if "=" in entry)
-        self._keys = {name: self._make(name) for name in PRINCIPALS}
-        for name in PRINCIPALS:
+        self._keys = {name: self._make(name) for name in USERS}
+        for name in USERS:
             self.grant(name)
 
-    def _make(self, user: str) -> str:
-        iam = self._iam(user)
+    def _make(self, user: str, account: str = "") -> str:
+        iam = self._iam(account or user)
         iam.create_user(UserName=user)
         key = iam.create_access_key(UserName=user)["AccessKey"]
         return f"aws_access_key_id = {key['AccessKeyId']}\naws_secret_access_key = {key['SecretAccessKey']}"
@@ -108,6 +119,71 @@ class Users:
         finally:
             self.grant(permission.principal)
 
+    def create_roles(self) -> None:
+        """Create a role for each of the users, with its policy, and the logins that may assume them."""
+        self._keys["person"] = self._make("person", account="consumer")
+        anything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:*", "Resource": "*"}]}
+        iam = self._iam("consumer")
+        iam.put_user_policy(UserName="person", PolicyName="rights", PolicyDocument=json.dumps(anything))
+        for login, roles in LOGINS.items():
+            self._create_role(login, {"AWS": f"arn:aws:iam::{ACCOUNTS['consumer']}:user/person"}, policy(login))
+            for role in roles:
+                self._create_role(role, trust(login)["Statement"][0]["Principal"], policy(role))
+
+    def _create_role(self, name: str, principal: dict[str, str], rights: dict[str, Any]) -> None:
+        statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam = self._iam(name if name in USERS else "consumer")
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)
+        iam.put_role_policy(RoleName=name, PolicyName="rights", PolicyDocument=json.dumps(rights))
+
+    def delete_roles(self) -> None:
+        """Delete the roles: the accounts have to be empty at the end."""
+        for name in (*LOGINS, *(role for roles in LOGINS.values() for role in roles)):
+            iam = self._iam(name if name in USERS else "consumer")
+            iam.delete_role_policy(RoleName=name, PolicyName="rights")
+            iam.delete_role(RoleName=name)
+
+    def preview_by(self, login: str, roles: tuple[str, str], stack: str) -> subprocess.CompletedProcess[str]:
+        """Preview as a login that assumes these two roles for the profiles."""
+        key = dict(line.split(" = ") for line in self._keys["person"].splitlines())
+        sts = boto3.client("sts", "us-east-1", endpoint_url=f"http://127.0.0.1:{self.clone.port}", **key)
+        given = sts.assume_role(RoleArn=role_arn(login), RoleSessionName="person")["Credentials"]
+        session = {
+            "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": given["SessionToken"],
+        }
+        file = self.clone.root / ".local" / "aws" / f"{login}-{'-'.join(roles)}"
+        address = f"endpoint_url = http://127.0.0.1:{self.clone.port}"
+        profiles = (
+            f"[profile {name}]\nrole_arn = {role_arn(role)}\ncredential_source = Environment\n{address}\n"
+            for name, role in zip(("registry", "consumer"), roles, strict=True)
+        )
+        file.write_text("\n".join(profiles))
+        changed = {**session, "AWS_CONFIG_FILE": str(file), "AWS_ENDPOINT_URL": address.partition(" = ")[2]}
+        return self._pulumi({**changed, "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}, "preview", "-s", stack)
+
+    @contextmanager
+    def without_line(self, login: str, line: Permission | None, role: str) -> Iterator[None]:
+        """Take one role out of a login's policy, or, without a line, the login out of the role's trust policy."""
+        iam, key = self._iam("consumer"), {"RoleName": login, "PolicyName": "rights"}
+        if line:
+            iam.put_role_policy(**key, PolicyDocument=json.dumps(policy(login, without=line)))
+            yield
+            iam.put_role_policy(**key, PolicyDocument=json.dumps(policy(login)))
+            return
+        other = {
+            **trust(login)["Statement"][0],
+            "Principal": {"AWS": f"arn:aws:iam::{ACCOUNTS['consumer']}:user/person"},
+        }
+        trusting = self._iam(role)
+        trusting.update_assume_role_policy(
+            RoleName=role, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [other]})
+        )
+        yield
+        trusting.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(trust(login)))
+
     def run(self, step: Step, stack: str) -> subprocess.CompletedProcess[str]:
         """One step of one stack, one resource after the other."""
         deploy = DEPLOY_REGISTRY if stack == "registry" else DEPLOY_CONSUMER
@@ -119,9 +195,12 @@ class Users:
         credentials = self.clone.root / ".local" / "aws" / "-".join(cast)
         registry, consumer = (self._keys[user] for user in cast)
         credentials.write_text(f"[registry]\n{registry}\n[consumer]\n{consumer}\n")
+        return self._pulumi({"AWS_SHARED_CREDENTIALS_FILE": str(credentials)}, *arguments)
+
+    def _pulumi(self, changed: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [self.clone.root / ".local" / "bin" / "pulumi", "--non-interactive", *arguments],
-            cwd=self.clone.root, env={**self._env, "AWS_SHARED_CREDENTIALS_FILE": str(credentials)},
+            cwd=self.clone.root, env={**self._env, **changed},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
 
@@ -138,6 +217,12 @@ class Users:
         """Run a step that has to succeed."""
         ran = self.run(step, stack)
         assert ran.returncode == 0, ran.stdout
+
+    def create(self) -> None:
+        """Create what is not there."""
+        for stack in ("registry", "consumer"):
+            if not self.resources(stack):
+                self.passes("create", stack)
 
     def resources(self, stack: str) -> list[dict[str, Any]]:
         """What is in a stack's state."""
@@ -262,9 +347,7 @@ def test_who_previews_cannot_change_anything(users: Users) -> None:
 @pytest.fixture(scope="module")
 def previews(users: Users) -> dict[Permission, subprocess.CompletedProcess[str]]:
     """Every preview without one permission. They change nothing, so several run at a time."""
-    for stack in ("registry", "consumer"):
-        if not users.resources(stack):
-            users.passes("create", stack)
+    users.create()
     with ThreadPoolExecutor(PREVIEWS_AT_A_TIME) as pool:
         return dict(zip(PREVIEWS, pool.map(users.preview_without, PREVIEWS), strict=True))
 
@@ -279,6 +362,42 @@ def test_without_one_permission_a_preview_fails_or_warns_and_names_it(
         assert f"not authorized to perform: {missing.action}" in previews[missing].stdout
     else:
         assert_refused(previews[missing], missing)
+
+
+@pytest.fixture(scope="module")
+def assumed(users: Users) -> Iterator[Users]:
+    """The same, deployed, with roles in place of the users."""
+    users.create()
+    users.create_roles()
+    yield users
+    users.delete_roles()
+
+
+@pytest.mark.parametrize(
+    ("login", "roles", "stack"),
+    [
+        ("deploy-login", DEPLOY_REGISTRY, "registry"),
+        ("deploy-login", DEPLOY_CONSUMER, "consumer"),
+        ("preview-login", PREVIEW, "consumer"),
+    ],
+    ids=str,
+)
+def test_a_login_has_all_it_needs_by_its_roles(assumed: Users, login: str, roles: tuple[str, str], stack: str) -> None:
+    ran = assumed.preview_by(login, roles, stack)
+    assert ran.returncode == 0, ran.stdout
+
+
+@pytest.mark.parametrize("side", ["login", "role"])
+@pytest.mark.parametrize("missing", ASSUMING, ids=str)
+def test_without_either_side_a_role_is_not_assumed(assumed: Users, missing: Permission, side: str) -> None:
+    """The login's right to assume the role, and the role's trust in the login."""
+    (role,) = (role for role in LOGINS[missing.principal] if statement_of(role) == missing.statement)
+    cast = next(cast for cast in (DEPLOY_REGISTRY, PREVIEW, DEPLOY_CONSUMER) if role in cast)
+    stack = "registry" if role == "registry-deployer" else "consumer"
+    with assumed.without_line(missing.principal, missing if side == "login" else None, role):
+        ran = assumed.preview_by(missing.principal, cast, stack)
+    assert ran.returncode != 0, ran.stdout
+    assert f"not authorized to perform: sts:AssumeRole on resource: {role_arn(role)}" in ran.stdout
 
 
 @pytest.mark.parametrize("missing", CHANGING, ids=str)

@@ -7,7 +7,7 @@ import boto3
 import pytest
 
 from components.repository import Consumer, deployer_policy_of
-from scripts.permissions import FOLDER, PRINCIPALS, committed, files, resources
+from scripts.permissions import FOLDER, ISSUER, LOGINS, PRINCIPALS, committed, files, resources
 
 # A managed policy's characters without white space: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 MANAGED_POLICY_CHARACTERS = 6_144
@@ -70,6 +70,23 @@ def test_every_action_exists(statement: dict[str, Any]) -> None:
 def test_who_previews_may_only_read(name: str) -> None:
     verbs = {action.split(":")[1] for statement in POLICIES[name]["Statement"] for action in statement["Action"]}
     assert {verb for verb in verbs if not verb.startswith(("Get", "BatchGet", "List", "Describe", "GET"))} == set()
+
+
+@pytest.mark.parametrize(("login", "roles"), LOGINS.items())
+def test_a_login_may_do_nothing_but_assume_its_roles_and_each_of_them_trusts_it_alone(
+    login: str, roles: tuple[str, ...]
+) -> None:
+    granted = {(action, line["Resource"]) for line in POLICIES[login]["Statement"] for action in line["Action"]}
+    assert {action for action, _ in granted} == {"sts:AssumeRole"}
+    assert {arn.rpartition("/")[2] for _, arn in granted} == set(roles)
+    (trusting,) = json.loads((FOLDER / f"{login}-trust.json").read_text())["Statement"]
+    assert trusting["Principal"] == {"AWS": f"arn:aws:iam::222222222222:role/{login}"}
+
+
+def test_pull_requests_reach_no_role_that_deploys() -> None:
+    (statement,) = json.loads((FOLDER / "deploy-login-github.json").read_text())["Statement"]
+    assert statement["Condition"]["StringEquals"][f"{ISSUER}:sub"] == ["repo:OWNER/NAME:ref:refs/heads/main"]
+    assert not set(LOGINS["preview-login"]) & set(LOGINS["deploy-login"])
 
 
 def test_a_role_is_passed_to_lambda_only() -> None:
