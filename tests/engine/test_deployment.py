@@ -295,18 +295,15 @@ def test_a_build_that_fails_is_typed_and_callers_notice_nothing(program: Program
 
 
 def test_a_refusal_of_aws_is_typed_with_its_resource(program: Program) -> None:
-    logs = program.clone.client("consumer", "logs")
-    logs.create_log_group(logGroupName="/aws/lambda/taken")
     program.config["taken"] = {**program.committed("consumer"), "image": {"promote": "consumer"}}
     program.config["taken"]["function"] = {"name": "taken"}
-    try:
-        with program.deployment(consumers=("taken",)) as deployment:
-            with pytest.raises(ProviderError, match="exist") as refused:
-                deployment.up()
-            assert f"{LOG_GROUP}::function-logs" in refused.value.urn
-            deployment.destroy()
-    finally:
-        logs.delete_log_group(logGroupName="/aws/lambda/taken")
+    answer = {"__type": "ResourceAlreadyExistsException", "message": "The specified log group already exists"}
+    create = {"target": "CreateLogGroup", "status": 400, "body": answer}
+    with program.deployment(consumers=("taken",)) as deployment:
+        with program.clone.faults(create), pytest.raises(ProviderError, match="exist") as refused:
+            deployment.up()
+        assert f"{LOG_GROUP}::function-logs" in refused.value.urn
+        deployment.destroy()
 
 
 def test_a_violation_of_a_policy_pack_is_typed_and_told_with_its_rule(program: Program) -> None:
