@@ -535,7 +535,12 @@ class Deployment:
 
     def _message(self, image: str) -> str:
         """What `history` needs to know of an operation: who runs it, and which image ran before."""
-        who = f"{getpass.getuser()}@{socket.gethostname()}"
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):
+            # A container's user without a name.
+            user = "unknown"
+        who = f"{user}@{socket.gethostname()}"
         git = ["git", "-C", str(self._workspace.folder), "rev-parse", "--short", "HEAD"]
         try:
             commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()

@@ -497,6 +497,19 @@ def test_a_history_has_who_ran_an_update_and_the_image_that_ran_afterwards(deplo
     assert (history[0].operation, history[0].result) == ("update", "succeeded")
 
 
+@pytest.mark.parametrize("error", [KeyError("uid"), OSError("no name")])
+def test_a_user_without_a_name_updates_all_the_same(
+    deploy: Deploy, cli: FakeCli, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def getuser() -> str:
+        raise error
+
+    monkeypatch.setattr(getpass, "getuser", getuser)
+    deployment = deploy(registry=None)
+    deployment.up()
+    assert deployment.history("consumer")[0].who == f"unknown@{socket.gethostname()}"
+
+
 @pytest.mark.parametrize("to", [A, "sha256:aaaa", "aaaa"])
 def test_a_rollback_goes_to_any_image_of_the_history(deploy: Deploy, cli: FakeCli, to: str) -> None:
     deployment = deploy(registry=None)
