@@ -7,10 +7,11 @@ import base64
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from deployment.errors import EXPIRED, REFUSED, ConfigurationError, CredentialsError, ProviderError
@@ -38,12 +39,16 @@ class Function:
         arn: of the function or, with a release, of its alias.
         log_group: name of its log group.
         profile: AWS profile; empty: the default credential chain.
+        assume_roles: roles of the stack's configuration, assumed one after the other.
+        web_identity: the role that a token is for, in place of a profile.
     """
 
     stack: str
     arn: str
     log_group: str
     profile: str = ""
+    assume_roles: Sequence[Mapping[str, str]] = field(default=(), hash=False)
+    web_identity: Mapping[str, str] | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +163,9 @@ def _client(function: Function, service: str) -> Any:
         raise ConfigurationError("boto3 is not installed", stack=function.stack, hint=hint) from None
     _, _, _, region, account, *_ = function.arn.split(":")
     with _translated(function):
-        session = boto3.Session(profile_name=function.profile or None, region_name=region)
+        has_roles = function.assume_roles or function.web_identity
+        login = {"botocore_session": _login(function)} if has_roles else {"profile_name": function.profile or None}
+        session = boto3.Session(**login, region_name=region)
         # Another account may have a log group of the same name.
         found = session.client("sts").get_caller_identity()["Account"]
         if found != account:
@@ -168,6 +175,33 @@ def _client(function: Function, service: str) -> Any:
         return session.client(
             service, config=Config(read_timeout=READ_TIMEOUT_SECONDS, retries={"total_max_attempts": 1})
         )
+
+
+def _login(function: Function) -> Any:
+    """The credentials of the stack's configuration, as the AWS provider gets them."""
+    from botocore import UNSIGNED
+    from botocore.config import Config
+    from botocore.session import Session
+
+    session = Session(profile=function.profile or None)
+    if role := function.web_identity:
+        token = Path(role["webIdentityTokenFile"]).read_text()
+        sts = session.create_client("sts", config=Config(signature_version=UNSIGNED))
+        given = sts.assume_role_with_web_identity(**_named(role), WebIdentityToken=token)
+        session.set_credentials(*_keys(given))
+    for role in function.assume_roles:
+        session.set_credentials(*_keys(session.create_client("sts").assume_role(**_named(role))))
+    return session
+
+
+def _named(role: Mapping[str, str]) -> dict[str, str]:
+    external_id = {"ExternalId": role["externalId"]} if role.get("externalId") else {}
+    return {"RoleArn": role["roleArn"], "RoleSessionName": role.get("sessionName") or "deployment", **external_id}
+
+
+def _keys(given: Mapping[str, Any]) -> tuple[str, str, str]:
+    keys = given["Credentials"]
+    return keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"]
 
 
 @contextmanager
@@ -180,6 +214,9 @@ def _translated(function: Function) -> Iterator[None]:
         said = str(error)
         if isinstance(error, HTTPClientError):
             raise ProviderError(said, stack=function.stack, hint="Try again.") from None
+        if isinstance(error, ClientError) and error.operation_name.startswith("AssumeRole"):
+            hint = "The role's trust policy and the policy of who assumes it have to allow it: docs/credentials.md"
+            raise CredentialsError(said, stack=function.stack, hint=hint) from None
         if isinstance(error, ClientError) and not (EXPIRED.search(said) or REFUSED.search(said)):
             raise ProviderError(said, stack=function.stack, hint="See what AWS says.") from None
         hint = "Log in, or name another profile in the stack's file. List them: aws configure list-profiles"

@@ -56,6 +56,7 @@ PLANNED = "deployment:registry"
 
 HISTORY_LENGTH = 100
 
+ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", re.ASCII)
 LASTING = frozenset({"done", "planned"})
 # Not the parts of a replacement, which is told as a whole.
 WHOLE = frozenset({"create", "update", "replace", "delete", "import", *UNCHANGED})
@@ -268,11 +269,14 @@ class Deployment:
         if not outputs.get("functionArn"):
             hint = "Deploy it: python -m deployment up"
             raise ConfigurationError(f"{consumer} is not deployed", stack=consumer, hint=hint)
+        config = {**self._config(consumer), **self._credentials(consumer)}
         return Function(
             stack=consumer,
             arn=outputs.get("aliasArn") or outputs["functionArn"],
             log_group=outputs["logGroupName"],
-            profile=str(self._config(consumer).get("profile") or ""),
+            profile=str(config.get("profile") or ""),
+            assume_roles=config.get("assumeRoles") or (),
+            web_identity=config.get("assumeRoleWithWebIdentity") or None,
         )
 
     def history(self, stack: str) -> list[Update]:
@@ -460,6 +464,10 @@ class Deployment:
 
     def _credentials(self, name: str) -> dict[str, Any]:
         """Configuration with the roles of `Options.assume_roles` in place of a stack's own credentials."""
+        for arn in self._options.assume_roles:
+            if not ROLE.fullmatch(arn):
+                hint = "Example: --assume-role arn:aws:iam::111111111111:role/registry-preview"
+                raise ConfigurationError(f"{arn!r} is not the ARN of a role", stack=name, hint=hint)
         if not self._options.assume_roles:
             return {}
         roles = {arn.split(":")[4]: [{"roleArn": arn}] for arn in self._options.assume_roles}

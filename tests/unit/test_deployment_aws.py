@@ -6,9 +6,12 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import boto3
+import botocore.session
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError, ProfileNotFound, ReadTimeoutError
 
@@ -189,3 +192,60 @@ def test_without_boto3_the_error_says_how_to_install_it(monkeypatch: pytest.Monk
     with pytest.raises(ConfigurationError, match="boto3 is not installed") as refused:
         invoke(FUNCTION, b"{}")
     assert "pip install boto3" in refused.value.hint
+
+
+# ---- roles
+
+
+class Login:
+    """A session of the SDK: whose keys it has, and who asked STS for what."""
+
+    asked: ClassVar[list[dict[str, Any]]] = []
+    refuse: ClassVar[bool] = False
+
+    def __init__(self, profile: str | None = None) -> None:
+        self.keys = profile or "default"
+
+    def set_credentials(self, key: str, secret: str, token: str) -> None:
+        self.keys = key
+
+    def create_client(self, service: str, config: Any = None) -> Any:
+        return SimpleNamespace(assume_role=self._assume, assume_role_with_web_identity=self._assume)
+
+    def _assume(self, **call: Any) -> dict[str, Any]:
+        if self.refuse:
+            denied = {"Error": {"Code": "AccessDenied", "Message": "not authorized to perform: sts:AssumeRole"}}
+            raise ClientError(denied, "AssumeRole")  # type: ignore[arg-type]  # a part of it
+        self.asked.append({"by": self.keys, **call})
+        key = call["RoleArn"].rpartition("/")[2]
+        return {"Credentials": {"AccessKeyId": key, "SecretAccessKey": "s", "SessionToken": "t"}}
+
+
+@pytest.fixture
+def login(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> type[Login]:
+    monkeypatch.setattr(botocore.session, "Session", Login)
+    monkeypatch.setattr(Login, "asked", [])
+    return Login
+
+
+def test_a_function_is_asked_with_the_roles_of_its_stack(login: type[Login], cloud: Cloud, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("told")
+    web = {"roleArn": "arn:aws:iam::111111111111:role/web", "webIdentityTokenFile": str(tmp_path / "token")}
+    roles = [{"roleArn": f"arn:aws:iam::{ACCOUNT}:role/own", "externalId": "x1", "sessionName": "run"}]
+    asked = Function(stack="consumer", arn=ARN, log_group="g", assume_roles=roles, web_identity=web)
+    assert list(logs([asked], 60)) == []
+    assert login.asked == [
+        {"by": "default", "RoleArn": web["roleArn"], "RoleSessionName": "deployment", "WebIdentityToken": "told"},
+        {"by": "web", "RoleArn": roles[0]["roleArn"], "RoleSessionName": "run", "ExternalId": "x1"},
+    ]
+    assert cloud.asked[0]["botocore_session"].keys == "own"
+
+
+def test_a_role_that_is_not_assumed_is_a_matter_of_credentials(
+    login: type[Login], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Login, "refuse", True)
+    roles = [{"roleArn": f"arn:aws:iam::{ACCOUNT}:role/own"}]
+    with pytest.raises(CredentialsError, match="sts:AssumeRole") as refused:
+        list(logs([Function(stack="consumer", arn=ARN, log_group="g", profile="p", assume_roles=roles)], 60))
+    assert "trust policy" in refused.value.hint

@@ -870,3 +870,25 @@ def test_with_given_roles_the_program_is_run_where_providers_would_have_those_of
     assert {"--run-program=true" in call.arguments or "--run-program" in call.arguments for call in calls} == {
         bool(roles)
     }
+
+
+def test_what_is_no_role_is_refused_before_anything_is_done(cli: FakeCli, folder: Path) -> None:
+    options = Options(assume_roles=["registry-preview"])
+    with (
+        Deployment(folder, settings=ACCOUNTS, options=options) as deployment,
+        pytest.raises(ConfigurationError, match="'registry-preview' is not the ARN of a role"),
+    ):
+        deployment.up()
+    assert cli.operations() == []
+
+
+def test_a_function_is_asked_with_the_credentials_of_its_stack(cli: FakeCli, folder: Path) -> None:
+    arn, theirs = "arn:aws:lambda:us-east-1:222222222222:function:f", [{"roleArn": OWN, "externalId": "x1"}]
+    cli.stacks["consumer"] = State(outputs={"functionArn": arn, "logGroupName": "g"})
+    settings = {**ACCOUNTS, "consumer": {**ACCOUNTS["consumer"], "assumeRoles": theirs}}
+    with Deployment(folder, settings=settings) as deployment:
+        asked = deployment.function("consumer")
+    assert (asked.profile, asked.assume_roles) == ("consumer", theirs)
+    with Deployment(folder, settings=settings, options=Options(assume_roles=[THEIRS, OWN])) as deployment:
+        asked = deployment.function("consumer")
+    assert (asked.profile, asked.assume_roles) == ("", [{"roleArn": OWN}])
