@@ -66,7 +66,7 @@ PARTITIONS = SESSION.get_component("data_loader").load_data("partitions")["parti
 REGIONS = {
     region: one["id"]
     for one in PARTITIONS
-    for region in {*one["regions"], *SESSION.get_available_regions("lambda", partition_name=one["id"])}
+    for region in sorted({*one["regions"], *SESSION.get_available_regions("lambda", partition_name=one["id"])})
     if not region.endswith("-global")
 }
 
