@@ -201,6 +201,28 @@ def test_a_sid_that_is_not_unique_is_refused(sid: Any) -> None:
         Repository(name="it", statements=[{"Sid": sid, "Effect": "Deny"}])
 
 
+FOR_LAMBDA = {"Sid": "More", "Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "ecr:*"}
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {},
+        {"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-exampleorgid"}}},
+        {"Condition": {"Null": {"aws:SourceAccount": "true"}}},
+        {"Condition": {"StringNotEquals": {"aws:SourceAccount": "222222222222"}}},
+    ],
+)
+def test_a_statement_for_a_service_without_its_source_is_refused(condition: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument, match=r"statements\[0\]: allows a service to act for anyone"):
+        Repository(name="it", statements=[{**FOR_LAMBDA, **condition}])
+
+
+@pytest.mark.parametrize("key", ["aws:SourceAccount", "aws:SourceArn", "AWS:SOURCEORGID"])
+def test_a_statement_for_a_service_with_a_source_is_accepted(key: str) -> None:
+    Repository(name="it", statements=[{**FOR_LAMBDA, "Condition": {"StringLike": {key: "*"}}}])
+
+
 def test_a_policy_that_is_too_long_is_refused_with_the_number_that_fits() -> None:
     accounts = [f"{number:012}" for number in range(200)]
     with pytest.raises(InvalidArgument, match=r"ECR allows 10240, which is about \d+ accounts here") as refused:
