@@ -1,11 +1,15 @@
 """One module for each stack: its providers, its components, its outputs."""
 
+import asyncio
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
 from settings import Credentials
+
+# Between attempts to read a state that is being written.
+WAIT_SECONDS = (0.1, 0.3, 1, 3)
 
 
 def account_provider(name: str, *, account: str, region: str, credentials: Credentials) -> aws.Provider:
@@ -48,10 +52,17 @@ def account_provider(name: str, *, account: str, region: str, credentials: Crede
 
 async def stack_outputs(stack: str = "") -> dict[str, Any]:
     """The outputs of a stack's last update, without a reference to it in this stack's state. Default: of this stack."""
-    read = await pulumi.runtime.invoke_async(
-        "pulumi:pulumi:readStackOutputs", {"name": qualified(stack or pulumi.get_stack())}
-    )
-    return dict(read["outputs"])
+    name = {"name": qualified(stack or pulumi.get_stack())}
+    waits = iter(WAIT_SECONDS)
+    while True:
+        try:
+            return dict((await pulumi.runtime.invoke_async("pulumi:pulumi:readStackOutputs", name))["outputs"])
+        except Exception as error:
+            # The engine writes a state in a file in place, this stack's during its own update.
+            seconds = next(waits, None)
+            if seconds is None or "failed to load checkpoint" not in str(error):
+                raise
+        await asyncio.sleep(seconds)
 
 
 def qualified(stack: str) -> str:

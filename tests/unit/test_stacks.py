@@ -1,5 +1,6 @@
 """What the stacks and their components refuse before anything is created."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from components.function import ImageFunctionArgs
 from components.image.build import ImageBuild
 from components.image.source import BuiltImage, ExistingImage, RegistryLogin
 from components.repository import Consumer, CrossAccountRepositoryArgs
-from stacks import consumer
+from stacks import consumer, stack_outputs
 from tests.unit.conftest import Run
 from tests.unit.recorder import (
     DIGEST,
@@ -176,3 +177,23 @@ def test_a_secret_given_by_value_is_refused_without_repeating_it() -> None:
     with pytest.raises(InvalidArgument, match="secrets.DATABASE: the value given is not allowed") as refused:
         ImageFunctionArgs(name="hello", image=ExistingImage(uri=f"{URL}@{DIGEST}"), secrets={"DATABASE": "hunter2"})
     assert "hunter2" not in str(refused.value)
+
+
+def test_a_state_that_is_being_written_is_read_again_and_no_other_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    half = "invocation of pulumi:pulumi:readStackOutputs returned an error: failed to load checkpoint: EOF"
+    answers: list[Any] = [Exception(half), Exception(half), {"outputs": {"a": 1}}, Exception("unknown stack")]
+
+    async def invoke(token: str, arguments: dict[str, str]) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("stacks.WAIT_SECONDS", (0, 0))
+    monkeypatch.setattr("pulumi.runtime.invoke_async", invoke)
+    assert asyncio.run(stack_outputs("registry")) == {"a": 1}
+    with pytest.raises(Exception, match="unknown stack"):
+        asyncio.run(stack_outputs("registry"))
+    answers.extend([Exception(half)] * 3)
+    with pytest.raises(Exception, match="failed to load checkpoint"):
+        asyncio.run(stack_outputs("registry"))
