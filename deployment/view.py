@@ -259,6 +259,9 @@ class Row:
             self.passing = self._calm(event) or self.passing
         elif isinstance(event, Diagnostic):
             self.failed = self.failed or event.severity == "error"
+            if event.severity == "info":
+                # The last part of a URL says enough in a row.
+                self.passing = re.sub(r"\S+/(\S+)", r"\1", event.text.partition("\n")[0])
         elif isinstance(event, Step):
             self._step(event)
 
@@ -381,7 +384,9 @@ class LiveView(PlainView):
 
     def _line(self, event: Event) -> str:
         self._rows.setdefault(event.stack, Row()).take(event)
-        line = self._lasting(event)
+        # What is only informative is in the row.
+        informs = isinstance(event, Diagnostic) and event.severity == "info"
+        line = "" if informs else self._lasting(event)
         return f"{event.stack:<12} {line}" if line else ""
 
     def _table(self) -> RenderableType:

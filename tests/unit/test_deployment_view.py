@@ -310,6 +310,15 @@ def test_a_push_tells_its_bytes_and_rate(monkeypatch: pytest.MonkeyPatch) -> Non
     assert row.now == "pushing the image: 101 of 501 MB, 50 MB/s"
 
 
+def test_on_a_terminal_what_only_informs_is_in_the_row_and_elsewhere_a_line() -> None:
+    info = Diagnostic(stack="consumer", severity="info", text="localhost:1/registry/orders may not be pulled from yet.")
+    row = Row()
+    row.take(info)
+    assert row.now == "orders may not be pulled from yet."
+    assert "consumer     info      localhost:1/registry/orders may" in told(info)
+    assert "info" not in told(info, terminal=True)
+
+
 def test_what_is_waited_for_is_what_runs() -> None:
     shown = view(Console(file=io.StringIO()))
     assert shown.waits_for() == "the CLI"
