@@ -540,7 +540,8 @@ def _is_uncertain(stack: StackStatus) -> bool:
 
 
 def _described(stack: StackStatus) -> str:
-    state = f"{stack.resources} resources" if stack.deployed else "not deployed"
+    count = f"{stack.resources} resource{'' if stack.resources == 1 else 's'}"
+    state = count if stack.deployed else "not deployed"
     lines = [f"{stack.stack:<12} {state}"]
     facts = {"image": short(str(stack.outputs.get("imageDigest", ""))), "address": stack.outputs.get("endpointUrl")}
     lines += [f"  {word:<8}  {text}" for word, text in facts.items() if text]
