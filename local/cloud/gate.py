@@ -91,7 +91,10 @@ class Gate:
     def close(self) -> None:
         """End it."""
         if _open.pop(self.name, None):
-            _loop().call_soon_threadsafe(self._writer.close)
+            # The response that the connection came with keeps it open: to close one end of it is not enough.
+            with suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RDWR)
+            self._attached.close()
 
     def connect(self, timeout: float | None) -> socket.socket:
         """A connection to the function.
@@ -112,14 +115,12 @@ class Gate:
         await self._streams.open(*await asyncio.open_connection(sock=there))
 
     async def _serve(self) -> None:
-        connection = getattr(self._attached, "_sock", self._attached)
-        connection.setblocking(False)
-        reader, self._writer = await asyncio.open_connection(sock=connection)
+        self._connection = getattr(self._attached, "_sock", self._attached)
+        self._connection.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=self._connection)
         read = _Output(reader).read
         await read(len(READY))
-        self._streams = Streams(
-            read, self._writer, lambda: asyncio.open_connection("127.0.0.1", self._cloud), 0, WAITING
-        )
+        self._streams = Streams(read, writer, lambda: asyncio.open_connection("127.0.0.1", self._cloud), 0, WAITING)
         self._serving = asyncio.create_task(self._streams.run())
 
 

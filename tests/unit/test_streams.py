@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from local.cloud import gate
 from local.cloud.streams import Streams
 
 Serve = Callable[[StreamReader, StreamWriter], Awaitable[None]]
@@ -97,3 +98,17 @@ def test_connections_end_with_the_other_end() -> None:
             await opened(pair.unbounded)
 
     asyncio.run(asyncio.wait_for(check(), 20))
+
+
+def test_a_gate_ends_although_the_response_that_it_came_with_is_kept() -> None:
+    here, there = socket.socketpair()
+    there.settimeout(20)
+    kept = here.makefile("rb")
+    ended = object.__new__(gate.Gate)
+    ended.name, ended._connection, ended._attached = "ended.gate", here, socket.SocketIO(here, "rw")
+    gate._open[ended.name] = ended
+    ended.close()
+    assert there.recv(1) == b""
+    with pytest.raises(ConnectionRefusedError):
+        gate._Connection("ended.gate").connect()
+    kept.close()
