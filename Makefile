@@ -23,7 +23,7 @@ env: ## the same as export lines: eval "$$(make env)"
 down: ## destroy both stacks, stop what was started
 	@$(PYTHON) -m local down
 
-test: lint ## everything that the tests need, then all tests
+test: lint ## everything that the tests need, then all tests and their coverage
 	@$(PYTHON) -m local test
 
 bench: ## measurements against what a user would do instead (minutes); ARGS="--help" lists them

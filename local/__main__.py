@@ -63,8 +63,11 @@ def shell() -> None:
 
 
 def test(*arguments: str) -> int:
-    """Run the tests (further arguments are pytest's) with a local cloud of their own. Returns pytest's exit code."""
-    return _with_tools("pytest", *arguments, besides=[toolchain.browser])
+    """Run the tests (further arguments are pytest's) with a local cloud of their own. Returns pytest's exit code.
+
+    Without arguments all tests are run, and how much of the program they reach is printed.
+    """
+    return _with_tools("pytest", *(arguments or ["--cov"]), besides=[toolchain.browser])
 
 
 def bench(*arguments: str) -> int:
