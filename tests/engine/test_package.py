@@ -69,6 +69,18 @@ pulumi.export("deployerPolicies", repository.deployerPolicies)
 """
 
 
+# The official language host downloads what a plugin needs, and the proxy of a local run serves its endpoints alone.
+OUTSIDE = "unset HTTPS_PROXY https_proxy"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed(demo: tuple[Clone, str]) -> None:
+    """The plugin's own environment."""
+    clone, _ = demo
+    shown = clone.shell(f"{OUTSIDE} && cd plugin && pulumi install")
+    assert shown.returncode == 0, shown.stdout
+
+
 @pytest.fixture
 def other(deployed: Clone, tmp_path: Path) -> Iterator[Path]:
     """A folder with a program of its own and the example's image; its stack is gone afterwards."""
@@ -80,7 +92,7 @@ def other(deployed: Clone, tmp_path: Path) -> Iterator[Path]:
 
 
 def test_the_engine_gets_the_schema_of_both_components(deployed: Clone) -> None:
-    shown = deployed.shell(f"pulumi package get-schema {deployed.root}/plugin 2>/dev/null")
+    shown = deployed.shell(f"{OUTSIDE} && pulumi package get-schema {deployed.root}/plugin 2>/dev/null")
     assert shown.returncode == 0, shown.stdout
     schema = json.loads(shown.stdout)
     assert {token.rpartition(":")[2] for token in schema["resources"]} == {"CrossAccountRepository", "ImageFunction"}
