@@ -1,20 +1,96 @@
 """The image that runs is what was hashed: on every machine, in every order, whoever pushes first."""
 
+import base64
 import json
 import os
+import re
 import shutil
+import subprocess
+import sysconfig
+import tempfile
+import threading
+import time
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import chdir, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
+import docker
+import pytest
+
+from components.image.build import ImageBuild
+from components.image.staging import stage
 from tests.engine.clone import Clone
 
 FUNCTION = "cross-account-function"
-BUILD = "image: {context: app, args: {LAMBDA_BASE_IMAGE: null}}"
+ARGUMENTS = "args: {LAMBDA_BASE_IMAGE: null"
 IMAGE = "docker:index/image:Image"
-SECONDS = 8
+NOBODY = 65534
+UP = "pulumi up --yes --skip-preview -s"
+DESTROY = "pulumi destroy --yes --skip-preview -s second"
+
+
+@pytest.fixture(scope="module")
+def stacks(demo: tuple[Clone, str]) -> Iterator[Clone]:
+    """The clone of `demo`, brought back to what is committed at the end."""
+    clone, _ = demo
+    yield clone
+    clone.restore()
+    clone.up("registry")
+    clone.up("consumer")
+
+
+@pytest.fixture
+def deployed(stacks: Clone) -> Iterator[Clone]:
+    """The clone with its files as committed, before and after. What runs is what the test before has left."""
+    yield stacks
+    stacks.restore()
 
 
 def hello(text: str) -> tuple[int, dict[str, str]]:
     return 200, {"message": text}
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, "waited for two minutes"
+        time.sleep(0.05)
+
+
+def tags(clone: Clone) -> set[str]:
+    """The tags in the repository."""
+    images = clone.client("registry", "ecr").describe_images(repositoryName=FUNCTION)["imageDetails"]
+    return {tag for image in images for tag in image.get("imageTags", [])}
+
+
+@pytest.fixture(scope="module")
+def second(stacks: Clone) -> Iterator[Clone]:
+    """The clone with a stack `second`, a consumer that builds the same folder for a function of its own."""
+    file = stacks.root / "Pulumi.second.yaml"
+    stack = (stacks.root / "Pulumi.consumer.yaml").read_text()
+    file.write_text(stack.replace("function: {", "function: {name: second, "))
+    made = stacks.shell("pulumi stack init second")
+    assert made.returncode == 0, made.stdout
+    yield stacks
+    stacks.shell(f"{DESTROY} && pulumi stack rm --yes second")
+    file.unlink()
+
+
+def raced(clone: Clone, *commands: str) -> list[tuple[int, str]]:
+    """Run commands that push the same content twice. One push waits until the other has taken the tag."""
+    before = tags(clone)
+    with clone.faults({"method": "PUT", "path": "/manifests/content-", "hold": True}):
+        runs = [clone.begin(command) for command in commands]
+        until(lambda: tags(clone) != before)
+    outputs = [run.communicate()[0] for run in runs]
+    assert len(tags(clone) - before) == 1
+    return [(run.returncode, output) for run, output in zip(runs, outputs, strict=True)]
 
 
 def test_modes_change_neither_tag_nor_resource_nor_what_runs(deployed: Clone) -> None:
@@ -32,39 +108,106 @@ def test_modes_change_neither_tag_nor_resource_nor_what_runs(deployed: Clone) ->
     assert deployed.output("consumer", "imageSource") == "built"
 
 
-def test_the_same_content_in_another_folder_of_another_user_has_no_diff(deployed: Clone) -> None:
+def test_the_same_commit_in_another_checkout_has_no_diff(deployed: Clone, tmp_path: Path) -> None:
     deployed.edit("app/app.py", "hello world!", "hello elsewhere!")
     deployed.up("consumer")
     stack = (deployed.root / "Pulumi.consumer.yaml").read_text()
-    for umask in (0o002, 0o077):
-        other = deployed.root / f"umask-{umask:o}"
-        before = os.umask(umask)
-        try:
-            shutil.copytree(deployed.root / "app", other, copy_function=shutil.copyfile)
-        finally:
-            os.umask(before)
-        for path in (other, *other.iterdir()):
-            os.chown(path, 65534, 65534)
-        text = stack.replace("context: app", f"context: {other.name}")
+    for place, check_out in {
+        "umask-002": lambda to: copy(deployed, to, umask=0o002),
+        "umask-077": lambda to: copy(deployed, to, umask=0o077),
+        "crlf": lambda to: clone_with_crlf(deployed, to, tmp_path),
+    }.items():
+        check_out(deployed.root / place)
+        text = stack.replace("context: app", f"context: {place}/app")
         (deployed.root / "Pulumi.consumer.yaml").write_text(text)
         try:
             assert deployed.planned("consumer") == {}
         finally:
-            shutil.rmtree(other)
+            shutil.rmtree(deployed.root / place)
 
 
-def test_a_dangling_link_hides_no_change_of_another_file(deployed: Clone) -> None:
-    # The docker provider's own hash of such a context is one of the Dockerfile and what comes before the link.
-    (deployed.root / "app" / "a-link").symlink_to("/var/task/made-in-the-image")
-    deployed.edit("app/.dockerignore", "!app.py", "!app.py\n!a-link")
+def copy(clone: Clone, to: Path, *, umask: int) -> None:
+    """A copy of the context that another user owns."""
+    before = os.umask(umask)
+    try:
+        to.mkdir()
+        shutil.copytree(clone.root / "app", to / "app", copy_function=shutil.copyfile)
+    finally:
+        os.umask(before)
+    if os.geteuid() == 0:
+        for path in (to, *to.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+
+
+def clone_with_crlf(clone: Clone, to: Path, scratch: Path) -> None:
+    """A clone by somebody whose git converts line ends, of a repository with our `.gitattributes`."""
+    shutil.copytree(clone.root / "app", scratch / "app", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(clone.root / ".gitattributes", scratch)
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.com"]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *command], cwd=scratch, check=True)
+    options = ["-q", "-c", "core.autocrlf=true", "-c", "core.eol=crlf"]
+    subprocess.run(["git", "clone", *options, str(scratch), str(to)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child starts no thread
+def test_another_user_with_another_umask_computes_the_tag_that_runs(deployed: Clone) -> None:
+    deployed.up("consumer")
+    base = deployed.shell("echo $LAMBDA_BASE_IMAGE").stdout.strip()
+    args = {"LAMBDA_BASE_IMAGE": base} if base else {}
+    # What is imported on the way may be in folders that the other user cannot read.
+    assert staged_tag(deployed.root, args) == deployed.output("consumer", "imageTag")
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, get_context("fork")) as process:
+        checkout = Path(folder, "checkout")
+        subprocess.run(["git", "clone", "-q", deployed.root, checkout], check=True)
+        for path in (Path(folder), *Path(folder).rglob("*")):
+            os.lchown(path, NOBODY, NOBODY)
+        process.submit(become, NOBODY).result()
+        assert process.submit(staged_tag, checkout, args).result() == deployed.output("consumer", "imageTag")
+        assert (checkout / ".local").stat().st_uid == NOBODY
+
+
+def become(user: int) -> None:
+    """Go on as another user, who lets nobody read his files."""
+    os.setgroups([])
+    os.setgid(user)
+    os.setuid(user)
+    os.umask(0o077)
+
+
+def staged_tag(checkout: Path, args: dict[str, str]) -> str:
+    """The tag of what is staged in a checkout."""
+    with chdir(checkout):
+        staged = stage(ImageBuild(context="app", args=args))
+        return ImageBuild(context=staged.context, dockerfile=staged.dockerfile, args=args).tag
+
+
+def test_a_change_behind_or_beside_a_link_is_another_image_and_never_a_taken_tag(deployed: Clone) -> None:
+    app = deployed.root / "app"
+    deployed.edit("app/.dockerignore", "!app.py", "!app.py\n!*.txt")
     deployed.edit("app/Dockerfile", "COPY app.py", "COPY .")
-    deployed.up("consumer")
-    assert deployed.planned("consumer") == {}
-    deployed.edit("app/app.py", "hello world!", "hello link!")
-    assert set(deployed.planned("consumer")) == {IMAGE, "aws:lambda/function:Function"}
-    deployed.up("consumer")
-    assert deployed.get() == hello("hello link!")
-    (deployed.root / "app" / "a-link").unlink()
+    deployed.edit("app/app.py", '"hello world!"', 'open("current.txt").read()')
+    # The docker provider's own hash of a context with a dangling link covers the Dockerfile and what comes before it.
+    (app / "a.txt").symlink_to("/var/task/made-in-the-image")
+    (app / "current.txt").symlink_to("one.txt")
+    (app / "one.txt").write_text("one")
+    (app / "two.txt").write_text("two")
+    try:
+        deployed.up("consumer")
+        assert deployed.get() == hello("one")
+        (app / "one.txt").write_text("changed")
+        assert set(deployed.planned("consumer")) == {IMAGE, "aws:lambda/function:Function"}
+        deployed.up("consumer")
+        assert deployed.get() == hello("changed")
+        (app / "current.txt").unlink()
+        (app / "current.txt").symlink_to("two.txt")
+        deployed.up("consumer")
+        assert deployed.get() == hello("two")
+        assert deployed.planned("consumer") == {}
+    finally:
+        for path in app.glob("*.txt"):
+            path.unlink()
 
 
 def test_what_the_dockerfiles_own_ignore_file_names_changes_nothing(deployed: Clone) -> None:
@@ -95,35 +238,160 @@ def test_a_build_for_another_processor_is_refused_before_anything_is_built(deplo
     assert "Traceback" not in shown.stdout
 
 
+@pytest.mark.usefixtures("second")
 def test_two_consumers_that_build_the_same_folder_at_once_push_once(deployed: Clone) -> None:
-    # Both find no such tag, and push to it one after the other.
     deployed.edit("app/app.py", "hello world!", "hello race!")
-    deployed.edit("app/Dockerfile", "COPY app.py", f"RUN sleep {SECONDS}\nCOPY app.py")
-    stack = (deployed.root / "Pulumi.consumer.yaml").read_text()
-    (deployed.root / "Pulumi.second.yaml").write_text(stack.replace("function: {", "function: {name: second, "))
+    runs = dict(zip(("consumer", "second"), raced(deployed, f"{UP} consumer", f"{UP} second"), strict=True))
+    (failed,) = [name for name, (code, _) in runs.items() if code]
+    assert "Run `pulumi up` again" in runs[failed][1]
+    assert "Traceback" not in runs[failed][1]
+    deployed.up(failed)
+    assert deployed.output(failed, "imageSource") == "reused"
+    assert deployed.output("consumer", "imageUri") == deployed.output("second", "imageUri")
+
+    deployed.edit("app/app.py", "hello race!", "hello deployment!")
+    ((code, output),) = raced(
+        deployed, "python -m deployment up --yes --no-registry --consumer consumer --consumer second"
+    )
+    assert code == 0, output
+    assert output.count("Another run pushed the same image. Updating again.") == 1
+    assert {deployed.output(name, "imageSource") for name in ("consumer", "second")} == {"built", "reused"}
+    assert deployed.output("consumer", "imageUri") == deployed.output("second", "imageUri")
+    assert deployed.get() == deployed.get(stack="second") == hello("hello deployment!")
+    assert deployed.planned("consumer") == deployed.planned("second") == {}
+
+
+@pytest.mark.usefixtures("second")
+def test_a_stack_is_destroyed_after_a_failed_build(deployed: Clone) -> None:
+    # The state names a hook of the image, which no program registers during a destroy.
+    deployed.edit("app/app.py", "hello world!", "hello destroy!")
+    deployed.up("second")
+    assert deployed.output("second", "imageSource") == "built"
+    deployed.edit("app/Dockerfile", "CMD", "RUN false\nCMD")
+    assert deployed.shell(f"{UP} second").returncode != 0
+    without_docker = deployed.shell(DESTROY, DOCKER_HOST="unix:///nowhere")
+    assert without_docker.returncode != 0
+    assert "failed to connect to any docker daemon" in without_docker.stdout
+    assert "hook" not in without_docker.stdout
+    destroyed = deployed.shell(DESTROY)
+    assert destroyed.returncode == 0, destroyed.stdout
+    assert "hook" not in destroyed.stdout
+    assert "second" not in deployed.owned()["functions"]
+    # Now the first build fails.
+    assert deployed.shell(f"{UP} second").returncode != 0
+    destroyed = deployed.shell(DESTROY)
+    assert destroyed.returncode == 0, destroyed.stdout
+
+
+def test_a_layer_of_a_pushed_image_is_used_where_the_builder_has_none(deployed: Clone) -> None:
+    # A name of its own, by which the step is found in the builder's cache, which other runs share.
+    made_once = f"made-{uuid.uuid4().hex}"
+    step = f"RUN cat /proc/sys/kernel/random/uuid > {made_once}"
+    deployed.edit("app/Dockerfile", "COPY app.py", f"{step}\nCOPY app.py")
+    deployed.edit("app/app.py", '"hello world!"', f'open("{made_once}").read()')
+    deployed.edit("Pulumi.consumer.yaml", ARGUMENTS, f'{ARGUMENTS}, BUILDKIT_INLINE_CACHE: "1"')
+    deployed.up("consumer")
+    made = deployed.get()
+    url = deployed.output("registry", "repositoryUrl")
+    image = f"{url}:{deployed.output('consumer', 'imageTag')}"
+
+    forget(made_once, image)
+    deployed.edit("app/app.py", '"""The', '"""the')
+    deployed.edit("Pulumi.consumer.yaml", ARGUMENTS, f"cacheFrom: ['{url}:none', '{image}'], {ARGUMENTS}")
+    deployed.up("consumer")
+    assert deployed.output("consumer", "imageSource") == "built"
+    assert deployed.get() == made
+    assert deployed.planned("consumer") == {}
+
+
+def forget(step: str, image: str) -> None:
+    """Remove an image, and a build step with those that follow it, from this machine."""
+    client = docker.from_env()
+    client.images.remove(image)
+    entries = client.df()["BuildCache"]
+    of_step = [entry["ID"] for entry in entries if step in entry["Description"]]
+    for identity in (*(entry["ID"] for entry in entries if entry["Parent"] in of_step), *of_step):
+        client.api.prune_builds(filters={"id": identity}, all=True)
+    assert of_step
+    assert step not in str(client.df()["BuildCache"])
+
+
+def test_a_private_package_leaves_no_secret_in_image_state_or_log(deployed: Clone) -> None:
+    app, password = deployed.root / "app", "password-of-the-index"
+    text = (deployed.root / "docs" / "configuration.md").read_text()
+    (download,) = re.findall(r"^pip download .*", text, re.MULTILINE)
+    (dockerfile,) = re.findall(r"```dockerfile\n(.*?)```", text, re.DOTALL)
+    (ignored,) = re.findall(r"```\n(!.*?)```", text, re.DOTALL)
+    # AWS's image has pip, the stand-in's has not.
+    shutil.copytree(Path(sysconfig.get_path("purelib"), "pip"), app / "wheels" / "pip")
+    dockerfile = re.sub("FROM [^ \n]+", "FROM ${LAMBDA_BASE_IMAGE}", dockerfile)
+    dockerfile = dockerfile.replace("RUN pip", "RUN PYTHONPATH=/wheels python3 -m pip")
+    (app / "Dockerfile").write_text(f"ARG LAMBDA_BASE_IMAGE\n{dockerfile}")
+    with (app / ".dockerignore").open("a") as file:
+        file.write(ignored)
+    (app / "requirements.txt").write_text("private-package==1.0\n")
+    deployed.edit("app/app.py", '"hello world!"', "__import__('private_package').TEXT")
     try:
-        made = deployed.shell("pulumi stack init second")
-        assert made.returncode == 0, made.stdout
-        runs = {name: deployed.begin(f"pulumi up --yes --skip-preview -s {name}") for name in ("consumer", "second")}
-        outputs = {name: run.communicate()[0] for name, run in runs.items()}
-        failed = [name for name, run in runs.items() if run.returncode != 0]
-        for name in failed:
-            assert "Run `pulumi up` again" in outputs[name]
-            assert "Traceback" not in outputs[name]
-            deployed.up(name)
-        assert len(failed) == 1, outputs
-        assert deployed.output(failed[0], "imageSource") == "reused"
-        assert deployed.output("consumer", "imageUri") == deployed.output("second", "imageUri")
-        assert deployed.get() == deployed.get(stack="second") == hello("hello race!")
-        assert deployed.planned("consumer") == deployed.planned("second") == {}
+        with private_index(password) as address:
+            fetched = deployed.shell(download, PIP_INDEX_URL=f"http://user:{password}@{address}/simple")
+        assert fetched.returncode == 0, fetched.stdout
+        updated = deployed.shell(f"{UP} consumer")
+        assert updated.returncode == 0, updated.stdout
+        assert deployed.get() == hello("hello private!")
+        state = deployed.shell("pulumi stack export --show-secrets -s consumer").stdout
+        name = f"{deployed.output('registry', 'repositoryUrl')}:{deployed.output('consumer', 'imageTag')}"
+        image = subprocess.run(["docker", "save", name], check=True, capture_output=True).stdout
+        assert b"hello private!" in image
+        for kept in (updated.stdout.encode(), state.encode(), image):
+            assert password.encode() not in kept
+            assert base64.b64encode(f"user:{password}".encode()) not in kept
     finally:
-        deployed.shell("pulumi destroy --yes --skip-preview -s second && pulumi stack rm --yes second")
-        (deployed.root / "Pulumi.second.yaml").unlink()
+        shutil.rmtree(app / "wheels")
+        (app / "requirements.txt").unlink()
+
+
+@contextmanager
+def private_index(password: str) -> Iterator[str]:
+    """A package index on loopback with one package, for those who know the password."""
+    login = f"Basic {base64.b64encode(f'user:{password}'.encode()).decode()}"
+    wheel = "private_package-1.0-py3-none-any.whl"
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # the name of the protocol
+            known = self.headers.get("Authorization") == login
+            self.send_response(200 if known else 401)
+            self.send_header("Content-Type", "text/html" if self.path.endswith("/") else "application/zip")
+            self.send_header("WWW-Authenticate", "Basic")
+            self.end_headers()
+            if known:
+                page = f'<a href="/{wheel}">{wheel}</a>'.encode()
+                self.wfile.write(page if self.path.endswith("/") else packed_wheel())
+
+        def log_message(self, *_: object) -> None:
+            """Silence."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def packed_wheel() -> bytes:
+    with tempfile.TemporaryFile() as file:
+        with zipfile.ZipFile(file, "w") as archive:
+            about = "private_package-1.0.dist-info"
+            archive.writestr("private_package.py", 'TEXT = "hello private!"\n')
+            archive.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: private-package\nVersion: 1.0\n")
+            archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            archive.writestr(f"{about}/RECORD", "")
+        file.seek(0)
+        return file.read()
 
 
 def test_two_hundred_pushes_of_others_delete_no_image_that_runs(deployed: Clone) -> None:
     ecr = deployed.client("registry", "ecr")
-    running = deployed.output("consumer", "imageDigest")
+    running, answer = deployed.output("consumer", "imageDigest"), deployed.get()
+    assert answer[0] == 200
     (found,) = ecr.batch_get_image(repositoryName=FUNCTION, imageIds=[{"imageDigest": running}])["images"]
     manifest: dict[str, Any] = json.loads(found["imageManifest"])
     for number in range(200):
@@ -137,7 +405,7 @@ def test_two_hundred_pushes_of_others_delete_no_image_that_runs(deployed: Clone)
     # There is no policy that could delete it.
     assert deployed.call_cloud("POST", policy)[0] == 404
     assert deployed.call_cloud("POST", f"functions/222222222222/{FUNCTION}/age")[0] == 200
-    assert deployed.get() == hello("hello world!")
+    assert deployed.get() == answer
     ids = [{"imageTag": f"content-{number:032x}"} for number in range(200)]
     for first in (0, 100):
         ecr.batch_delete_image(repositoryName=FUNCTION, imageIds=ids[first : first + 100])
