@@ -25,6 +25,7 @@ import hypothesis
 import pulumi
 import pytest
 import yaml
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,7 +49,9 @@ from deployment import (
     Step,
     TimedOut,
 )
+from scripts.permissions import policy
 from tests.engine.clone import Clone, free_port
+from tests.engine.logins import CONSUMER, REGISTRY, Logins, role_arn, trusts, trusts_workflow
 
 ALIAS = "aws:lambda/alias:Alias"
 FUNCTION = "aws:lambda/function:Function"
@@ -780,31 +783,81 @@ def test_a_pull_requests_comment_is_the_same_on_two_machines(pull_request: Progr
 
 
 WORKFLOWS = ("preview", "deploy", "drift")
+MAIN = "repo:OWNER/NAME:ref:refs/heads/main"
+SUBJECTS = {"preview": "repo:OWNER/NAME:pull_request", "deploy": MAIN, "drift": MAIN}
 
 
-def commands(clone: Clone) -> Iterator[tuple[str, dict[str, str]]]:
-    """What the workflows run, but for what only GitHub has, in the order of a change, with the values of variables."""
-    given = {"origin/${{ github.base_ref }}": "target", "${{ matrix.stack }}": "consumer"}
+def commands(clone: Clone) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """What the workflows run, but for what only GitHub has, in the order of a change.
+
+    Each with the workflow and the values of variables.
+    """
+    given = {
+        "origin/${{ github.base_ref }}": "target",
+        "${{ matrix.stack }}": "consumer",
+        "${{ vars.REGISTRY_READ_ROLE }}": role_arn(REGISTRY, "registry-read"),
+        "${{ vars.REGISTRY_DEPLOY_ROLE }}": role_arn(REGISTRY, "registry-deploy"),
+    }
     for workflow in WORKFLOWS:
         text = (clone.root / ".github" / "workflows" / f"{workflow}.yml").read_text()
         for job in yaml.safe_load(text)["jobs"].values():
-            for step in job["steps"]:
+            for step in job.get("steps", ()):
                 if step.get("run", "").startswith(("docker", "python")):
                     values = {name: given[value] for name, value in step.get("env", {}).items() if value in given}
-                    yield step["run"], values
+                    yield workflow, step["run"], values
 
 
-def test_what_the_workflows_run_is_run_here_in_their_order(pull_request: Program) -> None:
-    """The image is built and called, the preview written, the registry deployed, then the consumer; nothing drifts."""
+@pytest.fixture
+def roles(program: Program, tmp_path: Path) -> Iterator[Logins]:
+    """The roles of the workflows' variables, with the policies of `docs/policies/` and the subjects of its trusts."""
+    logins = Logins(program.clone, tmp_path)
+    read, deploy = role_arn(CONSUMER, "consumer-read"), role_arn(CONSUMER, "consumer-deploy")
+    registry = [role_arn(REGISTRY, name) for name in ("registry-read", "registry-deploy")]
+
+    def assumes(role: str) -> dict[str, Any]:
+        statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role}
+        return {"Version": "2012-10-17", "Statement": [statement]}
+
+    def rights(*principals: str) -> list[dict[str, Any]]:
+        return [dict(policy(principal)) for principal in principals]
+
+    logins.create(
+        [
+            (read, trusts_workflow(*SUBJECTS.values()), [*rights("consumer-preview"), assumes(registry[0])]),
+            (deploy, trusts_workflow(SUBJECTS["deploy"]), [*rights("consumer-deployer"), assumes(registry[1])]),
+            (registry[0], trusts({"AWS": read}), rights("registry-preview")),
+            (registry[1], trusts({"AWS": deploy}), rights("registry-deployer", "registry-pusher")),
+        ]
+    )
+    yield logins
+    # The states have providers with these roles.
+    for stack in STACKS:
+        program.clone.up(stack)
+    logins.delete()
+
+
+def logged_in(roles: Logins, workflow: str) -> dict[str, str]:
+    """The environment of a workflow behind its login by OIDC: of roles alone, without a profile."""
+    role = role_arn(CONSUMER, "consumer-deploy" if workflow == "deploy" else "consumer-read")
+    return {**roles.environment, **roles.workflow(role, SUBJECTS[workflow])}
+
+
+def test_what_the_workflows_run_is_run_here_in_their_order(pull_request: Program, roles: Logins) -> None:
+    """The image is built and called, the preview written, the registry deployed, then the consumer; nothing drifts.
+
+    With roles alone: the stack files' profiles are not there.
+    """
+    with pytest.raises(ClientError, match="Not authorized to perform sts:AssumeRoleWithWebIdentity"):
+        roles.workflow(role_arn(CONSUMER, "consumer-deploy"), SUBJECTS["preview"])
     program, port = pull_request, free_port()
     python = f"{Path(sys.executable).parent}:{program.environment['PATH']}"
     ran = []
-    for script, values in commands(program.clone):
+    for workflow, script, values in commands(program.clone):
         # One Docker engine may serve several runs of this test.
         local = re.sub(r"\bhandler\b", f"handler-{port}", script).replace("9000", str(port))
         done = subprocess.run(
             ["bash", "-eo", "pipefail", "-c", local], cwd=program.clone.root, text=True, capture_output=True,
-            env={**program.environment, "PATH": python, **values},
+            env={**logged_in(roles, workflow), "PATH": python, **values},
         )  # fmt: skip
         if script.startswith("docker run"):
             subprocess.run(["docker", "rmi", "-f", f"handler-{port}"], env=program.environment, capture_output=True)

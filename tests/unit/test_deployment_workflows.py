@@ -83,11 +83,23 @@ def test_each_workflow_that_logs_in_names_the_subject_that_its_roles_trust_in_bo
     assert not any(f":{other}" in text for other in others)
 
 
-def test_the_profiles_of_a_runner_that_has_run_before_are_written_anew() -> None:
-    """Without it the action fails on a profile that exists, as it does from the second run of a self-hosted runner."""
-    logins = [step["with"] for _, step in steps() if "aws-profile" in step.get("with", {})]
-    assert {login["aws-profile"] for login in logins} == {"registry", "consumer"}
-    assert all(login["overwrite-aws-profile"] is True for login in logins)
+def test_each_run_logs_in_once_to_a_role_and_names_no_profile() -> None:
+    logins = [step["with"] for _, step in steps() if step.get("uses", "").startswith("aws-actions/")]
+    assert logins == [{"role-to-assume": "${{ inputs.role }}", "aws-region": "${{ inputs.region }}"}]
+    assert "profile" not in "".join(file.read_text() for file in FOLDER.rglob("*.yml"))
+
+
+@pytest.mark.parametrize(("name", "kind"), [("deploy", "DEPLOY"), ("drift", "READ"), ("preview", "READ")])
+def test_every_command_assumes_the_role_of_the_registrys_account_and_reading_ones_only_reading_roles(
+    name: str, kind: str
+) -> None:
+    for job in jobs(FOLDER / "workflows" / f"{name}.yml").values():
+        for step in job.get("steps", ()):
+            if step.get("uses") == "./.github/actions/set-up":
+                assert step["with"]["role"] == f"${{{{ vars.CONSUMER_{kind}_ROLE }}}}"
+            if step.get("run", "").startswith("python -m deployment"):
+                assert '--assume-role "$REGISTRY_ROLE"' in step["run"]
+                assert step["env"]["REGISTRY_ROLE"] == f"${{{{ vars.REGISTRY_{kind}_ROLE }}}}"
 
 
 def test_no_event_of_a_stranger_gets_credentials() -> None:
