@@ -327,7 +327,7 @@ def drift(stacks: Stacks) -> int:
     with running(stacks, *stacks.names) as deployment:
         results = deployment.drift()
     _print(stacks, results)
-    return DRIFTED if any(result.changed or result.failed for result in results.values()) else 0
+    return DRIFTED if any(result.changes or result.failed for result in results.values()) else 0
 
 
 @command("destroy --no-registry", "destroy --yes")

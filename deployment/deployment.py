@@ -534,7 +534,7 @@ class Deployment:
         return StackResult(
             stack=name,
             operation="drift" if operation == "preview_refresh" else operation,
-            steps=_steps(run.seen),
+            steps=_steps(run.seen) if "refresh" not in operation else _in_accounts(_steps(run.seen)),
             diagnostics=tuple(event for event in run.seen if isinstance(event, Diagnostic)),
             failed=failed,
             seconds=time.monotonic() - began,
@@ -691,6 +691,11 @@ def _steps(seen: Iterable[Event]) -> tuple[Step, ...]:
                 continue
             last[step.urn] = step
     return tuple(last.values())
+
+
+def _in_accounts(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The steps without providers: the program sets them, and nothing else changes them."""
+    return tuple(step for step in steps if not step.type.startswith("pulumi:providers:"))
 
 
 def _is_clear(output: Any) -> bool:

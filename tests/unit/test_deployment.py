@@ -29,7 +29,7 @@ from deployment import (
     Violation,
     errors,
 )
-from deployment.deployment import _steps, _under_way
+from deployment.deployment import _in_accounts, _steps, _under_way
 from deployment.events import SECRET_SIGN, SIGN, UNKNOWN_SIGN, translated
 from deployment.workspace import Workspace
 
@@ -99,6 +99,14 @@ def test_a_passing_line_a_lasting_one_and_a_violation_are_events_of_their_own() 
     assert passing == Progress(stack="consumer", urn=urn(), text="#7 RUN x")
     assert lasting == Diagnostic(stack="consumer", urn=urn(), severity="info", text="#7 RUN x")
     assert violation == Violation(stack="consumer", urn=urn(), severity="error", text="digest: no", policy="digest")
+
+
+def test_a_provider_that_the_program_configures_otherwise_has_not_drifted() -> None:
+    providers = ["pulumi:providers:aws", "pulumi:providers:pulumi", DOCKER]
+    steps = [
+        Step(stack="consumer", urn=urn(kind), operation="update", state="planned") for kind in (*providers, FUNCTION)
+    ]
+    assert [step.type for step in _in_accounts(steps)] == [FUNCTION]
 
 
 def test_a_result_has_each_resource_once_a_replacement_as_a_whole() -> None:
