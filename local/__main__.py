@@ -65,9 +65,11 @@ def shell() -> None:
 def test(*arguments: str) -> int:
     """Run the tests (further arguments are pytest's) with a local cloud of their own. Returns pytest's exit code.
 
-    Without arguments all tests are run, and how much of the program they reach is printed.
+    Without arguments all tests are run, the files of tests side by side, and how much of the program they reach is
+    printed. Each process has a local cloud of its own.
     """
-    return _with_tools("pytest", *(arguments or ["--cov"]), besides=[toolchain.browser])
+    everything = ["--cov", "--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile"]
+    return _with_tools("pytest", *(arguments or everything), besides=[toolchain.browser])
 
 
 def bench(*arguments: str) -> int:
