@@ -68,7 +68,7 @@ def test(*arguments: str) -> int:
     Without arguments all tests are run, the files of tests side by side, and how much of the program they reach is
     printed. Each process has a local cloud of its own.
     """
-    everything = ["--cov", "--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile"]
+    everything = ["--cov", "--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"]
     return _with_tools("pytest", *(arguments or everything), besides=[toolchain.browser])
 
 
