@@ -40,7 +40,7 @@ lint: .local/venv ## ruff, and mypy --strict
 	@$(VENV)/ruff format --check .
 	@$(VENV)/mypy
 
-format: .local/venv ## let ruff mend and format
+format: .local/venv ## fix and format with ruff
 	@$(VENV)/ruff check --fix .
 	@$(VENV)/ruff format .
 

@@ -67,7 +67,7 @@ class AssumeRole(Role):
         str | None,
         allowed("2 to 1224 letters, digits and _+=,.@:/-", "team-1", pattern=r"^[a-zA-Z0-9_+=,.@:/-]{2,1224}$"),
     ] = None
-    """What the role's trust policy asks for as `sts:ExternalId`. It is no secret.
+    """External ID that the role's trust policy requires (`sts:ExternalId`). It is not a secret.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_common-scenarios_third-party.html"""
 
 
@@ -111,7 +111,7 @@ class Credentials(Model):
         cls, role: AssumeRoleWithWebIdentity | None, info: ValidationInfo
     ) -> AssumeRoleWithWebIdentity | None:
         if role and info.data.get("profile"):
-            raise rule("takes the place of `profile`. Leave one of them out")
+            raise rule("cannot be combined with `profile`. Remove one of them")
         return role
 
 

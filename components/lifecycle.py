@@ -25,7 +25,7 @@ class LifecycleRule(Model):
     tag_prefixes: Annotated[
         Sequence[Annotated[str, Field(min_length=1)]], allowed("a list of beginnings of tags", ["content-"])
     ] = ()
-    """Only images with a tag that begins so."""
+    """Only images with a tag that starts with one of these prefixes."""
     tag_patterns: Annotated[
         Sequence[Annotated[str, Field(min_length=1, pattern=r"^[^*]*(\*[^*]*){0,4}$")]],
         allowed("a list of tags with up to 4 *", ["rc-*"]),

@@ -40,7 +40,7 @@ OnEvent = Callable[[Event], None]
 DURATION = re.compile(r"\d+(\.\d+)?[smhd]")
 DRIFTED, UNCERTAIN = 8, 10
 EXIT_CODES = {
-    0: "Done; a drift was looked for and not found.",
+    0: "Success. With `drift`: no drift.",
     DRIFTED: "Drift was found.",
     UNCERTAIN: "The state may be wrong: an update failed, or a run was killed.",
     **{
@@ -62,7 +62,7 @@ EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:<4} {meaning}" for code, mean
 
 app = typer.Typer(
     name="python -m deployment",
-    help="A registry stack and its consumer stacks as one, in order: the registry first, and last when they go.",
+    help="Deploy a registry stack and its consumer stacks in order: the registry first, and last on destroy.",
     epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
@@ -225,28 +225,28 @@ def running(
 def up(
     stacks: Stacks,
     check: Annotated[
-        bool, typer.Option("--check/--no-check", help="GET each endpoint afterwards; go back if it does not answer.")
+        bool, typer.Option("--check/--no-check", help="Call each endpoint; roll back if it does not answer 2xx.")
     ] = False,
     check_seconds: Annotated[
         float | None,
         typer.Option(
             metavar="SECONDS",
             callback=above_zero,
-            help="How long --check goes on asking.",
+            help="How long --check repeats the call.",
             show_default=f"{Check.seconds:g}",
         ),
     ] = None,
     share: Annotated[
         list[float] | None,
         typer.Option(
-            metavar="SHARE", help="Part of the calls that a new image gets at first, checked; repeatable, rising."
+            metavar="SHARE", help="Share of the calls that a new image gets first, checked; repeatable, rising."
         ),
     ] = None,
     refresh: Annotated[
-        bool, typer.Option("--refresh", help="Read AWS first, and undo what was changed there.")
+        bool, typer.Option("--refresh", help="Refresh the state first, and undo changes made outside Pulumi.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would do, as `preview` does.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the changes only, as `preview` does.")] = False,
 ) -> None:
     """Deploy the registry, then the consumers side by side.
 
@@ -278,13 +278,13 @@ def up(
 def preview(
     stacks: Stacks,
     build: Annotated[
-        bool, typer.Option("--build/--no-build", help="Off: as if the images that run stayed; needs no Docker.")
+        bool, typer.Option("--build/--no-build", help="--no-build previews with the images that run; needs no Docker.")
     ] = True,
     write_comment: Annotated[
         str, typer.Option("--comment", metavar="FILE", help="Write it as a pull-request comment; - is stdout.")
     ] = "",
     base: Annotated[
-        str, typer.Option(metavar="REF", help="What the pull request goes to: name the files that differ from it.")
+        str, typer.Option(metavar="REF", help="Base of the pull request: list the image's files that differ from it.")
     ] = "",
 ) -> int:
     """Show what `up` would do. Nothing is built or pushed.
@@ -365,7 +365,7 @@ def logs(
     since: Annotated[
         str, typer.Option(metavar="TIME", help="How far back: a number and s, m, h or d.", callback=_duration)
     ] = "10m",
-    follow: Annotated[bool, typer.Option("--follow", help="Go on with what comes, until Ctrl-C.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Follow new lines, until Ctrl-C.")] = False,
 ) -> None:
     """Show what functions have written, in the order of time. Needs boto3."""
     names = list(dict.fromkeys(consumer or ["consumer"]))
@@ -386,7 +386,7 @@ def invoke(
     common: Common,
     consumer_stack: Annotated[str, typer.Argument(metavar="CONSUMER")],
     event: Annotated[
-        str, typer.Option(metavar="FILE", help="JSON that the function gets; - is standard input.", show_default="{}")
+        str, typer.Option(metavar="FILE", help="Event as JSON; - reads standard input.", show_default="{}")
     ] = "",
 ) -> int:
     """Call a function, through its alias if it has one. Its answer is on stdout, its log on stderr. Needs boto3."""
@@ -420,8 +420,8 @@ def history(common: Common, stack: Annotated[str, typer.Argument()]) -> None:
 @command("promote consumer production")
 def promote(
     common: Common,
-    source: Annotated[str, typer.Argument(help="The consumer whose image it is.")],
-    target: Annotated[str, typer.Argument(help="The consumer that shall run it.")],
+    source: Annotated[str, typer.Argument(help="The consumer whose image is promoted.")],
+    target: Annotated[str, typer.Argument(help="The consumer that then runs it.")],
 ) -> None:
     """Run in one consumer the image that another runs, unbuilt. The next `up` runs what the stack's file says."""
     with running(common, None, [target]) as deployment:
@@ -433,7 +433,7 @@ def promote(
 def rollback(
     common: Common,
     consumer_stack: Annotated[str, typer.Argument(metavar="CONSUMER")],
-    to: Annotated[str, typer.Option(metavar="DIGEST", help="Another image of its history, or its beginning.")] = "",
+    to: Annotated[str, typer.Option(metavar="DIGEST", help="An image of its history: digest or its start.")] = "",
 ) -> None:
     """Run the image that ran before the one that runs now. The next `up` runs what the stack's file says."""
     with running(common, None, [consumer_stack]) as deployment:
@@ -445,7 +445,7 @@ def rollback(
 def repair(
     common: Common,
     stack: Annotated[str, typer.Argument()],
-    yes: Annotated[bool, typer.Option("--yes", help="Take away the lock of a process that may be at work.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove the lock even if its process may still run.")] = False,
 ) -> None:
     """Bring a stack back in order after a run was killed: give up its lock, look at what is in the cloud.
 

@@ -107,7 +107,7 @@ def comment(outcomes: Outcomes, diffs: Mapping[str, ContentDiff | None], *, buil
         text = "#### Statements to read: what they allow is not told below\n\n" + "\n\n".join(statements)
         parts.append(Part(text, 8))
     if rows := [row for result in results.values() for row in _weighty(result)]:
-        text = f"#### First of all\n\n{table(['stack', 'resource', 'change', 'means'], rows)}"
+        text = f"#### Review first\n\n{table(['stack', 'resource', 'change', 'means'], rows)}"
         parts.append(Part(text, 7, "the list of weighty changes"))
     if sentences := [sentence for result in results.values() for sentence in _granted(result)]:
         lines = "\n".join(f"- {sentence}" for sentence in sentences)

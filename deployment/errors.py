@@ -1,15 +1,15 @@
-"""What can go wrong with a deployment, and what to do about it.
+"""Errors of a deployment, each with a hint.
 
 DeploymentError
-├── ConfigurationError   the program refused what it was given; nothing was made
+├── ConfigurationError   the program refused its configuration, the registry or the image
 ├── CredentialsError     a provider refused the credentials, or they are another account's
 ├── ConflictError        another update holds the stack
 ├── BuildError           the image was not built or not pushed
-├── PolicyViolated       a resource is not as a policy pack asks
-├── ProviderError        AWS refused an operation; what was made before stays
-├── CheckFailed          the endpoint did not answer as it should; says what was rolled back
-├── TimedOut             it took longer than it may
-└── Cancelled            it was cancelled
+├── PolicyViolated       a resource violates a policy pack
+├── ProviderError        an AWS operation failed; earlier changes stay
+├── CheckFailed          the endpoint did not return the expected answer; names what was rolled back
+├── TimedOut             the operation exceeded its time limit
+└── Cancelled            the operation was cancelled
 """
 
 import os
@@ -80,13 +80,13 @@ class DeploymentError(Exception):
 
 
 class ConfigurationError(DeploymentError):
-    """The program refused its configuration, the registry or the image, before anything was made."""
+    """The program refused its configuration, the registry or the image. Nothing was created."""
 
     exit_code = 2
 
 
 class CredentialsError(DeploymentError):
-    """There are no credentials, they are refused, or they are those of another account than the stack names."""
+    """Credentials are missing, refused, or those of another account than the stack's."""
 
     exit_code = 3
 
@@ -110,23 +110,23 @@ class ConflictError(DeploymentError):
 
 
 class BuildError(DeploymentError):
-    """The image was not built, or not pushed; the function runs what it ran before."""
+    """The image was not built or not pushed. The function runs its previous image."""
 
     exit_code = 5
 
 
 class PolicyViolated(DeploymentError):
-    """A resource is not as a policy pack asks; nothing was made of it."""
+    """A resource violates a policy pack and was not created or updated."""
 
     exit_code = 7
 
 
 class ProviderError(DeploymentError):
-    """An operation failed at AWS. What was made before it stays, and the next run goes on from there."""
+    """An AWS operation failed. Earlier changes stay, and the next run continues from there."""
 
 
 class CheckFailed(DeploymentError):
-    """The endpoint did not answer as it should in time.
+    """The endpoint did not return the expected answer in time.
 
     Attributes:
         image: the digest that failed; empty if the update failed before it was known.
@@ -142,7 +142,7 @@ class CheckFailed(DeploymentError):
 
 
 class TimedOut(DeploymentError):
-    """The operation took longer than its limit and was interrupted."""
+    """The operation exceeded its time limit and was interrupted."""
 
     exit_code = 9
 
@@ -194,7 +194,7 @@ def translated(stack: str, error: CommandError, seen: Sequence[Event]) -> Deploy
         return CredentialsError(said, **about, hint=fix)
     if first not in errors and STACK_FILE.search(said):
         return ConfigurationError(
-            said, **about, hint=f"Correct Pulumi.{stack}.yaml and deploy again; nothing was made."
+            said, **about, hint=f"Correct Pulumi.{stack}.yaml and deploy again; nothing was created."
         )
     if first not in errors:
         hint = "Look for what it has left: python -m deployment status"
@@ -208,13 +208,13 @@ def translated(stack: str, error: CommandError, seen: Sequence[Event]) -> Deploy
         )
         return ConfigurationError(said, **about, hint=hint)
     if first.type in PROGRAM:
-        return ConfigurationError(said, **about, hint="Correct it and deploy again; nothing was made.")
+        return ConfigurationError(said, **about, hint="Correct it and deploy again; nothing was created.")
     hint = "Fix the cause and run: python -m deployment up, or pulumi up --refresh. A plain pulumi up may do nothing."
     return ProviderError(said, **about, hint=hint)
 
 
 def _backend_error(said: str, about: Mapping[str, str]) -> DeploymentError:
-    """The state's backend is not there, or lets nobody in."""
+    """The state's backend does not exist or refuses access."""
     if NO_TOKEN in said:
         hint = "Log in: pulumi login. Or name another backend: --backend file://FOLDER or s3://BUCKET?region=REGION"
         return CredentialsError(said, **about, hint=hint)
@@ -226,7 +226,7 @@ def _backend_error(said: str, about: Mapping[str, str]) -> DeploymentError:
 
 
 def _has_ended(host: str, process: int) -> bool:
-    """Whether a process was one of this machine and runs no more; of other machines nobody knows."""
+    """Whether a process ran on this machine and has ended. False for processes of other machines."""
     if host != socket.gethostname():
         return False
     try:
@@ -285,7 +285,7 @@ def _login_fix(said: str, *, everywhere: bool) -> str:
 
 
 def _role_fix(said: str, role: str) -> str:
-    """What lets a role be assumed."""
+    """What allows a role to be assumed."""
     if TOKEN_FILE in said:
         return "Write the token of the OIDC provider to the file that webIdentityTokenFile names, or name another file."
     if WEB_IDENTITY in said:

@@ -304,7 +304,7 @@ ROLES = """## Trust policies
 A login assumes a role of each account. The files have its name as a role of the consumer's account; for an SSO login
 write the ARN of its permission set's role, or use the account's root with a condition on `aws:PrincipalArn`.
 
-| trust policy | of what |
+| trust policy | attached to |
 | --- | --- |
 """
 OF_ROLES = "the roles that `{}` assumes. To ask for an external ID, add a condition on `sts:ExternalId`"
@@ -313,20 +313,20 @@ OF_LOGIN = (
     "their [subject](../pull-requests.md#github-actions)"
 )
 
-LIMITS = """## What they leave open
+LIMITS = """## Limits
 
-* Who pushes with the consumer's own credentials, as a publisher, needs the actions of `registry-pusher` but
-  `ecr:ListImages` in its own policy, besides those of `consumer-deployer`.
+* A publisher, which pushes with the consumer's own credentials, needs the actions of `registry-pusher` except
+  `ecr:ListImages`, in addition to those of `consumer-deployer`.
 
-* Options that make more than the committed files do (`release`, `alarms`, `tags`, `throttle`, `vpc`, another method, …)
-  ask for more: AWS's error names the action.
-* Who may make a role and pass it to a function can give the function any right. To bound that, set
-  `function.permissionsBoundary`, and let the deployer make roles only with this boundary
+* Options that create more than the committed files do (`release`, `alarms`, `tags`, `throttle`, `vpc`, another method,
+  …) require more actions. AWS's error names the action.
+* A principal that can create a role and pass it to a function can give the function any permission. To limit that, set
+  `function.permissionsBoundary`, and allow the deployer to create roles with this boundary only
   ([iam:PermissionsBoundary](https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html)).
-* The committed files name one profile, `registry`, for who deploys the registry and who pushes. Where these are two,
-  give `registry.profile` in `Pulumi.consumer.yaml` a name of its own. One role may have both policies as well.
-* `ecr:DeleteRepository` is needed by `pulumi destroy -s registry` alone. Without it the repository is safe even from
-  who changes the stack file.
+* The committed files use one profile, `registry`, to deploy the registry and to push. To separate the two, set another
+  `registry.profile` in `Pulumi.consumer.yaml`. One role can also have both policies.
+* Only `pulumi destroy -s registry` needs `ecr:DeleteRepository`. Without it, the repository cannot be deleted,
+  whatever the stack file says.
 * Pulumi's state and the key of its secrets are read and written with the credentials of the backend, not with these.
 * Which ARN a call is judged on is AWS's
   [service authorization reference](https://docs.aws.amazon.com/service-authorization/latest/reference/reference.html)

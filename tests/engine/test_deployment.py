@@ -271,7 +271,7 @@ def test_a_refused_configuration_is_typed_and_nothing_is_made(program: Program) 
         deployment.up()
     assert refused.value.stack == "consumer"
     assert refused.value.outcomes == {"consumer": refused.value}
-    assert "nothing was made" in refused.value.hint
+    assert "nothing was created" in refused.value.hint
 
 
 @pytest.mark.parametrize(

@@ -135,8 +135,8 @@ NOT_ASSUMED = f"Cannot assume IAM Role. IAM Role ({ROLE}) cannot be assumed. Err
 @pytest.mark.parametrize(
     ("kind", "text", "expected", "fix"),
     [
-        (STACK, "memory: 1 is not allowed", errors.ConfigurationError, "nothing was made"),
-        ("", "memory: 1 is not allowed", errors.ConfigurationError, "nothing was made"),
+        (STACK, "memory: 1 is not allowed", errors.ConfigurationError, "nothing was created"),
+        ("", "memory: 1 is not allowed", errors.ConfigurationError, "nothing was created"),
         ("", "an unhandled error occurred: Program exited with code: 2", errors.DeploymentError, "in the log"),
         (IMAGE, "error reading build output: exit code: 3", errors.BuildError, "deploy again"),
         (IMAGE, "error getting credentials - docker-credential-x not found", errors.BuildError, "deploy again"),

@@ -68,7 +68,7 @@ GOLDEN = f"""\
 | --- | --- | --- | --- | --- | --- |
 | `consumer` | 1 |  | 2 | 1 | 1 |
 
-#### First of all
+#### Review first
 
 | stack | resource | change | means |
 | --- | --- | --- | --- |
@@ -224,7 +224,7 @@ def test_a_statement_that_no_sentence_tells_is_on_top_as_it_is_and_once_for_all_
     text = comment({"registry": result(*steps, step("delete", LIFECYCLE), stack="registry")}, {})
     shown = f"new in `registry`:\n\n````text\n{json.dumps(WIDE)}\n````"
     assert text.count(shown) == 1
-    assert text.index(shown) < text.index("#### First of all")
+    assert text.index(shown) < text.index("#### Review first")
 
 
 def test_a_statement_that_no_sentence_tells_is_there_in_the_longest_comment() -> None:

@@ -163,7 +163,7 @@ def test_an_endpoint_is_public_only_when_it_is_said() -> None:
         (
             CONSUMER,
             {"profile": "p", "assumeRoleWithWebIdentity": {"roleArn": ROLE, "webIdentityTokenFile": "token"}},
-            "assumeRoleWithWebIdentity: takes the place of `profile`",
+            "assumeRoleWithWebIdentity: cannot be combined with `profile`",
         ),
         (
             CONSUMER,
