@@ -27,7 +27,7 @@ REPORT = re.compile(
     re.S,
 )
 # What Lambda writes besides, in text and in JSON.
-FRAME = re.compile(r"(START|END|INIT_START) |\{.*\"type\": ?\"platform\.(?!report)")
+FRAME = re.compile(r"(START|END) RequestId: |INIT_START Runtime Version: |\{.*\"type\": ?\"platform\.(?!report)")
 
 
 @dataclass(frozen=True, kw_only=True)

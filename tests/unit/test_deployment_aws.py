@@ -125,6 +125,9 @@ def test_following_tells_each_line_once_and_late_ones_too(cloud: Cloud) -> None:
         ("START RequestId: 1 Version: $LATEST\n", ""),
         ("END RequestId: 1\n", ""),
         ("INIT_START Runtime Version: python:3.13\n", ""),
+        ("START processing order 5\n", "START processing order 5"),
+        ("END of the batch\n", "END of the batch"),
+        ("INIT_START pool\n", "INIT_START pool"),
         (REPORT, "took 4 ms, used 40 of 128 MB, cold start 201 ms"),
         (REPORT.partition("Init")[0], "took 4 ms, used 40 of 128 MB"),
         ('{"time": "x", "type": "platform.start", "record": {}}', ""),
@@ -145,7 +148,7 @@ def test_a_report_is_readable_and_lines_that_say_nothing_are_left_out(message: s
 
 
 def test_a_function_is_called_through_its_alias_and_its_log_comes_back(cloud: Cloud) -> None:
-    log = base64.b64encode(f"START x\nhello\n{REPORT}".encode()).decode()
+    log = base64.b64encode(f"START RequestId: 1 Version: $LATEST\nhello\n{REPORT}".encode()).decode()
     cloud.answer = {"Payload": io.BytesIO(b'{"statusCode": 200}'), "LogResult": log}
     assert invoke(FUNCTION, b'{"a": 1}') == Answer(
         body='{"statusCode": 200}', failed=False, log=("hello", "took 4 ms, used 40 of 128 MB, cold start 201 ms")
