@@ -172,9 +172,9 @@ def _client(function: Function, service: str) -> Any:
             text = f"the credentials are of account {found}, the function is in {account}"
             hint = "Log in to that account, or name another profile in the stack's file."
             raise CredentialsError(text, stack=function.stack, hint=hint)
-        return session.client(
-            service, config=Config(read_timeout=READ_TIMEOUT_SECONDS, retries={"total_max_attempts": 1})
-        )
+        # A second attempt would call the function twice.
+        once = Config(read_timeout=READ_TIMEOUT_SECONDS, retries={"total_max_attempts": 1})
+        return session.client(service, config=once if service == "lambda" else None)
 
 
 def _login(function: Function) -> Any:
@@ -184,13 +184,15 @@ def _login(function: Function) -> Any:
     from botocore.session import Session
 
     session = Session(profile=function.profile or None)
+    region = function.arn.split(":")[3]
     if role := function.web_identity:
         token = Path(role["webIdentityTokenFile"]).read_text()
-        sts = session.create_client("sts", config=Config(signature_version=UNSIGNED))
+        sts = session.create_client("sts", region_name=region, config=Config(signature_version=UNSIGNED))
         given = sts.assume_role_with_web_identity(**_named(role), WebIdentityToken=token)
         session.set_credentials(*_keys(given))
     for role in function.assume_roles:
-        session.set_credentials(*_keys(session.create_client("sts").assume_role(**_named(role))))
+        sts = session.create_client("sts", region_name=region)
+        session.set_credentials(*_keys(sts.assume_role(**_named(role))))
     return session
 
 
@@ -207,12 +209,13 @@ def _keys(given: Mapping[str, Any]) -> tuple[str, str, str]:
 @contextmanager
 def _translated(function: Function) -> Iterator[None]:
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+    from botocore.exceptions import ConnectionError as NoConnection
 
     try:
         yield
     except (BotoCoreError, ClientError) as error:
         said = str(error)
-        if isinstance(error, HTTPClientError):
+        if isinstance(error, (HTTPClientError, NoConnection)):
             raise ProviderError(said, stack=function.stack, hint="Try again.") from None
         if isinstance(error, ClientError) and error.operation_name.startswith("AssumeRole"):
             hint = "The role's trust policy and the policy of who assumes it have to allow it: docs/credentials.md"

@@ -13,7 +13,15 @@ from typing import Any, ClassVar
 import boto3
 import botocore.session
 import pytest
-from botocore.exceptions import ClientError, NoCredentialsError, ProfileNotFound, ReadTimeoutError
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ProfileNotFound,
+    ProxyConnectionError,
+    ReadTimeoutError,
+)
 
 from deployment import ConfigurationError, CredentialsError, DeploymentError, ProviderError
 from deployment.aws import Answer, Function, invoke, logs, readable
@@ -36,6 +44,7 @@ class Cloud:
         groups: events of log groups.
         refuse: the next request fails with it.
         asked: arguments of all requests.
+        configs: the SDK's configuration of each service's client.
     """
 
     def __init__(self) -> None:
@@ -44,12 +53,14 @@ class Cloud:
         self.refuse: Exception | None = None
         self.asked: list[dict[str, Any]] = []
         self.answer: dict[str, Any] = {}
+        self.configs: dict[str, Any] = {}
 
     def __call__(self, **options: Any) -> "Cloud":
         self.asked.append(options)
         return self
 
-    def client(self, service: str, **options: Any) -> "Cloud":
+    def client(self, service: str, config: Any = None) -> "Cloud":
+        self.configs[service] = config
         return self
 
     def get_caller_identity(self) -> dict[str, str]:
@@ -158,6 +169,14 @@ def test_a_function_is_called_through_its_alias_and_its_log_comes_back(cloud: Cl
     assert invoke(FUNCTION, b"{}").failed
 
 
+def test_a_call_is_sent_once_and_a_throttled_request_for_logs_again(cloud: Cloud) -> None:
+    cloud.answer = {"Payload": io.BytesIO(b"{}")}
+    invoke(FUNCTION, b"{}")
+    list(logs([FUNCTION], 60))
+    assert cloud.configs["lambda"].retries == {"total_max_attempts": 1}
+    assert cloud.configs["logs"] is None
+
+
 def refused(code: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": "no"}}, "Invoke")
 
@@ -170,6 +189,9 @@ def refused(code: str) -> ClientError:
         (NoCredentialsError(), CredentialsError),
         (ProfileNotFound(profile="x"), CredentialsError),
         (ReadTimeoutError(endpoint_url="https://x"), ProviderError),
+        (EndpointConnectionError(endpoint_url="https://x"), ProviderError),
+        (ConnectTimeoutError(endpoint_url="https://x"), ProviderError),
+        (ProxyConnectionError(proxy_url="https://x"), ProviderError),
     ],
 )
 @pytest.mark.parametrize("call", [lambda: list(logs([FUNCTION], 60)), lambda: invoke(FUNCTION, b"{}")])
@@ -204,6 +226,7 @@ class Login:
     """A session of the SDK: whose keys it has, and who asked STS for what."""
 
     asked: ClassVar[list[dict[str, Any]]] = []
+    regions: ClassVar[list[str | None]] = []
     refuse: ClassVar[bool] = False
 
     def __init__(self, profile: str | None = None) -> None:
@@ -212,7 +235,8 @@ class Login:
     def set_credentials(self, key: str, secret: str, token: str) -> None:
         self.keys = key
 
-    def create_client(self, service: str, config: Any = None) -> Any:
+    def create_client(self, service: str, region_name: str | None = None, config: Any = None) -> Any:
+        self.regions.append(region_name)
         return SimpleNamespace(assume_role=self._assume, assume_role_with_web_identity=self._assume)
 
     def _assume(self, **call: Any) -> dict[str, Any]:
@@ -228,6 +252,7 @@ class Login:
 def login(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> type[Login]:
     monkeypatch.setattr(botocore.session, "Session", Login)
     monkeypatch.setattr(Login, "asked", [])
+    monkeypatch.setattr(Login, "regions", [])
     return Login
 
 
@@ -242,6 +267,8 @@ def test_a_function_is_asked_with_the_roles_of_its_stack(login: type[Login], clo
         {"by": "web", "RoleArn": roles[0]["roleArn"], "RoleSessionName": "run", "ExternalId": "x1"},
     ]
     assert cloud.asked[0]["botocore_session"].keys == "own"
+    # The environment and the profile may name no Region.
+    assert login.regions == ["eu-west-1", "eu-west-1"]
 
 
 def test_a_role_that_is_not_assumed_is_a_matter_of_credentials(
