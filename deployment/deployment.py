@@ -75,8 +75,8 @@ class Options:
         environment: variables of the program and the CLI, besides those of this process.
         timeout: seconds that one operation on one stack may take. Default: no limit.
         policy_packs: folders of policy packs that previews and updates have to pass.
-        assume_roles: ARNs of roles. If there are any, the environment's credentials take the place of those that the
-            stacks' configuration names, and are used for an account by assuming its role, if one is given.
+        assume_roles: ARNs of roles, at most one for each account. If there are any, the environment's credentials take
+            the place of those that the stacks' configuration names, and assume an account's role, if one is given.
         logs: folder for what the CLI prints; default a temporary one.
     """
 
@@ -470,7 +470,13 @@ class Deployment:
                 raise ConfigurationError(f"{arn!r} is not the ARN of a role", stack=name, hint=hint)
         if not self._options.assume_roles:
             return {}
-        roles = {arn.split(":")[4]: [{"roleArn": arn}] for arn in self._options.assume_roles}
+        roles: dict[str, list[dict[str, str]]] = {}
+        for arn in dict.fromkeys(self._options.assume_roles):
+            account = arn.split(":")[4]
+            if other := roles.get(account):
+                text = f"there are two roles for account {account}: {other[0]['roleArn']}, {arn}"
+                raise ConfigurationError(text, stack=name, hint="Give --assume-role once for each account.")
+            roles[account] = [{"roleArn": arn}]
         config = self._config(name)
         named = {"profile": "", "assumeRoles": [], "assumeRoleWithWebIdentity": {}}
         changes: dict[str, Any] = {key: nothing for key, nothing in named.items() if config.get(key)}

@@ -882,6 +882,21 @@ def test_what_is_no_role_is_refused_before_anything_is_done(cli: FakeCli, folder
     assert cli.operations() == []
 
 
+def test_two_roles_of_one_account_are_refused_before_anything_is_done(cli: FakeCli, folder: Path) -> None:
+    with (
+        Deployment(folder, settings=ACCOUNTS, options=Options(assume_roles=[OWN, THEIRS, f"{OWN}-2"])) as deployment,
+        pytest.raises(ConfigurationError, match=f"account 222222222222: {OWN}, {OWN}-2$"),
+    ):
+        deployment.up()
+    assert cli.operations() == []
+
+
+def test_a_role_that_is_given_twice_is_one_role(cli: FakeCli, folder: Path) -> None:
+    with Deployment(folder, settings=ACCOUNTS, options=Options(assume_roles=[OWN, OWN])) as deployment:
+        deployment.up()
+    assert cli.of("up", "consumer")[0].config["assumeRoles"] == [{"roleArn": OWN}]
+
+
 def test_a_function_is_asked_with_the_credentials_of_its_stack(cli: FakeCli, folder: Path) -> None:
     arn, theirs = "arn:aws:lambda:us-east-1:222222222222:function:f", [{"roleArn": OWN, "externalId": "x1"}]
     cli.stacks["consumer"] = State(outputs={"functionArn": arn, "logGroupName": "g"})
