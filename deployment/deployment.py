@@ -484,10 +484,21 @@ class Deployment:
             changes["assumeRoles"] = own
         if registry := config.get("registry"):
             changes["registry"] = {"stack": registry["stack"]}
-            with contextlib.suppress(ConfigurationError):  # the registry of another folder
-                owner = self._config(str(registry["stack"]).rpartition("/")[2]).get("account")
-                changes["registry"] |= {"assumeRoles": roles.get(str(owner), [])}
+            if owner := self._registry_account(str(registry["stack"])):
+                changes["registry"] |= {"assumeRoles": roles.get(owner, [])}
         return changes
+
+    def _registry_account(self, stack: str) -> str:
+        """The account in a registry's configuration; empty for a stack of another project.
+
+        The stack itself is not touched: it may not exist, and consumers ask side by side.
+        """
+        *where, name = stack.split("/")
+        if where and where[-1] != self._workspace.project:
+            return ""
+        if name in self._settings:
+            return str(self._settings[name].get("account") or "")
+        return self._workspace.value(name, "account")
 
     def _stack(self, name: str, changes: Config | None = None) -> Stack:
         config = self._settings.get(name)

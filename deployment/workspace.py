@@ -126,6 +126,13 @@ class Workspace:
             raise ConfigurationError(f"there is no {file.name}", stack=name, hint=hint)
         return file
 
+    def value(self, name: str, key: str) -> str:
+        """A plain value in the folder's file of a stack, as it is written; empty if there is none."""
+        file = self.folder / f"Pulumi.{name}.yaml"
+        config = _fields(_fields(_parsed(file, name)).get("config")) if file.is_file() else {}
+        node = config.get(f"{self.project}:{key}")
+        return str(node.value) if isinstance(node, yaml.ScalarNode) else ""
+
     def stack(
         self, name: str, command: PulumiCommand, config: Mapping[str, Any] | None, changes: Mapping[str, Any]
     ) -> Stack:

@@ -857,6 +857,29 @@ def test_a_registry_of_another_folder_is_used_with_the_environments_credentials(
     assert cli.of("preview", "consumer")[0].config["registry"] == {"stack": "acme/other/shared"}
 
 
+@pytest.mark.parametrize(
+    ("stack", "pushing"),
+    [
+        ("registry", {"assumeRoles": [{"roleArn": THEIRS}]}),
+        ("organization/p/registry", {"assumeRoles": [{"roleArn": THEIRS}]}),
+        ("organization/other/registry", {}),
+    ],
+)
+@pytest.mark.parametrize("from_files", [True, False])
+def test_the_registrys_account_is_found_without_its_stack(
+    cli: FakeCli, folder: Path, stack: str, pushing: object, from_files: bool
+) -> None:
+    (folder / "Pulumi.registry.yaml").write_text("config:\n  p:account: 111111111111\n")
+    consumer = {**ACCOUNTS["consumer"], "registry": {"stack": stack, "profile": "registry"}}
+    settings = {"consumer": consumer, "second": consumer, **({} if from_files else {"registry": ACCOUNTS["registry"]})}
+    names, options = ["consumer", "second"], Options(assume_roles=[THEIRS])
+    with Deployment(folder, registry=None, consumers=names, settings=settings, options=options) as deployment:
+        deployment.preview()
+    assert {call.stack for call in cli.calls} == {"consumer", "second"}
+    for name in names:
+        assert cli.of("preview", name)[0].config["registry"] == {"stack": stack, **pushing}
+
+
 @pytest.mark.parametrize("roles", [[], [OWN]])
 def test_with_given_roles_the_program_is_run_where_providers_would_have_those_of_the_state(
     cli: FakeCli, folder: Path, roles: list[str]
