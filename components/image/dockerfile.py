@@ -60,7 +60,7 @@ def _first_stage(stages: list[Stage], target: str) -> Stage | None:
     """The stage that the target is based on, directly or through others: its platform is that of all."""
     names = [stage.name.lower() for stage in stages]
     index = len(stages) - 1
-    if target in names:
+    if target and target in names:
         index = names.index(target)
     elif target:
         index = int(target) if target.isdecimal() and int(target) < len(stages) else -1

@@ -126,6 +126,7 @@ def test_null_for_another_name_is_accepted(app: Path, name: str) -> None:
         ("FROM --platform=$TARGETPLATFORM base", "linux/arm64"),
         ("FROM --platform=linux/${TARGETARCH} base", "linux/arm64"),
         ("FROM --platform=$BUILDPLATFORM compiler AS build\nFROM base\nCOPY --from=build /a /a", "linux/arm64"),
+        ("FROM --platform=$BUILDPLATFORM compiler\nFROM base\nCOPY --from=0 /a /a", "linux/arm64"),
         ("FROM --platform=linux/arm64 base\nRUN <<END\nFROM --platform=linux/amd64 no\nEND", "linux/arm64"),
         ("# FROM --platform=linux/amd64 base\nFROM base", "linux/arm64"),
     ],
@@ -147,6 +148,7 @@ def test_a_dockerfile_for_the_functions_platform_is_accepted(app: Path, dockerfi
         ("FROM --platform=linux/amd64 base AS first\nFROM first\nRUN true", {}),
         ("FROM --platform=linux/amd64 base\nFROM other", {"target": "0"}),
         # It would follow the machine that builds, and the tag would not.
+        ("FROM compiler\nFROM --platform=linux/amd64 base\nCOPY --from=0 /a /a", {}),
         ("FROM --platform=$BUILDPLATFORM base", {}),
     ],
 )
