@@ -310,7 +310,9 @@ def forget(step: str, image: str) -> None:
     client.images.remove(image)
     entries = client.df()["BuildCache"]
     of_step = [entry["ID"] for entry in entries if step in entry["Description"]]
-    for identity in (*(entry["ID"] for entry in entries if entry["Parent"] in of_step), *of_step):
+    # From version 23 on the engine lists all parents.
+    parents = {entry["ID"]: entry.get("Parents") or entry.get(" Parents") or [entry.get("Parent")] for entry in entries}
+    for identity in (*(child for child, of in parents.items() if set(of) & set(of_step)), *of_step):
         client.api.prune_builds(filters={"id": identity}, all=True)
     assert of_step
     assert step not in str(client.df()["BuildCache"])
