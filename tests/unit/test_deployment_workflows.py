@@ -119,6 +119,8 @@ def test_tests_registry_and_consumers_follow_one_another_and_each_stack_has_one_
     assert (deploy["registry"]["needs"], deploy["consumer"]["needs"]) == ("test", "registry")
     groups = {name: job["concurrency"] for name, job in deploy.items() if "steps" in job}
     assert groups == {"registry": {"group": "stack-registry"}, "consumer": {"group": "stack-${{ matrix.stack }}"}}
+    # An older commit, with slower tests, is never deployed after a newer one.
+    assert yaml.safe_load((FOLDER / "workflows" / "deploy.yml").read_text())["concurrency"] == {"group": "deploy"}
 
 
 def test_pull_requests_and_deployments_run_the_same_tests_without_credentials() -> None:
