@@ -78,7 +78,7 @@ class Streams:
         if not self._ended:
             self._writer.write(HEAD.pack(number, OPEN, 0))
         if self._ended or (await frames.get())[0] != OPEN:
-            del self._arrived[number]
+            self._forget(number)
             writer.close()
             raise ConnectionRefusedError
         self._start(self._carry(number, reader, writer))
@@ -88,7 +88,7 @@ class Streams:
             reader, writer = await self._dial()
         except OSError:
             self._writer.write(HEAD.pack(number, CLOSE, 0))
-            del self._arrived[number]
+            self._forget(number)
             return
         self._writer.write(HEAD.pack(number, OPEN, 0))
         await self._carry(number, reader, writer)
@@ -103,8 +103,8 @@ class Streams:
         except OSError:
             pass
         finally:
-            del self._arrived[number]
             arriving.cancel()
+            self._forget(number)
             writer.close()
             if not self._ended:
                 self._writer.write(HEAD.pack(number, CLOSE, 0))
@@ -118,6 +118,12 @@ class Streams:
             pass
         finally:
             writer.close()
+
+    def _forget(self, number: int) -> None:
+        # `run` may wait for room in it.
+        frames = self._arrived.pop(number)
+        while not frames.empty():
+            frames.get_nowait()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)

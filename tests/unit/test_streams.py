@@ -1,6 +1,7 @@
 """Connections to and from a function's container, carried over one pair of pipes."""
 
 import asyncio
+import contextlib
 import socket
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable
@@ -69,6 +70,31 @@ def test_a_connection_that_nobody_reads_does_not_hold_up_another() -> None:
         read[1].write(b"y\n")
         assert len(await read[0].read()) == 2 * MEBIBYTE
         assert len(await unread[0].read()) == 2 * MEBIBYTE
+
+    asyncio.run(asyncio.wait_for(check(), 20))
+
+
+def test_an_upload_that_is_answered_early_does_not_hold_up_another() -> None:
+    async def refuse(reader: StreamReader, writer: StreamWriter) -> None:
+        if await reader.read(1) == b"u":
+            while not any(frames.full() for frames in pair.bounded._arrived.values()):
+                await asyncio.sleep(0.01)
+            writer.write(b"too large\n")
+        else:
+            writer.write(b"ok\n")
+        writer.close()
+
+    async def check() -> None:
+        await pair.start(refuse)
+        answer, upload = await opened(pair.unbounded)
+        upload.write(b"u" * 64 * MEBIBYTE)
+        with contextlib.suppress(ConnectionError):
+            await answer.read()
+        read, call = await opened(pair.unbounded)
+        call.write(b"c")
+        assert await read.read() == b"ok\n"
+
+    pair = Pair()
 
     asyncio.run(asyncio.wait_for(check(), 20))
 
