@@ -139,6 +139,8 @@ class StackSettings(Credentials, Account):
     @field_validator("assume_roles", "assume_role_with_web_identity")
     @classmethod
     def _of_the_account(cls, value: Any, info: ValidationInfo) -> Any:
+        if "assume_roles" not in info.data and info.field_name != "assume_roles":
+            return value  # they have an error of their own, and may be what ends with a role of the account
         roles = info.data.get("assume_roles") or value
         last = roles[-1] if isinstance(roles, Sequence) and roles else value
         if last and (account := info.data.get("account")) and f"::{account}:" not in last.role_arn:

@@ -179,6 +179,14 @@ def test_a_wrong_value_is_refused_with_its_key(base: dict[str, Any], change: dic
     assert f"{PROJECT}:" in message
 
 
+def test_a_wrong_role_is_no_error_of_the_token_that_assumes_it() -> None:
+    wrong = {"assumeRoles": [{"roleArn": ROLE.replace("222222222222", "111111111111"), "duration": "9"}]}
+    token = {"roleArn": ROLE, "webIdentityTokenFile": "token"}
+    message = refusal({**REGISTRY, **wrong, "assumeRoleWithWebIdentity": token})
+    assert "has 1 error" in message
+    assert "assumeRoles[0].duration" in message
+
+
 def test_a_chain_may_begin_in_another_account() -> None:
     other = "arn:aws:iam::111111111111:role/login"
     web = {"roleArn": other, "webIdentityTokenFile": "token"}
