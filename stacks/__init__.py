@@ -52,11 +52,19 @@ def account_provider(name: str, *, account: str, region: str, credentials: Crede
 
 async def stack_outputs(stack: str = "") -> dict[str, Any]:
     """The outputs of a stack's last update, without a reference to it in this stack's state. Default: of this stack."""
-    name = {"name": qualified(stack or pulumi.get_stack())}
+    return await _read("readStackOutputs", name=qualified(stack or pulumi.get_stack()))
+
+
+async def own_resources() -> dict[str, Any]:
+    """The resources in this stack's state, by URN."""
+    return await _read("readStackResourceOutputs", stackName=qualified(pulumi.get_stack()))
+
+
+async def _read(function: str, **arguments: str) -> dict[str, Any]:
     waits = iter(WAIT_SECONDS)
     while True:
         try:
-            return dict((await pulumi.runtime.invoke_async("pulumi:pulumi:readStackOutputs", name))["outputs"])
+            return dict((await pulumi.runtime.invoke_async(f"pulumi:pulumi:{function}", arguments))["outputs"])
         except Exception as error:
             # The engine writes a state in a file in place, this stack's during its own update.
             seconds = next(waits, None)

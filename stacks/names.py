@@ -5,7 +5,7 @@ import pulumi_aws as aws
 
 from components.errors import NameTaken
 from settings import ConsumerSettings
-from stacks import qualified
+from stacks import own_resources
 
 LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
 
@@ -39,7 +39,4 @@ async def require_free_name(settings: ConsumerSettings, known_log_group: str, ac
 
 async def _own_log_groups() -> set[str]:
     """The log groups in this stack's state, which an update that failed and an import leave there without outputs."""
-    state = await pulumi.runtime.invoke_async(
-        "pulumi:pulumi:readStackResourceOutputs", {"stackName": qualified(pulumi.get_stack())}
-    )
-    return {item["outputs"].get("name") for item in state["outputs"].values() if item["type"] == LOG_GROUP}
+    return {item["outputs"].get("name") for item in (await own_resources()).values() if item["type"] == LOG_GROUP}
