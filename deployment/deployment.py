@@ -540,6 +540,14 @@ class Deployment:
                     **options,
                 }
                 self._try(name, run.seen, run.expired, lambda: getattr(stack, operation)(**arguments))
+        except ConfigurationError as error:
+            if credentials and operation == "destroy":
+                only = "--no-consumers --registry" if name == self.registry else "--no-registry --consumer"
+                error.hint = (
+                    "With --assume-role, destroy runs the program. Destroy the stack without --assume-role, with the "
+                    f"credentials of its last update: python -m deployment destroy {only} {name}"
+                )
+            raise
         finally:
             run.over.set()
             watcher.join()

@@ -35,7 +35,7 @@ from deployment import (
 )
 from deployment.__main__ import app
 from deployment.command import InterruptibleCommand
-from tests.unit.fake_cli import HISTORY, SECRET, Call, Failure, FakeCli, State, urn, wait
+from tests.unit.fake_cli import HISTORY, SECRET, STACK_TYPE, Call, Failure, FakeCli, State, urn, wait
 
 RELEASE = {"function": {"memory": 128, "release": {"errorAlarm": True}}, "api": {"path": "hello", "public": True}}
 PUBLIC = {"api": {"path": "hello", "public": True}}
@@ -893,6 +893,37 @@ def test_with_given_roles_the_program_is_run_where_providers_would_have_those_of
     assert {"--run-program=true" in call.arguments or "--run-program" in call.arguments for call in calls} == {
         bool(roles)
     }
+
+
+@pytest.mark.parametrize("roles", [[], [OWN]])
+def test_a_destroy_whose_program_fails_is_possible_without_given_roles(
+    cli: FakeCli, folder: Path, roles: list[str]
+) -> None:
+    def refuse(call: Call) -> None:
+        if call.name == "destroy":
+            raise Failure("the registry does not serve this account", STACK_TYPE)
+
+    with Deployment(folder, settings=ACCOUNTS, options=Options(assume_roles=roles)) as deployment:
+        deployment.up()
+        cli.when = refuse
+        with pytest.raises(ConfigurationError) as refused:
+            deployment.destroy()
+    command = "python -m deployment destroy --no-registry --consumer consumer"
+    assert ("without --assume-role" in refused.value.hint and command in refused.value.hint) == bool(roles)
+
+
+def test_a_registry_that_is_not_destroyed_with_given_roles_has_a_hint_of_its_own(cli: FakeCli, folder: Path) -> None:
+    def refuse(call: Call) -> None:
+        if call.name == "destroy":
+            raise Failure("repository.name is not allowed", STACK_TYPE)
+
+    options = Options(assume_roles=[THEIRS])
+    with Deployment(folder, consumers=[], settings=ACCOUNTS, options=options) as deployment:
+        deployment.up()
+        cli.when = refuse
+        with pytest.raises(ConfigurationError) as refused:
+            deployment.destroy()
+    assert "python -m deployment destroy --no-consumers --registry registry" in refused.value.hint
 
 
 def test_what_is_no_role_is_refused_before_anything_is_done(cli: FakeCli, folder: Path) -> None:
