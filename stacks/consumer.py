@@ -39,7 +39,7 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     tag = build.tag if build else settings.image.tag
     is_own_login = needs_no_registry_account(repository, settings, caller.arn)
     registry_account = None
-    digests: dict[str, str] = {}
+    digests: dict[str, str] | None = {}
     if tag and reader:
         registry_account = consumer_account if is_own_login else _registry_account(settings, repository)
         digests = await (find_tag(reader, tag) if is_own_login else _digests(repository, registry_account))
@@ -53,8 +53,9 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     else:
         plan = plan_build(build.tag, build.fingerprint, digests, before)
     is_built = plan.source == "built"
-    if repository.is_served and reader:
-        await require_runnable(reader, plan.digest or plan.tag, settings.function.architecture, missing=is_built)
+    reference = plan.digest or tag
+    if repository.is_served and reader and reference:
+        await require_runnable(reader, reference, settings.function.architecture, missing=is_built)
     if plan.is_gone:
         pulumi.log.warn(f"The image {plan.tag} is gone from the repository; it is built and pushed again.")
     if build and is_built:
@@ -99,7 +100,8 @@ def function_args(
 def needs_no_registry_account(repository: Repository, settings: ConsumerSettings, caller: str) -> bool:
     """Whether the stack's own credentials look tags up and push, in place of credentials of the registry's account.
 
-    They do if `registry` names none, and they may push or do not have to.
+    They do if `registry` names none, and they may push or do not have to. A preview does not push: a publisher in the
+    account is enough, since the role that previews may be another one than the role that deploys.
 
     Args:
         repository: what the registry stack serves.
@@ -109,8 +111,11 @@ def needs_no_registry_account(repository: Repository, settings: ConsumerSettings
     named = settings.registry
     if named.profile or named.assume_roles or named.assume_role_with_web_identity:
         return False
-    is_owner = settings.account == repository.registry_id
-    return is_owner or settings.image.context is None or any(is_principal(caller, arn) for arn in repository.publishers)
+    if settings.account == repository.registry_id or settings.image.context is None:
+        return True
+    if pulumi.runtime.is_dry_run():
+        return any(arn.split(":")[4] == settings.account for arn in repository.publishers)
+    return any(is_principal(caller, arn) for arn in repository.publishers)
 
 
 def is_principal(caller: str, principal: str) -> bool:
@@ -174,14 +179,15 @@ async def _reader(url: str, account: aws.Provider) -> RepositoryReader:
 
 
 async def _existing_digest(
-    settings: ConsumerSettings, repository: Repository, digests: dict[str, str], *, is_listed: bool
+    settings: ConsumerSettings, repository: Repository, digests: dict[str, str] | None, *, is_listed: bool
 ) -> str:
+    """The digest that the configuration names. Empty if a preview cannot tell it."""
     digest, tag, stack = settings.image.digest, settings.image.tag, settings.image.promote
     if stack is not None:
         return await _promoted_digest(stack)
     if digest is not None:
         return digest
-    if not (repository.url and (is_listed or repository.is_served)):
+    if digests is None or not (repository.url and (is_listed or repository.is_served)):
         return ""
     if tag is None or tag not in digests:
         known = (

@@ -115,8 +115,10 @@ async def require_runnable(repository: RepositoryReader, reference: str, archite
         pulumi.log.warn(f"{repository.url} cannot be asked ({reason}). Lambda will tell whether it takes {reference}.")
 
 
-async def find_tag(repository: RepositoryReader, tag: str) -> dict[str, str]:
-    """The tag with its digest, by the right to pull alone. Empty if there is no such tag, or a preview may not pull.
+async def find_tag(repository: RepositoryReader, tag: str) -> dict[str, str] | None:
+    """The tag with its digest, by the right to pull alone. Empty if there is no such tag.
+
+    None if a preview may not pull: previews need only read access.
 
     Raises:
         RegistryUnusable: the pull is refused, or the registry cannot be asked.
@@ -124,7 +126,7 @@ async def find_tag(repository: RepositoryReader, tag: str) -> dict[str, str]:
     try:
         status, body = await _pull(repository, f"manifests/{tag}")
     except PullRefused:
-        return {}
+        return None
     except (OSError, http.client.HTTPException) as error:
         raise RegistryUnusable(f"{repository.url} cannot be asked: {str(error) or type(error).__name__}") from None
     return {} if status == NOT_FOUND else {tag: f"sha256:{hashlib.sha256(body).hexdigest()}"}

@@ -41,7 +41,7 @@ class ImagePlan:
         return {**outputs, "previousVersion": self.previous_version, "previousImageDigest": self.previous_digest}
 
 
-def plan_build(tag: str, inputs: str, tags: Mapping[str, str], before: Mapping[str, Any]) -> ImagePlan:
+def plan_build(tag: str, inputs: str, tags: Mapping[str, str] | None, before: Mapping[str, Any]) -> ImagePlan:
     """Decide whether to build content, or to run what the repository holds under its tag.
 
     ECR refuses a second push to a tag, even of the same image, so an image that another stack or an interrupted update
@@ -50,9 +50,12 @@ def plan_build(tag: str, inputs: str, tags: Mapping[str, str], before: Mapping[s
     Args:
         tag: the content tag.
         inputs: hash of everything that the docker provider compares.
-        tags: the repository's tags, each with its digest.
+        tags: the repository's tags, each with its digest. None, in a preview that may not pull, means that the image of
+            the last update is still there.
         before: the stack's outputs of the last update.
     """
+    if tags is None:
+        tags = {str(before.get("imageTag", "")): str(before.get("imageDigest", ""))}
     digest = tags.get(tag, "")
     is_own = before.get("imageSource") == "built" and before.get("imageInputs") == inputs
     is_built = is_own or not digest

@@ -62,6 +62,13 @@ def test_an_image_that_is_gone_is_pushed_once_more() -> None:
     assert later == replace(again, is_gone=False)
 
 
+@pytest.mark.parametrize("tags", [{}, {TAG: DIGEST}], ids=["built", "reused"])
+def test_a_preview_that_may_not_pull_plans_the_image_of_the_last_update_as_still_there(tags: dict[str, str]) -> None:
+    before = after(plan_build(TAG, INPUTS, tags, {}), "1")
+    assert plan_build(TAG, INPUTS, None, before) == plan_build(TAG, INPUTS, {TAG: DIGEST}, before)
+    assert plan_build(OTHER_TAG, "inputs-0", None, before).source == "built"
+
+
 def test_an_image_of_another_stack_that_is_gone_is_built_here() -> None:
     before = after(plan_build(TAG, INPUTS, {TAG: DIGEST}, {}), "1")
     plan = plan_build(TAG, INPUTS, {}, before)
