@@ -22,8 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
 
-from pulumi.automation import CommandError, EngineEvent, PulumiCommand, Stack
+from pulumi.automation import CommandError, EngineEvent, PulumiCommand, Stack, StackAlreadyExistsError
 
 from deployment import errors, events
 from deployment.aws import Function
@@ -55,6 +56,9 @@ MESSAGE = re.compile(r"(?P<who>\S+@[^\s,;]+(, commit \w+)?)(; (?P<image>sha256:[
 PLANNED = "deployment:registry"
 
 HISTORY_LENGTH = 100
+
+# Schemes of the URL that `pulumi whoami` has for Pulumi Cloud; for one on a host of its own it may be empty.
+CLOUD = frozenset({"https", "http", ""})
 
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", re.ASCII)
 LASTING = frozenset({"done", "planned"})
@@ -318,7 +322,8 @@ class Deployment:
             force: take away the lock of a process that may be at work, too. What it is doing is lost to the state.
 
         Raises:
-            ConflictError: such a process holds the lock, and `force` is off.
+            ConflictError: such a process holds the lock, or it cannot be known, as with Pulumi Cloud; and `force` is
+                off.
         """
         known = self._stack(stack)
         conflict = None if force else self._conflict(known)
@@ -649,23 +654,34 @@ class Deployment:
         )
 
     def _conflict(self, stack: Stack) -> ConflictError | None:
-        """Who holds the stack's lock. Pulumi Cloud does not say.
+        """Who holds the stack's lock; the holder is empty if it cannot be known, as that of Pulumi Cloud.
 
         `stack init` asks for the lock before it refuses a stack that is there already, and writes nothing. It wants a
         passphrase all the same. https://github.com/pulumi/pulumi/blob/v3.274.1/pkg/backend/diy/backend.go
         """
-        command = ["stack", "init", "--no-select", "--stack", stack.name]
         environment = {"PULUMI_CONFIG_PASSPHRASE": "unused", **stack.workspace.env_vars}
-        run = functools.partial(self._command.run, command, stack.workspace.work_dir, environment)
+
+        def run(*command: str) -> str:
+            return self._command.run([*command], stack.workspace.work_dir, environment).stdout
+
+        def is_free() -> bool:
+            if urlsplit(json.loads(run("whoami", "--json"))["url"]).scheme in CLOUD:
+                return False
+            with contextlib.suppress(StackAlreadyExistsError):
+                run("stack", "init", "--no-select", "--stack", stack.name)
+            return True
+
         try:
-            self._try(stack.name, (), threading.Event(), run)
+            if self._try(stack.name, (), threading.Event(), is_free):
+                return None
         except ConflictError as conflict:
             return conflict
         except Cancelled:
             raise
         except DeploymentError:
             pass
-        return None
+        text = f"another update may hold the stack {stack.name}: its backend does not say"
+        return ConflictError(text, stack=stack.name, holder="")
 
     def _forget_builds(self, stack: Stack, exported: str) -> None:
         """Take images that were being created out of a state.

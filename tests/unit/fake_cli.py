@@ -73,6 +73,7 @@ class FakeCli:
         built: the digest of what a build gives, by stack.
         when: is called before an operation on a stack; may raise a `Failure` or wait.
         stacks: all of them.
+        backend: where they are, as `pulumi whoami` says it.
     """
 
     def __init__(self) -> None:
@@ -80,6 +81,7 @@ class FakeCli:
         self.built: dict[str, str] = defaultdict(lambda: "sha256:new")
         self.when: Callable[[Call], object] = lambda call: None
         self.stacks: dict[str, State] = {}
+        self.backend = "file://~"
 
     def run(
         self, command: PulumiCommand, arguments: list[str], folder: str, environment: Mapping[str, str],
@@ -119,6 +121,8 @@ class FakeCli:
         return [call for call in self.calls if (call.name, call.stack) == (name, stack)]
 
     def _answer(self, call: Call) -> str:
+        if call.name == "whoami":
+            return json.dumps({"user": "me", "organizations": [], "url": self.backend})
         if call.name == "stack init":
             if call.stack in self.stacks:
                 lock = self.stacks[call.stack].lock

@@ -568,6 +568,29 @@ def test_a_repair_takes_no_lock_of_a_process_that_may_be_at_work_unless_it_is_to
     assert [call.name for call in cli.calls if call.name in ("cancel", "refresh")] == ["cancel", "refresh"]
 
 
+@pytest.mark.parametrize("backend", ["https://app.pulumi.com/me", "http://pulumi.example.com/me", "", "file://~"])
+def test_a_repair_needs_a_yes_where_nobody_can_know_who_holds_the_lock(
+    deploy: Deploy, cli: FakeCli, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    cli.backend, cli.stacks["consumer"] = backend, State(pending=["urn:x"])
+    answer = cli._answer
+
+    def refuse(call: Call) -> str:
+        if (call.name, call.stack, backend) == ("stack init", "consumer", "file://~"):
+            raise create_command_error(CommandResult(stdout="", stderr="error: the state cannot be read", code=255))
+        return answer(call)
+
+    monkeypatch.setattr(cli, "_answer", refuse)
+    deployment = deploy()
+    with pytest.raises(ConflictError, match="may hold the stack consumer"):
+        deployment.repair("consumer")
+    assert not {"cancel", "refresh"} & {call.name for call in cli.calls}
+    status = deployment.status()["consumer"]
+    assert (status.holder, status.holder_ended) == ("", False)
+    deployment.repair("consumer", force=True)
+    assert [call.name for call in cli.calls if call.name in ("cancel", "refresh")] == ["cancel", "refresh"]
+
+
 # ---- checks and releases
 
 
@@ -867,7 +890,7 @@ def test_a_registry_of_another_folder_is_used_with_the_environments_credentials(
 )
 @pytest.mark.parametrize("from_files", [True, False])
 def test_the_registrys_account_is_found_without_its_stack(
-    cli: FakeCli, folder: Path, stack: str, pushing: object, from_files: bool
+    cli: FakeCli, folder: Path, stack: str, pushing: dict[str, Any], from_files: bool
 ) -> None:
     (folder / "Pulumi.registry.yaml").write_text("config:\n  p:account: 111111111111\n")
     consumer = {**ACCOUNTS["consumer"], "registry": {"stack": stack, "profile": "registry"}}
