@@ -17,7 +17,11 @@ from pulumi.runtime.proto import language_pb2
 from offline.plugins import language as stand_in
 from offline.plugins.language import Language
 
-IMPORTS = "import signal, sys, time, pathlib\n"
+# A shell that starts the tests in the background lets them, and so a program, ignore SIGINT.
+IMPORTS = """
+import signal, sys, time, pathlib
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""
 WAITING = """
 try:
     pathlib.Path(sys.argv[-1]).with_name('ready').touch()
