@@ -418,6 +418,8 @@ def assert_refused(ran: subprocess.CompletedProcess[str], missing: Permission) -
 
 def test_with_these_policies_nothing_is_left_behind(users: Users) -> None:
     users.passes("create", "registry")
+    if users.change(*UNPROTECTED, back=False):
+        users.passes("update", "registry")
     users.passes("destroy", "consumer")
     users.passes("destroy", "registry")
     owned = users.clone.owned()
