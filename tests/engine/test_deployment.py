@@ -536,7 +536,7 @@ def test_an_image_that_fails_only_when_it_is_called_is_taken_back(program: Progr
     code = "def handler(event, context):\n    return {'statusCode': 500, 'body': 'not well'}\n"
     program.config["consumer"]["image"] = program.build("unwell", code=code)
     with program.deployment() as deployment, pytest.raises(CheckFailed, match="500 not well") as failed:
-        deployment.up(check=Check(seconds=1))
+        deployment.up(check=Check(seconds=10))
     assert failed.value.image not in ("", running)
     assert (failed.value.rolled_back_to, program.image()) == (running, running)
 
