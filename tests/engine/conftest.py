@@ -24,6 +24,16 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clone, str]
         clone.make("down")
 
 
+@pytest.fixture(scope="module")
+def clone(demo: tuple[Clone, str]) -> Iterator[Clone]:
+    """The clone of `demo` for the tests of a file, brought back to what is committed at their end."""
+    clone, _ = demo
+    yield clone
+    clone.restore()
+    clone.up("registry")
+    clone.up("consumer")
+
+
 @pytest.fixture
 def deployed(demo: tuple[Clone, str]) -> Iterator[Clone]:
     """The clone of `demo`, with its files and stacks as they were committed, before and after."""

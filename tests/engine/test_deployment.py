@@ -137,16 +137,6 @@ class Program:
         return alias["FunctionVersion"], alias.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
 
 
-@pytest.fixture(scope="module")
-def clone(demo: tuple[Clone, str]) -> Iterator[Clone]:
-    """The deployed clone, brought back to what is committed at the end."""
-    deployed, _ = demo
-    yield deployed
-    deployed.restore()
-    for stack in STACKS:
-        deployed.up(stack)
-
-
 @pytest.fixture
 def program(clone: Clone) -> Iterator[Program]:
     """The clone with the committed configuration; no deployment of it may edit a file of it."""

@@ -32,16 +32,6 @@ def refusal(code: str, message: str) -> dict[str, Any]:
     return {"errors": [{"code": code, "message": message}]}
 
 
-@pytest.fixture(scope="module")
-def clone(demo: tuple[Clone, str]) -> Iterator[Clone]:
-    """The clone of `demo`, left as it was committed. In between each test changes what is served, and leaves it so."""
-    clone, _ = demo
-    yield clone
-    clone.restore()
-    clone.up("registry")
-    clone.up("consumer")
-
-
 @pytest.fixture
 def message(clone: Clone, request: pytest.FixtureRequest) -> str:
     """What the function shall say after this test's update."""

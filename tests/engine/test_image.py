@@ -35,21 +35,11 @@ UP = "pulumi up --yes --skip-preview -s"
 DESTROY = "pulumi destroy --yes --skip-preview -s second"
 
 
-@pytest.fixture(scope="module")
-def stacks(demo: tuple[Clone, str]) -> Iterator[Clone]:
-    """The clone of `demo`, brought back to what is committed at the end."""
-    clone, _ = demo
+@pytest.fixture
+def deployed(clone: Clone) -> Iterator[Clone]:
+    """The clone with its files as committed, before and after. What runs is what the test before has left."""
     yield clone
     clone.restore()
-    clone.up("registry")
-    clone.up("consumer")
-
-
-@pytest.fixture
-def deployed(stacks: Clone) -> Iterator[Clone]:
-    """The clone with its files as committed, before and after. What runs is what the test before has left."""
-    yield stacks
-    stacks.restore()
 
 
 def hello(text: str) -> tuple[int, dict[str, str]]:
@@ -70,15 +60,15 @@ def tags(clone: Clone) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def second(stacks: Clone) -> Iterator[Clone]:
+def second(clone: Clone) -> Iterator[Clone]:
     """The clone with a stack `second`, a consumer that builds the same folder for a function of its own."""
-    file = stacks.root / "Pulumi.second.yaml"
-    stack = (stacks.root / "Pulumi.consumer.yaml").read_text()
+    file = clone.root / "Pulumi.second.yaml"
+    stack = (clone.root / "Pulumi.consumer.yaml").read_text()
     file.write_text(stack.replace("function: {", "function: {name: second, "))
-    made = stacks.shell("pulumi stack init second")
+    made = clone.shell("pulumi stack init second")
     assert made.returncode == 0, made.stdout
-    yield stacks
-    stacks.shell(f"{DESTROY} && pulumi stack rm --yes second")
+    yield clone
+    clone.shell(f"{DESTROY} && pulumi stack rm --yes second")
     file.unlink()
 
 
