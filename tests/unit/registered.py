@@ -18,7 +18,7 @@ from pulumi.runtime.proto import resource_pb2
 
 from settings import ConsumerSettings, RegistrySettings, load
 from stacks import consumer, registry
-from tests.unit.recorder import PROJECT, Recorder
+from tests.unit.recorder import PROJECT, Recorder, consumer_settings
 
 PERMISSION = "aws:lambda/permission:Permission"
 # How the SDK marks a secret on the wire: sdk/python/lib/pulumi/runtime/rpc.py.
@@ -221,6 +221,13 @@ def deploy(
         for name, value in (environment or {}).items():
             patched.setenv(name, value)
         return run_program(recorder, lambda: consumer.deploy(settings), unknown=unknown)
+
+
+def deploy_consumer(
+    run: Callable[[Callable[[], Awaitable[pulumi.Inputs]]], dict[str, Any]], **changed: Any
+) -> dict[str, Any]:
+    """The outputs of a consumer stack that builds `app`, with changes."""
+    return run(lambda: consumer.deploy(consumer_settings(**changed)))
 
 
 # ---- policy documents, asked of MiniStack's evaluator

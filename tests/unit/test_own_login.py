@@ -13,16 +13,12 @@ from components.image.manifest import RepositoryReader
 from stacks import consumer
 from tests.unit.conftest import Run
 from tests.unit.recorder import DIGEST, OWN_STACK, REGISTRY_STACK, Recorder, consumer_settings
-from tests.unit.registered import Deployed, run_program
+from tests.unit.registered import Deployed, deploy_consumer, run_program
 
 IMAGE = "docker:index/image:Image"
 PUBLISHER = "arn:aws:iam::222222222222:role/ci/deployer"
 OTHER = "arn:aws:iam::222222222222:role/other"
 OWN = {"stack": "registry"}
-
-
-def deploy(run: Run, **changed: Any) -> dict[str, Any]:
-    return run(lambda: consumer.deploy(consumer_settings(**changed)))
 
 
 def preview(recorder: Recorder, **changed: Any) -> Deployed:
@@ -35,7 +31,7 @@ def accounts(recorder: Recorder) -> list[str]:
 
 def test_a_publisher_pushes_with_its_own_login(run: Run, recorder: Recorder, app: Path) -> None:
     recorder.stacks[REGISTRY_STACK]["publishers"] = [PUBLISHER]
-    outputs = deploy(run, registry=OWN)
+    outputs = deploy_consumer(run, registry=OWN)
     assert accounts(recorder) == ["consumer"]
     assert outputs["imageSource"] == "built"
     assert IMAGE in recorder.kinds()
@@ -43,9 +39,9 @@ def test_a_publisher_pushes_with_its_own_login(run: Run, recorder: Recorder, app
 
 def test_a_publisher_finds_what_is_pushed_by_its_right_to_pull(run: Run, recorder: Recorder, app: Path) -> None:
     recorder.stacks[REGISTRY_STACK]["publishers"] = [PUBLISHER]
-    recorder.tags = {deploy(run, registry=OWN)["imageTag"]: DIGEST}
+    recorder.tags = {deploy_consumer(run, registry=OWN)["imageTag"]: DIGEST}
     recorder.resources.clear()
-    outputs = deploy(run, registry=OWN)
+    outputs = deploy_consumer(run, registry=OWN)
     pulled = hashlib.sha256(json.dumps(recorder.manifest[1]).encode()).hexdigest()
     assert (outputs["imageSource"], outputs["imageDigest"]) == ("reused", f"sha256:{pulled}")
     assert IMAGE not in recorder.kinds()
@@ -65,16 +61,16 @@ def test_the_registrys_account_pushes_for_who_is_no_publisher_or_names_its_crede
     run: Run, recorder: Recorder, app: Path, publishers: list[str], registry: dict[str, Any]
 ) -> None:
     recorder.stacks[REGISTRY_STACK]["publishers"] = publishers
-    deploy(run, registry={**OWN, **registry})
+    deploy_consumer(run, registry={**OWN, **registry})
     assert set(accounts(recorder)) == {"consumer", "registry"}
 
 
 def test_a_tag_is_looked_up_by_the_right_to_pull(run: Run, recorder: Recorder) -> None:
     recorder.tags = {"v1": DIGEST}
-    deploy(run, registry=OWN, image={"tag": "v1"})
+    deploy_consumer(run, registry=OWN, image={"tag": "v1"})
     assert accounts(recorder) == ["consumer"]
     with pytest.raises(ImageUnusable, match="There is no image 'v2' in .*Name another one"):
-        deploy(run, registry=OWN, image={"tag": "v2"})
+        deploy_consumer(run, registry=OWN, image={"tag": "v2"})
 
 
 def test_a_registry_that_cannot_be_asked_is_told(run: Run, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +79,7 @@ def test_a_registry_that_cannot_be_asked_is_told(run: Run, recorder: Recorder, m
 
     monkeypatch.setattr(RepositoryReader, "get", refuse)
     with pytest.raises(RegistryUnusable, match="cannot be asked: Connection refused"):
-        deploy(run, registry=OWN, image={"tag": "v1"})
+        deploy_consumer(run, registry=OWN, image={"tag": "v1"})
 
 
 # ---- previews, whose role may be another one than the publisher, and may not pull
@@ -152,7 +148,7 @@ def test_a_preview_that_may_not_pull_shows_an_unchanged_image_as_unchanged(
 def test_an_update_that_may_not_pull_is_refused(run: Run, recorder: Recorder, app: Path, image: dict[str, str]) -> None:
     recorder.stacks[REGISTRY_STACK]["publishers"] = [PUBLISHER]
     with pytest.raises(RegistryUnusable, match="may not pull from"):
-        deploy(run, registry=OWN, image=image)
+        deploy_consumer(run, registry=OWN, image=image)
     assert IMAGE not in recorder.kinds()
 
 
@@ -160,7 +156,7 @@ def test_a_registry_that_was_deployed_before_publishers_were_told_is_read(
     run: Run, recorder: Recorder, app: Path
 ) -> None:
     del recorder.stacks[REGISTRY_STACK]["publishers"]
-    assert deploy(run)["imageSource"] == "built"
+    assert deploy_consumer(run)["imageSource"] == "built"
 
 
 @pytest.mark.parametrize(

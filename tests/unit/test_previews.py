@@ -21,15 +21,11 @@ from tests.unit.recorder import (
     consumer_settings,
     registry_settings,
 )
-from tests.unit.registered import Deployed, run_program
+from tests.unit.registered import Deployed, deploy_consumer, run_program
 
 URL = REGISTRY_OUTPUTS["repositoryUrl"]
 IMAGE = "docker:index/image:Image"
 FUNCTION = "aws:lambda/function:Function"
-
-
-def deploy(run: Run, **changed: Any) -> dict[str, Any]:
-    return run(lambda: consumer.deploy(consumer_settings(**changed)))
 
 
 def test_replicas_of_a_repository_that_is_there_are_warned_of(
@@ -58,22 +54,22 @@ def test_a_name_that_another_stack_has_is_refused_before_anything_is_created(
 ) -> None:
     recorder.log_groups = [GROUP]
     with pytest.raises(NameTaken, match="cross-account-ecr:function: {name: cross-account-function-consumer}"):
-        deploy(run)
+        deploy_consumer(run)
     assert not [kind for kind in recorder.kinds() if kind.startswith(("aws:", "docker:"))]
     recorder.log_groups = [f"{GROUP}-2"]
-    deploy(run)
+    deploy_consumer(run)
 
 
 def test_a_name_is_this_stacks_by_its_outputs_or_by_its_state(run: Run, recorder: Recorder, app: Path) -> None:
     # An update that failed, and an import, leave a log group in the state and no outputs.
     recorder.log_groups = [GROUP]
     recorder.state = {"urn": {"type": "aws:cloudwatch/logGroup:LogGroup", "outputs": {"name": GROUP}}}
-    recorder.stacks[OWN_STACK] = deploy(run)
+    recorder.stacks[OWN_STACK] = deploy_consumer(run)
     recorder.state = {}
-    deploy(run)
+    deploy_consumer(run)
     recorder.log_groups.append("/aws/lambda/other")
     with pytest.raises(NameTaken):
-        deploy(run, function={"name": "other"})
+        deploy_consumer(run, function={"name": "other"})
 
 
 # ---- previews ahead of the registry
@@ -171,4 +167,4 @@ def test_an_update_reads_no_plan(
 ) -> None:
     planned(GRANTED)
     with pytest.raises(RegistryUnusable, match="Account 333333333333 may not use the repository"):
-        deploy(run, account="333333333333")
+        deploy_consumer(run, account="333333333333")

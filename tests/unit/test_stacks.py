@@ -12,27 +12,23 @@ from components.function import ImageFunctionArgs
 from components.image.build import ImageBuild
 from components.image.source import BuiltImage, ExistingImage, RegistryLogin
 from components.repository import Consumer, CrossAccountRepositoryArgs
-from stacks import consumer, stack_outputs
+from stacks import stack_outputs
 from tests.unit.conftest import Run
 from tests.unit.recorder import (
     DIGEST,
     REGISTRY_OUTPUTS,
     REGISTRY_STACK,
     Recorder,
-    consumer_settings,
 )
+from tests.unit.registered import deploy_consumer
 
 URL = REGISTRY_OUTPUTS["repositoryUrl"]
 IMAGE = "docker:index/image:Image"
 FUNCTION = "aws:lambda/function:Function"
 
 
-def deploy(run: Run, **changed: Any) -> dict[str, Any]:
-    return run(lambda: consumer.deploy(consumer_settings(**changed)))
-
-
 def test_push_token_is_a_secret_of_the_image_and_of_nothing_else(run: Run, recorder: Recorder, app: Path) -> None:
-    deploy(run)
+    deploy_consumer(run)
     seen = {resource.typ: json.dumps(resource.inputs, default=str) for resource in recorder.resources}
     assert [kind for kind, inputs in seen.items() if "the-token" in inputs] == [IMAGE]
 
@@ -44,7 +40,7 @@ def test_an_image_that_lambda_cannot_run_is_refused_before_anything_is_made(
     recorder.tags = {"v1": DIGEST, ImageBuild(context="app").tag: DIGEST}
     recorder.config = {"os": "linux", "architecture": "arm64"}
     with pytest.raises(ImageUnusable, match="built for linux/arm64"):
-        deploy(run, image=image)
+        deploy_consumer(run, image=image)
     assert FUNCTION not in recorder.kinds()
 
 
@@ -79,7 +75,7 @@ def test_a_registry_that_does_not_serve_the_consumer_is_refused(
 ) -> None:
     recorder.stacks[REGISTRY_STACK].update(outputs)
     with pytest.raises(RegistryUnusable, match=expected):
-        deploy(run, **changed)
+        deploy_consumer(run, **changed)
     assert recorder.kinds() == ["pulumi:pulumi:StackReference"]
 
 
@@ -87,7 +83,7 @@ def test_an_image_without_a_digest_never_reaches_lambda(run: Run, recorder: Reco
     # A build that is not pushed answers with a local image ID.
     monkeypatch.setattr("tests.unit.recorder.DIGEST", "none")
     with pytest.raises(ImageUnusable, match="does not name a pushed image by digest"):
-        deploy(run)
+        deploy_consumer(run)
     assert FUNCTION not in recorder.kinds()
 
 
