@@ -29,7 +29,7 @@ test: lint ## everything that the tests need, then all tests and their coverage
 bench: ## measurements against what a user would do instead (minutes); ARGS="--help" lists them
 	@$(PYTHON) -m local bench $(ARGS)
 
-test-unit: .local/venv ## the unit tests alone, in seconds
+test-unit: .local/venv ## the unit tests of the program alone, in seconds
 	@$(VENV)/python -m pytest -n auto tests/unit
 
 mutants: .local/venv ## changes of the code that the unit tests do not notice (15 minutes); ARGS="--help" lists options

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.engine.clone import Clone
-from tests.unit.test_wheel import built
+from tests.local.test_wheel import built
 
 COMPONENTS = """
 import os

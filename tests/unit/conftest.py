@@ -1,15 +1,10 @@
-"""Fixtures of the unit tests."""
+"""Fixtures of the unit tests of the program."""
 
-import contextlib
-import os
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any, Protocol
 
 import pulumi
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis.configuration import set_hypothesis_home_dir
 
 from components.image.manifest import RepositoryReader
 from tests.unit import registered
@@ -20,42 +15,10 @@ from tests.unit.registered import Deployed
 Run = Callable[[Callable[[], Awaitable[pulumi.Inputs]]], dict[str, Any]]
 
 
-TEST_SECONDS = 120  # a test takes a few at most; this leaves room on a machine that does something else
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Bound each unit test."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.timeout(TEST_SECONDS))
-
-
 class Deploy(Protocol):
     """See `registered.deploy`."""
 
     def __call__(self, stack: str, **changed: Any) -> Deployed: ...
-
-
-# The same inputs in every run; nothing is written but below .local.
-set_hypothesis_home_dir(Path(__file__).parents[2] / ".local" / "hypothesis")
-settings.register_profile(
-    "repeatable",
-    database=None,
-    deadline=None,
-    derandomize=True,
-    max_examples=60,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-settings.load_profile("repeatable")
-
-
-@pytest.fixture(autouse=True)
-def outside_of_a_local_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same environment under `make test`, where a local run sets these variables, as under `make test-unit`."""
-    for name in os.environ:
-        if name.startswith(("AWS_", "DOCKER_", "LAMBDA_", "PULUMI_")):
-            monkeypatch.delenv(name)
 
 
 @pytest.fixture
@@ -83,14 +46,3 @@ def registry() -> Iterator[loopback.Registry]:
     """A registry on loopback with one image."""
     with loopback.serving() as server:
         yield server
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Path]:
-    """A folder with a small build context `app`, as the working directory."""
-    folder = tmp_path / "app"
-    folder.mkdir()
-    (folder / "Dockerfile").write_text("FROM scratch\nCOPY app.py /\n")
-    (folder / "app.py").write_text("print('hello')\n")
-    with contextlib.chdir(tmp_path):
-        yield folder

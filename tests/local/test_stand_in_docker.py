@@ -15,7 +15,7 @@ from pulumi.runtime.proto import provider_pb2
 from offline.plugins import docker as stand_in
 from offline.plugins.docker import DockerProvider, context_digest
 from offline.plugins.provider import SECRET, Refused
-from tests.unit.stand_in import IMAGE, Failed, check, configure, diff, struct
+from tests.local.stand_in import IMAGE, Failed, check, configure, diff, struct
 
 INPUTS: dict[str, Any] = {
     "imageName": "localhost:4566/function:tag",

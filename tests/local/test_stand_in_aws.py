@@ -17,7 +17,7 @@ import pytest
 from offline.plugins import aws as stand_in
 from offline.plugins.aws import Aws, AwsProvider
 from offline.plugins.provider import Values
-from tests.unit.stand_in import FUNCTION, Failed, check, configure, create, delete, diff, update, urn
+from tests.local.stand_in import FUNCTION, Failed, check, configure, create, delete, diff, update, urn
 
 ROLE, REPOSITORY, ALIAS = "aws:iam/role:Role", "aws:ecr/repository:Repository", "aws:lambda/alias:Alias"
 PERMISSION, FUNCTION_URL = "aws:lambda/permission:Permission", "aws:lambda/functionUrl:FunctionUrl"

@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local import credentials
-from tests.unit.test_guard import OTHER, OWNER, REGION, Cloud, cloud  # noqa: F401  # a fixture
+from tests.local.test_guard import OTHER, OWNER, REGION, Cloud, cloud  # noqa: F401  # a fixture
 
 ROLE = f"arn:aws:iam::{OWNER}:role/ci/deployer"
 ISSUER, SUBJECT = "token.actions.githubusercontent.com", "repo:OWNER/NAME:pull_request"

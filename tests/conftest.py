@@ -1,0 +1,53 @@
+"""What holds for all tests but those on the real engine: a limit of time, an environment, repeatable examples."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.configuration import set_hypothesis_home_dir
+
+ENGINE = Path(__file__).parent / "engine"
+TEST_SECONDS = 120  # a test takes a few at most; this leaves room on a machine that does something else
+
+# The same inputs in every run; nothing is written but below .local.
+set_hypothesis_home_dir(Path(__file__).parents[1] / ".local" / "hypothesis")
+settings.register_profile(
+    "repeatable",
+    database=None,
+    deadline=None,
+    derandomize=True,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("repeatable")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bound each test."""
+    for item in items:
+        if ENGINE not in item.path.parents:
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS))
+
+
+@pytest.fixture(autouse=True)
+def outside_of_a_local_run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same environment under `make test`, where a local run sets these variables, as under `make test-unit`."""
+    if ENGINE in request.path.parents:
+        return
+    for name in os.environ:
+        if name.startswith(("AWS_", "DOCKER_", "LAMBDA_", "PULUMI_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Path]:
+    """A folder with a small build context `app`, as the working directory."""
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM scratch\nCOPY app.py /\n")
+    (folder / "app.py").write_text("print('hello')\n")
+    with contextlib.chdir(tmp_path):
+        yield folder
