@@ -4,6 +4,7 @@ import filecmp
 import hashlib
 import os
 import stat
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,8 +12,9 @@ from typing import Annotated, Literal
 from pydantic import model_validator
 
 from components.errors import ImageUnusable
-from components.image.context import File, files_of, readable, require_sendable
-from components.image.dockerfile import require_platform
+from components.image.context import File, files_of, left_out, readable, require_sendable
+from components.image.dockerfile import Copy, copies, require_platform
+from components.image.ignore import pattern_of
 from components.image.options import BuildOptions, Context
 from components.model import allowed
 
@@ -28,8 +30,8 @@ class ImageBuild(BuildOptions):
     """What an image is built from. Paths are relative to the program's folder.
 
     Raises:
-        ImageUnusable: the folder or the Dockerfile is missing, the Dockerfile is for another platform, or the context
-            has something that may not be sent: see `require_sendable`.
+        ImageUnusable: the folder or the Dockerfile is missing, the Dockerfile is for another platform or copies a file
+            that is not sent, or the context has something that may not be sent: see `require_sendable`.
     """
 
     context: Context
@@ -54,6 +56,12 @@ class ImageBuild(BuildOptions):
             text = self.dockerfile_path.read_text(errors="replace")
         require_platform(text, self.dockerfile_path, self.platform, target=self.target, args=self.known_args({}))
         require_sendable(self.files, self.ignore_path, allow_secrets=self.allow_secrets, limit_mb=self.context_limit)
+        if wrong := {copy: reason for copy, reason in self._left_out.items() if copy.is_certain}:
+            raise ImageUnusable(
+                f"The build would fail, because files that the Dockerfile copies are excluded:{self._told(wrong)}\n"
+                f"To send them to the builder, write into {self.ignore_path}"
+                + "".join(f"\n    !{pattern_of(os.path.normpath(copy.source).lstrip('/'))}" for copy in wrong)
+            )
         return self
 
     @property
@@ -69,6 +77,24 @@ class ImageBuild(BuildOptions):
         """
         own = self.dockerfile_path.with_name(f"{self.dockerfile_path.name}.dockerignore")
         return own if own.is_file() else Path(self.context) / ".dockerignore"
+
+    @property
+    def warning(self) -> str:
+        """The files that the Dockerfile may copy but that are not sent; empty if there are none."""
+        unsure = {copy: reason for copy, reason in self._left_out.items() if not copy.is_certain}
+        return f"The Dockerfile may copy files that are excluded:{self._told(unsure)}" if unsure else ""
+
+    @cached_property
+    def _left_out(self) -> dict[Copy, str]:
+        text = self.dockerfile_path.read_text(errors="replace")
+        copied = copies(text, self.platform, target=self.target, args=self.known_args({}))
+        return left_out(copied, self.files, Path(self.context), self.ignore_path)
+
+    def _told(self, reasons: Mapping[Copy, str]) -> str:
+        return "".join(
+            f"\n    {self.dockerfile_path}:{copy.line}: {copy.kind} {copy.source}: {reason}"
+            for copy, reason in reasons.items()
+        )
 
     @cached_property
     def tag(self) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from components.errors import ImageUnusable
+from components.image.dockerfile import WILDCARD, Copy
 from components.image.ignore import Patterns, pattern_of
 from components.limits import CONTEXT_MB
 
@@ -60,8 +61,18 @@ def files_of(context: Path, ignore_file: Path) -> tuple[File, ...]:
         ImageUnusable: a folder cannot be read, or a line of the ignore file is not a pattern.
     """
     with readable():
+        return tuple(sorted(_walk(context, patterns_in(ignore_file))))
+
+
+def patterns_in(ignore_file: Path) -> Patterns:
+    """The patterns of an ignore file; none if there is no such file.
+
+    Raises:
+        ImageUnusable: it cannot be read, or a line is not a pattern.
+    """
+    with readable():
         text = ignore_file.read_bytes().decode("utf-8-sig", "surrogateescape") if ignore_file.is_file() else ""
-        return tuple(sorted(_walk(context, Patterns(text.split("\n"), of=str(ignore_file)))))
+    return Patterns(text.split("\n"), of=str(ignore_file))
 
 
 def _walk(context: Path, ignored: Patterns) -> Iterator[File]:
@@ -181,6 +192,49 @@ def _require_size(files: Sequence[File], ignore_file: Path, limit_mb: int) -> No
         f"image does not need: {_lines([largest[0][0]], ignore_file)}\n"
         f"If it needs them, allow more, up to {CONTEXT_MB[-1]} MB. Example: contextLimit: {-(-size // 2**20)}"
     )
+
+
+def left_out(copies: Sequence[Copy], files: Sequence[File], context: Path, ignore_file: Path) -> dict[Copy, str]:
+    """The sources of COPY and ADD of which files are in the folder, but none is sent; with the line that excludes them.
+
+    Args:
+        copies: what the Dockerfile copies.
+        files: what is sent.
+        context: the folder.
+        ignore_file: the file that excludes the others.
+    """
+    ignored = patterns_in(ignore_file)
+    found = {}
+    for copy in copies:
+        with readable():
+            path = _unsent(copy.source, files, context)
+        number, line = ignored.deciding(path) if path else (0, "")
+        if number:
+            found[copy] = f"{ignore_file}:{number} ({_shown(line)}) excludes {_shown(path)}"
+    return found
+
+
+def _unsent(source: str, files: Sequence[File], context: Path) -> str:
+    """A file in the folder that a source means; empty if there is none, or if one that it means is sent."""
+    if WILDCARD.search(source):
+        try:
+            wanted = Patterns([source])
+        except ImageUnusable:
+            return ""
+        if any(wanted.match(file.name) for file in files):
+            return ""
+        return next((file.name for file in _walk(context, Patterns([])) if wanted.match(file.name)), "")
+    path = posixpath.normpath(source).lstrip("/")
+    # A link of the context may lead to it.
+    sent = (
+        f"{file.name}/".startswith(f"{path}/") or (stat.S_ISLNK(file.mode) and path.startswith(f"{file.name}/"))
+        for file in files
+    )
+    if path in ("", ".") or path.startswith("..") or any(sent):
+        return ""
+    if os.path.isdir(context / path):  # noqa: PTH112  # Path.is_dir raises for a name that is too long
+        return next((posixpath.join(path, file.name) for file in _walk(context / path, Patterns([]))), "")
+    return path if os.path.lexists(context / path) else ""
 
 
 @contextmanager

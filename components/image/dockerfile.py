@@ -1,10 +1,11 @@
-"""The platforms that a Dockerfile's FROM lines name, which have to be the function's.
+"""What a Dockerfile says before it is built: the platforms of its FROM lines, and what it copies from the context.
 
-https://docs.docker.com/reference/dockerfile/#from
+https://docs.docker.com/reference/dockerfile/
 """
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,15 +17,46 @@ HEREDOC = re.compile(r"<<-?\s*([\"']?)(\w+)\1")
 FROM = re.compile(r"(?:--platform=(\S+)\s+)?(\S+)(?:\s+AS\s+(\S+))?", re.IGNORECASE)
 ARGUMENT = re.compile(r"(\w+)(?:=(\"[^\"]*\"|'[^']*'|\S*))?")
 VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::?-([^}]*))?\})")
+FLAGS = re.compile(r"(?:--\S+\s+)*")
+# A stage that another one copies from or mounts.
+SOURCE_STAGE = re.compile(r"\bfrom=([^\s,]+)")
+# Not in the context: a here-document, an address; or a word in quotes.
+ELSEWHERE = re.compile(r"<<|://|^git@|[\"'\\]")
+WILDCARD = re.compile(r"[*?\[]")
 PROCESSORS = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}
 
 
+class Instruction(NamedTuple):
+    """An instruction: the number of its first line, its name in capitals, and the rest on one line."""
+
+    line: int
+    kind: str
+    rest: str
+
+
 class Stage(NamedTuple):
-    """A FROM line: its platform, if any, its base and its name."""
+    """A FROM line: its platform, if any, its base and its name; and the instructions that follow."""
 
     platform: str
     base: str
     name: str
+    body: list[Instruction]
+
+
+class Copy(NamedTuple):
+    """A source of a COPY or ADD instruction.
+
+    Attributes:
+        line: number of the instruction's first line.
+        kind: `COPY` or `ADD`.
+        source: path in the context, with wildcards.
+        is_certain: whether the build fails without it. With wildcards, or a variable that ENV may set, it may not.
+    """
+
+    line: int
+    kind: str
+    source: str
+    is_certain: bool
 
 
 def require_platform(text: str, dockerfile: Path, platform: str, *, target: str, args: Mapping[str, str]) -> None:
@@ -59,38 +91,109 @@ def require_platform(text: str, dockerfile: Path, platform: str, *, target: str,
 def _first_stage(stages: list[Stage], target: str) -> Stage | None:
     """The stage that the target is based on, directly or through others: its platform is that of all."""
     names = [stage.name.lower() for stage in stages]
-    index = len(stages) - 1
-    if target and target in names:
-        index = names.index(target)
-    elif target:
-        index = int(target) if target.isdecimal() and int(target) < len(stages) else -1
+    index = _index(stages, target)
     while index >= 0 and (base := stages[index].base.lower()) in names[:index]:
         index = index - 1 - names[:index][::-1].index(base)
     return stages[index] if index >= 0 else None
 
 
+def copies(text: str, platform: str, *, target: str, args: Mapping[str, str]) -> list[Copy]:
+    """What the build of a target copies from its context. Stages that it does not need are not built.
+
+    Args:
+        text: the Dockerfile.
+        platform: the image's.
+        target: the stage that is built; empty for the last.
+        args: build arguments.
+    """
+    stages = list(_stages(text, args, platform))
+    found = []
+    for stage in _needed(stages, target.lower()):
+        known = dict(args)
+        for line, kind, rest in stage.body:
+            if kind == "ARG":
+                known |= {name: value.strip("\"'") for name, value in ARGUMENT.findall(rest) if name not in args}
+            elif kind in ("COPY", "ADD"):
+                for source in _sources(rest):
+                    variables = [match[1] or match[2] for match in VARIABLE.finditer(source)]
+                    if all(known.get(name) for name in variables):
+                        is_certain = not variables and not WILDCARD.search(source)
+                        found.append(Copy(line, kind, _expanded(source, known), is_certain))
+    return found
+
+
+def _needed(stages: Sequence[Stage], target: str) -> list[Stage]:
+    """The stages that are built for a target: those it is based on, and those it copies from or mounts."""
+    index = _index(stages, target)
+    waiting, needed = [index] if index >= 0 else [], set[int]()
+    while waiting:
+        index = waiting.pop()
+        needed.add(index)
+        others = [name for _, _, rest in stages[index].body for name in SOURCE_STAGE.findall(_flags(rest))]
+        for name in (stages[index].base, *others):
+            # The nearest stage above of that name.
+            earlier = _index(stages[:index], name.lower())
+            waiting += [earlier] if earlier >= 0 and earlier not in needed else []
+    return [stages[index] for index in sorted(needed)]
+
+
+def _index(stages: Sequence[Stage], name: str) -> int:
+    """The place of a stage by name or number, of the last one if the name is empty; -1 if there is none."""
+    names = [stage.name.lower() for stage in stages]
+    if name in names and name:
+        return len(names) - 1 - names[::-1].index(name)
+    if name.isdecimal():
+        return int(name) if int(name) < len(names) else -1
+    return -1 if name else len(names) - 1
+
+
+def _sources(rest: str) -> list[str]:
+    """The sources of a COPY or ADD that are in the context."""
+    flags = _flags(rest)
+    if "--from=" in flags:
+        return []
+    rest = rest.removeprefix(flags)
+    if rest.startswith("["):
+        try:
+            return [str(word) for word in json.loads(rest)[:-1] if "://" not in str(word)]
+        except ValueError:
+            return []
+    return [word for word in rest.split()[:-1] if not ELSEWHERE.search(word)]
+
+
+def _flags(rest: str) -> str:
+    """The options of an instruction, such as `--from=build`, with the space behind them."""
+    found = FLAGS.match(rest)
+    return found[0] if found else ""
+
+
 def _stages(text: str, args: Mapping[str, str], platform: str) -> Iterator[Stage]:
     system, _, processor = platform.partition("/")
     target = {"TARGETPLATFORM": platform, "TARGETOS": system, "TARGETARCH": processor}
-    known, is_first = {**target, "BUILDPLATFORM": "BUILDPLATFORM", **args}, True
-    for kind, rest in _instructions(text):
+    known, body = {**target, "BUILDPLATFORM": "BUILDPLATFORM", **args}, list[Instruction]()
+    is_first = True
+    for instruction in _instructions(text):
+        _, kind, rest = instruction
         if kind == "ARG" and is_first:
             for name, value in ARGUMENT.findall(rest):
                 known.setdefault(name, _expanded(value.strip("\"'"), known))
         elif kind == "FROM" and (found := FROM.match(_expanded(rest, known))):
-            is_first = False
-            yield Stage(found[1] or "", found[2], found[3] or "")
+            is_first, body = False, []
+            yield Stage(found[1] or "", found[2], found[3] or "", body)
+        else:
+            body.append(instruction)
 
 
 def _expanded(text: str, values: Mapping[str, str]) -> str:
     return VARIABLE.sub(lambda found: values.get(found[1] or found[2]) or found[3] or "", text)
 
 
-def _instructions(text: str) -> Iterator[tuple[str, str]]:
-    """The instructions that may concern stages, each on one line, without here-documents."""
+def _instructions(text: str) -> Iterator[Instruction]:
+    """The instructions that may concern stages or files, each on one line, without here-documents."""
     escape = found[1] if (found := ESCAPE.match(text)) else "\\"
-    whole, lines = "", iter(text.splitlines())
-    for line in lines:
+    whole, first, lines = "", 0, enumerate(text.splitlines(), 1)
+    for number, line in lines:
+        first = first if whole else number
         if line.lstrip().startswith("#"):
             continue
         if line.rstrip().endswith(escape):
@@ -98,7 +201,7 @@ def _instructions(text: str) -> Iterator[tuple[str, str]]:
             continue
         if found := INSTRUCTION.match(whole + line):
             kind, rest = found[1].upper(), found[2].strip()
-            yield kind, rest
+            yield Instruction(first, kind, rest)
             for _, end in HEREDOC.findall(rest) if kind not in ("ARG", "FROM") else ():
-                next((body for body in lines if body.strip() == end), None)
+                next((body for _, body in lines if body.strip() == end), None)
         whole = ""

@@ -30,7 +30,9 @@ class Patterns:
 
     def __init__(self, lines: Iterable[str], *, of: str = ".dockerignore") -> None:
         # A comment has its # in the first column.
-        kept = [stripped for line in lines if not line.startswith("#") and (stripped := line.strip())]
+        numbered = [(number, line.strip()) for number, line in enumerate(lines, 1) if not line.startswith("#")]
+        self._lines = [(number, line) for number, line in numbered if line]
+        kept = [line for _, line in self._lines]
         self._patterns = [(_expression(line.removeprefix("!").strip(), of), line.startswith("!")) for line in kept]
         self._of_folders: dict[str, list[bool]] = {"": [False] * len(kept)}
 
@@ -42,6 +44,12 @@ class Patterns:
     def match(self, path: str) -> bool:
         """Whether the lines match a path, relative to the context and with slashes."""
         return self._results(path)[0]
+
+    def deciding(self, path: str) -> tuple[int, str]:
+        """Number and text of the line for which a path matches; 0 if it does not."""
+        matched, results = self._results(path)
+        decided = [line for line, result in zip(self._lines, results, strict=True) if result]
+        return decided[-1] if matched else (0, "")
 
     def _results(self, path: str) -> tuple[bool, list[bool]]:
         """Whether the lines match a path, and the result of each line.

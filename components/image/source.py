@@ -70,6 +70,8 @@ def push(name: str, image: BuiltImage, opts: pulumi.ResourceOptions) -> docker.I
         ImageUnusable: the build context cannot be staged.
     """
     build, staged = image.build, stage(image.build)
+    if build.warning:
+        pulumi.log.warn(build.warning)
     hooks = pulumi.ResourceHookBinding(on_error=[pulumi.ErrorHook(f"{name}-taken-tag", _explain_taken_tag)])
     return docker.Image(
         f"{name}-{build.tag.removeprefix(TAG_PREFIX)[:NAME_DIGITS]}-{image.push}",

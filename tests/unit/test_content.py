@@ -34,7 +34,7 @@ def test_a_tag_is_one_that_a_registry_takes(app: Path) -> None:
         lambda app: (app / "more.py").write_text(""),
         lambda app: (app / "link").symlink_to("app.py"),
         lambda app: (app / "Dockerfile").write_text("FROM scratch\nCOPY . /\n"),
-        lambda app: (app / ".dockerignore").write_text("app.py\n"),
+        lambda app: [(app / "Dockerfile").write_text("FROM scratch\n"), (app / ".dockerignore").write_text("app.py\n")],
     ],
     ids=["content", "name", "executable", "new file", "link", "Dockerfile", "ignored file"],
 )
@@ -192,8 +192,94 @@ def test_dockerignore_is_read_as_the_builder_reads_it(app: Path, patterns: str, 
     (app / "lib" / "deep").mkdir(parents=True)
     for name in ("lib/a.py", "lib/deep/a.py", "notes.md"):
         (app / name).write_text("")
+    (app / "Dockerfile").write_text("FROM scratch\n")
     (app / ".dockerignore").write_text(patterns)
     assert [name for name in sent() if name != ".dockerignore"] == kept
+
+
+def test_copied_files_that_the_ignore_file_excludes_are_refused_with_the_lines_to_write(app: Path) -> None:
+    (app / "lib").mkdir()
+    for name in ("more.py", "lib/a.py"):
+        (app / name).write_text("")
+    (app / "Dockerfile").write_text("FROM scratch\n# code\nCOPY app.py more.py /\nADD \\\n  --chmod=644 ./lib/ /lib/\n")
+    (app / ".dockerignore").write_text("# all but\n*\n!app.py\n")
+    with pytest.raises(ImageUnusable) as refused:
+        tag()
+    assert str(refused.value).splitlines() == [
+        "The build would fail, because files that the Dockerfile copies are excluded:",
+        "    app/Dockerfile:3: COPY more.py: app/.dockerignore:2 (*) excludes more.py",
+        "    app/Dockerfile:4: ADD ./lib/: app/.dockerignore:2 (*) excludes lib/a.py",
+        "To send them to the builder, write into app/.dockerignore",
+        "    !more.py",
+        "    !lib",
+    ]
+    with (app / ".dockerignore").open("a") as file:
+        file.write("!more.py\n!lib\n")
+    assert sent() == ["app.py", "lib/a.py", "more.py"]
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "options"),
+    [
+        ("FROM scratch\nCOPY . /", {}),
+        ("FROM scratch\nCOPY app.py /", {}),
+        ("FROM scratch\nCOPY --from=base more.py /", {}),
+        ("FROM base AS unused\nCOPY more.py /\nFROM scratch\nCOPY app.py /", {}),
+        ("FROM scratch AS small\nFROM scratch\nCOPY more.py /", {"target": "small"}),
+        ("FROM scratch\nCOPY <<more.py /x\nCOPY more.py /\nmore.py\nADD https://a/more.py /", {}),
+        ("FROM scratch\nRUN cp more.py from=unused\nCOPY link/more.py missing.py $UNKNOWN /", {}),
+        ('FROM scratch\nCOPY ["app.py", "/more.py"]', {}),
+        ("FROM scratch\nCOPY a[ /x\nCOPY [more.py /x", {}),
+    ],
+)
+def test_what_is_not_copied_from_the_context_for_sure_is_not_refused(
+    app: Path, dockerfile: str, options: dict[str, str]
+) -> None:
+    (app / "Dockerfile").write_text(dockerfile)
+    (app / "more.py").write_text("")
+    (app / "link").symlink_to(".")
+    (app / ".dockerignore").write_text("more.py\n")
+    build = ImageBuild(context="app", **options)  # type: ignore[arg-type]
+    assert build.tag
+    assert not build.warning
+
+
+@pytest.mark.parametrize(
+    "dockerfile",
+    [
+        "FROM base AS code\nCOPY {} /\nFROM scratch\nCOPY --from=code /a /a",
+        "FROM base AS code\nCOPY {} /\nFROM code",
+        "FROM base\nCOPY {} /\nFROM scratch\nRUN --mount=type=bind,from=0,target=/x true",
+        'FROM scratch\nCOPY ["{}", "/x"]',
+    ],
+)
+def test_a_stage_that_the_image_needs_is_read(app: Path, dockerfile: str) -> None:
+    (app / "Dockerfile").write_text(dockerfile.format("more.py"))
+    (app / "more.py").write_text("")
+    (app / ".dockerignore").write_text("more.py\n")
+    with pytest.raises(ImageUnusable, match=r"COPY more.py: app/.dockerignore:1 \(more.py\) excludes more.py"):
+        tag()
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "options", "warned"),
+    [
+        ("COPY *.txt app.py /", {}, "COPY *.txt: app/.dockerignore:1 (*.txt) excludes notes.txt"),
+        ("ARG NAME=notes\nCOPY $NAME.txt /", {}, "COPY notes.txt: app/.dockerignore:1 (*.txt) excludes notes.txt"),
+        ("ARG NAME\nCOPY ${NAME}.txt /", {"args": {"NAME": "notes"}}, "COPY notes.txt: "),
+        ("COPY *.py /", {}, ""),
+        ("ARG NAME\nCOPY ${NAME}.txt /", {}, ""),
+    ],
+)
+def test_what_the_build_may_not_need_is_a_warning(
+    app: Path, dockerfile: str, options: dict[str, dict[str, str]], warned: str
+) -> None:
+    (app / "Dockerfile").write_text(f"FROM scratch\n{dockerfile}\n")
+    (app / "notes.txt").write_text("")
+    (app / ".dockerignore").write_text("*.txt\n")
+    warning = ImageBuild(context="app", **options).warning  # type: ignore[arg-type]
+    assert warned in warning
+    assert bool(warned) == bool(warning)
 
 
 @pytest.mark.parametrize("line", ["[", "a/[]b]", "[b-a]", "!", "a\\"])
