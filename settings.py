@@ -13,8 +13,9 @@ from pulumi.runtime.config import is_config_secret
 from pydantic import AfterValidator, PrivateAttr, ValidationError, ValidationInfo, field_validator
 from pydantic.alias_generators import to_camel
 
+from components.endpoint import Endpoint
 from components.errors import InvalidArgument, InvalidConfiguration
-from components.function import Endpoint, Function
+from components.function import Function
 from components.image.options import Image
 from components.limits import AccountId, Region, RoleArn
 from components.model import Model, allowed, models_of, problems, rule

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, 
 
 from components import iam
 from components.alarms import Alarms, create_alarms
+from components.endpoint import Endpoint, NoEndpoint, create_endpoint
 from components.image.source import PLATFORMS, BuiltImage, ExistingImage, push, require_digest
 from components.limits import (
     ENVIRONMENT_BYTES,
@@ -26,7 +27,6 @@ from components.limits import (
     within,
 )
 from components.model import Late, Model, Share, Whole, allowed, rule
-from components.rest_api import CorsOrigin, FunctionApi, RestApi
 
 # Lambda sets these itself and refuses to have them set.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
@@ -116,41 +116,6 @@ class Release(Model):
                 "provisioned concurrency. Set one of them to 0"
             )
         return share
-
-
-class FunctionUrl(Model):
-    """A URL of the function's own, without API Gateway.
-
-    https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html
-    """
-
-    type: Annotated[Literal["url"], allowed("rest, url or none", "url")] = "url"
-    """What the function is called through: a REST API, a function URL, or nothing."""
-    public: Switch = False
-    """Whether anyone may call it; otherwise callers sign with AWS credentials."""
-    cors_origin: CorsOrigin | None = None
-    """Origin whose pages may call it."""
-
-
-class NoEndpoint(Model):
-    """Nothing to call the function through."""
-
-    type: Annotated[Literal["none"], allowed("rest, url or none", "none")] = "none"
-    """What the function is called through: a REST API, a function URL, or nothing."""
-
-
-def _endpoint_type(given: Any) -> str:
-    """Which kind of endpoint is given; what is no kind is refused by that of the REST API."""
-    kind = given.get("type", "rest") if isinstance(given, Mapping) else getattr(given, "type", "rest")
-    return {"url": "FunctionUrl", "none": "NoEndpoint"}.get(kind if isinstance(kind, str) else "", "RestApi")
-
-
-Endpoint = Annotated[
-    Annotated[RestApi, Tag("RestApi")]
-    | Annotated[FunctionUrl, Tag("FunctionUrl")]
-    | Annotated[NoEndpoint, Tag("NoEndpoint")],
-    Discriminator(_endpoint_type),
-]
 
 
 class Function(Model):
@@ -376,7 +341,7 @@ class ImageFunction(pulumi.ComponentResource):
         self.function_arn = function.arn
         self.version = function.version
         self.alias_arn = alias.arn if alias else none
-        self.endpoint_url, self.api_key = self._endpoint(function, alias)
+        self.endpoint_url, self.api_key = create_endpoint(name, args.endpoint, args.name, function, alias, self._child)
         self.alarm_topic_arn = (
             create_alarms(name, args.alarms, function.name, args.timeout, self._child).apply(lambda arn: arn)
             if args.alarms
@@ -448,67 +413,3 @@ class ImageFunction(pulumi.ComponentResource):
                 opts=self._child,
             )
         return alias
-
-    def _endpoint(
-        self, function: aws.lambda_.Function, alias: aws.lambda_.Alias | None
-    ) -> tuple[pulumi.Output[str | None], pulumi.Output[str | None]]:
-        """The URL that calls the function, and the key that it needs."""
-        endpoint, qualifier = self._args.endpoint, alias.name if alias else None
-        none: pulumi.Output[str | None] = pulumi.Output.from_input(None)
-        if isinstance(endpoint, RestApi):
-            api = FunctionApi(
-                f"{self._prefix}-api",
-                endpoint,
-                api_name=self._args.name,
-                function_name=function.name,
-                invoke_arn=alias.invoke_arn if alias else function.invoke_arn,
-                qualifier=qualifier,
-                opts=self._child,
-            )
-            return api.endpoint_url.apply(lambda url: url), api.api_key
-        if isinstance(endpoint, FunctionUrl):
-            grants = self._public_grants(function, qualifier) if endpoint.public else []
-            url = aws.lambda_.FunctionUrl(
-                f"{self._prefix}-url",
-                function_name=function.name,
-                qualifier=qualifier,
-                authorization_type="NONE" if endpoint.public else "AWS_IAM",
-                cors={"allow_origins": [endpoint.cors_origin]} if endpoint.cors_origin else None,
-                opts=pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=grants)),
-            )
-            known = pulumi.Output.all(url.function_url, *(grant.id for grant in grants))
-            return known.apply(lambda values: str(values[0])), none
-        return none, none
-
-    def _public_grants(
-        self, function: aws.lambda_.Function, qualifier: pulumi.Input[str] | None
-    ) -> list[aws.lambda_.Permission]:
-        """The two statements without which a public URL answers 403.
-
-        https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
-        The provider adds statements with these two IDs to a public URL that it creates, and never removes them. It
-        takes the ones that are there already: so they are created before the URL, and belong to the stack.
-        https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/lambda/function_url.go
-        """
-        return [
-            aws.lambda_.Permission(
-                f"{self._prefix}-url-public",
-                statement_id="FunctionURLAllowPublicAccess",
-                function=function.name,
-                qualifier=qualifier,
-                principal="*",
-                action="lambda:InvokeFunctionUrl",
-                function_url_auth_type="NONE",
-                opts=self._child,
-            ),
-            aws.lambda_.Permission(
-                f"{self._prefix}-url-invoke",
-                statement_id="FunctionURLAllowInvokeAction",
-                function=function.name,
-                qualifier=qualifier,
-                principal="*",
-                action="lambda:InvokeFunction",
-                invoked_via_function_url=True,
-                opts=self._child,
-            ),
-        ]
