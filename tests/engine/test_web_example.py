@@ -1,87 +1,167 @@
-"""The web example, in a browser: both stacks are deployed, progress is seen, a broken image gets no call."""
+"""The web example, in a browser: what a person sees of deployments that succeed, fail and outlive a restart."""
 
-import json
 import subprocess
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
+from selenium_axe_python import Axe
 
 from tests.engine.clone import Clone, free_port
 
 DEPLOY_SECONDS = 180
-PAGE_SECONDS = 30
+PAGE_SECONDS = 60
+PHONE = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+
+
+class Page:
+    """The page of the service, which runs in a clone."""
+
+    def __init__(self, clone: Clone, browser: webdriver.Chrome) -> None:
+        self.address = f"127.0.0.1:{free_port()}"
+        self.browser = browser
+        self._clone = clone
+        self.start()
+
+    def start(self) -> None:
+        """Start the service and open its page."""
+        command = f'eval "$(make -s env)" && exec hypercorn --bind {self.address} examples.web.app:app'
+        self._service = subprocess.Popen(["bash", "-c", command], cwd=self._clone.root, env=self._clone.env)
+        WebDriverWait(self._service, PAGE_SECONDS).until(lambda _: answers(f"http://{self.address}/"))
+        self.browser.get(f"http://{self.address}/")
+
+    def stop(self) -> None:
+        """End the service."""
+        # An open stream of events would keep it.
+        self.browser.get("about:blank")
+        self._service.terminate()
+        self._service.wait()
+
+    def deploy(self, name: str, folder: str, memory: int) -> None:
+        """Fill the form in, and send it with the Enter key."""
+        for field, value in (("name", name), ("context", folder), ("memory", str(memory))):
+            box = self.browser.find_element(By.ID, field)
+            box.clear()
+            box.send_keys(value)
+        box.send_keys(Keys.ENTER)
+
+    def slot(self, name: str) -> str:
+        """A text of hello's card; empty while there is none."""
+        script = f"return document.querySelector('#function-hello [data-slot={name}]')?.innerText ?? ''"
+        return str(self.browser.execute_script(script))
+
+    def wait_for_run(self, said: str) -> None:
+        WebDriverWait(self, DEPLOY_SECONDS).until(lambda _: self.slot("run").startswith(said))
+
+    def wait_for_text(self, element: str, text: str) -> None:
+        WebDriverWait(self, PAGE_SECONDS).until(lambda _: text in self.browser.find_element(By.ID, element).text)
+
+    def steps(self) -> list[str]:
+        """What the running operation has done so far, of which the list is open."""
+        return list(self.browser.execute_script("return [...document.querySelectorAll('li')].map(li => li.innerText)"))
+
+    def button(self, act: str) -> WebElement:
+        return self.browser.find_element(By.CSS_SELECTOR, f"#function-hello [data-act={act}]")
+
+    def require_accessible(self) -> None:
+        """No fault that axe-core knows of, in light and dark, and nothing wider than a phone."""
+        for scheme in ("light", "dark"):
+            media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+            self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+            axe = Axe(self.browser)
+            axe.inject()
+            faults: list[Any] = axe.run()["violations"]
+            assert not faults, axe.report(faults)
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
+        assert self.browser.execute_script("return document.documentElement.scrollWidth") <= PHONE["width"]
+        self.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 @pytest.fixture
-def page(empty: Clone, browser: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
+def page(empty: Clone, browser: webdriver.Chrome) -> Iterator[Page]:
     """The page of the service, which runs in a clone where nothing is deployed."""
-    address = f"127.0.0.1:{free_port()}"
-    command = f'eval "$(make -s env)" && exec hypercorn --bind {address} examples.web.app:app'
-    with subprocess.Popen(["bash", "-c", command], cwd=empty.root, env=empty.env) as service:
-        WebDriverWait(service, PAGE_SECONDS).until(lambda _: answers(f"http://{address}/"))
-        browser.get(f"http://{address}/")
-        yield browser
-        service.terminate()
+    page = Page(empty, browser)
+    yield page
+    page.stop()
 
 
 def answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310
-            return bool(answer.status == 200)
+            return bool(answer.read())
     except OSError:
         return False
 
 
-def deploy(page: webdriver.Chrome, name: str, folder: str) -> None:
-    for field, value in (("name", name), ("context", folder)):
-        box = page.find_element(By.NAME, field)
-        box.clear()
-        box.send_keys(value)
-    page.find_element(By.CSS_SELECTOR, "form button").click()
+def test_functions_are_deployed_rolled_back_and_deleted_in_the_browser(page: Page, empty: Clone) -> None:
+    page.wait_for_text("empty", "No functions yet")
+    page.require_accessible()
+    page.deploy("hello", "docs", 256)
+    page.wait_for_text("refused", "Folder: 'docs' has no Dockerfile; an example of a folder with one is app.")
 
+    # What is done so far is there after a reload, too.
+    page.deploy("hello", "app", 256)
+    WebDriverWait(page, DEPLOY_SECONDS).until(lambda _: page.steps())
+    before = page.steps()
+    page.browser.refresh()
+    WebDriverWait(page, PAGE_SECONDS).until(lambda _: page.steps()[: len(before)] == before)
+    assert page.slot("now").startswith("Deploying, ")
+    page.deploy("hello", "app", 256)
+    page.wait_for_text("refused", "hello is busy (deploy). Wait until that has ended.")
+    page.require_accessible()
 
-def row(page: webdriver.Chrome, name: str) -> list[str]:
-    """The cells of a function's row, read at once: the page writes a row anew with every event."""
-    cells = f"document.querySelectorAll('#function-{name} td')"
-    return list(page.execute_script(f"return [...{cells}].map(cell => cell.innerText)"))
-
-
-def wait_for(page: webdriver.Chrome, name: str, state: str) -> None:
-    WebDriverWait(page, DEPLOY_SECONDS).until(lambda _: row(page, name)[1:2] == [state])
-
-
-def test_functions_are_deployed_and_deleted_in_the_browser(page: webdriver.Chrome, empty: Clone) -> None:
-    deploy(page, "hello", "app")
-    wait_for(page, "hello", "ready")
-    assert page.find_element(By.ID, "registry-account").text == "111111111111"
-    assert page.find_element(By.ID, "consumer-account").text == "222222222222"
-    digest = empty.client("consumer", "lambda").get_function(FunctionName="hello")["Code"]["ImageUri"].partition("@")[2]
-    assert digest.startswith(row(page, "hello")[2])
-    assert "lambda/function:Function" in page.find_element(By.ID, "progress").text
-    endpoint = page.find_element(By.CSS_SELECTOR, "#function-hello a").get_attribute("href")
-    assert empty.get_url(str(endpoint)) == (200, {"message": "hello world!"})
+    page.wait_for_run("Deploy succeeded after")
+    assert page.slot("service") == "Answers"
+    assert page.slot("memory") == "256 MB"
+    assert page.browser.find_element(By.ID, "registry-account").text == "111111111111"
+    assert page.browser.find_element(By.ID, "functions-title").text == "Functions in account 222222222222"
+    code = empty.client("consumer", "lambda").get_function(FunctionName="hello")["Code"]
+    good = page.slot("image")
+    assert code["ImageUri"].partition("@sha256:")[2].startswith(good)
+    endpoint = page.slot("endpoint")
+    assert empty.get_url(endpoint) == (200, {"message": "hello world!"})
 
     # A broken image: said on the page, and callers keep what they have.
     empty.edit("app/app.py", "    return {", "    raise RuntimeError(event)\n    return {")
-    deploy(page, "hello", "app")
-    wait_for(page, "hello", "failed")
-    assert "RuntimeError" in page.find_element(By.ID, "problem").text
-    assert empty.get_url(str(endpoint)) == (200, {"message": "hello world!"})
+    page.button("redeploy").click()
+    page.wait_for_run("Deploy failed after")
+    # Both stay known when the service is started again.
+    page.stop()
+    page.start()
+    page.wait_for_run("Deploy failed after")
+    assert page.slot("service") == "Answers"
+    assert page.slot("error").startswith("RuntimeError: {'httpMethod': 'GET', 'path': '/hello'}\n")
+    assert empty.get_url(endpoint) == (200, {"message": "hello world!"})
+    page.require_accessible()
 
-    page.find_element(By.CSS_SELECTOR, "#function-hello button").click()
-    WebDriverWait(page, DEPLOY_SECONDS).until(lambda _: not row(page, "hello"))
+    page.button("logs").click()
+    page.wait_for_text("log", "RuntimeError")
+    page.require_accessible()
+    page.browser.find_element(By.ID, "log").send_keys(Keys.ESCAPE)
+
+    empty.restore()
+    empty.edit("app/app.py", "hello world!", "hello again!")
+    page.button("redeploy").click()
+    page.wait_for_run("Deploy succeeded after")
+    assert empty.get_url(endpoint) == (200, {"message": "hello again!"})
+    assert page.button("rollback").text == f"Roll back to {good}"
+    page.button("rollback").click()
+    page.wait_for_run("Rollback succeeded after")
+    assert empty.get_url(endpoint) == (200, {"message": "hello world!"})
+
+    # The page asks, and Enter is no.
+    page.button("delete").send_keys(Keys.ENTER)
+    page.wait_for_text("confirm", "Delete hello?")
+    page.require_accessible()
+    page.browser.switch_to.active_element.send_keys(Keys.ENTER)
+    assert page.button("delete").is_enabled()
+    page.button("delete").click()
+    page.browser.find_element(By.CSS_SELECTOR, "#confirm .danger").click()
+    page.wait_for_text("empty", "No functions yet")
     assert empty.client("consumer", "lambda").list_functions()["Functions"] == []
-
-
-def test_a_name_that_lambda_refuses_is_refused_by_the_service(page: webdriver.Chrome) -> None:
-    request = urllib.request.Request(  # noqa: S310
-        f"{page.current_url}api/functions/Not%20a%20name", data=json.dumps({}).encode(), method="PUT"
-    )
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(request, timeout=5)  # noqa: S310
-    assert refused.value.code == 422

@@ -85,3 +85,19 @@ def test_a_folder_outside_of_the_project_is_refused(port: int, context: str) -> 
     status, body = call(port, "PUT", "/api/functions/hello", {"context": context})
     assert status == 422
     assert b"folder of the project" in body or "\0" in context
+
+
+def test_a_folder_without_a_dockerfile_is_refused(port: int) -> None:
+    status, body = call(port, "PUT", "/api/functions/hello", {"context": "docs"})
+    assert status == 422
+    assert b"'docs' has no Dockerfile" in body
+
+
+def test_a_name_that_lambda_refuses_is_refused(port: int) -> None:
+    assert call(port, "PUT", "/api/functions/Not%20a%20name", {"context": "app"})[0] == 422
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/rollback"), ("DELETE", ""), ("GET", "/logs")])
+def test_a_function_that_is_not_there_is_refused(port: int, method: str, path: str) -> None:
+    status, body = call(port, method, f"/api/functions/nobody{path}")
+    assert (status, json.loads(body)) == (404, {"detail": "There is no function nobody."})
