@@ -1,6 +1,14 @@
-"""Deploy both stacks, check the endpoint, print its URL. Run `pip install .`, then `python examples/embed.py` here."""
+"""Deploy both stacks, check the endpoint, print its URL. Run `python examples/embed.py` in the program's folder."""
 
-from cross_account_ecr.deployment import Check, CheckFailed, Deployment, DeploymentError, Event, Step
+import sys
+from pathlib import Path
+
+try:
+    from cross_account_ecr.deployment import Check, CheckFailed, Deployment, DeploymentError, Event, Step
+except ModuleNotFoundError:
+    # `pip install .` was not run: the package is the folder above.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from deployment import Check, CheckFailed, Deployment, DeploymentError, Event, Step
 
 
 def tell(event: Event) -> None:
@@ -9,20 +17,19 @@ def tell(event: Event) -> None:
         print(f"{event.stack:10} {event.operation:8} {event.name}")
 
 
-def main() -> int:
-    """Deploy the registry and the consumer. Returns an exit code."""
+def main() -> None:
+    """Deploy the registry and the consumer."""
     try:
         with Deployment(consumers=["consumer"], on_event=tell) as deployment:
             results = deployment.up(check=Check(seconds=60))
     except CheckFailed as error:
         print(f"{error} Now it runs {error.rolled_back_to or 'nothing'}.")
-        return error.exit_code
+        sys.exit(error.exit_code)
     except DeploymentError as error:
         print(f"{error.stack}: {error}\n{error.hint}")
-        return error.exit_code
+        sys.exit(error.exit_code)
     print(results["consumer"].outputs["endpointUrl"])
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

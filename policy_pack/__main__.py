@@ -1,5 +1,7 @@
 """The policy pack: `pulumi preview --policy-pack policy_pack`. The rules are in `rules.py`."""
 
+from typing import Any
+
 import grpc
 from google.protobuf import json_format
 from pulumi_policy import PolicyPack, policy
@@ -12,15 +14,15 @@ class Analyzer(policy._PolicyAnalyzerServicer):
     The SDK has no hook for it, so its private servicer is extended; `test_wrong_configuration_is_refused` guards that.
     """
 
-    def Configure(self, request, context):  # noqa: ANN001, ANN201, N802  # of the gRPC protocol
+    def Configure(self, request: Any, context: Any) -> Any:  # noqa: N802  # of the gRPC protocol
         """Take the configuration of all rules, with the defaults filled in by the engine."""
         given = {name: json_format.MessageToDict(config.properties) for name, config in request.policyConfig.items()}
         if wrong := unread(given):
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "\n".join(wrong))
-        return super().Configure(request, context)
+        return super().Configure(request, context)  # type: ignore[no-untyped-call]  # of the gRPC protocol
 
 
-policy._PolicyAnalyzerServicer = Analyzer
+policy._PolicyAnalyzerServicer = Analyzer  # type: ignore[misc]  # the SDK serves what has this name
 
 PolicyPack(
     "cross-account-ecr",

@@ -75,12 +75,13 @@ def test_what_is_imported_is_declared_and_the_other_way_round() -> None:
     assert needed == declared
 
 
-def test_the_example_starts_as_its_first_line_says(installed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("with_wheel", [True, False], ids=["wheel", "folder"])
+def test_the_example_starts_as_its_first_line_says(installed: Path, tmp_path: Path, with_wheel: bool) -> None:
     [command] = re.findall(r"`python (.+?)`", (ROOT / "examples" / "embed.py").read_text())
     ran = subprocess.run(
         [sys.executable, *command.split()],
         cwd=ROOT,
-        env={"PATH": str(tmp_path), "HOME": str(tmp_path), "PYTHONPATH": str(installed)},
+        env={"PATH": str(tmp_path), "HOME": str(tmp_path), **({"PYTHONPATH": str(installed)} if with_wheel else {})},
         capture_output=True,
         text=True,
         timeout=60,
