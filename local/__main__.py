@@ -120,6 +120,8 @@ def _destroy() -> None:
 
 
 def _stop_others() -> None:
+    # A provider ends only up to five minutes after a CLI that was killed.
+    processes.end_programs_of(LOCAL / "pulumi-home" / "plugins")
     for name in processes.stop_all():
         print(f"stopped {name}")
 

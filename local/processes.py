@@ -74,12 +74,21 @@ def stop(name: str) -> bool:
 
 def end_unrecorded(command: list[str]) -> bool:
     """End what runs exactly this command although its record is gone. Returns whether there was something."""
-    line = "\0".join([*command, ""]).encode()
+    return _end_all(lambda words: words == command)
+
+
+def end_programs_of(folder: Path) -> bool:
+    """End what runs a program in this folder. Returns whether there was something."""
+    return _end_all(lambda words: Path(words[0]).is_relative_to(folder))
+
+
+def _end_all(matches: Callable[[list[str]], bool]) -> bool:
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if (folder / "cmdline").read_bytes() == line:
-                found.append(int(folder.name))
+            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+            if words and matches(words):
+                found.append(int(process.name))
     for pid in found:
         _end(pid)
     return bool(found)

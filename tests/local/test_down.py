@@ -1,7 +1,9 @@
 """`make down` ends everything, whatever one of its steps runs into."""
 
+import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,3 +60,15 @@ def test_a_server_without_a_record_is_ended() -> None:
         assert processes.end_unrecorded([*command, "more"]) is False
         assert processes.end_unrecorded(command) is True
         assert not processes.is_alive(server.pid)
+
+
+def test_a_program_of_a_folder_is_ended_and_no_other(tmp_path: Path) -> None:
+    program = tmp_path / "plugins" / "provider"
+    program.parent.mkdir()
+    shutil.copy(shutil.which("sleep") or "", program)
+    with subprocess.Popen([program, "987654"]) as provider, subprocess.Popen(["sleep", "987655"]) as other:
+        assert processes.end_programs_of(program.parent) is True
+        assert not processes.is_alive(provider.pid)
+        assert processes.is_alive(other.pid)
+        assert processes.end_programs_of(program.parent) is False
+        other.kill()
