@@ -78,9 +78,10 @@ class Package:
         return {
             to_camel(name): {
                 **self.kind_of(field.annotation, f"{owner}{name.title().replace('_', '')}"),
-                "description": _description(field, meanings(model)[name]),
+                "description": _description(field, texts[name]),
             }
             for model in models
+            for texts in (meanings(model),)
             for name, field in model.model_fields.items()
         }
 

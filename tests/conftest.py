@@ -1,6 +1,7 @@
 """What holds for all tests but those on the real engine: a limit of time, an environment, repeatable examples."""
 
 import contextlib
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +20,22 @@ settings.register_profile(
     database=None,
     deadline=None,
     derandomize=True,
-    max_examples=60,
+    max_examples=20,
     suppress_health_check=[HealthCheck.too_slow],
 )
+# Others in every run: pytest tests/unit/test_properties.py --hypothesis-profile=thorough
+settings.register_profile("thorough", settings.get_profile("repeatable"), derandomize=False, max_examples=500)
 settings.load_profile("repeatable")
+
+
+# Looking for garbage in what is imported, which stays, takes a third of the time of imports and of runs with mocks.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage in what tests create only."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

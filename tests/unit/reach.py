@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from hypothesis import settings
+
 # Of the property test that runs.
 SEEN: Counter[str] = Counter()
 
@@ -28,3 +30,8 @@ def reaches(*classes: str, least: int = 3) -> Callable[[Callable[..., None]], Ca
         return counted
 
     return decorate
+
+
+def examples(times: float) -> settings:
+    """So many times the examples of the profile."""
+    return settings(max_examples=max(2, int(times * settings.default.max_examples)))

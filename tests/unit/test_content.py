@@ -369,13 +369,13 @@ def test_a_large_context_is_refused_with_what_is_large(app: Path) -> None:
     assert ImageBuild(context="app").files
 
 
-def test_a_context_of_9999_files_has_a_tag_that_each_of_them_changes(app: Path) -> None:
-    for number in range(9_997):
+def test_a_context_of_more_files_than_a_process_may_open_has_a_tag(app: Path) -> None:
+    for number in range(1_097):
         folder = app / str(number % 100)
         folder.mkdir(exist_ok=True)
         (folder / f"{number}.txt").write_text(f"file {number}")
     before = tag()
-    assert len(sent()) == 9_999
+    assert len(sent()) == 1_099
     (app / "0" / "0.txt").write_text("file 1")
     assert tag() != before
 

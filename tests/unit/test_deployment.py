@@ -32,6 +32,7 @@ from deployment import (
 from deployment.deployment import _in_accounts, _steps, _under_way
 from deployment.events import SECRET_SIGN, SIGN, UNKNOWN_SIGN, translated
 from deployment.workspace import Workspace
+from tests.unit.reach import examples, reached, reaches
 
 FUNCTION = "aws:lambda/function:Function"
 STACK = "pulumi:pulumi:Stack"
@@ -413,8 +414,15 @@ def test_images_that_were_being_created_are_taken_out_of_the_state(
         assert json.loads(written.read_text()) == {"version": 3, "deployment": {"pending_operations": pending[1:]}}
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(), st.lists))
+PLAIN = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()
+
+
+@reaches("nothing", "switch", "number", "text", "list", least=1)
+@examples(2)
+@given(PLAIN | st.recursive(PLAIN, st.lists, max_leaves=5))
 def test_given_settings_take_the_place_of_a_files_configuration_and_of_nothing_else(value: Any) -> None:
+    kinds = {"nothing": type(None), "switch": bool, "number": int, "text": str, "list": list}
+    reached(**{kind: type(value) is each for kind, each in kinds.items()})
     with tempfile.TemporaryDirectory() as name:
         project = Path(name)
         (project / "Pulumi.yaml").write_text("name: p\nruntime: python\n")

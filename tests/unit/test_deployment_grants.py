@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from components.iam import PULL_ACTIONS, PUSH_ACTIONS, compact
 from components.repository import Consumer, repository_policy
 from deployment.grants import changes, pulling, unread
+from tests.unit.reach import examples
 
 TWO = Consumer(account="222222222222")
 THREE = Consumer(account="333333333333", functions="orders-*")
@@ -292,7 +293,7 @@ def test_nothing_that_grants_is_ever_absent() -> None:
     """The words are held against what a statement says by itself: each action, principal and source is in them."""
     seen: Counter[str] = Counter()
 
-    @settings(database=None, max_examples=600, deadline=None)
+    @examples(8)
     @given(statement=STATEMENTS)
     @example(statement=pull())
     @example(statement=pull(Action=list(PUSH_ACTIONS), Principal={"AWS": PUBLISHER}))

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import pulumi_policy
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pulumi.runtime.proto import analyzer_pb2
 from pulumi_policy import (
@@ -45,6 +45,7 @@ from policy_pack.rules import (
     STAGE,
     unread,
 )
+from tests.unit.reach import reached, reaches
 
 PAGE = Path("docs/policy-pack.md").read_text()
 POLICY, ROLE, ATTACHMENTS, ROLE_POLICY, ATTACHMENT = ROLE_TYPES
@@ -699,9 +700,12 @@ VALUES = st.sampled_from(["Allow", "*", "lambda.amazonaws.com", "arn:aws:iam::1:
 DOCUMENTS = st.recursive(VALUES, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner), max_leaves=20)
 
 
-@settings(database=None)
+@reaches("statement", "part", "list", "text", "document")
 @given(policy=DOCUMENTS, text=st.booleans())
 def test_a_policy_that_is_none_breaks_no_rule(policy: Any, text: bool) -> None:
+    is_statement = isinstance(policy, dict) and bool(policy)
+    reached(statement=is_statement, part=not policy or not isinstance(policy, dict | list), text=text)
+    reached(list=isinstance(policy, list), document=not text)
     allowing = {"Statement": [{"Effect": "Allow", **(policy if isinstance(policy, dict) else {"Action": policy})}]}
     for given_policy in (policy, allowing):
         props = {"policy": json.dumps(given_policy) if text else given_policy}

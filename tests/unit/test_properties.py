@@ -20,7 +20,7 @@ import docker.utils.build
 import grpc
 import pytest
 from google.protobuf import struct_pb2
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
@@ -49,7 +49,7 @@ from components.repository import Consumer, CrossAccountRepositoryArgs, Reposito
 from components.rest_api import RestApi, Route
 from settings import KEYS, STACKS, STRUCTURED, ConsumerSettings, RegistrySettings, parse
 from stacks.consumer import function_args
-from tests.unit.reach import reached, reaches
+from tests.unit.reach import examples, reached, reaches
 
 PROJECT = "cross-account-ecr"
 CANARY = "do-not-repeat-me"
@@ -365,7 +365,7 @@ def is_model(kind: Any) -> bool:
 
 
 @reaches("registry", "consumer", "refused", "publishers", "two_rules", "release", "routes", least=2)
-@settings(max_examples=150)
+@examples(7)
 @given(STACK_FILES)
 def test_what_settings_accept_components_accept(values: dict[str, Any]) -> None:
     loaded = accepted(lambda: read(values))
@@ -386,7 +386,7 @@ def test_what_settings_accept_components_accept(values: dict[str, Any]) -> None:
 
 
 @reaches("of_a_section", "of_an_option", "of_an_entry", "further_in")
-@settings(max_examples=4)
+@examples(0.2)
 @given(CONFIGURATIONS)
 def test_a_wrong_value_anywhere_is_refused_by_its_path_and_nothing_else_is(values: dict[str, Any]) -> None:
     for path in places(values):
@@ -563,7 +563,7 @@ ACTIONS = st.sampled_from([*PULL_ACTIONS * 4, *PUSH_ACTIONS, "ecr:DeleteReposito
 
 
 @reaches("allowed", "by_role", "by_organization", "of_a_stranger", "of_another_role", "push", least=2)
-@settings(max_examples=400)
+@examples(10)
 @given(policy_consumers(), FEW_REGIONS, ORGANIZATIONS, ACTIONS, FEW_ACCOUNTS, FEW_ROLES, ORGANIZATIONS)
 def test_exactly_the_granted_callers_may_pull(
     consumers: list[Consumer], region: str, organization: str, action: str, account: str, role: str, member: str
@@ -589,7 +589,7 @@ def test_exactly_the_granted_callers_may_pull(
 
 
 @reaches("allowed", "by_pattern", "by_organization", "another_region", "another_name")
-@settings(max_examples=200)
+@examples(5)
 @given(policy_consumers(), FEW_REGIONS, ORGANIZATIONS, ACTIONS, FEW_ACCOUNTS, FEW_REGIONS, NAMES, ORGANIZATIONS)
 def test_exactly_the_granted_functions_are_pulled_for_by_lambda(
     consumers: list[Consumer],
@@ -624,6 +624,7 @@ def test_exactly_the_granted_functions_are_pulled_for_by_lambda(
 
 
 @reaches("two_consumers", "two_roles")
+@examples(3)
 @given(policy_consumers(), FEW_REGIONS, ORGANIZATIONS, st.randoms(use_true_random=False))
 def test_no_order_of_anything_changes_the_policy(
     consumers: list[Consumer], region: str, organization: str, chance: random.Random
@@ -640,7 +641,7 @@ def test_no_order_of_anything_changes_the_policy(
 
 
 @reaches("accepted", "refused")
-@settings(max_examples=100)
+@examples(2)
 @given(st.integers(1, 400), PATTERNS, st.integers(0, 3), FEW_REGIONS)
 def test_a_policy_that_is_accepted_is_never_too_long(count: int, functions: str, roles: int, region: str) -> None:
     listed = [
@@ -665,6 +666,7 @@ ARNS = st.lists(ROLES, min_size=1, max_size=2, unique=True) | st.lists(ANYTHING,
 
 
 @reaches("account", "role", "publisher", "refused")
+@examples(3)
 @given(ANYTHING, ARNS, ARNS, ANYTHING)
 def test_what_is_written_as_a_principal_names_one(
     account: str, roles: list[str], publishers: list[str], functions: str
@@ -695,6 +697,7 @@ STATEMENTS = section(
 
 
 @reaches("accepted", "refused")
+@examples(3)
 @given(st.lists(STATEMENTS, max_size=3))
 def test_further_statements_are_refused_without_a_sid_each(statements: list[dict[str, Any]]) -> None:
     repository = accepted(lambda: Repository(name="it", statements=statements))
@@ -720,6 +723,7 @@ GIVEN_RULES = st.one_of(
 
 
 @reaches("two_rules", "prefixes", "patterns", "untagged", "all_images", "refused", least=2)
+@examples(3)
 @given(st.lists(GIVEN_RULES, max_size=4))
 def test_lifecycle_rules_are_such_as_ecr_takes_or_refused(given_rules: list[tuple[Any, ...]]) -> None:
     names = ("keep", "days", "tag_prefixes", "tag_patterns", "untagged")
@@ -758,6 +762,7 @@ REFERENCES = st.sampled_from(
 
 
 @reaches("environment", "secrets", "tags", "refused")
+@examples(3)
 @given(
     st.dictionaries(VARIABLES, st.text(max_size=2_000), max_size=3) | st.dictionaries(st.text(max_size=6), WORDS),
     st.dictionaries(VARIABLES, REFERENCES, min_size=1, max_size=2)
@@ -781,6 +786,7 @@ def test_variables_and_tags_are_such_as_lambda_takes_or_refused(
 
 
 @reaches("one_route", "more_routes", "origin", "refused")
+@examples(3)
 @given(
     st.lists(st.tuples(st.sampled_from(["a", "a/b", "a.b"]) | st.text("a.~/-é", max_size=6), METHODS), max_size=4),
     st.none() | st.sampled_from(["*", "https://a.a"]) | st.text("a-*:/. ", max_size=8),
@@ -831,7 +837,7 @@ def tag_of(content: Content, chance: random.Random) -> str:
 
 
 @reaches("same", "other")
-@settings(max_examples=40)
+@examples(1.5)
 @given(st.tuples(CONTENTS, CONTENTS) | CONTENTS.map(lambda one: (one, one)), st.randoms(use_true_random=False))
 def test_two_contents_have_the_same_tag_exactly_if_they_are_the_same(
     pair: tuple[Content, Content], chance: random.Random
@@ -843,7 +849,7 @@ def test_two_contents_have_the_same_tag_exactly_if_they_are_the_same(
 
 
 @reaches("files", "arguments")
-@settings(max_examples=12)
+@examples(0.4)
 @given(CONTENTS, st.data(), st.randoms(use_true_random=False))
 def test_any_single_change_is_another_tag(content: Content, data: st.DataObject, chance: random.Random) -> None:
     files, args, target = content
@@ -932,10 +938,13 @@ def docker_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker
     provider.close()
 
 
-@given(trees(), trees(), st.randoms(use_true_random=False))
+@reaches("same", "other", "files", "links")
+@given(st.tuples(trees(), trees()) | trees().map(lambda one: (one, one)), st.randoms(use_true_random=False))
 def test_the_docker_provider_sees_a_change_exactly_if_the_tag_changes(
-    docker_provider: DockerProvider, one: Tree, other: Tree, chance: random.Random
+    docker_provider: DockerProvider, pair: tuple[Tree, Tree], chance: random.Random
 ) -> None:
+    one, other = pair
+    reached(same=one == other, other=one != other, files=one[0], links=one[1])
     (tag, seen), (other_tag, other_seen) = docker_provider.look(one, chance), docker_provider.look(other, chance)
     assert (tag == other_tag) == (seen == other_seen) == (one == other)
     assert docker_provider.look(one, chance) == (tag, seen)
@@ -948,6 +957,7 @@ IGNORED = st.lists(PARTS | st.sampled_from(["*", "?", "a*", "*.py", "[ab]", "[^a
 
 
 @reaches("matches", "differs", "below")
+@examples(3)
 @given(st.lists(st.lists(PARTS, min_size=1, max_size=4).map("/".join), max_size=12), IGNORED.map("/".join))
 def test_a_line_of_dockerignore_matches_what_the_docker_library_matches(names: list[str], line: str) -> None:
     # The library looks at one folder above a path only, so each folder is asked for, and lines stand alone.
@@ -960,6 +970,7 @@ def test_a_line_of_dockerignore_matches_what_the_docker_library_matches(names: l
 
 
 @reaches("read", "refused")
+@examples(3)
 @given(st.lists(st.text("ab/*?[]^!-.\\# ", max_size=8), max_size=4), st.lists(st.text("ab/.", min_size=1), max_size=4))
 def test_no_line_of_dockerignore_ends_in_a_traceback(lines: list[str], names: list[str]) -> None:
     patterns = accepted(lambda: Patterns(lines))
@@ -968,10 +979,12 @@ def test_no_line_of_dockerignore_ends_in_a_traceback(lines: list[str], names: li
         assert patterns is None or patterns.match(name.strip("/")) in (True, False)
 
 
+@reaches("plain", "special", "below")
 @given(st.text("ab/*?[]^!-.\\#", min_size=1, max_size=8))
 def test_the_line_that_excludes_a_path_matches_it(name: str) -> None:
     path = posixpath.normpath(name).strip("/")
     assume(path and not path.startswith(".."))
     assume(path != ".")
+    reached(plain=not set("*?[]\\") & set(path), special=set("*?[]\\") & set(path), below="/" in path)
     assert Patterns([pattern_of(path)]).match(path)
     assert not Patterns([pattern_of(path)]).match(f"{path}x")
