@@ -6,8 +6,9 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -32,7 +33,9 @@ from deployment import (
 )
 from deployment.comment import comment
 from deployment.content_diff import content_diff, merge_base
-from deployment.view import report, short, view
+from deployment.help import Command, Group, exit_codes
+from deployment.view import PlainView, report, short, view
+from deployment.watch import Save, saves
 
 Outcomes = Mapping[str, StackResult | DeploymentError]
 OnEvent = Callable[[Event], None]
@@ -58,12 +61,12 @@ EXIT_CODES = {
         )
     },
 }
-EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:<4} {meaning}" for code, meaning in sorted(EXIT_CODES.items()))
 
 app = typer.Typer(
     name="python -m deployment",
-    help="Deploy a registry stack and its consumer stacks in order: the registry first, and last on destroy.",
-    epilog=EPILOG,
+    cls=Group,
+    help="Deploy a registry stack and its consumer stacks in order.",
+    epilog=exit_codes(EXIT_CODES),
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -186,7 +189,7 @@ def command(*examples: str) -> Callable[[Callable[..., int | None]], Callable[..
         # Typer reads it: nine commands share options that are declared once (test_every_command_has_help…).
         run.__signature__ = inspect.Signature([*own, *shared.values()])  # type: ignore[attr-defined]
         run.__doc__ = function.__doc__
-        app.command(function.__name__, epilog=epilog)(run)
+        app.command(function.__name__, epilog=epilog, cls=type("", (Command,), {"shared": frozenset(shared)}))(run)
         return function
 
     return register
@@ -196,24 +199,31 @@ def command(*examples: str) -> Callable[[Callable[..., int | None]], Callable[..
 def running(
     common: Common, registry: str | None, consumers: Sequence[str], told: set[tuple[str, str]] | None = None
 ) -> Iterator[Deployment]:
-    """The deployment, its progress shown. Ctrl-C, and the end that a CI runner asks for, are passed on to the CLI."""
+    """The deployment, its progress shown, its operations ended by Ctrl-C."""
     stacks = [*([registry] if registry else []), *consumers]
     with (
         view(Console(stderr=True), stacks, told) as shown,
         common.deployment(shown.tell, registry, consumers) as deployment,
+        passed_on(deployment, shown),
     ):
+        yield deployment
 
-        def interrupt(number: int, frame: FrameType | None) -> None:
-            shown.say(f"Interrupted; waiting for {shown.waits_for()}. Press Ctrl-C again to end it at once.")
-            # Not in this thread, which may hold the lock that is needed.
-            threading.Thread(target=deployment.cancel).start()
 
-        previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield deployment
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+@contextmanager
+def passed_on(deployment: Deployment, shown: PlainView) -> Iterator[None]:
+    """Pass Ctrl-C, and the end that a CI runner asks for, on to the CLI."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        shown.say(f"Interrupted; waiting for {shown.waits_for()}. Press Ctrl-C again to end it at once.")
+        # Not in this thread, which may hold the lock that is needed.
+        threading.Thread(target=deployment.cancel).start()
+
+    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 @command(
@@ -248,7 +258,7 @@ def up(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the changes only, as `preview` does.")] = False,
 ) -> None:
-    """Deploy the registry, then the consumers side by side.
+    """Deploy the registry, then the consumers in parallel (sam deploy).
 
     On a terminal it shows what it would do and asks before it changes something.
 
@@ -274,6 +284,50 @@ def up(
     _print(stacks, results)
 
 
+@command("watch", "watch --no-registry --consumer consumer", "watch --no-check")
+def watch(
+    stacks: Stacks,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Call each endpoint after an update.")] = True,
+    check_seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", callback=above_zero, help="How long --check repeats the call.")
+    ] = 10,
+) -> None:
+    """Deploy at every save in a build context or stack file (sam sync).
+
+    It runs until Ctrl-C and needs watchfiles. It does not ask. An image that fails its check stays until the next
+    save. Only the stacks whose files were saved are updated. Files that .dockerignore excludes are not watched.
+    """
+    registry, consumers = stacks.names
+    names = [*([registry] if registry else []), *dict.fromkeys(consumers)]
+    wanted = Check(seconds=check_seconds) if check else None
+    told = set[tuple[str, str]]()
+    shown: PlainView
+
+    def sync(save: Save) -> None:
+        nonlocal shown
+        updated = [name for name in names if name in save.stacks]
+        with view(Console(stderr=True), updated, told) as shown, passed_on(deployment, shown):
+            try:
+                outcomes: Outcomes = deployment.sync(updated, check=wanted)
+            except errors.Cancelled:
+                raise
+            except DeploymentError as error:
+                outcomes = error.outcomes or {error.stack: error}
+        _print_save(stacks, save, outcomes, time.time() - save.time)
+
+    def tell(event: Event) -> None:
+        shown.tell(event)
+
+    with (
+        stacks.deployment(tell, registry, consumers) as deployment,
+        closing(saves(stacks.folder, names, deployment.builds)) as followed,
+        suppress(KeyboardInterrupt),
+    ):
+        for save in followed:
+            sync(save)
+            print("Watching the build contexts and stack files. Ctrl-C ends it.", file=sys.stderr, flush=True)
+
+
 @command("preview", "preview --no-build", "preview --comment comment.md --base origin/main")
 def preview(
     stacks: Stacks,
@@ -287,7 +341,7 @@ def preview(
         str, typer.Option(metavar="REF", help="Base of the pull request: list the image's files that differ from it.")
     ] = "",
 ) -> int:
-    """Show what `up` would do. Nothing is built or pushed.
+    """Show what `up` would change. Nothing is built or pushed.
 
     The comment is the same for the same commit on every machine, shows no value that could be secret, and starts with
     a line by which its next version finds it.
@@ -315,7 +369,7 @@ def preview(
 
 @command("refresh --consumer production")
 def refresh(stacks: Stacks) -> None:
-    """Take over into the states what has changed in the cloud."""
+    """Update the states with what was changed outside Pulumi."""
     with running(stacks, *stacks.names) as deployment:
         results = deployment.refresh()
     _print(stacks, results)
@@ -323,7 +377,10 @@ def refresh(stacks: Stacks) -> None:
 
 @command("drift --json")
 def drift(stacks: Stacks) -> int:
-    """Show what has changed in the cloud behind the states, which stay as they are. Exit code 8 if something has."""
+    """Show what was changed outside Pulumi, with old and new values.
+
+    The states stay as they are. The exit code is 8 if there is drift.
+    """
     with running(stacks, *stacks.names) as deployment:
         results = deployment.drift()
     _print(stacks, results)
@@ -335,7 +392,10 @@ def destroy(
     stacks: Stacks,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Destroy the consumers, then the registry. A repository that is protected, or not empty, is refused."""
+    """Destroy the consumers, then the registry (sam delete).
+
+    A repository that is protected, or not empty, is refused.
+    """
     if not yes:
         _agree("Destroy these stacks?")
     with running(stacks, *stacks.names) as deployment:
@@ -345,7 +405,10 @@ def destroy(
 
 @command("status --json")
 def status(stacks: Stacks) -> int:
-    """Show what the states say, without asking the cloud, and who updates them. Exit code 10 if they may be wrong."""
+    """Show what runs where, and who updates it now.
+
+    It reads the states and does not ask AWS. The exit code is 10 if a state may be wrong.
+    """
     with running(stacks, *stacks.names) as deployment:
         known = deployment.status()
     if stacks.as_json:
@@ -367,7 +430,10 @@ def logs(
     ] = "10m",
     follow: Annotated[bool, typer.Option("--follow", help="Follow new lines, until Ctrl-C.")] = False,
 ) -> None:
-    """Show what functions have written, in the order of time. Needs boto3."""
+    """Show the logs of functions (sam logs).
+
+    It needs boto3.
+    """
     names = list(dict.fromkeys(consumer or ["consumer"]))
     with running(common, None, names) as deployment:
         functions = [deployment.function(name) for name in names]
@@ -389,7 +455,10 @@ def invoke(
         str, typer.Option(metavar="FILE", help="Event as JSON; - reads standard input.", show_default="{}")
     ] = "",
 ) -> int:
-    """Call a function, through its alias if it has one. Its answer is on stdout, its log on stderr. Needs boto3."""
+    """Call a function (sam remote invoke; in the local run, local invoke).
+
+    It calls the alias if there is one. The response is on stdout, the log on stderr. It needs boto3.
+    """
     try:
         payload = sys.stdin.buffer.read() if event == "-" else Path(event).read_bytes() if event else b"{}"
         json.loads(payload)
@@ -408,7 +477,7 @@ def invoke(
 
 @command("history consumer", "history consumer --json")
 def history(common: Common, stack: Annotated[str, typer.Argument()]) -> None:
-    """List the updates of a stack, newest first: when, by whom, and which image ran afterwards."""
+    """List the updates of a stack: when, by whom, and which image ran."""
     with running(common, None, [stack]) as deployment:
         updates = deployment.history(stack)
     if common.as_json:
@@ -423,7 +492,10 @@ def promote(
     source: Annotated[str, typer.Argument(help="The consumer whose image is promoted.")],
     target: Annotated[str, typer.Argument(help="The consumer that then runs it.")],
 ) -> None:
-    """Run in one consumer the image that another runs, unbuilt. The next `up` runs what the stack's file says."""
+    """Run in one consumer the image that another one runs.
+
+    Nothing is built. The next `up` runs what the stack's file says.
+    """
     with running(common, None, [target]) as deployment:
         result = deployment.promote(source, target)
     _print(common, {target: result})
@@ -435,7 +507,10 @@ def rollback(
     consumer_stack: Annotated[str, typer.Argument(metavar="CONSUMER")],
     to: Annotated[str, typer.Option(metavar="DIGEST", help="An image of its history: digest or its start.")] = "",
 ) -> None:
-    """Run the image that ran before the one that runs now. The next `up` runs what the stack's file says."""
+    """Run the previous image, or another one of the history.
+
+    The next `up` runs what the stack's file says.
+    """
     with running(common, None, [consumer_stack]) as deployment:
         result = deployment.rollback(consumer_stack, to=to)
     _print(common, {consumer_stack: result})
@@ -447,9 +522,9 @@ def repair(
     stack: Annotated[str, typer.Argument()],
     yes: Annotated[bool, typer.Option("--yes", help="Remove the lock even if its process may still run.")] = False,
 ) -> None:
-    """Bring a stack back in order after a run was killed: give up its lock, look at what is in the cloud.
+    """Remove the lock of a killed run, and refresh the state.
 
-    The lock of a process that may be at work is taken away only after a yes: what it is doing is lost to the state.
+    It asks before it removes the lock of a process that may still run: the state would miss what that process does.
     """
     try:
         with running(common, None, [stack]) as deployment:
@@ -475,6 +550,23 @@ def _report(outcomes: Outcomes) -> str:
     console = Console()
     results = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, StackResult)}
     return report(results, console.width if console.is_terminal else 0)
+
+
+def _print_save(common: Common, save: Save, outcomes: Outcomes, seconds: float) -> None:
+    """What came of a save, and how long it took."""
+    files = save.files
+    if common.as_json:
+        plain = {name: _plain(outcome) for name, outcome in outcomes.items()}
+        print(json.dumps({"saved": files, "seconds": round(seconds, 1), "stacks": plain}, default=str), flush=True)
+        return
+    shown = _report(outcomes)
+    failed = [outcome for outcome in outcomes.values() if isinstance(outcome, DeploymentError)]
+    for error in failed:
+        print(_told(error), file=sys.stderr)
+    answered = any(isinstance(outcome, StackResult) and outcome.checked for outcome in outcomes.values())
+    until = "error" if failed else "answer" if answered else "end of the update"
+    line = f"{', '.join(files)}: {seconds:.1f} s from save to {until}" if files else ""
+    print("\n".join(filter(None, [shown, line])), flush=True)
 
 
 def _has_terminal() -> bool:

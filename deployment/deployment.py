@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,6 +144,8 @@ class Deployment:
         self._packs = [str(pack) for pack in self._options.policy_packs]
         self._command = InterruptibleCommand()
         self._on_event = on_event
+        # Each stack's file, and its configuration.
+        self._read: dict[str, tuple[bytes, Config]] = {}
         self._telling = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -217,6 +219,24 @@ class Deployment:
             )
         )
 
+    def sync(self, stacks: Collection[str], *, check: Check | None = None) -> Results:
+        """Update some of the stacks, as fast as can be: nothing is refreshed first, and what fails its check stays.
+
+        Args:
+            stacks: their names.
+            check: what the consumers' endpoints have to pass.
+
+        Raises:
+            CheckFailed: an endpoint failed the check.
+            DeploymentError: of the first stack that fails.
+        """
+        for name in {*stacks} & {*self.consumers} if check else ():
+            self._require_release(name, check, ())
+        stages = [[name for name in stage if name in stacks] for stage in self._stages]
+        return self._each(
+            lambda name: self._up(name) if name == self.registry else self._checked(name, check, self._up(name)), stages
+        )
+
     def refresh(self) -> Results:
         """Take over into the states what has changed in the cloud."""
         return self._in_order(lambda name: self._run(name, "refresh"))
@@ -262,6 +282,15 @@ class Deployment:
             raise ConfigurationError(f"{consumer} has run no other image", stack=consumer, hint="Deploy another one.")
         result = self._up(consumer, image={"digest": digest}, share=1.0)
         return dataclasses.replace(result, operation="rollback")
+
+    def builds(self) -> dict[str, tuple[str, str]]:
+        """Context and Dockerfile of each consumer that builds its image, relative to the program's folder."""
+        images = {name: self._config(name).get("image") or {} for name in self.consumers}
+        return {
+            name: (str(image["context"]), str(image.get("dockerfile") or ""))
+            for name, image in images.items()
+            if image.get("context")
+        }
 
     def function(self, consumer: str) -> Function:
         """Where a consumer's function is, for `deployment.aws`.
@@ -463,9 +492,14 @@ class Deployment:
         """A stack's configuration as Pulumi reads it, keys without the project."""
         if name in self._settings:
             return self._settings[name]
+        text = self._workspace.file(name).read_bytes()
+        if name in self._read and self._read[name][0] == text:
+            return self._read[name][1]
         shown = json.loads(self._cli(self._stack(name), "config", "--json", "--show-secrets"))
         prefix = f"{self._workspace.project}:"
-        return {key.removeprefix(prefix): item.get("objectValue", item.get("value")) for key, item in shown.items()}
+        config = {key.removeprefix(prefix): item.get("objectValue", item.get("value")) for key, item in shown.items()}
+        self._read[name] = text, config
+        return config
 
     def _credentials(self, name: str) -> dict[str, Any]:
         """Configuration with the roles of `Options.assume_roles` in place of a stack's own credentials."""

@@ -136,7 +136,12 @@ class CheckFailed(DeploymentError):
     exit_code = 6
 
     def __init__(self, text: str, *, stack: str, urn: str = "", image: str = "", rolled_back_to: str) -> None:
-        super().__init__(text, stack=stack, urn=urn, hint="Mend the image and deploy again.")
+        super().__init__(
+            text,
+            stack=stack,
+            urn=urn,
+            hint=f"Fix the image and deploy again. Its log: python -m deployment logs --consumer {stack}",
+        )
         self.image = image
         self.rolled_back_to = rolled_back_to
 

@@ -6,12 +6,14 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
-from pulumi.automation import LocalWorkspace, PulumiCommand, Stack
+from pulumi.automation import LocalWorkspace, OutputMap, PulumiCommand, Stack, UpdateSummary
+from pulumi.automation._stack import StackInitMode  # `create_or_select` makes no subclass
 
 from deployment.errors import ConfigurationError
 
@@ -67,6 +69,21 @@ class UnselectedWorkspace(LocalWorkspace):
 
     def _run(self, arguments: list[str]) -> str:
         return self.pulumi_command.run(arguments, self.work_dir, self.env_vars).stdout
+
+
+class QuietStack(Stack):
+    """Runs an operation and nothing else: its events tell all that is needed.
+
+    The SDK runs three commands after each, for the outputs, with and without secrets, and the history.
+    """
+
+    def outputs(self) -> OutputMap:
+        """None."""
+        return {}
+
+    def info(self, show_secrets: bool = True) -> UpdateSummary:
+        """Of no update."""
+        return UpdateSummary("", datetime.now(UTC), "", {}, {}, "")
 
 
 class Workspace:
@@ -160,7 +177,7 @@ class Workspace:
             secrets_provider=self._backend.secrets_provider or None,
             pulumi_command=command,
         )
-        stack = Stack.create_or_select(name, workspace)
+        stack = QuietStack(name, workspace, StackInitMode.CREATE_OR_SELECT)
         for path, value in changes.items() if config is None else ():
             command.run(["config", *self._setting(path, value), "--stack", name], str(project), workspace.env_vars)
         return stack

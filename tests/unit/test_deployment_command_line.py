@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir
@@ -33,6 +34,7 @@ from deployment import (
     errors,
 )
 from deployment.view import LiveView, PlainView, summary, view
+from deployment.watch import Save
 
 PAGES = "\n".join(page.read_text() for page in (Path("README.md"), *sorted(Path("docs").glob("*.md"))))
 FUNCTION = "aws:lambda/function:Function"
@@ -238,8 +240,18 @@ def test_options_that_make_no_sense_are_refused(arguments: list[str], said: str)
 
 
 @pytest.mark.parametrize("name", [command.name for command in command_line.app.registered_commands])
-def test_help_has_no_python_in_it(name: str) -> None:
-    assert not re.search(r"<\w+\[|\[list|None", run(name, "--help").stdout)
+def test_help_is_for_people_and_fits_a_terminal(name: str) -> None:
+    for shown in (run(name, "--help").stdout, run("--help").stdout):
+        assert not re.search(r"<\w+\[|\[list|None|[^\]]\.\.\.$", shown, re.MULTILINE)
+        assert max(map(len, shown.splitlines())) <= 80
+    assert re.search(rf"^  {name} ", run("--help").stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("known", "command"), [("sync", "watch"), ("logs", "logs"), ("local invoke", "invoke"), ("delete", "destroy")]
+)
+def test_who_knows_sam_finds_the_command_in_the_help(known: str, command: str) -> None:
+    assert re.search(rf"^  {command} .*\b(sam|,) .*{known}\b", run("--help").stdout, re.MULTILINE)
 
 
 def test_nothing_is_destroyed_without_a_yes() -> None:
@@ -285,6 +297,40 @@ def test_without_a_terminal_nothing_is_asked_for() -> None:
 def test_a_dry_run_is_a_preview() -> None:
     assert run("up", "--dry-run", "--refresh").exit_code == 0
     assert Recorded.called == ("preview", (), {"refresh": True})
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_every_save_is_deployed_and_an_error_does_not_end_it(monkeypatch: pytest.MonkeyPatch, as_json: bool) -> None:
+    asked: list[tuple[object, object]] = []
+
+    def saves(folder: Path, stacks: list[str], builds: object) -> Iterator[Save]:
+        for stack, files in (("registry", ()), ("consumer", ("app/app.py",)), ("consumer", ("app/app.py", "app/x"))):
+            yield Save(files=files, stacks=frozenset({stack, "consumer"}), time=time.time() - 2)
+            asked.append((Recorded.called[1:], builds))
+            Recorded.answer = BuildError("no", stack="consumer") if len(asked) == 1 else {"consumer": good}
+
+    good = dataclasses.replace(result(step("update")), checked="200 in 0.6 s")
+    Recorded.answer = {"consumer": good}
+    monkeypatch.setattr(command_line, "saves", saves)
+    ran = run("watch", *(["--json"] if as_json else []))
+    assert ran.exit_code == 0, ran.output
+    assert [arguments for (arguments, _), _ in asked] == [(["registry", "consumer"],), (["consumer"],), (["consumer"],)]
+    if as_json:
+        lines = [json.loads(line) for line in ran.stdout.splitlines()]
+        assert [line["saved"] for line in lines] == [[], ["app/app.py"], ["app/app.py", "app/x"]]
+        assert lines[1]["stacks"]["consumer"]["error"] == "BuildError"
+        assert lines[2]["seconds"] == pytest.approx(2, abs=1)
+    else:
+        assert "consumer: no\n" in ran.stderr
+        assert re.search(r"app/app.py: [23]\.\d s from save to error\n", ran.stdout)
+        assert re.search(r"app/app.py, app/x: [23]\.\d s from save to answer\n", ran.stdout)
+
+
+def test_a_cancelled_update_ends_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    once = Save(files=(), stacks=frozenset({"consumer"}), time=time.time())
+    monkeypatch.setattr(command_line, "saves", lambda *given: (save for save in [once, once]))
+    Recorded.answer = errors.Cancelled("consumer was cancelled", stack="consumer")
+    assert run("watch").exit_code == 130
 
 
 def test_a_history_has_when_what_who_and_which_image() -> None:
@@ -426,7 +472,7 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
 def test_exit_codes_are_in_the_help_and_in_the_documentation() -> None:
     shown = run("--help").stdout
     for code, meaning in command_line.EXIT_CODES.items():
-        assert f"{code:<4} {meaning}" in shown
+        assert f"{code:<4} {meaning}" in re.sub("\n {7,}", " ", shown)
         assert f"| {code} | {meaning} |" in PAGES
 
 
@@ -440,6 +486,7 @@ def test_every_documented_command_is_one(command: str, monkeypatch: pytest.Monke
     answers = {"status": {}, "history": [], "promote": result(), "rollback": result(), "repair": result()}
     name, *arguments = shlex.split(command)
     monkeypatch.setattr(aws, "logs", lambda *functions, **options: [])
+    monkeypatch.setattr(command_line, "saves", lambda *given: (save for save in ()))
     monkeypatch.setattr(aws, "invoke", lambda *arguments: aws.Answer(body="{}", failed=False, log=()))
     Recorded.answer = answers.get(name, {"consumer": result()})
     assert run(name, *arguments).exit_code == 0

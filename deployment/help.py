@@ -1,0 +1,60 @@
+"""How `--help` is laid out: commands in groups, a command's own options before those of all commands."""
+
+import re
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+COLUMNS = 80
+GROUPS = {
+    "Deploy": ("up", "watch", "preview", "rollback", "promote", "destroy"),
+    "Functions": ("logs", "invoke"),
+    "States": ("status", "history", "drift", "refresh", "repair"),
+}
+
+
+class Group(TyperGroup):
+    """Commands in groups, each with the first line of its docstring."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the groups."""
+        for group, names in GROUPS.items():
+            with formatter.section(group):
+                formatter.write_dl(
+                    [(name, (self.commands[name].help or "").partition("\n")[0].strip()) for name in names]
+                )
+
+
+class Command(TyperCommand):
+    """A command whose own options come first.
+
+    Attributes:
+        shared: names of the parameters that other commands have as well.
+    """
+
+    shared: frozenset[str] = frozenset()
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments and options."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": [], "Common options": []}
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                common = "Common options" if parameter.name in {*self.shared, "help"} else "Options"
+                section = "Arguments" if parameter.param_type_name == "argument" else common
+                # What stands for a default that depends on something is in parentheses.
+                sections[section].append((record[0], re.sub(r"\[default: \((.*)\)\]", r"[default: \1]", record[1])))
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+def exit_codes(meanings: Mapping[int, str]) -> str:
+    """The exit codes as the end of a help."""
+    lines = ["\b", "Exit codes:"]
+    for code, meaning in sorted(meanings.items()):
+        # Typer indents by two more.
+        lines += textwrap.wrap(f"  {code:<4} {meaning}", COLUMNS - 4, subsequent_indent=" " * 7)
+    return "\n".join(lines)

@@ -1,0 +1,172 @@
+"""What is saved: the files of build contexts and the stack files. Needs watchfiles, the extra `watch` of this package.
+
+https://watchfiles.helpmanual.io/
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextlib import chdir, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple
+
+from components.errors import DeploymentError as Refused
+from components.image.build import ImageBuild
+from components.limits import CONTEXT_MB
+from deployment.errors import ConfigurationError, DeploymentError
+
+# Context and Dockerfile, as in a stack's file.
+Build = tuple[str, str]
+Paths = set[Path]
+
+# An editor that writes a file in several steps does it faster.
+QUIET_MS, STOP_MS = 50, 200
+# What is older was not saved now: it was moved here.
+RECENT_SECONDS = 5
+
+
+class Content(NamedTuple):
+    """What a build is made of: its tag, or why there is none; and the time of each file."""
+
+    tag: str
+    files: Mapping[Path, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Save:
+    """One or several files that were saved together.
+
+    Attributes:
+        files: their paths, relative to the program's folder.
+        stacks: those that use them.
+        time: when the last of them was saved, as `time.time` says it.
+    """
+
+    files: tuple[str, ...]
+    stacks: frozenset[str]
+    time: float
+
+
+def saves(folder: Path, stacks: Collection[str], builds: Callable[[], Mapping[str, Build]]) -> Generator[Save]:
+    """Every save from now on that changes what a stack deploys; the first one is that of all stacks, of no file.
+
+    What is saved while one is worked on comes next, as one. Files that an ignore file excludes, and files that are
+    written with the same content, change nothing.
+
+    Args:
+        folder: the program's folder.
+        stacks: the stacks whose files are watched.
+        builds: what the consumers build; asked again when a stack's file is saved. It may raise a `DeploymentError`.
+
+    Raises:
+        ConfigurationError: watchfiles is not installed.
+    """
+    folder = folder.resolve()
+    files = {folder / "Pulumi.yaml": frozenset(stacks)}
+    files |= {folder / f"Pulumi.{stack}.yaml": frozenset({stack}) for stack in stacks}
+    known, is_first = builds(), True
+    contents = {build: _content(folder, build) for build in known.values()}
+    texts = {file: _text(file) for file in files}
+    changed = SimpleQueue[None]()
+    while True:
+        with _watched(folder, [*known.values()], changed):
+            if is_first:
+                yield Save(files=(), stacks=frozenset(stacks), time=time.time())
+            else:
+                # Something may have been saved while nothing was watched.
+                changed.put(None)
+            is_first, settings = False, Paths()
+            while not settings:
+                changed.get()
+                while changed.qsize():
+                    changed.get()
+                before, contents = contents, {build: _content(folder, build) for build in contents}
+                settings = {file for file in files if _text(file) != texts[file]}
+                texts = {file: _text(file) for file in files}
+                saved = {name: build for name, build in known.items() if contents[build].tag != before[build].tag}
+                if settings:
+                    with suppress(DeploymentError):  # the update tells it
+                        known = builds()
+                    contents |= {build: _content(folder, build) for build in {*known.values()} - contents.keys()}
+                paths = settings.union(*(_differing(before[build], contents[build]) for build in saved.values()))
+                if paths:
+                    yield Save(
+                        files=tuple(sorted(os.path.relpath(path, folder) for path in paths)),
+                        stacks=frozenset(saved).union(*(files[path] for path in settings)),
+                        time=_saved_at(paths),
+                    )
+
+
+def _text(file: Path) -> bytes:
+    return file.read_bytes() if file.is_file() else b""
+
+
+def _content(folder: Path, build: Build) -> Content:
+    context, dockerfile = build
+    limit = CONTEXT_MB[-1]
+    with chdir(folder):
+        try:
+            image = ImageBuild(context=context, dockerfile=dockerfile, allow_secrets=["**"], context_limit=limit)
+            paths = {file.path for file in image.files} | {image.dockerfile_path}
+            return Content(image.tag, {folder / path: path.stat(follow_symlinks=False).st_mtime for path in paths})
+        except (Refused, OSError) as error:
+            return Content(str(error), {folder / context: time.time()})
+
+
+def _differing(before: Content, after: Content) -> Paths:
+    return {
+        path for path in before.files.keys() | after.files.keys() if before.files.get(path) != after.files.get(path)
+    }
+
+
+def _saved_at(paths: Paths) -> float:
+    now, times = time.time(), []
+    for path in paths:
+        with suppress(OSError):  # deleted
+            times.append(path.stat().st_mtime)
+    latest = max(times, default=now)
+    return latest if now - RECENT_SECONDS < latest < now else now
+
+
+@contextmanager
+def _watched(folder: Path, builds: Collection[Build], changed: "SimpleQueue[None]") -> Iterator[None]:
+    """Tell that something has changed."""
+    try:
+        from watchfiles import watch
+    except ImportError:
+        hint = "Install it: pip install watchfiles"
+        raise ConfigurationError("watchfiles is not installed", stack="", hint=hint) from None
+    stop = threading.Event()
+
+    def follow(recursive: bool, ready: threading.Event, paths: Paths) -> None:
+        try:
+            for changes in watch(
+                *paths, recursive=recursive, step=QUIET_MS, rust_timeout=STOP_MS, yield_on_timeout=True,
+                stop_event=stop, ignore_permission_denied=True,
+            ):  # fmt: skip
+                ready.set()
+                if changes:
+                    changed.put(None)
+        finally:
+            ready.set()
+
+    contexts = {(folder / context).resolve() for context, _ in builds}
+    others = {folder, *((folder / dockerfile).resolve().parent for _, dockerfile in builds if dockerfile)}
+    ready = [threading.Event(), threading.Event()]
+    threads = [
+        threading.Thread(target=follow, args=(recursive, begun, {*filter(Path.is_dir, paths)}), daemon=True)
+        for recursive, begun, paths in zip((True, False), ready, (contexts, others), strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for begun in ready:
+        begun.wait()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
