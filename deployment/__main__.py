@@ -34,8 +34,10 @@ from deployment import (
 from deployment.comment import comment
 from deployment.content_diff import content_diff, merge_base
 from deployment.help import Command, Group, exit_codes
+from deployment.init import Side, checks, difference, stack_files
 from deployment.view import PlainView, report, short, view
 from deployment.watch import Save, saves
+from deployment.workspace import Workspace
 
 Outcomes = Mapping[str, StackResult | DeploymentError]
 OnEvent = Callable[[Event], None]
@@ -169,6 +171,20 @@ class Stacks(Common):
         return None if self.no_registry else self.registry or "registry", consumers
 
 
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """The options of the command that writes stack files."""
+
+    folder: Annotated[Path, typer.Option(metavar="FOLDER", help="The program's folder, with Pulumi.yaml.")] = Path()
+    registry: Annotated[str, typer.Option(metavar="STACK", help="Name of the registry's stack.")] = "registry"
+    consumer: Annotated[str, typer.Option(metavar="STACK", help="Name of the consumer's stack.")] = "consumer"
+
+    @property
+    def as_json(self) -> bool:
+        """Nothing of it is JSON."""
+        return False
+
+
 def command(*examples: str) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
     """Make a function, whose first argument is `Common` or `Stacks`, a command with these options besides its own."""
     epilog = "\n".join(["\b", "Examples:", *(f"  python -m deployment {example}" for example in examples)])
@@ -224,6 +240,72 @@ def passed_on(deployment: Deployment, shown: PlainView) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@command("init", "init --dry-run", "init --registry-profile registry --region us-east-1")
+def init(
+    files: Files,
+    registry_account: Annotated[str | None, typer.Option(metavar="ACCOUNT", help="Account of the registry.")] = None,
+    consumer_account: Annotated[str | None, typer.Option(metavar="ACCOUNT", help="Account of the function.")] = None,
+    region: Annotated[str | None, typer.Option(metavar="REGION", help="Region of both.")] = None,
+    registry_profile: Annotated[str | None, typer.Option(metavar="NAME", help="AWS profile for the registry.")] = None,
+    registry_role: Annotated[str | None, typer.Option(metavar="ARN", help="Role to assume for the registry.")] = None,
+    consumer_profile: Annotated[str | None, typer.Option(metavar="NAME", help="AWS profile for the function.")] = None,
+    consumer_role: Annotated[str | None, typer.Option(metavar="ARN", help="Role to assume for the function.")] = None,
+    repository: Annotated[str, typer.Option(metavar="NAME", help="Name of the repository.")] = "cross-account-function",
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Ask AWS whose credentials these are. Needs boto3.")
+    ] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the files to stdout, and write none.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Overwrite files without asking.")] = False,
+) -> None:
+    """Write both stack files from a few answers, and check the credentials.
+
+    On a terminal it asks for what no option gives. Without a profile and a role, the default credential chain is used.
+    It shows what would change in a file that is there already, and asks before it overwrites it.
+    """
+    needed = {"--registry-account": registry_account, "--consumer-account": consumer_account, "--region": region}
+    missing = [name for name, value in needed.items() if value is None]
+    if missing and not _has_terminal():
+        raise typer.BadParameter(f"{', '.join(missing)} must be given: there is no terminal to ask on.")
+
+    def ask(question: str, given: str | None) -> str:
+        if given is None and _has_terminal():
+            return str(typer.prompt(question, default="", show_default=False, err=True)).strip()
+        return given or ""
+
+    registry_account = ask("Account ID of the registry", registry_account)
+    consumer_account = ask("Account ID of the function", consumer_account)
+    region = ask("Region", region)
+    registry, consumer = (
+        Side(
+            stack=stack,
+            account=account,
+            profile=ask(f"AWS profile for {account} (empty: none)", profile),
+            role=ask(f"ARN of a role to assume in {account} (empty: none)", role),
+        )
+        for stack, account, profile, role in (
+            (files.registry, registry_account, registry_profile, registry_role),
+            (files.consumer, consumer_account, consumer_profile, consumer_role),
+        )
+    )
+    project = Workspace(files.folder, Backend(), {}).project
+    texts = stack_files(project, registry, consumer, region=region, repository=repository)
+    if verify:
+        print("\n".join(checks(registry, consumer, region=region, repository=repository)), file=sys.stderr)
+    if dry_run:
+        print("".join(f"# {name}\n{text}" for name, text in texts.items()), end="")
+        return
+    changed = {files.folder / name: text for name, text in texts.items() if difference(files.folder / name, text)}
+    if (existing := [path for path in changed if path.exists()]) and not yes:
+        if not _has_terminal():
+            raise typer.BadParameter(f"{', '.join(map(str, existing))} would be overwritten. Pass --yes to do so.")
+        for path in existing:
+            print(difference(path, changed[path]), file=sys.stderr)
+            _agree(f"Overwrite {path}?")
+    for path, text in changed.items():
+        path.write_text(text)
+        print(f"{path} is written.", file=sys.stderr)
 
 
 @command(

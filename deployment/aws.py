@@ -1,4 +1,6 @@
-"""The function of a consumer at AWS: its log, and calls of it. Needs boto3, the extra `aws` of this package.
+"""The function of a consumer at AWS: its log, and calls of it; and what a login may do.
+
+Needs boto3, the extra `aws` of this package.
 
 https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-view.html
 """
@@ -31,6 +33,27 @@ FRAME = re.compile(r"(START|END) RequestId: |INIT_START Runtime Version: |\{.*\"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Login:
+    """Credentials of an account.
+
+    Attributes:
+        stack: name of the stack that uses them.
+        account: the account that they have to be of.
+        region: Region of the calls.
+        profile: AWS profile; empty: the default credential chain.
+        assume_roles: roles of the stack's configuration, assumed one after the other.
+        web_identity: the role that a token is for, in place of a profile.
+    """
+
+    stack: str
+    account: str
+    region: str
+    profile: str = ""
+    assume_roles: Sequence[Mapping[str, str]] = field(default=(), hash=False)
+    web_identity: Mapping[str, str] | None = field(default=None, hash=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Function:
     """Where a consumer's function is.
 
@@ -49,6 +72,16 @@ class Function:
     profile: str = ""
     assume_roles: Sequence[Mapping[str, str]] = field(default=(), hash=False)
     web_identity: Mapping[str, str] | None = field(default=None, hash=False)
+
+    @property
+    def account(self) -> str:
+        """Its account."""
+        return self.arn.split(":")[4]
+
+    @property
+    def region(self) -> str:
+        """Its Region."""
+        return self.arn.split(":")[3]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +166,35 @@ def invoke(function: Function, event: bytes) -> Answer:
     return Answer(body=body, failed="FunctionError" in answer, log=lines)
 
 
+def rights(login: Login, actions: Sequence[str], resource: str) -> tuple[str, list[str] | None]:
+    """Whose credentials these are, and which actions on a resource their policies do not allow.
+
+    None in place of actions: AWS does not tell, as principals without `iam:SimulatePrincipalPolicy` are not told.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_testing-policies.html
+
+    Raises:
+        CredentialsError: they are none, or of another account.
+    """
+    from botocore.exceptions import ClientError
+
+    session, who = _session(login)
+    if who.endswith(":root"):
+        return who, []
+    try:
+        given = session.client("iam").simulate_principal_policy(
+            PolicySourceArn=_principal(who), ActionNames=list(actions), ResourceArns=[resource]
+        )
+    except ClientError:
+        return who, None
+    return who, [each["EvalActionName"] for each in given["EvaluationResults"] if each["EvalDecision"] != "allowed"]
+
+
+def _principal(caller: str) -> str:
+    """The user or role that has a caller's policies. A session does not name its role's path."""
+    start, _, name = caller.partition(":assumed-role/")
+    return f"{start.replace(':sts:', ':iam:')}:role/{name.partition('/')[0]}" if name else caller
+
+
 def readable(message: str) -> str:
     """A line of a log for a person; empty for those that say only that a call begins or ends."""
     message = message.rstrip()
@@ -155,36 +217,43 @@ def _events(function: Function, client: Any, start: int) -> list[dict[str, Any]]
 
 def _client(function: Function, service: str) -> Any:
     """A client in the function's account and Region."""
-    try:
-        import boto3
-        from botocore.config import Config
-    except ImportError:
-        hint = "Install it: pip install boto3"
-        raise ConfigurationError("boto3 is not installed", stack=function.stack, hint=hint) from None
-    _, _, _, region, account, *_ = function.arn.split(":")
+    session, _ = _session(function)
     with _translated(function):
-        has_roles = function.assume_roles or function.web_identity
-        login = {"botocore_session": _login(function)} if has_roles else {"profile_name": function.profile or None}
-        session = boto3.Session(**login, region_name=region)
-        # Another account may have a log group of the same name.
-        found = session.client("sts").get_caller_identity()["Account"]
-        if found != account:
-            text = f"the credentials are of account {found}, the function is in {account}"
-            hint = "Log in to that account, or name another profile in the stack's file."
-            raise CredentialsError(text, stack=function.stack, hint=hint)
+        from botocore.config import Config
+
         # A second attempt would call the function twice.
         once = Config(read_timeout=READ_TIMEOUT_SECONDS, retries={"total_max_attempts": 1})
         return session.client(service, config=once if service == "lambda" else None)
 
 
-def _login(function: Function) -> Any:
+def _session(login: Login | Function) -> tuple[Any, str]:
+    """A session in an account and Region, and the ARN of its principal."""
+    try:
+        import boto3
+    except ImportError:
+        hint = "Install it: pip install boto3"
+        raise ConfigurationError("boto3 is not installed", stack=login.stack, hint=hint) from None
+    with _translated(login):
+        has_roles = login.assume_roles or login.web_identity
+        given = {"botocore_session": _login(login)} if has_roles else {"profile_name": login.profile or None}
+        session = boto3.Session(**given, region_name=login.region)
+        # Another account may have a log group of the same name.
+        found = session.client("sts").get_caller_identity()
+        if found["Account"] != login.account:
+            text = f"the credentials are of account {found['Account']}, not of {login.account}"
+            hint = "Log in to that account, or name another profile in the stack's file."
+            raise CredentialsError(text, stack=login.stack, hint=hint)
+        return session, found["Arn"]
+
+
+def _login(function: Login | Function) -> Any:
     """The credentials of the stack's configuration, as the AWS provider gets them."""
     from botocore import UNSIGNED
     from botocore.config import Config
     from botocore.session import Session
 
     session = Session(profile=function.profile or None)
-    region = function.arn.split(":")[3]
+    region = function.region
     if role := function.web_identity:
         token = Path(role["webIdentityTokenFile"]).read_text()
         sts = session.create_client("sts", region_name=region, config=Config(signature_version=UNSIGNED))
@@ -207,7 +276,7 @@ def _keys(given: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 @contextmanager
-def _translated(function: Function) -> Iterator[None]:
+def _translated(function: Login | Function) -> Iterator[None]:
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
     from botocore.exceptions import ConnectionError as NoConnection
 

@@ -9,6 +9,7 @@ from typer.core import TyperCommand, TyperGroup
 
 COLUMNS = 80
 GROUPS = {
+    "Set up": ("init",),
     "Deploy": ("up", "watch", "preview", "rollback", "promote", "destroy"),
     "Functions": ("logs", "invoke"),
     "States": ("status", "history", "drift", "refresh", "repair"),

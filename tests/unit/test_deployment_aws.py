@@ -66,7 +66,7 @@ class Cloud:
     def get_caller_identity(self) -> dict[str, str]:
         if self.refuse:
             raise self.refuse
-        return {"Account": self.account}
+        return {"Account": self.account, "Arn": f"arn:aws:iam::{self.account}:user/me"}
 
     def get_paginator(self, operation: str) -> "Cloud":
         return self
@@ -208,7 +208,7 @@ def test_what_aws_refuses_is_typed(
 def test_credentials_of_another_account_read_no_log_of_the_same_name(cloud: Cloud) -> None:
     cloud.account = "333333333333"
     cloud.groups = {"/aws/lambda/f": [event(1, "of another account")]}
-    with pytest.raises(CredentialsError, match="account 333333333333, the function is in 222222222222"):
+    with pytest.raises(CredentialsError, match="of account 333333333333, not of 222222222222"):
         list(logs([FUNCTION], 60))
 
 

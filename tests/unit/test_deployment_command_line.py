@@ -489,6 +489,8 @@ def test_every_documented_command_is_one(command: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(command_line, "saves", lambda *given: (save for save in ()))
     monkeypatch.setattr(aws, "invoke", lambda *arguments: aws.Answer(body="{}", failed=False, log=()))
     Recorded.answer = answers.get(name, {"consumer": result()})
+    # It asks on a terminal.
+    arguments += ["--help"] if name == "init" else []
     assert run(name, *arguments).exit_code == 0
 
 
