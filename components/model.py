@@ -122,7 +122,11 @@ class Problem:
             spell: how an option's name is written.
             secret: whether no value may be repeated.
         """
-        key = prefix + shown(self.path, spell) if self.path else prefix.rstrip(".:")
+
+        def spelled(path: Location) -> str:
+            return prefix + shown(path, spell) if path else prefix.rstrip(".:")
+
+        key = spelled(self.path)
         if self.kind == "rule":
             text = "the value given is not allowed" if secret else self.text
             return f"{key}: {re.sub('`([a-z_]+)`', lambda name: f'`{spell(name[1])}`', text)}."
@@ -142,9 +146,8 @@ class Problem:
             sections = [", ".join(map(spell, kind.model_fields)) for kind in models_of(field)]
             return f"{key}: {said}; it must be a section with {' or with '.join(sections)}."
         outer = is_inside and (allowed, examples) == about(field)
-        example = (
-            f" Example: {assigned(key.rpartition('.')[0] if outer else key, examples[0], spell)}" if examples else ""
-        )
+        where = spelled(self.path[:-1]) if outer else key
+        example = f" Example: {assigned(where, examples[0], spell)}" if examples else ""
         return f"{key}: {said}; it must be {allowed}.{example}"
 
 
