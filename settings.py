@@ -240,12 +240,7 @@ def parse(
         )
     model = STACKS[kind]
     known = {to_camel(name): field for name, field in model.model_fields.items()}
-    found = [
-        f"{project}:{key}: is set with --secret, but can be read in names, outputs or the image: only values of "
-        "function.environment are kept secret. Set it without --secret, or leave it out."
-        for key in sorted(secret - set(SECRET_KEYS))
-        if key in known
-    ]
+    found = [_shown(project, key) for key in sorted(secret - set(SECRET_KEYS)) if key in known]
     values: dict[str, Any] = {}
     for key, text in texts.items():
         try:
@@ -275,6 +270,9 @@ def parse(
             )
     except InvalidArgument as error:
         found.append(str(error).replace("CrossAccountRepositoryArgs.", f"{project}:"))
+    # Of a structured value Pulumi tells only that something in it is secret.
+    if isinstance(settings, ConsumerSettings) and "function" in secret and not settings.function.environment:
+        found.append(_shown(project, "function"))
     if found or settings is None:
         count = "1 error" if len(found) == 1 else f"{len(found)} errors"
         message = "\n  ".join([f"The configuration of this {kind} stack has {count}; nothing was changed.", *found])
@@ -282,6 +280,13 @@ def parse(
     if isinstance(settings, ConsumerSettings):
         settings._is_secret = "function" in secret
     return settings
+
+
+def _shown(project: str, key: str) -> str:
+    return (
+        f"{project}:{key}: is set with --secret, but can be read in names, outputs or the image: only values "
+        "of function.environment are kept secret. Set it without --secret, or leave it out."
+    )
 
 
 def _structured(text: str) -> Any:

@@ -201,6 +201,11 @@ def test_a_refusal_shows_an_example_to_paste() -> None:
     assert "Example: cross-account-ecr:function.memory: 128" in message
 
 
+@pytest.mark.parametrize("key", ["entryPoint", "command"])
+def test_an_example_of_a_list_is_under_the_lists_own_key(key: str) -> None:
+    assert f"Example: cross-account-ecr:function.{key}: [" in refusal({**CONSUMER, "function": {key: ["a", 1]}})
+
+
 def test_all_errors_are_shown_at_once() -> None:
     message = refusal({**CONSUMER, "account": "x", "region": "y", "function": {"memory": 1, "timeout": 0}})
     assert "4 errors" in message
@@ -266,6 +271,12 @@ def test_of_a_key_that_is_set_as_a_secret_no_value_is_repeated() -> None:
 @pytest.mark.parametrize("key", ["account", "image", "api", "registry"])
 def test_a_secret_where_it_would_be_shown_is_refused(key: str) -> None:
     assert f"{PROJECT}:{key}: is set with --secret" in refusal({**CONSUMER, "api": {"path": "it"}}, secret={key})
+
+
+def test_a_secret_of_the_function_besides_its_environment_is_refused() -> None:
+    assert f"{PROJECT}:function: is set with --secret" in refusal(
+        {**CONSUMER, "function": {"memory": 256}}, {"function"}
+    )
 
 
 def test_a_secret_is_not_repeated_by_a_rule_for_the_whole() -> None:
