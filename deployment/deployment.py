@@ -54,6 +54,8 @@ MESSAGE = re.compile(r"(?P<who>\S+@[^\s,;]+(, commit \w+)?)(; (?P<image>sha256:[
 
 # Where the program of a consumer finds, in a preview, the outputs that the registry's update will have.
 PLANNED = "deployment:registry"
+# Whether a preview of it includes the build.
+BUILD = "deployment:build"
 
 HISTORY_LENGTH = 100
 
@@ -173,12 +175,12 @@ class Deployment:
         preview has is taken as granted or created.
 
         Args:
-            build: off: as if each consumer went on to run the image that it runs, for which no Docker is needed.
+            build: off: as if each consumer went on to run the image that it runs, for which no Docker is needed. The
+                image of a consumer that runs none yet is unknown.
             refresh: as that of `up`.
 
         Raises:
             DeploymentError: of the first stack that fails; its `outcomes` have those of the others.
-            ConfigurationError: `build` is off and a consumer runs no image yet.
         """
         planned: dict[str, Any] = {}
 
@@ -392,10 +394,7 @@ class Deployment:
         changes, exclude = dict(changed or {}), None
         if not build and name in self.consumers:
             digest = self._status(name).outputs.get("imageDigest")
-            if not digest:
-                hint = "Preview it with a build."
-                raise ConfigurationError(f"{name} runs no image yet to preview with", stack=name, hint=hint)
-            changes["image"] = {"digest": digest}
+            changes |= {"image": {"digest": digest}} if digest else {BUILD: False}
             # The image built before would be dropped from the state, for which its provider asks for Docker.
             exclude = [f"**{errors.IMAGE}::**"]
         return self._run(name, "preview", changes, policy_packs=self._packs, exclude=exclude, refresh=refresh)

@@ -33,7 +33,7 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     )
     # Providers check their credentials when they are first used: now, not after a push.
     caller = await aws.get_caller_identity(opts=pulumi.InvokeOptions(provider=consumer_account))
-    build = _image_build(settings.image, PLATFORMS[settings.function.architecture])
+    build = _image_build(settings.image, PLATFORMS[settings.function.architecture]) if _is_with_build() else None
     reader = await _reader(repository.url, consumer_account) if repository.url else None
     # A digest is taken as it is: only a tag has to be looked up, and a push made.
     tag = build.tag if build else settings.image.tag
@@ -82,6 +82,11 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
         "logGroupName": function.log_group_name,
         "alarmTopicArn": function.alarm_topic_arn,
     }
+
+
+def _is_with_build() -> bool:
+    """Whether images are built; not so in a first `python -m deployment preview --no-build`."""
+    return not pulumi.runtime.is_dry_run() or pulumi.Config("deployment").get_bool("build") is not False
 
 
 def function_args(
@@ -181,15 +186,15 @@ async def _reader(url: str, account: aws.Provider) -> RepositoryReader:
 async def _existing_digest(
     settings: ConsumerSettings, repository: Repository, digests: dict[str, str] | None, *, is_listed: bool
 ) -> str:
-    """The digest that the configuration names. Empty if a preview cannot tell it."""
+    """The digest that the configuration names. Empty if a preview cannot tell it, or leaves out the build."""
     digest, tag, stack = settings.image.digest, settings.image.tag, settings.image.promote
     if stack is not None:
         return await _promoted_digest(stack)
     if digest is not None:
         return digest
-    if digests is None or not (repository.url and (is_listed or repository.is_served)):
+    if tag is None or digests is None or not (repository.url and (is_listed or repository.is_served)):
         return ""
-    if tag is None or tag not in digests:
+    if tag not in digests:
         known = (
             f"There are: {', '.join(sorted(digests)) or 'none'}. Name one of them" if is_listed else "Name another one"
         )

@@ -446,10 +446,11 @@ def test_a_preview_without_a_build_takes_the_image_that_runs_and_leaves_the_buil
     assert cli.of("preview", "consumer")[-1].option("--exclude") == []
 
 
-def test_a_preview_without_a_build_is_refused_where_no_image_runs(deploy: Deploy, cli: FakeCli) -> None:
-    with pytest.raises(ConfigurationError, match="consumer runs no image yet"):
-        deploy().preview(build=False)
-    assert cli.of("preview", "consumer") == []
+def test_a_first_preview_without_a_build_leaves_the_image_unknown(deploy: Deploy, cli: FakeCli) -> None:
+    deploy().preview(build=False)
+    [consumer] = cli.of("preview", "consumer")
+    assert "image" not in consumer.config
+    assert consumer.config["build"] is False
 
 
 # ---- rollback, promotion, repair

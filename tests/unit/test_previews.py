@@ -102,6 +102,17 @@ def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return texts
 
 
+def test_a_first_preview_without_a_build_shows_all_but_the_image(recorder: Recorder, app: Path) -> None:
+    pulumi.runtime.set_all_config({"deployment:build": "false"}, [])
+    try:
+        previewed = preview(recorder)
+    finally:
+        pulumi.runtime.set_all_config({}, [])
+    assert previewed.of(IMAGE) == []
+    assert len(previewed.of(FUNCTION)) == 1
+    assert {"imageUri", "imageDigest"} <= previewed.unknown
+
+
 @pytest.mark.parametrize("image", [{"context": "app"}, {"digest": DIGEST}, {"tag": "v1"}])
 def test_a_preview_goes_on_without_a_registry_and_names_it(
     recorder: Recorder, app: Path, warned: list[str], image: dict[str, str]
