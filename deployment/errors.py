@@ -39,6 +39,8 @@ MISSING_PLUGIN = re.compile(
     r"no (?P<kind>\w+) plugin '(?:pulumi-\w+-)?(?P<name>[\w-]+)'(?:.*at version (?P<version>\S+))?"
 )
 OUTPUT_LINES = 20
+# After a resource has failed: earlier changes stay, and the state may have values that AWS did not take.
+AGAIN = "Then run: python -m deployment up, or pulumi up --refresh. A plain pulumi up may do nothing."
 # How the docker provider passes on what BuildKit says of a step.
 # https://github.com/pulumi/pulumi-docker/blob/master/provider/image.go
 PUSH = re.compile(r"Pushing (the )?image\b", re.I)
@@ -52,6 +54,7 @@ REFUSED = re.compile(
 )
 NONE = re.compile(r"credential|no EC2 IMDS role|cannot assume (IAM )?role|:AssumeRole", re.I)
 OTHER_ACCOUNT = re.compile(r"AWS account ID not allowed: (?P<account>\d{12})")
+OWN_CALL = "aws:index/getCallerIdentity:"
 # https://github.com/hashicorp/aws-sdk-go-base/blob/main/errors.go
 NOT_ASSUMED = re.compile(r"IAM Role \((?P<role>\S+)\) cannot be assumed")
 WHO = re.compile(r"User: (?P<who>\S+) is not authorized to perform: sts:")
@@ -195,8 +198,9 @@ def translated(stack: str, error: CommandError, seen: Sequence[Event]) -> Deploy
         return BuildError(build_failure(said, first.urn, seen), **about, hint=hint)
     if first not in errors and (BACKEND.search(said) or NO_TOKEN in said):
         return _backend_error(said, about)
-    if fix := _login_fix(said, everywhere=first.type in PROGRAM or first.type.startswith("pulumi:providers:")):
-        return CredentialsError(said, **about, hint=fix)
+    at_start = first.type in PROGRAM or first.type.startswith("pulumi:providers:")
+    if fix := _login_fix(said, everywhere=at_start, urn=first.urn):
+        return CredentialsError(said, **about, hint=fix if at_start else f"{fix} {AGAIN}")
     if first not in errors and STACK_FILE.search(said):
         return ConfigurationError(
             said, **about, hint=f"Correct Pulumi.{stack}.yaml and deploy again; nothing was created."
@@ -214,8 +218,7 @@ def translated(stack: str, error: CommandError, seen: Sequence[Event]) -> Deploy
         return ConfigurationError(said, **about, hint=hint)
     if first.type in PROGRAM:
         return ConfigurationError(said, **about, hint="Correct it and deploy again; nothing was created.")
-    hint = "Fix the cause and run: python -m deployment up, or pulumi up --refresh. A plain pulumi up may do nothing."
-    return ProviderError(said, **about, hint=hint)
+    return ProviderError(said, **about, hint=f"Fix the cause. {AGAIN}")
 
 
 def _backend_error(said: str, about: Mapping[str, str]) -> DeploymentError:
@@ -255,12 +258,13 @@ def build_failure(said: str, urn: str, seen: Sequence[Event]) -> str:
     return "\n".join([said, *heading, *(f"  {line}" for line in output[-OUTPUT_LINES:])])
 
 
-def _login_fix(said: str, *, everywhere: bool) -> str:
+def _login_fix(said: str, *, everywhere: bool, urn: str = "") -> str:
     """What to run if credentials are the reason; empty if they are not.
 
     Args:
         said: the error.
         everywhere: whether it may be about nothing but this login. Resources have roles and credentials of their own.
+        urn: where it was reported.
     """
     if profile := PROFILE.search(said):
         return (
@@ -275,10 +279,13 @@ def _login_fix(said: str, *, everywhere: bool) -> str:
     if role := NOT_ASSUMED.search(said):
         return _role_fix(said, role["role"])
     if other := OTHER_ACCOUNT.search(said):
+        # A consumer has two providers: one of its own account, which it asks who calls, and one of the registry's.
+        is_own = OWN_CALL in said or urn.endswith("::consumer")
+        where = "at the top" if is_own else "at the top for the stack's own account, in `registry` for the registry's"
+        publishers = "To push with the stack's own, add the principal to the registry's repository.publishers. "
         return (
-            f"These are credentials of account {other['account']}. In the stack's file, name a profile or assumeRoles "
-            "of the account that is used: at the top for the stack's own, in `registry` for the push. Or add the "
-            "principal to the registry's repository.publishers and name none in `registry`. "
+            f"These are credentials of account {other['account']}. In the stack's file, name a profile or roles of "
+            f"the right account: {where}. {'' if is_own else publishers}"
             "Whose they are: aws sts get-caller-identity --profile PROFILE"
         )
     if REFUSED.search(said) or (everywhere and NONE.search(said)):

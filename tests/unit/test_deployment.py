@@ -129,6 +129,26 @@ def test_a_result_has_each_resource_once_a_replacement_as_a_whole() -> None:
     assert (result.outputs_before, result.outputs) == ({"a": 1}, {"a": 2})
 
 
+@pytest.mark.parametrize(
+    ("said", "of_publishers"),
+    [
+        ("invocation of aws:index/getCallerIdentity:getCallerIdentity returned an error: {}", False),
+        ("invocation of aws:ecr/getImages:getImages returned an error: {}", True),
+    ],
+)
+def test_publishers_are_named_only_where_the_registrys_credentials_are_wrong(said: str, of_publishers: bool) -> None:
+    text = said.format("AWS account ID not allowed: 333333333333")
+    error = errors.translated("consumer", failed(), [error_at(STACK, text)])
+    assert isinstance(error, errors.CredentialsError)
+    assert ("publishers" in error.hint) == of_publishers
+
+
+def test_a_session_that_expires_in_an_update_leaves_what_was_done() -> None:
+    error = errors.translated("consumer", failed(), [error_at(FUNCTION, "ExpiredTokenException: it has expired")])
+    assert isinstance(error, errors.CredentialsError)
+    assert "pulumi up --refresh" in error.hint
+
+
 ROLE = "arn:aws:iam::111111111111:role/pusher"
 NOT_ASSUMED = f"Cannot assume IAM Role. IAM Role ({ROLE}) cannot be assumed. Error:"
 
