@@ -176,7 +176,8 @@ def _empty(repository: str) -> None:
     address = f"http://127.0.0.1:{port()}"
     account = ACCOUNTS["registry"]
     login = {"aws_access_key_id": account, "aws_secret_access_key": credentials.secret_access_key(account)}
-    ecr = boto3.client("ecr", region_name=REGION, endpoint_url=address, **login)
+    region = output("registry", "region", or_else=REGION)
+    ecr = boto3.client("ecr", region_name=region, endpoint_url=address, **login)
     images = [
         image
         for page in ecr.get_paginator("list_images").paginate(repositoryName=repository)

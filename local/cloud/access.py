@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-l
 import secrets
 import time
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -57,6 +58,8 @@ class Service:
 
 
 Caller = Key | Service
+# Whether the signature of this request has been checked. It is as the request was sent, not as it is passed on.
+CHECKED: ContextVar[bool] = ContextVar("CHECKED", default=False)
 UNKNOWN = iam.AuthError("UnrecognizedClientException", "The security token included in the request is invalid.")
 
 
@@ -77,6 +80,7 @@ def signer(scope: Scope, body: bytes) -> Key | iam.AuthError:
     checked = iam.authenticate(key, account)
     if checked is None or isinstance(checked, iam.AuthError):
         return checked or UNKNOWN
+    CHECKED.set(True)
     known = Key(key, account)
     principal = known.principal()
     return principal if isinstance(principal, iam.AuthError) else known
@@ -84,6 +88,7 @@ def signer(scope: Scope, body: bytes) -> Key | iam.AuthError:
 
 def signed_by_root(scope: Scope, body: bytes, account: str, region: str) -> Scope:
     """The same request as the root of an account makes it in a Region, for what the caller may do there."""
+    CHECKED.set(False)
     kept = {name: header(scope, name) for name in ("content-type", "host", "x-amz-target")}
     request = AWSRequest(scope["method"], f"http://{kept['host']}{scope['path']}", data=body, headers=kept)
     service = scope["service"]

@@ -25,7 +25,7 @@ from ministack.core.responses import get_account_id, json_response
 from ministack.services import ecr, lambda_svc, sts
 
 from local import credentials
-from local.cloud import patch_operations
+from local.cloud import access, patch_operations
 from local.cloud.guard import SERVICES
 
 ACCOUNT = re.compile(r"\d{12}")
@@ -49,6 +49,7 @@ def apply() -> None:
     app._handle_options_request = lambda *_: None
     # The guard turns the host of an endpoint into a path, so that no other path of MiniStack can be behind that host.
     app._EXECUTE_API_RE = app._LAMBDA_URL_RE = NEVER
+    app.pin_signed_request = _unless_checked(app.pin_signed_request)
     iam.is_root_access_key = sts.is_root_access_key = lambda key: False
     # A session that has ended is told so, and is not unknown.
     sts._evict_expired_sessions = lambda: None
@@ -119,6 +120,16 @@ def _deleting_tags(otherwise: Callable[..., Any]) -> Callable[..., Any]:
         return json_response({"imageIds": deleted, "failures": failures})
 
     return batch_delete_image
+
+
+def _unless_checked(otherwise: Callable[..., None]) -> Callable[..., None]:
+    """The guard has checked a signature before an ARN's partition is translated (`partition.py`)."""
+
+    def pin_signed_request(*request: Any, **options: Any) -> None:
+        if not access.CHECKED.get():
+            otherwise(*request, **options)
+
+    return pin_signed_request
 
 
 def _root_by_secret(otherwise: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,9 +16,9 @@ from urllib.parse import parse_qsl
 
 from ministack.app import app as ministack
 
-from local.cloud import gateway, sessions
+from local.cloud import gateway, partition, sessions
 from local.cloud.access import Tokens
-from local.cloud.asgi import Receive, Scope, Send, answer, header
+from local.cloud.asgi import App, Receive, Scope, Send, answer, header
 from local.cloud.functions import Functions
 from local.cloud.guard import REGISTRY_PATH
 from local.cloud.registry import Registry, Repository
@@ -43,6 +43,9 @@ class Front:
         tokens = Tokens(token_seconds)
         self._registry = Registry(f"localhost:{port}", tokens)
         self._functions = Functions(f"localhost:{port}", f"127.0.0.1:{port}", tokens, gate_image)
+        self._services: dict[str, App] = {
+            "ecr": self._registry.api, "lambda": self._functions.api, "sts": sessions.api,
+        }  # fmt: skip
         gateway.guard(self._functions)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,14 +54,8 @@ class Front:
             await ministack(scope, receive, send)
             return
         path, host, service = scope["path"], header(scope, "host"), scope.get("service")
-        if service == "ecr":
-            await self._registry.api(scope, receive, send)
-        elif service == "lambda":
-            await self._functions.api(scope, receive, send)
-        elif service == "sts":
-            await sessions.api(scope, receive, send)
-        elif service is not None:
-            await ministack(scope, receive, send)
+        if service is not None:
+            await partition.translate(self._services.get(service, ministack), scope, receive, send)
         elif REGISTRY_PATH.fullmatch(path):
             await self._registry.v2(scope, receive, send)
         elif match := (FUNCTION_URL.match(host) or FUNCTION_URL.match(path)):

@@ -22,7 +22,7 @@ from ministack.app import app as ministack
 from ministack.core.responses import get_region
 from ministack.services import ecr, lambda_svc
 
-from local.cloud import access, gate
+from local.cloud import access, gate, partition
 from local.cloud.access import Caller, Key, Service, Tokens
 from local.cloud.asgi import Receive, Scope, Send, answer, document, giving, header, read, rewriting
 from local.cloud.gate import CONFINED, USER, Gate, Gates
@@ -131,11 +131,11 @@ class Functions:
         Returns: the ARN of the function in each Region that has one of this name.
         """
         aged = []
-        for (owner, _, function), record in lambda_svc._functions.all_items():
+        for (owner, region, function), record in lambda_svc._functions.all_items():
             if (owner, function) == (account, name):
                 for version in (record, *record["versions"].values()):
                     _set_state(version["config"], "Inactive", *IDLE)
-                aged.append(record["config"]["FunctionArn"])
+                aged.append(partition.of(region).text(record["config"]["FunctionArn"]))
         await asyncio.to_thread(lambda_svc._pool_kill_function, account, name)
         return aged
 
@@ -277,6 +277,8 @@ def _confined(run: Callable[..., Any], gates: Gates, cloud: str) -> Callable[...
         containers: ContainerCollection, image: str, *, environment: dict[str, str], **options: Any
     ) -> Container:
         configuration = STARTING.get()
+        words = partition.of(configuration["FunctionArn"].split(":")[3])
+        environment = {name: words.text(value) for name, value in environment.items()}
         memory, storage = f"{configuration['MemorySize']}m", configuration["EphemeralStorage"]["Size"]
         for name in ("network", "extra_hosts"):
             options.pop(name, None)

@@ -19,7 +19,7 @@ from ministack import app
 from ministack.core import iam_evaluator as iam
 from ministack.core.router import detect_service
 
-from local.cloud import access, inputs, sessions
+from local.cloud import access, inputs, partition, sessions
 from local.cloud.asgi import App, Receive, Scope, Send, answer, giving, header, read
 
 HEALTH = "/_local/health"
@@ -29,7 +29,7 @@ HEALTH = "/_local/health"
 # https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
 PUBLIC_HOST = re.compile(
     r"(?P<id>\w+)\.(?P<kind>execute-api|lambda-url)\.[a-z0-9-]+\."
-    r"(amazonaws\.(com|com\.cn|eu)|on\.aws|c2s\.ic\.gov|sc2s\.sgov\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)(:\d+)?"
+    rf"({partition.SUFFIXES}|on\.aws)(:\d+)?"
 )
 PUBLIC_PATH = re.compile(r"/(_aws/(execute-api|lambda-url)/\w+|restapis/\w+/[^/]+/_user_request_)/.*", re.DOTALL)
 REGISTRY_PATH = re.compile(r"/v2(/.*)?", re.DOTALL)

@@ -17,7 +17,7 @@ from ministack.app import app as ministack
 from ministack.core.responses import get_region
 from ministack.services import ecr
 
-from local.cloud import access, lifecycle, replication
+from local.cloud import access, lifecycle, partition, replication
 from local.cloud.access import Caller, Key, Tokens
 from local.cloud.asgi import (
     Headers,
@@ -36,7 +36,7 @@ from local.cloud.lifecycle import Expired
 
 HOST = r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com"
 REGISTRY_HOST = re.compile(HOST)
-REGISTRY_PATH = re.compile(rf"/v2/(?P<host>{HOST})/(?P<rest>.+)")
+REGISTRY_PATH = re.compile(rf"/v2/(?P<host>(\d{{12}})\.dkr\.ecr\.([a-z0-9-]+)\.(?:{partition.SUFFIXES}))/(?P<rest>.+)")
 MANIFEST_PATH = re.compile(r"/v2/(?P<name>.+)/manifests/(?P<reference>[^/]+)")
 
 # What each call of the registry protocol needs. ECR has no action, and no answer, for any other.
@@ -92,7 +92,7 @@ class Repository:
 
     @property
     def host(self) -> str:
-        """The registry's name on AWS."""
+        """The registry's name, as in the partition that MiniStack knows."""
         return f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
 
     @property
@@ -295,12 +295,12 @@ class Registry:
             raise Refused(
                 404, "MANIFEST_UNKNOWN" if verb == "manifest" else "BLOB_UNKNOWN", "Requested image not found"
             )
-        query = self._query(scope, repository, caller)
+        query = self._query(scope, repository, match["host"], caller)
         actions = UPLOAD if verb == "blob_uploads" and "digest" in query else ACTIONS.get((verb, method))
         if actions is None:
             raise Refused(405, "UNSUPPORTED", "The operation is unsupported.")
         if denial := repository.denial(caller, *actions):
-            raise Refused(403, "DENIED", denial)
+            raise Refused(403, "DENIED", partition.of(repository.region).text(denial))
         if repository.record is None:
             raise Refused(404, "NAME_UNKNOWN", repository.missing)
         if (verb, method) in (("manifest", "GET"), ("manifest", "HEAD")) and repository.image(reference) is None:
@@ -311,9 +311,9 @@ class Registry:
         path = f"/v2/{match['rest']}"
         inner = with_headers(scope, host=repository.host.encode(), authorization=None)
         changed = {"path": path, "raw_path": path.encode(), "query_string": urlencode(query).encode()}
-        return repository.host, {**inner, **changed}
+        return match["host"], {**inner, **changed}
 
-    def _query(self, scope: Scope, repository: Repository, caller: Caller) -> dict[str, str]:
+    def _query(self, scope: Scope, repository: Repository, host: str, caller: Caller) -> dict[str, str]:
         """The query of a call. A layer is mounted only from a repository that the caller may pull from.
 
         Otherwise the client is told to upload it, as ECR tells it.
@@ -324,7 +324,7 @@ class Registry:
             raise Refused(400, "DIGEST_INVALID", "A digest is sha256: and 64 hexadecimal digits.")
         if "mount" in query:
             source = query.pop("from", "")
-            name = source.removeprefix(f"{repository.host}/")
+            name = source.removeprefix(f"{host}/")
             origin = Repository(repository.account, repository.region, name)
             if name == source or origin.denial(caller, "ecr:GetDownloadUrlForLayer"):
                 del query["mount"]

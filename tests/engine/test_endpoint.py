@@ -52,3 +52,42 @@ def test_the_schema_of_the_plugin_is_found_by_the_path_of_the_readme(deployed: C
     shown = deployed.shell("pulumi package get-schema ./plugin 2>/dev/null")
     assert shown.returncode == 0, shown.stdout
     assert "cross-account-ecr:index:ImageFunction" in json.loads(shown.stdout)["resources"]
+
+
+def test_both_stacks_in_another_partition(deployed: Clone) -> None:
+    region = "cn-north-1"
+    owner, user = "777777777777", "888888888888"
+    files = {}
+    for stack, account in (("registry", owner), ("consumer", user)):
+        deployed.add_profile(f"{stack}-cn", account, region)
+        text = (deployed.root / f"Pulumi.{stack}.yaml").read_text().replace("us-east-1", region)
+        for old, new in (("111111111111", owner), ("222222222222", user), ("stack: registry", "stack: registry-cn")):
+            text = text.replace(old, new)
+        for name in ("registry", "consumer"):
+            text = text.replace(f"profile: {name}", f"profile: {name}-cn")
+        text = text.replace(
+            "{name: cross-account-function}", "{name: hello, protect: false, retainOnDelete: false, forceDelete: true}"
+        )
+        files[f"{stack}-cn"] = deployed.root / f"Pulumi.{stack}-cn.yaml"
+        files[f"{stack}-cn"].write_text(text)
+    try:
+        for stack in files:
+            made = deployed.shell(f"pulumi stack init {stack} && pulumi up --yes --skip-preview -s {stack}")
+            assert made.returncode == 0, made.stdout
+            assert deployed.planned(stack) == {}
+        host = f"localhost:{deployed.port}/{owner}.dkr.ecr.{region}.amazonaws.com.cn/hello"
+        assert deployed.output("registry-cn", "repositoryUrl") == host
+        assert deployed.output("registry-cn", "repositoryArn").startswith(f"arn:aws-cn:ecr:{region}:{owner}:")
+        assert deployed.output("consumer-cn", "functionArn").startswith(f"arn:aws-cn:lambda:{region}:{user}:")
+        assert f".execute-api.{region}.amazonaws.com.cn/" in deployed.output("consumer-cn", "endpointUrl")
+        assert deployed.get(stack="consumer-cn") == (200, HELLO)
+        # Lambda pulls again as itself, by the ARN in the repository's policy.
+        age = f"functions/{user}/cross-account-function/age"
+        assert deployed.call_cloud("POST", age)[1]["functions"] == [deployed.output("consumer-cn", "functionArn")]
+        assert deployed.get(stack="consumer-cn") == (200, HELLO)
+        state = deployed.shell("pulumi stack export -s consumer-cn && pulumi stack export -s registry-cn").stdout
+        assert "arn:aws:" not in state
+    finally:
+        for stack, file in reversed(files.items()):
+            deployed.shell(f"pulumi destroy -yf -s {stack} && pulumi stack rm -y {stack}")
+            file.unlink(missing_ok=True)
