@@ -10,24 +10,22 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Callable
-from contextvars import ContextVar
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
 import docker
-from docker.models.containers import Container, ContainerCollection
 from ministack.app import app as ministack
 from ministack.core.responses import get_region
 from ministack.services import ecr, lambda_svc
 
-from local.cloud import access, gate, partition
+from local.cloud import access, instances, partition
 from local.cloud.access import Caller, Key, Service, Tokens
 from local.cloud.asgi import Receive, Scope, Send, answer, document, giving, header, read, rewriting
-from local.cloud.gate import CONFINED, USER, Gate, Gates
+from local.cloud.gate import Gates
 from local.cloud.images import NO_ACCESS, PULL, Image, Refused, accepted
 from local.cloud.registry import Repository
+from local.cloud.runtime import PAYLOAD_BYTES
 
 log = logging.getLogger("local.cloud.functions")
 
@@ -40,11 +38,7 @@ NEW = re.compile(r"/[^/]+/functions/?")
 ONE = re.compile(r"/[^/]+/functions/(?P<name>[^/]+)/?")
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-PROCESSES = 1024
-# The name by which MiniStack looks for the address of a container.
-NETWORK = "gate"
-# Configuration of the function whose container is being started.
-STARTING: ContextVar[Document] = ContextVar("STARTING")
+EVENT_BYTES = 1024**2
 
 FORBIDDEN = (
     "Forbidden. For troubleshooting Function URL authorization issues, see: "
@@ -79,9 +73,8 @@ class Functions:
         self._pull_before_start()
         _, _, port = registry.rpartition(":")
         self._gates = Gates(gate_image, int(port))
-        ContainerCollection.run = _confined(ContainerCollection.run, self._gates, f"http://127.0.0.1:{port}")
-        lambda_svc.LAMBDA_DOCKER_NETWORK = NETWORK
-        gate.install()
+        _shaping_urls()
+        instances.install(self._gates, f"http://127.0.0.1:{port}")
 
     async def api(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Calls of the Lambda API."""
@@ -102,6 +95,12 @@ class Functions:
                     send, partial(self._as_given, name=_qualified(one["name"], scope), account=caller.account)
                 )
             elif method == "POST" and call and call["call"].endswith("invocations"):
+                is_event = header(scope, "x-amz-invocation-type") == "Event"
+                if len(body) > (limit := EVENT_BYTES if is_event else PAYLOAD_BYTES):
+                    raise Refused(
+                        413, "RequestEntityTooLargeException",
+                        f"Request must be smaller than {limit} bytes for the InvokeFunction operation",
+                    )  # fmt: skip
                 await self.wake(configuration_of(_qualified(call["name"], scope), caller.account, get_region()))
         except Refused as refused:
             fault = {"Type": "User", "Message": str(refused), "message": str(refused)}
@@ -198,6 +197,7 @@ class Functions:
             for version in (record, *record.get("versions", {}).values()):
                 if version.get("config", {}).get("ImageUri") == uri:
                     version["config"]["ImageUri"] = f"{self._lambda_registry}/{image.name}"
+                    version["config"]["CodeSha256"] = image.digest.removeprefix("sha256:")
                     version["given_image_uri"] = uri
             return body
 
@@ -235,7 +235,6 @@ class Functions:
                     client.images.get(configuration["ImageUri"])
                 except docker.errors.ImageNotFound:
                     self._pull(Image.named(configuration["ImageUri"]), _service_for(configuration))
-            STARTING.set(configuration)
             return start(configuration, *rest, **options)
 
         lambda_svc._spawn_lambda_container = start_pulled
@@ -252,54 +251,20 @@ class Functions:
         return json.dumps(answered).encode()
 
 
-class _Isolated(Container):  # type: ignore[misc]  # docker has no types
-    """A function's container, which is called through its gate, and ends with it."""
+def _shaping_urls() -> None:
+    """A function URL tells nothing of an error but that there was one.
 
-    gate: Gate
+    https://docs.aws.amazon.com/lambda/latest/dg/urls-monitoring.html
+    """
+    otherwise = lambda_svc.lambda_execute_result_to_api_proxy_response
 
-    def reload(self) -> None:
-        super().reload()
-        self.attrs["NetworkSettings"]["Networks"] = {NETWORK: {"IPAddress": self.gate.name}}
-        if not self.gate.serves:
-            self.attrs["State"]["Status"] = "dead"  # and replaced with the next call
+    def shaped(result: Document) -> tuple[Document | None, str | None]:
+        if result.get("error") and not result.get("throttle"):
+            return None, "error"
+        found: tuple[Document | None, str | None] = otherwise(result)
+        return found
 
-    def remove(self, **options: Any) -> None:
-        try:
-            super().remove(**options)
-        finally:
-            self.gate.close()
-
-
-def _confined(run: Callable[..., Any], gates: Gates, cloud: str) -> Callable[..., Any]:
-    """Start a function's container with no more than a function has; MiniStack starts it as Docker does by default."""
-
-    def run_confined(
-        containers: ContainerCollection, image: str, *, environment: dict[str, str], **options: Any
-    ) -> Container:
-        configuration = STARTING.get()
-        words = partition.of(configuration["FunctionArn"].split(":")[3])
-        environment = {name: words.text(value) for name, value in environment.items()}
-        memory, storage = f"{configuration['MemorySize']}m", configuration["EphemeralStorage"]["Size"]
-        for name in ("network", "extra_hosts"):
-            options.pop(name, None)
-        taken = gates.take(containers.client)
-        try:
-            started = run(
-                containers, image, environment={**environment, "AWS_ENDPOINT_URL": cloud},
-                network_mode=f"container:{taken.id}",
-                tmpfs={"/tmp": f"size={storage}m,mode=1777,exec"},  # noqa: S108  # the function's own
-                user=USER, mem_limit=memory, memswap_limit=memory, pids_limit=PROCESSES, **CONFINED, **options,
-            )  # fmt: skip
-        except BaseException:
-            taken.close()
-            raise
-        finally:
-            gates.prepare(containers.client)
-        isolated = _Isolated(started.attrs, started.client, started.collection)
-        isolated.gate = taken
-        return isolated
-
-    return run_confined
+    lambda_svc.lambda_execute_result_to_api_proxy_response = shaped
 
 
 def _is_public(account: str, region: str, name: str, called: str) -> bool:

@@ -1,16 +1,14 @@
 """A function's container has no network but its own loopback, which it shares with its gate.
 
-The gate is a container without a network, too. It listens where the function looks for the local cloud, and calls the
-function; its standard input and output are carried here, through the Docker engine. So a function reaches the local
-cloud and nothing else of this machine, and nobody on this machine reaches a function but the local cloud.
+The gate is a container without a network, too. It listens where the function looks for the local cloud and for its
+Runtime API; its standard input and output are carried here, through the Docker engine. So a function reaches the local
+cloud and nothing else of this machine, and nobody on this machine reaches a function.
 """
 
 import asyncio
-import http.client
 import logging
 import socket
 import threading
-import urllib.request
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -22,14 +20,13 @@ import docker
 from ministack.core import container_reaper
 
 from local.cloud import streams
+from local.cloud.runtime import Result, Runtime
 from local.cloud.streams import READY, Streams
 
 log = logging.getLogger("local.cloud.gate")
 
-# Where the Runtime Interface Emulator of the image listens, and the runtime API that it serves.
-# https://github.com/aws/aws-lambda-runtime-interface-emulator
-FUNCTION, RUNTIME_API = 8080, 9001
-SUFFIX = ".gate"
+# Where the Runtime API is, as on AWS; the second one where the local cloud itself has the first.
+RUNTIME_PORTS = (9001, 9002)
 # What a function has on AWS: a user without rights, whatever the image names, no capability of the kernel, no shared
 # memory, and nothing to write to but `/tmp`.
 # https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#images-reqs
@@ -43,8 +40,6 @@ PROCESSES = 16
 # Frames of 64 KiB.
 WAITING = 64
 
-_open: dict[str, "Gate"] = {}
-
 
 class Gate:
     """The gate of one function's container.
@@ -54,6 +49,10 @@ class Gate:
         image: has Python.
         cloud: loopback port of the local cloud, here and in the function's container.
 
+    Attributes:
+        runtime: the function's Runtime API.
+        address: where the function finds it.
+
     Raises:
         DockerException: the engine does not start it.
         RuntimeError: it does not answer.
@@ -61,19 +60,18 @@ class Gate:
 
     def __init__(self, client: docker.DockerClient, image: str, cloud: int) -> None:
         self._cloud = cloud
-        # A function that listens here itself comes first; it does not reach the local cloud then.
-        inside = 0 if cloud in (FUNCTION, RUNTIME_API) else cloud
+        port = next(port for port in RUNTIME_PORTS if port != cloud)
+        self.address = f"127.0.0.1:{port}"
         source = Path(streams.__file__).read_text()
         labels = {container_reaper.INSTANCE_LABEL: container_reaper.instance_id()}
         # Not detached: its input ends with this process, and so does the container.
         self.id: str = client.api.create_container(
-            image, [source, str(FUNCTION), str(inside)], entrypoint=["python3", "-c"], stdin_open=True, labels=labels,
+            image, [source, str(port), str(cloud)], entrypoint=["python3", "-c"], stdin_open=True, labels=labels,
             user=USER, host_config=client.api.create_host_config(
                 network_mode="none", auto_remove=True, mem_limit=MEMORY, memswap_limit=MEMORY, pids_limit=PROCESSES,
                 **CONFINED,
             ),
         )["Id"]  # fmt: skip
-        self.name = f"{self.id[:12]}{SUFFIX}"
         self._attached = client.api.attach_socket(self.id, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
         client.api.start(self.id)
         try:
@@ -81,7 +79,6 @@ class Gate:
         except (OSError, EOFError) as error:
             self._attached.close()
             raise RuntimeError(f"the gate of a function did not start from {image}") from error
-        _open[self.name] = self
 
     @property
     def serves(self) -> bool:
@@ -90,29 +87,28 @@ class Gate:
 
     def close(self) -> None:
         """End it."""
-        if _open.pop(self.name, None):
-            # The response that the connection came with keeps it open: to close one end of it is not enough.
-            with suppress(OSError):
-                self._connection.shutdown(socket.SHUT_RDWR)
-            self._attached.close()
+        # The response that the connection came with keeps it open: to close one end of it is not enough.
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._attached.close()
 
-    def connect(self, timeout: float | None) -> socket.socket:
-        """A connection to the function.
+    def call(self, request: str, event: bytes, *, arn: str, trace: str, seconds: float) -> Result:
+        """Let the function answer an event."""
+        called = self.runtime.call(request, event, arn=arn, trace=trace, seconds=seconds)
+        return asyncio.run_coroutine_threadsafe(called, _loop()).result()
 
-        Raises:
-            OSError: nothing listens there, yet or any more.
-        """
+    def ended(self, status: int) -> None:
+        """The function's process has ended."""
+        _loop().call_soon_threadsafe(self.runtime.ended, status)
+
+    async def _dial(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if port == self._cloud:
+            return await asyncio.open_connection("127.0.0.1", port)
         here, there = socket.socketpair()
-        try:
-            asyncio.run_coroutine_threadsafe(self._carry(there), _loop()).result(timeout)
-        except BaseException:
-            here.close()
-            raise
-        here.settimeout(timeout)
-        return here
-
-    async def _carry(self, there: socket.socket) -> None:
-        await self._streams.open(*await asyncio.open_connection(sock=there))
+        served = asyncio.create_task(self.runtime.serve(*await asyncio.open_connection(sock=here)))
+        self._served.add(served)
+        served.add_done_callback(self._served.discard)
+        return await asyncio.open_connection(sock=there)
 
     async def _serve(self) -> None:
         self._connection = getattr(self._attached, "_sock", self._attached)
@@ -120,8 +116,8 @@ class Gate:
         reader, writer = await asyncio.open_connection(sock=self._connection)
         read = _Output(reader).read
         await read(len(READY))
-        self._streams = Streams(read, writer, lambda: asyncio.open_connection("127.0.0.1", self._cloud), 0, WAITING)
-        self._serving = asyncio.create_task(self._streams.run())
+        self.runtime, self._served = Runtime(), set[asyncio.Task[None]]()
+        self._serving = asyncio.create_task(Streams(read, writer, self._dial, WAITING).run())
 
 
 class Gates:
@@ -177,25 +173,6 @@ class _Output:
         found = bytes(self._pending[:size])
         del self._pending[:size]
         return found
-
-
-class _Connection(http.client.HTTPConnection):
-    def connect(self) -> None:
-        gate = _open.get(self.host)
-        if gate is None:
-            raise ConnectionRefusedError
-        self.sock = gate.connect(self.timeout)
-
-
-class _Handler(urllib.request.HTTPHandler):
-    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        through = (req.host or "").partition(":")[0].endswith(SUFFIX)
-        return self.do_open(_Connection if through else http.client.HTTPConnection, req)
-
-
-def install() -> None:
-    """Let `urllib` find functions by the names of their gates; MiniStack calls them with it."""
-    urllib.request.install_opener(urllib.request.build_opener(urllib.request.ProxyHandler({}), _Handler))
 
 
 @cache

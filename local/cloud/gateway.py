@@ -1,5 +1,7 @@
 """API Gateway: an unsigned call finds its API in whatever account, and calls a function only if that lets it."""
 
+import asyncio
+import json
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,9 +13,25 @@ from local.cloud import access
 from local.cloud.access import Service
 from local.cloud.functions import Functions, configuration_of
 from local.cloud.images import Refused
+from local.cloud.instances import CALLED_ARN, Document
 
 PATH = re.compile(r"/(?:_aws/execute-api/(\w+)/.*|restapis/(\w+)/[^/]+/_user_request_/.*)")
 HOST = re.compile(r"(\w+)\.execute-api\.")
+
+
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
+TIMEOUT_MS = 29_000
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html#api-gateway-simple-proxy-for-lambda-output-format
+FIELDS: dict[str, tuple[type, ...]] = {
+    "statusCode": (int, str),
+    "headers": (dict, type(None)),
+    "multiValueHeaders": (dict, type(None)),
+    "body": (str, type(None)),
+    "isBase64Encoded": (bool, type(None)),
+}
+INTERNAL_SERVER_ERROR = json.dumps({"message": "Internal server error"})
+# Calls whose callers no longer wait.
+_left: set[asyncio.Future[Any]] = set()
 
 
 def called_api(path: str, host: str) -> str | None:
@@ -36,8 +54,43 @@ def guard(functions: Functions) -> None:
     A call that is not allowed ends as on AWS: 500, and "Internal server error".
     https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway.html#apigateway-permissions
     """
+    apigateway_v1._lambda_proxy_response = proxy_response
     for name in ("_invoke_lambda_proxy_v1", "_invoke_lambda_custom_v1"):
         setattr(apigateway_v1, name, _guarded(getattr(apigateway_v1, name), functions))
+
+
+def proxy_response(result: Document) -> tuple[Document, None]:
+    """The response that a function's answer stands for.
+
+    A function that fails, or answers in another form, is a 502, and one that Lambda does not call a 500, both without
+    the reason. https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway.html#services-apigateway-errors
+    """
+    answer: Any = result.get("body")
+    if result.get("throttle"):
+        return _internal(500), None
+    if result.get("error") or not is_proxy_response(answer):
+        return _internal(502), None
+    return {
+        name: value for name, value in {**answer, "statusCode": int(answer["statusCode"])}.items() if value is not None
+    }, None
+
+
+def is_proxy_response(answer: Any) -> bool:
+    """Whether API Gateway understands a function's answer; else it is a "Malformed Lambda proxy response"."""
+    if not isinstance(answer, dict) or not str(answer.get("statusCode")).isdigit():
+        return False
+    many = answer.get("multiValueHeaders") or {}
+    return (
+        all(name in FIELDS and type(value) in FIELDS[name] for name, value in answer.items())
+        and 100 <= int(answer["statusCode"]) < 600
+        and not any(isinstance(value, dict | list) for value in (answer.get("headers") or {}).values())
+        and all(isinstance(values, list) for values in many.values())
+    )
+
+
+def _internal(status: int) -> Document:
+    headers = {"x-amzn-ErrorType": "InternalServerErrorException"}
+    return {"statusCode": status, "headers": headers, "body": INTERNAL_SERVER_ERROR}
 
 
 def _guarded(invoke: Callable[..., Awaitable[Any]], functions: Functions) -> Callable[..., Awaitable[Any]]:
@@ -56,7 +109,16 @@ def _guarded(invoke: Callable[..., Awaitable[Any]], functions: Functions) -> Cal
                 await functions.wake(configuration)
             except Refused:
                 return _internal_server_error()
-        return await invoke(integration, api, stage, stage_record, resource, path, method, *rest, **scope)
+            CALLED_ARN.set(function if function.startswith("arn:") else configuration["FunctionArn"])
+        answering: asyncio.Future[Any] = asyncio.ensure_future(
+            invoke(integration, api, stage, stage_record, resource, path, method, *rest, **scope)
+        )
+        _left.add(answering)
+        answering.add_done_callback(_left.discard)
+        await asyncio.wait({answering}, timeout=int(integration.get("timeoutInMillis") or TIMEOUT_MS) / 1000)
+        if not answering.done():
+            return apigateway_v1._gw_error("INTEGRATION_TIMEOUT", "Endpoint request timed out")
+        return answering.result()
 
     return invoke_if_allowed
 

@@ -8,6 +8,8 @@ The emulator has many more services and paths than this program uses, and some o
 machine. Only those of `SERVICES` are served.
 """
 
+import asyncio
+import contextlib
 import re
 import secrets
 from collections.abc import MutableMapping
@@ -43,6 +45,9 @@ SINGLE = {b"host", b"authorization", b"content-type", b"content-encoding", b"ori
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 CALL_BYTES = 10 * 1024**2
+URL_BYTES = 6 * 1024**2
+# Without another part, of a body that is refused.
+DRAIN_SECONDS = 1
 # A token has 20,000 characters at most.
 # https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
 TOKEN_BYTES = 64 * 1024
@@ -139,7 +144,7 @@ class Guard:
         if endpoint or (host in self._hosts and PUBLIC_PATH.fullmatch(path)):
             if not (app._parse_execute_api_url(host, path) or app._parse_lambda_url(host, path)):
                 raise _denied("Missing Authentication Token")  # the emulator would take it for another call
-            await self._inner({**scope, "path": path}, _bounded(scope, receive, CALL_BYTES), send)
+            await self._endpoint({**scope, "path": path}, receive, send)
             return
         if host not in self._hosts:
             raise _denied(f"The local cloud does not answer for the host {host!r}.")
@@ -152,6 +157,20 @@ class Guard:
             await self._inner(scope, _bounded(scope, receive, LAYER_BYTES), send)
         else:
             await self._api(scope, receive, send)
+
+    async def _endpoint(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A call of a function's endpoint, which it gets as a whole."""
+        limit = CALL_BYTES if "/lambda-url/" not in scope["path"] else URL_BYTES
+        try:
+            body = await read(_bounded(scope, receive, limit))
+        except Refused as refused:
+            # Most clients read no answer while they send.
+            with contextlib.suppress(TimeoutError):
+                while (await asyncio.wait_for(receive(), DRAIN_SECONDS)).get("more_body"):
+                    pass
+            await answer(send, refused.status, {"message": "Request Too Long"})
+            return
+        await self._inner(scope, giving(body, receive), send)
 
     def _is_foreign(self, scope: Scope) -> bool:
         """Whether a web page of another origin makes this request."""

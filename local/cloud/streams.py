@@ -1,11 +1,12 @@
-"""Many connections over one pair of pipes: the only way into and out of a function's container (`gate.py`).
+"""Many connections over one pair of pipes: the only way out of a function's container (`gate.py`).
 
-Both ends run this file. In the container it runs alone, on the Python of the base image: it imports nothing of this
-project.
+Both ends run this file. In the container, where connections begin, it runs alone, on the Python of the base image: it
+imports nothing of this project.
 """
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import struct
 import sys
@@ -13,13 +14,14 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-# Number of the connection, kind of the frame, bytes that follow.
+# Number of the connection, kind of the frame, bytes that follow: of OPEN the port that was called.
 HEAD = struct.Struct(">IBI")
 OPEN, DATA, CLOSE = range(3)
+PORT = struct.Struct(">H")
 CHUNK = 65_536
 READY = b"ready"
 
-Dial = Callable[[], Awaitable[tuple[StreamReader, StreamWriter]]]
+Dial = Callable[[int], Awaitable[tuple[StreamReader, StreamWriter]]]
 Frames = asyncio.Queue[tuple[int, bytes]]
 
 
@@ -29,18 +31,17 @@ class Streams:
     Args:
         read: waits for exactly so many bytes of the other end.
         writer: leads to the other end.
-        dial: connects what the other end opens.
-        first: 0 at one end, 1 at the other; the numbers of its connections are even or odd.
+        dial: connects what the other end opens to a port; None where that opens nothing.
         waiting: frames that wait for one connection before the other end has to wait; 0: any number.
     """
 
     def __init__(
-        self, read: Callable[[int], Awaitable[bytes]], writer: StreamWriter, dial: Dial, first: int, waiting: int = 0
+        self, read: Callable[[int], Awaitable[bytes]], writer: StreamWriter, dial: Dial | None = None, waiting: int = 0
     ) -> None:
         self._read = read
         self._writer = writer
         self._dial = dial
-        self._numbers = itertools.count(first, 2)
+        self._numbers = itertools.count()
         self._waiting = waiting
         self._arrived: dict[int, Frames] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -54,9 +55,9 @@ class Streams:
                 data = await self._read(size)
                 if number in self._arrived:
                     await self._arrived[number].put((kind, data))
-                elif kind == OPEN:
+                elif kind == OPEN and self._dial:
                     self._arrived[number] = asyncio.Queue(self._waiting)
-                    self._start(self._accept(number))
+                    self._start(self._accept(number, self._dial(*PORT.unpack(data))))
         except (asyncio.IncompleteReadError, OSError):
             pass
         finally:
@@ -67,8 +68,8 @@ class Streams:
                 frames.put_nowait((CLOSE, b""))
             self._writer.close()
 
-    async def open(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """Carry a connection to the other end. Returns when that is connected.
+    async def open(self, reader: StreamReader, writer: StreamWriter, port: int) -> None:
+        """Carry a connection to a port of the other end. Returns when that is connected.
 
         Raises:
             ConnectionRefusedError: it is not.
@@ -76,16 +77,16 @@ class Streams:
         number = next(self._numbers)
         frames = self._arrived[number] = asyncio.Queue(self._waiting)
         if not self._ended:
-            self._writer.write(HEAD.pack(number, OPEN, 0))
+            self._writer.write(HEAD.pack(number, OPEN, PORT.size) + PORT.pack(port))
         if self._ended or (await frames.get())[0] != OPEN:
             self._forget(number)
             writer.close()
             raise ConnectionRefusedError
         self._start(self._carry(number, reader, writer))
 
-    async def _accept(self, number: int) -> None:
+    async def _accept(self, number: int, dialled: Awaitable[tuple[StreamReader, StreamWriter]]) -> None:
         try:
-            reader, writer = await self._dial()
+            reader, writer = await dialled
         except OSError:
             self._writer.write(HEAD.pack(number, CLOSE, 0))
             self._forget(number)
@@ -131,26 +132,22 @@ class Streams:
         task.add_done_callback(self._tasks.discard)
 
 
-async def main(function: int, cloud: int) -> None:
-    """Serve the end in the container.
-
-    Args:
-        function: port that the function is called on.
-        cloud: port on which it finds the local cloud.
-    """
+async def main(*ports: int) -> None:
+    """Serve the end in the container: what calls these ports is connected there."""
     loop, reader = asyncio.get_running_loop(), StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     transport, protocol = await loop.connect_write_pipe(
         lambda: asyncio.StreamReaderProtocol(StreamReader()), sys.stdout
     )
     writer = StreamWriter(transport, protocol, None, loop)
-    streams = Streams(reader.readexactly, writer, lambda: asyncio.open_connection("127.0.0.1", function), 1)
+    streams = Streams(reader.readexactly, writer)
 
-    async def opened(there: StreamReader, back: StreamWriter) -> None:
+    async def opened(port: int, there: StreamReader, back: StreamWriter) -> None:
         with contextlib.suppress(ConnectionRefusedError):
-            await streams.open(there, back)
+            await streams.open(there, back, port)
 
-    await asyncio.start_server(opened, "127.0.0.1", cloud)
+    for port in ports:
+        await asyncio.start_server(functools.partial(opened, port), "127.0.0.1", port)
     writer.write(READY)
     await streams.run()
 

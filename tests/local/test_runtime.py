@@ -1,0 +1,189 @@
+"""The Runtime API that the runtimes in the containers of functions find: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html."""
+
+import asyncio
+import http.client
+import json
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from local.cloud.gateway import is_proxy_response, proxy_response
+from local.cloud.runtime import RESPONSE_BYTES, Result, Runtime
+
+ARN = "arn:aws:lambda:us-east-1:222222222222:function:f:live"
+NEXT = "/2018-06-01/runtime/invocation/next"
+Answer = tuple[int, dict[str, str], bytes]
+
+
+class Client:
+    """A runtime in a container."""
+
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        self._connection = connection
+
+    def call(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self._connection.request(method, path, body, named)
+        answer = self._connection.getresponse()
+        return answer.status, dict(answer.getheaders()), answer.read()
+
+    def next(self) -> tuple[str, Answer]:
+        answer = self.call("GET", NEXT)
+        return answer[1]["Lambda-Runtime-Aws-Request-Id"], answer
+
+    def end(self, request: str, kind: str, body: bytes) -> int:
+        return self.call("POST", f"/2018-06-01/runtime/invocation/{request}/{kind}", body)[0]
+
+
+def called(
+    act: Callable[[Client], Any], *, seconds: float = 5, calls: int = 1, status: int | None = None
+) -> list[Result]:
+    """Call a function whose container does this; `status` is that of its process, which ends then."""
+
+    async def run() -> list[Result]:
+        runtime = Runtime()
+        here, there = socket.socketpair()
+        serving = asyncio.create_task(runtime.serve(*await asyncio.open_connection(sock=here)))
+        connection = http.client.HTTPConnection("runtime")
+        connection.sock = there
+        there.settimeout(20)
+
+        def work() -> None:
+            act(Client(connection))
+            if status is not None:
+                loop.call_soon_threadsafe(runtime.ended, status)
+
+        loop = asyncio.get_running_loop()
+        working = loop.run_in_executor(None, work)
+        results = [
+            await runtime.call(f"id-{number}", b'{"a": 1}', arn=ARN, trace="Root=1", seconds=seconds)
+            for number in range(calls)
+        ]
+        await working
+        there.close()
+        await serving
+        return results
+
+    return asyncio.run(asyncio.wait_for(run(), 30))
+
+
+def test_a_runtime_gets_the_event_with_what_the_context_is_made_of() -> None:
+    seen: list[Answer] = []
+
+    def act(client: Client) -> None:
+        for _ in range(2):
+            request, answer = client.next()
+            seen.append(answer)
+            assert client.end(request, "response", json.dumps({"to": request}).encode()) == 202
+
+    first, second = called(act, calls=2)
+    assert [json.loads(result.payload) for result in (first, second)] == [{"to": "id-0"}, {"to": "id-1"}]
+    assert (first.failed, second.failed, first.is_over) == (False, False, False)
+    status, headers, event = seen[0]
+    assert (status, event) == (200, b'{"a": 1}')
+    assert headers["Lambda-Runtime-Invoked-Function-Arn"] == ARN
+    assert headers["Lambda-Runtime-Trace-Id"] == "Root=1"
+    assert int(headers["Lambda-Runtime-Deadline-Ms"]) > 0
+
+
+def test_an_error_of_a_handler_is_the_answer() -> None:
+    def act(client: Client) -> None:
+        request, _ = client.next()
+        client.end(request, "error", b'{"errorType": "KeyError"}')
+
+    (result,) = called(act)
+    assert (result.failed, result.is_over, result.payload) == (True, False, b'{"errorType": "KeyError"}')
+
+
+def test_an_error_of_the_start_ends_the_instance() -> None:
+    (result,) = called(lambda client: client.call("POST", "/2018-06-01/runtime/init/error", b'{"errorType": "Import"}'))
+    assert (result.failed, result.is_over, result.payload) == (True, True, b'{"errorType": "Import"}')
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (1, "Runtime exited with error: exit status 1"),
+        (137, "Runtime exited with error: signal: killed"),
+        (0, "Runtime exited without providing a reason"),
+    ],
+)
+def test_a_runtime_that_ends_is_an_error(status: int, reason: str) -> None:
+    (result,) = called(lambda client: client.next(), status=status)
+    assert result.failed
+    assert result.is_over
+    assert json.loads(result.payload) == {
+        "errorType": "Runtime.ExitError",
+        "errorMessage": f"RequestId: id-0 Error: {reason}",
+    }
+
+
+def test_a_call_ends_with_the_functions_timeout() -> None:
+    (result,) = called(lambda client: client.next(), seconds=0.2)
+    assert result.is_over
+    assert json.loads(result.payload) == {
+        "errorType": "Sandbox.Timedout", "errorMessage": "RequestId: id-0 Error: Task timed out after 0.20 seconds",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("size", "expected"), [(RESPONSE_BYTES, 202), (RESPONSE_BYTES + 1, 413)])
+def test_an_answer_has_at_most_6_mb(size: int, expected: int) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
+    statuses: list[int] = []
+
+    def act(client: Client) -> None:
+        request, _ = client.next()
+        statuses.append(client.end(request, "response", b"1" * size))
+
+    (result,) = called(act)
+    assert statuses == [expected]
+    assert result.failed == (expected == 413)
+    assert (b"Function.ResponseSizeTooLarge" in result.payload) == result.failed
+
+
+def test_an_answer_to_another_call_is_refused() -> None:
+    def act(client: Client) -> None:
+        request, _ = client.next()
+        assert client.end("other", "response", b"1") == 400
+        assert client.call("GET", "/2020-01-01/extension/register")[0] == 404
+        client.end(request, "response", b"2")
+
+    assert called(act)[0].payload == b"2"
+
+
+# ---- what API Gateway makes of an answer
+
+OK = {
+    "statusCode": 200,
+    "body": "{}",
+    "headers": {"a": "b", "n": 1},
+    "multiValueHeaders": {"c": ["d"]},
+    "isBase64Encoded": False,
+}
+
+
+@pytest.mark.parametrize("answer", [OK, {"statusCode": "201"}, {"statusCode": 200, "body": None, "headers": None}])
+def test_an_answer_of_a_proxy_integrations_form_is_taken(answer: dict[str, Any]) -> None:
+    assert proxy_response({"body": answer})[0]["statusCode"] == int(answer["statusCode"])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["hello", None, 1, ["a"], {}, {"message": "hello"}, {**OK, "body": {"a": 1}}, {**OK, "statusCode": None},
+     {**OK, "statusCode": 20}, {**OK, "headers": "a"}, {**OK, "headers": {"a": ["b"]}},
+     {**OK, "multiValueHeaders": {"a": "b"}}, {**OK, "isBase64Encoded": "true"}, {**OK, "other": 1}],
+)  # fmt: skip
+def test_any_other_answer_is_malformed(answer: Any) -> None:
+    """https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html."""
+    assert not is_proxy_response(answer)
+    response = proxy_response({"body": answer})[0]
+    assert (response["statusCode"], json.loads(response["body"])) == (502, {"message": "Internal server error"})
+
+
+def test_an_error_of_a_function_is_not_told_and_a_throttled_one_is_a_500() -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway.html#services-apigateway-errors."""
+    failed = proxy_response({"error": True, "body": {"errorMessage": "secret", "statusCode": 200}})[0]
+    assert (failed["statusCode"], "secret" in str(failed)) == (502, False)
+    assert proxy_response({"throttle": True, "error": True, "body": {}})[0]["statusCode"] == 500
