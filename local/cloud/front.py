@@ -21,6 +21,7 @@ from local.cloud.access import Tokens
 from local.cloud.asgi import App, Receive, Scope, Send, answer, header
 from local.cloud.functions import Functions
 from local.cloud.guard import REGISTRY_PATH
+from local.cloud.omissions import omitting
 from local.cloud.registry import Registry, Repository
 
 FUNCTION_URL = re.compile(r"(?:(?P<host>\w+)\.lambda-url\.|/_aws/lambda-url/(?P<path>\w+)(?:/|$))")
@@ -44,7 +45,8 @@ class Front:
         self._registry = Registry(f"localhost:{port}", tokens)
         self._functions = Functions(f"localhost:{port}", f"127.0.0.1:{port}", tokens, gate_image)
         self._services: dict[str, App] = {
-            "ecr": self._registry.api, "lambda": self._functions.api, "sts": sessions.api,
+            "apigateway": omitting("apigateway", ministack), "ecr": self._registry.api,
+            "lambda": omitting("lambda", self._functions.api), "sts": sessions.api,
         }  # fmt: skip
         gateway.guard(self._functions)
 

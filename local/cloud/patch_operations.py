@@ -13,6 +13,8 @@ TYPES: dict[str, Callable[[str], Any]] = {
     "timeoutInMillis": int,
     "apiKeyRequired": lambda text: text.lower() == "true",
 }
+# Their values are in the path.
+LISTS = ("binaryMediaTypes",)
 # `-1` turns a method's own limit off.
 UNLIMITED = -1
 
@@ -33,6 +35,9 @@ def _applying(otherwise: Callable[..., Document]) -> Callable[..., Document]:
                 others = [one for one in target["apiStages"] if (one["apiId"], one["stage"]) != (api, stage)]
                 added = [{"apiId": api, "stage": stage}] if operation["op"] == "add" else []
                 target["apiStages"] = others + added
+            elif names[0] in LISTS:
+                others = [kept for kept in target.get(names[0]) or [] if kept != names[1]]
+                target[names[0]] = others + ([names[1]] if operation["op"] == "add" else [])
             elif names[-1] in TYPES and value is not None:
                 otherwise(target, [{**operation, "value": TYPES[names[-1]](value)}])
             elif "~" in operation["path"] and operation["op"] == "remove":
