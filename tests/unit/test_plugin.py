@@ -1,5 +1,6 @@
 """The plugin offers both components to other languages: their schema, and what it creates and refuses."""
 
+import inspect
 import json
 from typing import Any
 
@@ -7,7 +8,8 @@ import pulumi
 import pytest
 from pulumi.errors import InputPropertyError
 
-from plugin.__main__ import NAME, Package
+from components.image.source import BuiltImage, ExistingImage
+from plugin.__main__ import NAME, VERSION, Package
 from tests.unit.recorder import DIGEST, Recorder
 from tests.unit.registered import Deployed, run_program
 
@@ -42,6 +44,71 @@ def test_an_input_has_type_meaning_rule_and_default(schema: dict[str, Any]) -> N
     assert inputs["tags"]["additionalProperties"] == {"type": "string", "plain": True}
     assert inputs["vpc"]["$ref"] == f"#/types/{NAME}:index:Vpc"
     assert schema["types"][f"{NAME}:index:Vpc"]["required"] == ["securityGroups", "subnets"]
+
+
+PLAIN_TEXT, REFERENCE = {"type": "string", "plain": True}, f"#/types/{NAME}:index:"
+ANYTHING = {"type": "object", "additionalProperties": {"$ref": "pulumi.json#/Any", "plain": True}, "plain": True}
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "expected"),
+    [
+        ("ImageFunction", "tracing", {"type": "boolean", "plain": True}),
+        ("ImageFunction", "architecture", PLAIN_TEXT),
+        ("ImageFunction", "command", {"type": "array", "items": PLAIN_TEXT, "plain": True}),
+        ("ImageFunction", "statements", {"type": "array", "items": ANYTHING, "plain": True}),
+        # Only here may an output of another resource be given.
+        ("ImageFunction", "environment", {"type": "object", "additionalProperties": {"type": "string"}, "plain": True}),
+        ("RegistryLogin", "password", {"type": "string"}),
+        ("Alarms", "duration", {"type": "number", "plain": True}),
+        ("Release", "testEvent", ANYTHING),
+        ("ImageFunction", "image", {"$ref": f"{REFERENCE}ImageFunctionImage", "plain": True}),
+        (
+            "ImageFunctionEndpoint",
+            "routes",
+            {"type": "array", "items": {"$ref": f"{REFERENCE}Route", "plain": True}, "plain": True},
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_input_has_the_type_of_the_option(
+    schema: dict[str, Any], kind: str, option: str, expected: dict[str, Any]
+) -> None:
+    token = f"{NAME}:index:{kind}"
+    owner = schema["resources"].get(token, {}).get("inputProperties") or schema["types"][token]["properties"]
+    assert {key: value for key, value in owner[option].items() if key != "description"} == expected
+
+
+def test_alternatives_are_one_type_with_the_options_and_texts_of_each(schema: dict[str, Any]) -> None:
+    image = schema["types"][f"{NAME}:index:ImageFunctionImage"]
+    assert image["type"] == "object"
+    assert set(image["properties"]) == {*BuiltImage.model_fields, "repositoryUrl", "uri"} - {"repository_url"}
+    assert image["required"] == []
+    assert image["description"] == f"{inspect.getdoc(BuiltImage)}\n\nOr: {inspect.getdoc(ExistingImage)}"
+
+
+def test_every_resource_and_type_says_what_it_is(schema: dict[str, Any]) -> None:
+    for declared in (*schema["resources"].values(), *schema["types"].values()):
+        assert declared["type"] == "object"
+        assert declared["description"]
+        for option in (declared.get("inputProperties") or declared["properties"]).values():
+            assert option["description"]
+    for token in (REPOSITORY, FUNCTION):
+        assert schema["resources"][token]["isComponent"] is True
+
+
+def test_a_default_is_told_where_there_is_one(schema: dict[str, Any]) -> None:
+    inputs = schema["resources"][FUNCTION]["inputProperties"]
+    assert inputs["architecture"]["description"].endswith(" Default: x86_64.")
+    assert inputs["tracing"]["description"].endswith(" Default: false.")
+    assert inputs["logKmsKey"]["description"].endswith(" Allowed: the ARN of a KMS key.")
+    assert inputs["image"]["description"].count("Default") == 0
+
+
+def test_programs_of_every_language_get_the_version_that_they_ask_for(schema: dict[str, Any]) -> None:
+    assert (schema["name"], schema["displayName"], schema["version"]) == (NAME, NAME, VERSION)
+    languages = ("csharp", "go", "java", "nodejs", "python")
+    assert schema["language"] == {key: {"respectSchemaVersion": True} for key in languages}
 
 
 def test_every_type_that_is_referred_to_is_there(schema: dict[str, Any]) -> None:
