@@ -33,7 +33,7 @@ from deployment import (
 )
 from deployment.comment import comment
 from deployment.content_diff import content_diff, merge_base
-from deployment.help import Command, Group, exit_codes
+from deployment.help import COMPLETE, Command, Group, completion_script, exit_codes, stack_names
 from deployment.init import Side, checks, difference, stack_files
 from deployment.view import PlainView, report, short, view
 from deployment.watch import Save, saves
@@ -70,7 +70,6 @@ app = typer.Typer(
     help="Deploy a registry stack and its consumer stacks in order.",
     epilog=exit_codes(EXIT_CODES),
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -144,12 +143,17 @@ class Stacks(Common):
     """The options of the commands that work on several stacks."""
 
     registry: Annotated[
-        str | None, typer.Option(metavar="STACK", help="The registry's stack.", show_default="registry")
+        str | None,
+        typer.Option(
+            metavar="STACK", help="The registry's stack.", show_default="registry", autocompletion=stack_names
+        ),
     ] = None
     no_registry: Annotated[bool, typer.Option("--no-registry", help="Leave the registry's stack alone.")] = False
     consumer: Annotated[
         list[str] | None,
-        typer.Option(metavar="STACK", help="A consumer's stack; repeatable.", show_default="consumer"),
+        typer.Option(
+            metavar="STACK", help="A consumer's stack; repeatable.", show_default="consumer", autocompletion=stack_names
+        ),
     ] = None
     no_consumers: Annotated[bool, typer.Option("--no-consumers", help="Leave the consumers' stacks alone.")] = False
 
@@ -505,7 +509,9 @@ def logs(
     common: Common,
     consumer: Annotated[
         list[str] | None,
-        typer.Option(metavar="STACK", help="A consumer's stack; repeatable.", show_default="consumer"),
+        typer.Option(
+            metavar="STACK", help="A consumer's stack; repeatable.", show_default="consumer", autocompletion=stack_names
+        ),
     ] = None,
     since: Annotated[
         str, typer.Option(metavar="TIME", help="How far back: a number and s, m, h or d.", callback=_duration)
@@ -532,7 +538,7 @@ def logs(
 @command("invoke consumer", "invoke consumer --event event.json", "invoke consumer --event - < event.json")
 def invoke(
     common: Common,
-    consumer_stack: Annotated[str, typer.Argument(metavar="CONSUMER")],
+    consumer_stack: Annotated[str, typer.Argument(metavar="CONSUMER", autocompletion=stack_names)],
     event: Annotated[
         str, typer.Option(metavar="FILE", help="Event as JSON; - reads standard input.", show_default="{}")
     ] = "",
@@ -558,7 +564,7 @@ def invoke(
 
 
 @command("history consumer", "history consumer --json")
-def history(common: Common, stack: Annotated[str, typer.Argument()]) -> None:
+def history(common: Common, stack: Annotated[str, typer.Argument(autocompletion=stack_names)]) -> None:
     """List the updates of a stack: when, by whom, and which image ran."""
     with running(common, None, [stack]) as deployment:
         updates = deployment.history(stack)
@@ -571,8 +577,8 @@ def history(common: Common, stack: Annotated[str, typer.Argument()]) -> None:
 @command("promote consumer production")
 def promote(
     common: Common,
-    source: Annotated[str, typer.Argument(help="The consumer whose image is promoted.")],
-    target: Annotated[str, typer.Argument(help="The consumer that then runs it.")],
+    source: Annotated[str, typer.Argument(help="The consumer whose image is promoted.", autocompletion=stack_names)],
+    target: Annotated[str, typer.Argument(help="The consumer that then runs it.", autocompletion=stack_names)],
 ) -> None:
     """Run in one consumer the image that another one runs.
 
@@ -586,7 +592,7 @@ def promote(
 @command("rollback consumer", "rollback consumer --to sha256:2f6d1b0c9a4e")
 def rollback(
     common: Common,
-    consumer_stack: Annotated[str, typer.Argument(metavar="CONSUMER")],
+    consumer_stack: Annotated[str, typer.Argument(metavar="CONSUMER", autocompletion=stack_names)],
     to: Annotated[str, typer.Option(metavar="DIGEST", help="An image of its history: digest or its start.")] = "",
 ) -> None:
     """Run the previous image, or another one of the history.
@@ -601,7 +607,7 @@ def rollback(
 @command("repair consumer")
 def repair(
     common: Common,
-    stack: Annotated[str, typer.Argument()],
+    stack: Annotated[str, typer.Argument(autocompletion=stack_names)],
     yes: Annotated[bool, typer.Option("--yes", help="Remove the lock even if its process may still run.")] = False,
 ) -> None:
     """Remove the lock of a killed run, and refresh the state.
@@ -730,5 +736,14 @@ def _described(stack: StackStatus) -> str:
     return "\n".join(lines)
 
 
+@app.command("completion", cls=Command, epilog='\b\nExample:\n  eval "$(python -m deployment completion bash)"')
+def completion(shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")]) -> None:
+    """Print a script: `deployment` as a command that the shell completes.
+
+    It completes commands, options and the names of stacks.
+    """
+    print(completion_script(shell))
+
+
 if __name__ == "__main__":
-    app()
+    app(complete_var=COMPLETE)

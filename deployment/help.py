@@ -1,15 +1,19 @@
-"""How `--help` is laid out: commands in groups, a command's own options before those of all commands."""
+"""How `--help` is laid out, and what a shell completes."""
 
 import re
 import textwrap
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from typer._completion_shared import get_completion_script
 from typer.core import TyperCommand, TyperGroup
 
 COLUMNS = 80
+# The variable by which a shell asks for completions.
+COMPLETE = "_DEPLOYMENT_COMPLETE"
 GROUPS = {
-    "Set up": ("init",),
+    "Set up": ("init", "completion"),
     "Deploy": ("up", "watch", "preview", "rollback", "promote", "destroy"),
     "Functions": ("logs", "invoke"),
     "States": ("status", "history", "drift", "refresh", "repair"),
@@ -18,6 +22,10 @@ GROUPS = {
 
 class Group(TyperGroup):
     """Commands in groups, each with the first line of its docstring."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options, less those that would install a completion of `python`."""
+        return [each for each in super().get_params(ctx) if not (each.name or "").endswith("_completion")]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the groups."""
@@ -50,6 +58,22 @@ class Command(TyperCommand):
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
+
+
+def stack_names(incomplete: str) -> list[str]:
+    """The stacks that have a file in the working directory."""
+    names = sorted(path.name.split(".")[1] for path in Path().glob("Pulumi.?*.yaml"))
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def completion_script(shell: str) -> str:
+    """A script that defines the command `deployment` and its completion: shells complete no `python -m`."""
+    command = "python -m deployment"
+    script = get_completion_script(prog_name="deployment", complete_var=COMPLETE, shell=shell)
+    # What the script calls for completions.
+    script = re.sub(r"(complete_bash|complete_zsh|\(commandline -cp\)) (\$1|deployment)", rf"\1 {command}", script)
+    arguments = "$argv; end" if shell == "fish" else '"$@"; }'
+    return f"{'function deployment;' if shell == 'fish' else 'deployment() {'} {command} {arguments}\n{script}"
 
 
 def exit_codes(meanings: Mapping[int, str]) -> str:

@@ -6,6 +6,8 @@ import io
 import json
 import re
 import shlex
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -474,6 +476,36 @@ def test_exit_codes_are_in_the_help_and_in_the_documentation() -> None:
     for code, meaning in command_line.EXIT_CODES.items():
         assert f"{code:<4} {meaning}" in re.sub("\n {7,}", " ", shown)
         assert f"| {code} | {meaning} |" in PAGES
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("deployment hist", "history"),
+        ("deployment up --ch", "--check --check-seconds"),
+        ("deployment repair c", "consumer"),
+    ],
+)
+def test_a_shell_completes_commands_options_and_stacks(words: str, expected: str) -> None:
+    script = f"""
+        PATH={Path(sys.executable).parent}:$PATH
+        eval "$(python -m deployment completion bash)"
+        COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+        _deployment_completion
+        echo ${{COMPREPLY[@]}}
+        deployment status --help | head -1
+    """
+    ran = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout == f"{expected}\nUsage: python -m deployment status [OPTIONS]\n"
+
+
+def test_other_shells_have_a_script_that_calls_the_module() -> None:
+    for shell, function in (("zsh", 'deployment() { python -m deployment "$@"; }'), ("fish", "function deployment;")):
+        ran = run("completion", shell)
+        assert ran.stdout.startswith(function)
+        assert f"complete_{shell} " in ran.stdout
+        assert ran.stdout.count("python -m deployment") == {"zsh": 2, "fish": 3}[shell]
+    assert run("completion", "sh").exit_code == 1
 
 
 def commands() -> list[str]:
