@@ -55,8 +55,8 @@ def apply() -> None:
     sts._evict_expired_sessions = lambda: None
     iam.resolve_credential = sts.resolve_credential = _root_by_secret(iam.resolve_credential)
     iam.resolve_caller_identity = _root_by_account(iam.resolve_caller_identity)
-    for module in (lambda_runtime, lambda_svc):
-        module.execution_credentials = _with_secrets(module.execution_credentials)
+    lambda_svc.execution_credentials = _with_secrets(lambda_svc.execution_credentials)
+    lambda_runtime.execution_credentials = lambda_svc.execution_credentials
 
 
 def _judging_by_name(otherwise: Callable[..., str]) -> Callable[..., str]:

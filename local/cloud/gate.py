@@ -60,7 +60,7 @@ class Gate:
 
     def __init__(self, client: docker.DockerClient, image: str, cloud: int) -> None:
         self._cloud = cloud
-        port = next(port for port in RUNTIME_PORTS if port != cloud)
+        port = runtime_port(cloud)
         self.address = f"127.0.0.1:{port}"
         source = Path(streams.__file__).read_text()
         labels = {container_reaper.INSTANCE_LABEL: container_reaper.instance_id()}
@@ -118,6 +118,11 @@ class Gate:
         await read(len(READY))
         self.runtime, self._served = Runtime(), set[asyncio.Task[None]]()
         self._serving = asyncio.create_task(Streams(read, writer, self._dial, WAITING).run())
+
+
+def runtime_port(cloud: int) -> int:
+    """Where the Runtime API of a function is, which finds the local cloud at its own port."""
+    return next(port for port in RUNTIME_PORTS if port != cloud)
 
 
 class Gates:

@@ -55,8 +55,8 @@ def guard(functions: Functions) -> None:
     https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway.html#apigateway-permissions
     """
     apigateway_v1._lambda_proxy_response = proxy_response
-    for name in ("_invoke_lambda_proxy_v1", "_invoke_lambda_custom_v1"):
-        setattr(apigateway_v1, name, _guarded(getattr(apigateway_v1, name), functions))
+    apigateway_v1._invoke_lambda_proxy_v1 = _guarded(apigateway_v1._invoke_lambda_proxy_v1, functions)
+    apigateway_v1._invoke_lambda_custom_v1 = _guarded(apigateway_v1._invoke_lambda_custom_v1, functions)
 
 
 def proxy_response(result: Document) -> tuple[Document, None]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from local.cloud.gate import runtime_port
 from local.cloud.gateway import is_proxy_response, proxy_response
 from local.cloud.runtime import RESPONSE_BYTES, Result, Runtime
 
@@ -151,6 +152,11 @@ def test_an_answer_to_another_call_is_refused() -> None:
         client.end(request, "response", b"2")
 
     assert called(act)[0].payload == b"2"
+
+
+@pytest.mark.parametrize(("cloud", "port"), [(4566, 9001), (8080, 9001), (9001, 9002), (9002, 9001)])
+def test_no_port_of_the_local_cloud_leaves_a_function_without_its_runtime_api(cloud: int, port: int) -> None:
+    assert runtime_port(cloud) == port
 
 
 # ---- what API Gateway makes of an answer
