@@ -188,7 +188,8 @@ def invoke(instance: Instance, event: Any, seconds: int, request: str) -> Docume
     began = _now()
     result = instance.gate.call(request, payload, arn=arn, trace=trace, seconds=seconds)
     ended = _now()
-    instance.reload()
+    if instance.is_cold:
+        instance.reload()  # its process was not known before it was started
     lines = _framed(instance, request, result, [(began, ""), *instance.lines(), (ended, "")])
     instance.is_cold = False
     _write(instance, lines)
