@@ -68,7 +68,10 @@ def stop() -> bool:
 
 
 def _remove_left_behind() -> None:
-    """Remove the containers of local clouds that were killed: those of ports that nobody listens on."""
+    """Remove what local clouds that were killed have left: containers, and networks of earlier versions.
+
+    It belongs to a port that nobody listens on.
+    """
     shown = f'{{{{.ID}}}} {{{{.Label "{LABEL}"}}}}'
     listed = docker_engine.docker("ps", "-a", "--filter", f"label={LABEL}", "--format", shown)
     for line in listed.stdout.splitlines():
@@ -76,6 +79,11 @@ def _remove_left_behind() -> None:
         instance, _, number = owner.partition(":")
         if instance == INSTANCE and number.isdigit() and not _listens(int(number)):
             docker_engine.docker("rm", "-f", container)
+    networks = docker_engine.docker("network", "ls", "--filter", f"name=^{INSTANCE}-", "--format", "{{.Name}}")
+    for name in networks.stdout.split():
+        number = name.removeprefix(f"{INSTANCE}-")
+        if number.isdigit() and not _listens(int(number)):
+            docker_engine.docker("network", "rm", name)
 
 
 def _listens(number: int) -> bool:

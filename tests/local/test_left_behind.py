@@ -15,12 +15,15 @@ def test_only_what_belongs_to_no_running_cloud_is_removed(monkeypatch: pytest.Mo
         used, free = (each.getsockname()[1] for each in (running, ended))
         listed = f"a cross-account-ecr:{free}\nb cross-account-ecr:{used}\nc another:{free}\nd cross-account-ecr:\n"
 
+        networks = f"cross-account-ecr-{free}\ncross-account-ecr-{used}\ncross-account-ecr-x\n"
+
         def docker(*arguments: str) -> subprocess.CompletedProcess[str]:
             shows = "--format" in arguments
             if not shows:
                 removed.append(arguments)
-            return subprocess.CompletedProcess(arguments, 0, listed if shows else "")
+            shown = networks if arguments[0] == "network" else listed
+            return subprocess.CompletedProcess(arguments, 0, shown if shows else "")
 
         monkeypatch.setattr(docker_engine, "docker", docker)
         cloud._remove_left_behind()
-    assert removed == [("rm", "-f", "a")]
+    assert removed == [("rm", "-f", "a"), ("network", "rm", f"cross-account-ecr-{free}")]
