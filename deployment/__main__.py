@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import re
 import signal
 import sys
@@ -443,7 +444,7 @@ def preview(
     if write_comment:
         results = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, StackResult)}
         diffs = {name: content_diff(stacks.folder, result, commit) for name, result in results.items()}
-        text = comment(outcomes, diffs, built=build)
+        text = comment(outcomes, diffs, built=build, environment=os.environ)
         if write_comment == "-":
             print(text, end="")
         else:

@@ -1,11 +1,14 @@
 """A preview as one pull-request comment: what a reviewer has to know first, the same for the same commit everywhere.
 
 Of values only those are shown that cannot be a secret: numbers, switches and names of the properties in `WEIGHTY`.
-Everything else is named by its property alone.
+Everything else is named by its property alone, environment variables by their names.
 """
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from deployment import grants
@@ -46,19 +49,19 @@ LOST = {
 
 # What changes a bill, or what is kept and who may do what. The pages say how it is billed.
 WEIGHTY = {
-    ("aws:apigateway/stage:Stage", "xrayTracingEnabled"): "billed: https://aws.amazon.com/xray/pricing/",
-    ("aws:cloudwatch/logGroup:LogGroup", "retentionInDays"): "lines older than that are deleted, the others billed: "
-    "https://aws.amazon.com/cloudwatch/pricing/",
+    ("aws:apigateway/stage:Stage", "xrayTracingEnabled"): "[billed](https://aws.amazon.com/xray/pricing/)",
+    ("aws:cloudwatch/logGroup:LogGroup", "retentionInDays"): "lines older than that are deleted, the others "
+    "[billed](https://aws.amazon.com/cloudwatch/pricing/)",
     ("aws:ecr/lifecyclePolicy:LifecyclePolicy", "policy"): "other images are deleted",
     ("aws:ecr/repository:Repository", "forceDelete"): "a destroy deletes the images with it",
     ("aws:ecr/repository:Repository", "imageTagMutability"): "whether a tag may move to another image",
     ("aws:ecr/repository:Repository", "imageScanningConfiguration"): "whether images are scanned",
-    ("aws:lambda/function:Function", "architectures"): "billed: https://aws.amazon.com/lambda/pricing/",
-    ("aws:lambda/function:Function", "ephemeralStorage"): "billed: https://aws.amazon.com/lambda/pricing/",
-    ("aws:lambda/function:Function", "memorySize"): "billed: https://aws.amazon.com/lambda/pricing/",
+    ("aws:lambda/function:Function", "architectures"): "[billed](https://aws.amazon.com/lambda/pricing/)",
+    ("aws:lambda/function:Function", "ephemeralStorage"): "[billed](https://aws.amazon.com/lambda/pricing/)",
+    ("aws:lambda/function:Function", "memorySize"): "[billed](https://aws.amazon.com/lambda/pricing/)",
     ("aws:lambda/function:Function", "reservedConcurrentExecutions"): "taken from the account's pool; 0 stops it",
     ("aws:lambda/function:Function", "timeout"): "a call may be billed that long",
-    ("aws:lambda/function:Function", "tracingConfig"): "billed: https://aws.amazon.com/xray/pricing/",
+    ("aws:lambda/function:Function", "tracingConfig"): "[billed](https://aws.amazon.com/xray/pricing/)",
     ("aws:apigateway/method:Method", "apiKeyRequired"): "who may call it",
     ("aws:apigateway/method:Method", "authorization"): "who may call it",
     ("aws:lambda/functionUrl:FunctionUrl", "authorizationType"): "who may call it",
@@ -70,6 +73,9 @@ BILLED = {
     "aws:ecr/replicationConfiguration:ReplicationConfiguration": "https://aws.amazon.com/ecr/pricing/",
     "aws:lambda/provisionedConcurrencyConfig:ProvisionedConcurrencyConfig": "https://aws.amazon.com/lambda/pricing/",
 }
+
+# The path of an environment variable.
+VARIABLE = re.compile(r'^environment\.variables(?:\["([^"]+)"\]|\.(\w+))$')
 
 Outcomes = Mapping[str, StackResult | DeploymentError]
 
@@ -89,17 +95,26 @@ class Part:
     name: str = ""
 
 
-def comment(outcomes: Outcomes, diffs: Mapping[str, ContentDiff | None], *, built: bool = True) -> str:
+def comment(
+    outcomes: Outcomes,
+    diffs: Mapping[str, ContentDiff | None],
+    *,
+    built: bool = True,
+    environment: Mapping[str, str] | None = None,
+) -> str:
     """The comment.
 
     Args:
         outcomes: what came of each stack's preview, in the order of `up`.
         diffs: for stacks that would build an image, what differs in its content.
         built: whether what would be built was part of the previews.
+        environment: the variables of a GitHub workflow, to link the commit. Default: no links.
     """
+    repository, commit = _commit(environment or {})
+    of = f" of {_linked(repository, commit)}" if commit else ""
     results = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, StackResult)}
     failed = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, DeploymentError)}
-    parts = [Part(f"{MARKER}\n### Preview", 9), Part(_overview(outcomes), 9)]
+    parts = [Part(f"{MARKER}\n### Preview{of}", 9), Part(_overview(outcomes), 9)]
     parts += [Part(_failure(error), 8) for error in failed.values()]
     if not built:
         parts.append(Part("Previewed with the images that run now: what would be built is left out.", 8))
@@ -115,7 +130,7 @@ def comment(outcomes: Outcomes, diffs: Mapping[str, ContentDiff | None], *, buil
         standing = f"\n\nAfter the update:\n\n{table(PULLING, rows)}" if rows else ""
         parts.append(Part(f"#### Who may use the images\n\n{lines}{standing}", 6, "who may use the images"))
     for name, result in results.items():
-        if built and (text := _image(result, diffs.get(name))):
+        if built and (text := _image(result, diffs.get(name), repository)):
             parts.append(Part(text, 5, f"the image of {name}"))
     for name, result in results.items():
         told = (line for line in result.diagnostics if (_warns(line) and line.urn) or _is_after(line))
@@ -126,6 +141,29 @@ def comment(outcomes: Outcomes, diffs: Mapping[str, ContentDiff | None], *, buil
     if not failed and len(parts) == 2:
         parts.append(Part("Nothing changes.", 9))
     return _fitting(parts)
+
+
+def _commit(environment: Mapping[str, str]) -> tuple[str, str]:
+    """URL of the repository and the commit that a GitHub workflow is about; empty elsewhere.
+
+    GITHUB_SHA of a pull request is a merge that nobody has made.
+    https://docs.github.com/en/actions/reference/workflows-and-actions/variables
+    """
+    server, name = environment.get("GITHUB_SERVER_URL"), environment.get("GITHUB_REPOSITORY")
+    if not server or not name:
+        return "", ""
+    commit = environment.get("GITHUB_SHA", "")
+    try:
+        event = json.loads(Path(environment.get("GITHUB_EVENT_PATH", "")).read_text())
+        commit = str(event["pull_request"]["head"]["sha"])
+    except (OSError, ValueError, LookupError, TypeError):
+        pass
+    return f"{server}/{name}", commit
+
+
+def _linked(repository: str, commit: str) -> str:
+    """A commit, as a link where its repository is known."""
+    return f"[{code(commit[:12])}]({repository}/commit/{commit})" if repository else code(commit[:12])
 
 
 def _overview(outcomes: Outcomes) -> str:
@@ -161,6 +199,7 @@ def _failure(error: DeploymentError) -> str:
 def _weighty(result: StackResult) -> list[list[str]]:
     """What is lost, and what changes the bill or who may do what; losses first."""
     losses, others = [], []
+    billed: dict[tuple[str, str], list[str]] = {}
     for step in _shown(result):
         resource = f"{code(step.type)} {code(step.name)}"
         if step.operation in ("delete", "replace") and step.type in LOST:
@@ -168,13 +207,32 @@ def _weighty(result: StackResult) -> list[list[str]]:
             lost = "stays in the account, unmanaged" if step.retained else LOST[step.type]
             losses.append([code(result.stack), resource, f"**{step.operation}**{why}", lost])
         if step.operation in ("create", "delete") and step.type in BILLED:
-            others.append([code(result.stack), resource, step.operation, f"billed: {BILLED[step.type]}"])
+            billed.setdefault((step.type, step.operation), []).append(step.name)
         if step.operation in ("update", "replace"):
             for name in sorted({path.partition(".")[0].partition("[")[0] for path in step.changed}):
                 if meaning := WEIGHTY.get((step.type, name)):
                     change = f"{code(name)} {_value(step.old.get(name))} → {_value(step.new.get(name))}"
                     others.append([code(result.stack), resource, change, meaning])
+            if change := _variables(step):
+                others.append([code(result.stack), resource, change, "environment variables; values are not shown"])
+    for (type_, operation), names in billed.items():
+        others.append([code(result.stack), f"{code(type_)} {codes(names)}", operation, f"[billed]({BILLED[type_]})"])
     return losses + others
+
+
+def _variables(step: Step) -> str:
+    """The environment variables that come, go or change, by name. A secret's value tells nothing, its path does."""
+    old, new = (_of(_of(values, "environment"), "variables") for values in (step.old, step.new))
+    told = {quoted or plain for path in step.changed for quoted, plain in VARIABLE.findall(path)}
+    changed = {name for name in old.keys() & new.keys() if old[name] != new[name]} | (told - (old.keys() ^ new.keys()))
+    kinds = {"new": new.keys() - old.keys(), "removed": old.keys() - new.keys(), "changed": changed}
+    return "; ".join(f"{kind} {codes(sorted(names))}" for kind, names in kinds.items() if names)
+
+
+def _of(values: Any, name: str) -> Mapping[str, Any]:
+    """A part of a property; empty if it is not known or a secret as a whole."""
+    found = values.get(name) if isinstance(values, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _value(value: Any) -> str:
@@ -235,7 +293,7 @@ def _owner(result: StackResult) -> str:
     return str(result.outputs.get("registryId", ""))
 
 
-def _image(result: StackResult, diff: ContentDiff | None) -> str:
+def _image(result: StackResult, diff: ContentDiff | None, repository: str) -> str:
     old, new = result.outputs_before, result.outputs
     tags = [str(outputs.get("imageTag") or outputs.get("imageDigest") or "") for outputs in (old, new)]
     if tags[0] == tags[1]:
@@ -244,21 +302,22 @@ def _image(result: StackResult, diff: ContentDiff | None) -> str:
     source = sources.get(new.get("imageSource", ""), "was pushed before")
     parts = [f"#### Image of {code(result.stack)}", f"{code(tags[0]) or 'none'} → {code(tags[1])}, which {source}."]
     if diff:
-        parts.append(_files(diff))
+        parts.append(_files(diff, repository))
     return "\n\n".join(parts)
 
 
-def _files(diff: ContentDiff) -> str:
+def _files(diff: ContentDiff, repository: str) -> str:
     where = f"{code(diff.context)}, {diff.files} {'file' if diff.files == 1 else 'files'}"
     if not diff.base:
         return f"Built from {where}."
+    base = _linked(repository, diff.base)
     running = "which is what runs now" if diff.same_as_running else "which is not what runs now"
     marked = [*(("+", name) for name in diff.added), *(("~", name) for name in diff.changed)]
     marked += [("-", name) for name in diff.removed]
     if not marked:
-        return f"Built from {where}. None of them differs from {code(diff.base)}, {running}: options of the build do."
+        return f"Built from {where}. None of them differs from {base}, {running}: options of the build do."
     lines = "\n".join(f"- {mark} {code(name)}" for mark, name in marked)
-    return f"Built from {where}. What differs from {code(diff.base)}, {running}:\n\n{lines}"
+    return f"Built from {where}. What differs from {base}, {running}:\n\n{lines}"
 
 
 def _details(result: StackResult) -> list[Part]:

@@ -699,7 +699,7 @@ def test_state_in_s3_is_locked_and_its_secrets_stay_with_the_key_they_were_made_
 # ---- the command line, the comment, the workflows
 
 
-def test_ctrl_c_ends_what_is_under_way_and_saves_the_state(program: Program) -> None:
+def test_status_names_a_running_update_and_ctrl_c_ends_it_and_saves_the_state(program: Program) -> None:
     program.build("slow", SLOW)
     program.clone.edit("Pulumi.consumer.yaml", "{context: app,", "{context: .local/contexts/slow,")
     try:
@@ -708,15 +708,75 @@ def test_ctrl_c_ends_what_is_under_way_and_saves_the_state(program: Program) -> 
             env=program.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         ) as process:  # fmt: skip
             until(builds)
+            meanwhile = program.command("status", "--no-registry")
             os.killpg(process.pid, signal.SIGINT)
             shown = process.communicate()[0]
     finally:
         program.clone.restore()
+    assert meanwhile.returncode == 0, meanwhile.stdout
+    assert re.search(r"^  updating  \S+@\S+, process \d+, since \S+$", meanwhile.stdout, re.MULTILINE)
+    assert "repair" not in meanwhile.stdout
     assert process.returncode == 130
     assert "Interrupted; waiting for consumer: " in shown
     assert "consumer: consumer was cancelled" in shown
     assert "Traceback" not in shown
     assert program.command("status", "--no-registry").returncode == 0
+
+
+def test_a_set_up_asks_the_cloud_whose_credentials_they_are(program: Program) -> None:
+    accounts = ("--registry-account", "111111111111", "--consumer-account", "222222222222", "--region", "us-east-1")
+    given = ("init", "--dry-run", *accounts, "--consumer-profile", "consumer", "--registry-profile")
+    shown = program.command(*given, "registry")
+    assert shown.returncode == 0, shown.stderr
+    assert "registry: arn:aws:iam::111111111111:root: allowed: ecr:CreateRepository" in shown.stderr
+    assert shown.stdout.startswith("# Pulumi.registry.yaml\nconfig:\n")
+    shown = program.command(*given, "consumer")
+    assert (shown.returncode, shown.stdout) == (3, "")
+    assert "registry: the credentials are of account 222222222222, not of 111111111111" in shown.stderr
+
+
+def test_a_save_is_deployed_and_answers_and_a_broken_one_is_told_and_mended(program: Program) -> None:
+    app = program.clone.root / "app" / "app.py"
+    good = app.read_text()
+
+    def answering(message: str) -> str:
+        return good.replace("hello world!", message)
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "deployment", "watch", "--no-registry"], cwd=program.clone.root, text=True,
+        env=program.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+
+        def until_it_watches() -> str:
+            lines = []
+            while line := process.stdout.readline() if process.stdout else "":
+                lines.append(line)
+                if line.startswith("Watching"):
+                    return "".join(lines)
+            raise AssertionError("".join(lines))
+
+        try:
+            until_it_watches()
+            (app.parent / "notes.md").write_text("excluded by .dockerignore")
+            app.write_text(answering("saved"))
+            shown = until_it_watches()
+            assert re.search(r"^app/app.py: \d+\.\d s from save to answer$", shown, re.MULTILINE), shown
+            assert program.clone.get() == (200, {"message": "saved"})
+            app.write_text(answering("broken").replace("def handler", "def handler("))
+            shown = until_it_watches()
+            assert "failed its check: 502" in shown
+            assert re.search(r"^app/app.py: \d+\.\d s from save to error$", shown, re.MULTILINE), shown
+            app.write_text(answering("mended"))
+            assert "from save to answer" in until_it_watches()
+            assert program.clone.get() == (200, {"message": "mended"})
+            process.send_signal(signal.SIGINT)
+            rest = process.stdout.read() if process.stdout else ""
+            assert (process.wait(), rest) == (0, "")
+        finally:
+            process.kill()
+            (app.parent / "notes.md").unlink(missing_ok=True)
+            program.clone.restore()
+    program.clone.up("consumer")
 
 
 def commit_a_pull_request(clone: Clone) -> None:
@@ -752,7 +812,8 @@ VARYING = re.compile(r"content-[0-9a-f]{32}|`[0-9a-f]{12}`")
 def test_a_pull_requests_comment_is_the_same_on_two_machines(pull_request: Program, tmp_path: Path) -> None:
     """Another folder, user, umask and time zone, other times of the files; the golden file is that of a run."""
     program = pull_request
-    ours = program.command("preview", "--comment", "-", "--base", "target")
+    # A workflow that runs the tests has a commit of its own.
+    ours = program.command("preview", "--comment", "-", "--base", "target", GITHUB_REPOSITORY="")
     assert ours.returncode == 0, ours.stderr
     assert VARYING.sub("X", ours.stdout) == VARYING.sub("X", GOLDEN.read_text())
     assert "hunter2" not in ours.stdout
@@ -766,7 +827,10 @@ def test_a_pull_requests_comment_is_the_same_on_two_machines(pull_request: Progr
         (there / ".local" / name).symlink_to(program.clone.root / ".local" / name)
     theirs = subprocess.run(
         ["bash", "-c", f"umask 077; {sys.executable} -m deployment preview --comment - --base target"], cwd=there,
-        env={**program.environment, "TZ": "Asia/Tokyo", "HOME": str(tmp_path), "USER": "somebody"},
+        env={
+            **program.environment, "TZ": "Asia/Tokyo", "HOME": str(tmp_path), "USER": "somebody",
+            "GITHUB_REPOSITORY": "",
+        },
         text=True, capture_output=True,
     )  # fmt: skip
     assert theirs.stdout == ours.stdout

@@ -73,7 +73,7 @@ GOLDEN = f"""\
 | stack | resource | change | means |
 | --- | --- | --- | --- |
 | `consumer` | `{LIFECYCLE}` `one` | **delete** | images are kept for ever, or deleted by other rules |
-| `consumer` | `{FUNCTION}` `one` | `memorySize` `128` → `256` | billed: https://aws.amazon.com/lambda/pricing/ |
+| `consumer` | `{FUNCTION}` `one` | `memorySize` `128` → `256` | [billed](https://aws.amazon.com/lambda/pricing/) |
 
 #### Who may use the images
 
@@ -135,6 +135,48 @@ def test_no_value_that_could_be_a_secret_is_shown() -> None:
     text = comment({"consumer": result(step("update", FUNCTION, old=old, new=new, changed=changed))}, {})
     assert "hunter" not in text
     assert "`environment.variables.PASSWORD`" in text
+
+
+def test_environment_variables_that_come_go_or_change_are_named() -> None:
+    old = {"environment": {"variables": {"KEPT": "a", "CHANGED": "hunter2", "GONE": "hunter3", "SECRET": BLINDED}}}
+    new = {"environment": {"variables": {"KEPT": "a", "CHANGED": "hunter4", "NEW": "hunter5", "SECRET": BLINDED}}}
+    changed = ("environment.variables.CHANGED", "environment.variables.SECRET", 'environment.variables["GONE"]')
+    text = comment({"consumer": result(step("update", FUNCTION, old=old, new=new, changed=changed))}, {})
+    shown = "new `NEW`; removed `GONE`; changed `CHANGED`, `SECRET`"
+    assert f"| `{FUNCTION}` `one` | {shown} | environment variables; values are not shown |" in text
+    assert "hunter" not in text
+
+
+def test_an_environment_that_is_a_secret_as_a_whole_names_no_variable() -> None:
+    old, new = {"environment": {"variables": {"A": "1"}}}, {"environment": BLINDED}
+    secret = step("update", FUNCTION, old=new, new=new, changed=("environment",))
+    assert "environment variables" not in comment({"consumer": result(secret)}, {})
+    revealed = step("update", FUNCTION, old=new, new=old, changed=("environment",))
+    assert "new `A`" in comment({"consumer": result(revealed)}, {})
+
+
+def test_alarms_are_one_line() -> None:
+    kind = "aws:cloudwatch/metricAlarm:MetricAlarm"
+    steps = [step("create", kind, name) for name in ("errors", "throttles")]
+    text = comment({"consumer": result(*steps)}, {})
+    assert f"| `{kind}` `errors`, `throttles` | create | [billed](https://aws.amazon.com/cloudwatch/pricing/) |" in text
+
+
+@pytest.mark.parametrize("is_pull_request", [True, False])
+def test_in_a_workflow_the_commits_are_links(tmp_path: Path, is_pull_request: bool) -> None:
+    sha = "f" * 40
+    event = tmp_path / "event.json"
+    event.write_text(json.dumps({"pull_request": {"head": {"sha": sha}}} if is_pull_request else {}))
+    environment = {
+        "GITHUB_SERVER_URL": "https://github.com",
+        "GITHUB_REPOSITORY": "OWNER/NAME",
+        "GITHUB_SHA": "0" * 40 if is_pull_request else sha,
+        "GITHUB_EVENT_PATH": str(event),
+    }
+    text = comment({"consumer": CHANGES}, {"consumer": DIFF}, environment=environment)
+    where = "https://github.com/OWNER/NAME/commit"
+    assert text.startswith(f"{MARKER}\n### Preview of [`ffffffffffff`]({where}/{sha})\n")
+    assert f"What differs from [`0123456789ab`]({where}/0123456789ab), which" in text
 
 
 def test_what_only_an_update_tells_is_called_so() -> None:
@@ -251,7 +293,7 @@ def test_a_policy_that_is_deleted_takes_its_grants_away() -> None:
 def test_what_is_billed_for_being_there_is_said(operation: str) -> None:
     kind = "aws:lambda/provisionedConcurrencyConfig:ProvisionedConcurrencyConfig"
     text = comment({"consumer": result(step(operation, kind))}, {})
-    assert f"| `consumer` | `{kind}` `one` | {operation} | billed: https://aws.amazon.com/lambda/pricing/ |" in text
+    assert f"| `consumer` | `{kind}` `one` | {operation} | [billed](https://aws.amazon.com/lambda/pricing/) |" in text
 
 
 @pytest.mark.parametrize(
@@ -259,11 +301,11 @@ def test_what_is_billed_for_being_there_is_said(operation: str) -> None:
     [
         ("aws:lambda/functionUrl:FunctionUrl", "authorizationType", "AWS_IAM", "NONE", "`AWS_IAM` → `NONE` | who may"),
         ("aws:apigateway/method:Method", "apiKeyRequired", True, False, "`True` → `False` | who may call it"),
-        (FUNCTION, "architectures", ["x86_64"], ["arm64"], "`x86_64` → `arm64` | billed: "),
-        (FUNCTION, "architectures", ["a b"], [1], "another → another | billed: "),
-        (FUNCTION, "ephemeralStorage", {"size": 512}, {"size": 1024}, "`512` → `1024` | billed: "),
-        (FUNCTION, "tracingConfig", None, {"mode": "Active"}, "none → `Active` | billed: "),
-        (FUNCTION, "tracingConfig", {"a": 1, "b": 2}, None, "another → none | billed: "),
+        (FUNCTION, "architectures", ["x86_64"], ["arm64"], "`x86_64` → `arm64` | [billed]("),
+        (FUNCTION, "architectures", ["a b"], [1], "another → another | [billed]("),
+        (FUNCTION, "ephemeralStorage", {"size": 512}, {"size": 1024}, "`512` → `1024` | [billed]("),
+        (FUNCTION, "tracingConfig", None, {"mode": "Active"}, "none → `Active` | [billed]("),
+        (FUNCTION, "tracingConfig", {"a": 1, "b": 2}, None, "another → none | [billed]("),
         (FUNCTION, "reservedConcurrentExecutions", 10, 0, "`10` → `0` | taken from the account's pool; 0 stops it"),
         (LOGS, "retentionInDays", 90.5, 30, "`90.5` → `30` | lines older than that are deleted"),
     ],
