@@ -285,7 +285,7 @@ class Row:
         if pushed := PUSHED_BYTES.search(event.text):
             return self.push.take(pushed["done"], pushed["all"])
         if event.text.startswith("Pushing"):
-            return "pushing the image"
+            return "" if self.push.layers else "pushing the image"
         steps = BUILD_STEP.findall(event.text)
         return f"building the image: {steps[-1]}" if steps else ""
 
