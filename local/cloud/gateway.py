@@ -6,10 +6,10 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ministack.core.responses import set_request_account_id, set_request_region
+from ministack.core.responses import get_region, set_request_account_id, set_request_region
 from ministack.services import apigateway_v1, lambda_svc
 
-from local.cloud import access
+from local.cloud import access, partition
 from local.cloud.access import Service
 from local.cloud.functions import Functions, configuration_of
 from local.cloud.images import Refused
@@ -55,8 +55,21 @@ def guard(functions: Functions) -> None:
     https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway.html#apigateway-permissions
     """
     apigateway_v1._lambda_proxy_response = proxy_response
+    apigateway_v1._build_lambda_event_v1 = _naming_the_endpoint(apigateway_v1._build_lambda_event_v1)
     apigateway_v1._invoke_lambda_proxy_v1 = _guarded(apigateway_v1._invoke_lambda_proxy_v1, functions)
     apigateway_v1._invoke_lambda_custom_v1 = _guarded(apigateway_v1._invoke_lambda_custom_v1, functions)
+
+
+def _naming_the_endpoint(build: Callable[..., Document]) -> Callable[..., Document]:
+    """Events with the host name of their API, and in the words of its partition."""
+
+    def build_event(api: str, *rest: Any, **options: Any) -> Document:
+        event, words = build(api, *rest, **options), partition.of(get_region())
+        domain = {"domainName": f"{api}.execute-api.{get_region()}.{words.suffix}", "domainPrefix": api}
+        context = json.loads(words.text(json.dumps(event["requestContext"])))
+        return {**event, "requestContext": {**context, **domain}}
+
+    return build_event
 
 
 def proxy_response(result: Document) -> tuple[Document, None]:

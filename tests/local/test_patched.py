@@ -20,6 +20,10 @@ REPLACED = {
     "ministack.core.iam_evaluator.resolve_credential": "access_key_id account_id session_token",
     "ministack.core.lambda_runtime.execution_credentials": "config",
     "ministack.services.apigateway_v1._apply_patch": "obj patch_ops",
+    "ministack.services.apigateway_v1._build_lambda_event_v1": (
+        "api_id stage_name stage resource request_path method headers body query_params path_params * "
+        "binary_media_types authorizer_context caller_identity"
+    ),
     "ministack.services.apigateway_v1._invoke_lambda_custom_v1": (
         "integration api_id stage_name stage resource request_path method headers body query_params "
         "path_params * owner_account_id owner_region binary_media_types authorizer_context "

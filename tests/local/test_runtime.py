@@ -8,12 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ministack.core.responses import request_scope
+from ministack.services import lambda_svc
 
+from local.cloud import functions, gateway
 from local.cloud.gate import runtime_port
 from local.cloud.gateway import is_proxy_response, proxy_response
 from local.cloud.runtime import RESPONSE_BYTES, Result, Runtime
 
 ARN = "arn:aws:lambda:us-east-1:222222222222:function:f:live"
+ACCOUNT = "222222222222"
 NEXT = "/2018-06-01/runtime/invocation/next"
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -193,3 +197,47 @@ def test_an_error_of_a_function_is_not_told_and_a_throttled_one_is_a_500() -> No
     failed = proxy_response({"error": True, "body": {"errorMessage": "secret", "statusCode": 200}})[0]
     assert (failed["statusCode"], "secret" in str(failed)) == (502, False)
     assert proxy_response({"throttle": True, "error": True, "body": {}})[0]["statusCode"] == 500
+
+
+def test_a_call_that_takes_longer_than_the_integration_may_is_a_504(monkeypatch: pytest.MonkeyPatch) -> None:
+    """https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html."""
+    monkeypatch.setattr(gateway, "configuration_of", lambda *_: None)
+
+    async def call(milliseconds: int, seconds: float) -> Any:
+        async def invoke(*_: Any, **__: Any) -> tuple[int, dict[str, str], bytes]:
+            await asyncio.sleep(seconds)
+            return 200, {}, b""
+
+        integration = {"uri": "", "timeoutInMillis": milliseconds}
+        return await gateway._guarded(invoke, object())(  # type: ignore[arg-type]  # no function is woken
+            integration, "api", "Prod", {}, {"path": "/"}, "/", "GET", owner_account_id=ACCOUNT, owner_region="r"
+        )
+
+    assert asyncio.run(call(29_000, 0)) == (200, {}, b"")
+    late = asyncio.run(call(50, 5))
+    assert (late.response_type, late.message) == ("INTEGRATION_TIMEOUT", "Endpoint request timed out")
+
+
+def test_an_event_names_the_endpoint_in_the_words_of_its_partition() -> None:
+    """https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html."""
+    caller = {"identity": {"userArn": "arn:aws:iam::1:user/u"}}
+    build = gateway._naming_the_endpoint(lambda api: {"requestContext": caller})
+    with request_scope(ACCOUNT, "cn-north-1"):
+        context = build("a1")["requestContext"]
+    assert context["domainName"] == "a1.execute-api.cn-north-1.amazonaws.com.cn"
+    assert context["domainPrefix"] == "a1"
+    assert context["identity"]["userArn"] == "arn:aws-cn:iam::1:user/u"
+
+
+def test_a_function_url_tells_nothing_of_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/urls-monitoring.html."""
+    name = "lambda_execute_result_to_api_proxy_response"
+    monkeypatch.setattr(lambda_svc, name, getattr(lambda_svc, name))
+    functions._shaping_urls()
+    shape = getattr(lambda_svc, name)
+    assert (
+        lambda_svc._function_url_proxy_response(shape({"error": True, "body": {"errorMessage": "secret"}})[0], {})[0]
+        == 502
+    )
+    assert shape({"body": "text"})[0]["body"] == "text"
+    assert shape({"throttle": True, "error": True, "body": {}})[0]["statusCode"] == 429
