@@ -743,8 +743,8 @@ def test_a_save_is_deployed_and_answers_and_a_broken_one_is_told_and_mended(prog
         return good.replace("hello world!", message)
 
     with subprocess.Popen(
-        [sys.executable, "-m", "deployment", "watch", "--no-registry"], cwd=program.clone.root, text=True,
-        env=program.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [sys.executable, "-m", "deployment", "watch", "--no-registry", "--check-seconds", "20"], text=True,
+        cwd=program.clone.root, env=program.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as process:  # fmt: skip
 
         def until_it_watches() -> str:
