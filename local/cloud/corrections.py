@@ -1,7 +1,9 @@
 """Where MiniStack judges or answers otherwise than AWS, put right inside of it.
 
-* Lambda: who creates a function is judged on its ARN, not on `*`.
+* Lambda: who creates a function is judged on its ARN, not on `*`; calls about events by their names.
   https://docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html
+* EventBridge: who changes a rule's targets is judged on the rule.
+  https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
 * CloudWatch Logs: a group's ARN ends in `:*` in policies, and has an empty name where all groups are asked for.
   https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_LogGroup.html
 * Credentials: an account's root and a function's role have secrets that nobody guesses, and signatures are checked.
@@ -40,6 +42,7 @@ LOG_TAG_ACTIONS = {"TagResource", "UntagResource", "ListTagsForResource"}
 def apply() -> None:
     """Replace what MiniStack looks up anew with each request."""
     iam_actions.extract_resource_arn = _judging_by_name(iam_actions.extract_resource_arn)
+    iam_actions._lambda_action = _naming_event_calls(iam_actions._lambda_action)
     ecr._list_images = _listing_tags(ecr._list_images)
     ecr._batch_delete_image = _deleting_tags(ecr._batch_delete_image)
     patch_operations.apply()
@@ -67,11 +70,30 @@ def _judging_by_name(otherwise: Callable[..., str]) -> Callable[..., str]:
         if service == "lambda" and method == "POST" and path.rstrip("/").endswith("/functions"):
             return f"arn:aws:lambda:{region}:{account}:function:{_text(body, 'FunctionName')}"
         action = headers.get("x-amz-target", "").rpartition(".")[2]
+        rule = _text(body, "Rule") or _text(body, "Name")
+        if service == "events" and rule and "EventBus" not in action:
+            bus = _text(body, "EventBusName") or "default"
+            return f"arn:aws:events:{region}:{account}:rule/{'' if bus == 'default' else f'{bus}/'}{rule}"
+        if service == "events" and action == "ListTagsForResource":
+            return _text(body, "ResourceARN")
         if service == "logs" and action not in LOG_TAG_ACTIONS:
             return f"arn:aws:logs:{region}:{account}:log-group:{_text(body, 'logGroupName')}:log-stream:"
         return otherwise(service, method, path, headers, body, query, *scope)
 
     return resource_arn
+
+
+def _naming_event_calls(otherwise: Callable[..., str | None]) -> Callable[..., str | None]:
+    def action(method: str, path: str) -> str | None:
+        *_, above, last = ["", *path.rstrip("/").split("/")]
+        verb = {"GET": "Get", "POST": "Update", "PUT": "Put", "DELETE": "Delete"}.get(method)
+        if last == "event-invoke-config":
+            return f"{verb}FunctionEventInvokeConfig"
+        if above == "event-source-mappings":
+            return "UpdateEventSourceMapping" if method == "PUT" else f"{verb}EventSourceMapping"
+        return otherwise(method, path)
+
+    return action
 
 
 def _text(body: bytes, name: str) -> str:

@@ -61,7 +61,7 @@ class Service:
     Attributes:
         path: its paths.
         target: the beginning of `X-Amz-Target`; none where the path or the body names the action.
-        actions: those of a service that is called by form fields; default: all.
+        actions: those that are served, by target or form fields; default: all.
     """
 
     path: re.Pattern[str] = field(default=re.compile("/"))
@@ -70,19 +70,30 @@ class Service:
 
 
 CLOUDWATCH = "GraniteServiceVersion20100801"
-# Subscriptions are not among them: the emulator would call any address.
-SNS = frozenset({"CreateTopic", "DeleteTopic", "GetTopicAttributes", "ListTagsForResource", "TagResource"})
+SNS = frozenset({
+    "CreateTopic", "DeleteTopic", "GetSubscriptionAttributes", "GetTopicAttributes", "ListTagsForResource", "Publish",
+    "SetSubscriptionAttributes", "SetTopicAttributes", "Subscribe", "TagResource", "Unsubscribe",
+})  # fmt: skip
+# For others the emulator would call any address, and so it would for connections and destinations of EventBridge.
+SUBSCRIBERS = {"lambda", "sqs"}
+EVENTS = frozenset({
+    "CreateEventBus", "DeleteEventBus", "DeleteRule", "DescribeEventBus", "DescribeRule", "ListTagsForResource",
+    "ListTargetsByRule", "PutEvents", "PutRule", "PutTargets", "RemoveTargets",
+})  # fmt: skip
 
 # By the name that requests are signed for.
 SERVICES = {
     "apigateway": Service(re.compile(r"/(restapis|apikeys|usageplans|account|tags)(/[^/]+)*/?")),
+    "events": Service(target="AWSEvents.", actions=EVENTS),
     "ecr": Service(target="AmazonEC2ContainerRegistry_V20150921."),
     "iam": Service(),
-    "lambda": Service(re.compile(r"/\d{4}-\d\d-\d\d/(functions|tags)(/[^/]+)*/?")),
+    "lambda": Service(re.compile(r"/\d{4}-\d\d-\d\d/(functions|tags|event-source-mappings)(/[^/]+)*/?")),
     "logs": Service(target="Logs_20140328."),
     "monitoring": Service(re.compile(rf"/|/service/{CLOUDWATCH}/operation/\w+"), target=f"{CLOUDWATCH}."),
     "organizations": Service(target="AWSOrganizationsV20161128."),
+    "scheduler": Service(re.compile(r"/schedules(/[^/]+)*/?")),
     "sns": Service(actions=SNS),
+    "sqs": Service(target="AmazonSQS."),
     "sts": Service(),
 }  # fmt: skip
 
@@ -207,8 +218,11 @@ class Guard:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if detect_service(scope["method"], scope["path"], headers, fields) != name:
             raise _unknown(f"this call of {name}")
-        if service.actions is not None and fields.get("Action", [""])[0] not in service.actions:
-            raise _unknown(f"{', '.join(fields.get('Action', []))} of {name}")
+        action = target.removeprefix(service.target) if target else ", ".join(fields.get("Action", []))
+        if service.actions is not None and action not in service.actions:
+            raise _unknown(f"{action} of {name}")
+        if action == "Subscribe" and fields.get("Protocol") not in [[kind] for kind in SUBSCRIBERS]:
+            raise _unknown(f"subscriptions of {', '.join(fields.get('Protocol', []))}")
         caller = access.signer(scope, body)
         if isinstance(caller, iam.AuthError):
             await _fail(send, name, headers, caller)

@@ -20,11 +20,14 @@ from local.cloud.asgi import Scope, header
 CODES = {
     "apigateway": "BadRequestException",
     "ecr": "InvalidParameterException",
+    "events": "ValidationException",
     "iam": "ValidationError",
     "lambda": "ValidationException",
     "logs": "InvalidParameterException",
     "organizations": "InvalidInputException",
+    "scheduler": "ValidationException",
     "sns": "ValidationError",
+    "sqs": "InvalidParameterValue",
     "sts": "ValidationError",
 }
 UNREADABLE = "SerializationException"

@@ -298,8 +298,19 @@ def test_only_services_in_use_answer_their_owner(cloud: Cloud) -> None:
         headers = signed(cloud, service, OWNER, secret, "POST", "/", b"{}", **named)
         if cloud.call("POST", "/", headers, b"{}")[0] not in (403, 404):
             answering.add(service)
-    assert answering <= {"ecr", "iam", "logs", "monitoring", "organizations", "sts"}
+    assert answering <= {"ecr", "events", "iam", "logs", "monitoring", "organizations", "sqs", "sts"}
     assert {"ecr", "iam"} <= answering
+
+
+@pytest.mark.parametrize("protocol", ["http", "https", "email", "lambda&Protocol=http"])
+def test_nothing_calls_an_address_that_somebody_names(cloud: Cloud, protocol: str) -> None:
+    form = f"Action=Subscribe&TopicArn=arn:aws:sns:us-east-1:{OWNER}:t&Endpoint=http://127.0.0.1:1&Protocol={protocol}"
+    headers = {"Content_Type": "application/x-www-form-urlencoded"}
+    named = signed(cloud, "sns", OWNER, cloud.key(OWNER), "POST", "/", form.encode(), **headers)
+    assert cloud.call("POST", "/", named, form.encode())[0] == 404
+    for action in ("CreateConnection", "CreateApiDestination"):
+        named = signed(cloud, "events", OWNER, cloud.key(OWNER), "POST", "/", b"{}", X_Amz_Target=f"AWSEvents.{action}")
+        assert cloud.call("POST", "/", named, b"{}")[0] == 404
 
 
 @pytest.mark.parametrize("secret", ["local", "test", "x"])
@@ -331,7 +342,7 @@ def test_one_service_cannot_be_called_in_the_name_of_another(cloud: Cloud) -> No
 @pytest.mark.parametrize(
     "path",
     ["/2015-03-31/functions%252f", "/2015-03-31/functions/%252e%252e/x", "/2015-03-31//functions", "/2015-03-31/layers",
-     "/2015-03-31/event-source-mappings", "/x/functions", "/domainnames", "/v2/apis", "/iceberg/v1/config", "/_alb/x"],
+     "/x/functions", "/domainnames", "/v2/apis", "/iceberg/v1/config", "/_alb/x"],
 )  # fmt: skip
 def test_a_path_that_is_not_used_is_not_found(cloud: Cloud, path: str) -> None:
     service = "apigateway" if "domain" in path or "apis" in path else "lambda"
@@ -571,7 +582,9 @@ def _model(name: str) -> ServiceModel:
     return botocore.session.get_session().get_service_model(name)
 
 
-@pytest.mark.parametrize("name", ["apigateway", "ecr", "iam", "lambda", "logs", "organizations", "sts"])
+@pytest.mark.parametrize(
+    "name", ["apigateway", "ecr", "events", "iam", "lambda", "logs", "organizations", "scheduler", "sqs", "sts"]
+)
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_nonsense_is_never_an_error_of_the_server(cloud: Cloud, name: str, data: st.DataObject) -> None:

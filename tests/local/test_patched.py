@@ -12,6 +12,7 @@ CLOUD = Path(__file__).resolve().parents[2] / "local" / "cloud"
 # Replaced functions with the names of their parameters. What replaces them is called in their place.
 REPLACED = {
     "ministack.app._handle_options_request": "method path headers query_params request_id",
+    "ministack.core.iam_actions._lambda_action": "method path",
     "ministack.core.iam_actions.extract_resource_arn": (
         "service method path headers body query_params region account_id"
     ),
