@@ -36,6 +36,7 @@ StackCheck = Callable[[PolicyResource, Parameters, Sequence[PolicyResource]], It
 
 FUNCTION = "aws:lambda/function:Function"
 FUNCTION_URL = "aws:lambda/functionUrl:FunctionUrl"
+INVOKE_CONFIG = "aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig"
 LIFECYCLE = "aws:ecr/lifecyclePolicy:LifecyclePolicy"
 LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
 METHOD = "aws:apigateway/method:Method"
@@ -44,7 +45,12 @@ PERMISSION = "aws:lambda/permission:Permission"
 REPOSITORY = "aws:ecr/repository:Repository"
 REPOSITORY_POLICY = "aws:ecr/repositoryPolicy:RepositoryPolicy"
 ROLE = "aws:iam/role:Role"
+SCHEDULE = "aws:scheduler/schedule:Schedule"
 STAGE = "aws:apigateway/stage:Stage"
+SUBSCRIPTION = "aws:sns/topicSubscription:TopicSubscription"
+TARGET = "aws:cloudwatch/eventTarget:EventTarget"
+# Those that call a function without waiting for it.
+EVENT_TYPES = (SCHEDULE, SUBSCRIPTION, TARGET)
 ROLE_TYPES = (
     "aws:iam/policy:Policy",
     ROLE,
@@ -593,6 +599,63 @@ def function_permission_source(permission: ResourceValidationArgs, _: Parameters
         of_one = len(arn) == 6 and (ACCOUNT.fullmatch(arn[4]) or not (arn[4] or "*" in arn[5] or "?" in arn[5]))
         if not ACCOUNT.fullmatch(account) and not of_one:
             yield f"{principal} may invoke it for any account: neither sourceArn nor sourceAccount names one."
+
+
+@resource_rule(
+    PERMISSION,
+    level=MANDATORY,
+    severity=HIGH,
+    fix="Name one topic or one rule.",
+    url="https://docs.aws.amazon.com/lambda/latest/dg/access-control-resource-based.html",
+)
+def trigger_source(permission: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+    """SNS and EventBridge invoke the function for one topic or rule each, named without a wildcard."""
+    principal, source = permission.props["principal"], permission.props.get("sourceArn") or ""
+    if principal in ("sns.amazonaws.com", "events.amazonaws.com") and ("*" in source or "?" in source or not source):
+        yield f"{principal} may invoke it for {source or 'every source of the account'}."
+
+
+@resource_rule(
+    *EVENT_TYPES,
+    level=ADVISORY,
+    severity=MEDIUM,
+    fix="Write deadLetter: ARN in the trigger.",
+    url="https://docs.aws.amazon.com/lambda/latest/dg/concepts-event-driven-architectures.html",
+)
+def trigger_dead_letter(trigger: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+    """An event that Lambda does not take is kept in a dead-letter queue.
+
+    Advisory by default: that is rare, and an event may be one that can be missed.
+    """
+    kind, props = trigger.resource_type, trigger.props
+    if kind == SCHEDULE:
+        props = section(props.get("target"))
+    place, target = ("redrivePolicy", "endpoint") if kind == SUBSCRIPTION else ("deadLetterConfig", "arn")
+    if not props.get(place) and ":lambda:" in props[target]:
+        yield f"{place} is left out."
+
+
+@stack_rule(
+    FUNCTION,
+    level=ADVISORY,
+    severity=MEDIUM,
+    fix="Write function: {asynchronous: {onFailure: ARN}}.",
+    url="https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html",
+)
+def function_failure_path(function: PolicyResource, _: Parameters, stack: Sequence[PolicyResource]) -> Iterator[str]:
+    """A function that topics, rules or schedules call says where events go on which it fails.
+
+    Advisory by default: an event may be one that can be missed.
+    """
+    if function.props.get("deadLetterConfig") or not any(each.resource_type in EVENT_TYPES for each in stack):
+        return
+    name = function.props["name"]
+    settings = [each for each in stack if each.resource_type == INVOKE_CONFIG]
+    for each in settings:
+        destinations = section(each.props.get("destinationConfig"))
+        if section(destinations.get("onFailure")).get("destination") and refers(each, "functionName", function, "name"):
+            return
+    yield f"Events on which {name} fails are lost: there is neither onFailure nor deadLetter."
 
 
 @resource_rule(

@@ -32,6 +32,7 @@ from components.repository import Consumer, repository_policy
 from policy_pack.rules import (
     FUNCTION,
     FUNCTION_URL,
+    INVOKE_CONFIG,
     LIFECYCLE,
     LOG_GROUP,
     METHOD,
@@ -42,18 +43,27 @@ from policy_pack.rules import (
     REPOSITORY_POLICY,
     ROLE_TYPES,
     RULES,
+    SCHEDULE,
     STAGE,
+    SUBSCRIPTION,
+    TARGET,
     unread,
 )
 from tests.unit.reach import reached, reaches
+
+Resource = tuple[str, dict[str, Any]]
 
 PAGE = Path("docs/policy-pack.md").read_text()
 POLICY, ROLE, ATTACHMENTS, ROLE_POLICY, ATTACHMENT = ROLE_TYPES
 BY_NAME = {rule.name: rule for rule in RULES}
 DIGEST = f"registry/name@sha256:{'0' * 64}"
 UNKNOWN = UNKNOWN_STRING_VALUE
-
-Resource = tuple[str, dict[str, Any]]
+FUNCTION_ARN, FAILED = "arn:aws:lambda:us-east-1:222222222222:function:app", "arn:aws:sqs:us-east-1:222222222222:failed"
+NEWS, NIGHTLY = "arn:aws:sns:us-east-1:222222222222:news", "arn:aws:events:us-east-1:222222222222:rule/nightly"
+CALLED_LATER: Resource = (
+    "aws:scheduler/schedule:Schedule",
+    {"target": {"arn": "arn:aws:lambda:us-east-1:2:function:app"}},
+)
 
 
 class Aborted(Exception):
@@ -249,6 +259,32 @@ PASSING: list[tuple[str, Sequence[Resource], dict[str, Any]]] = [
         {},
     ),
     ("log-retention", [(LOG_GROUP, {"retentionInDays": 30.0})], {}),
+    ("trigger-source", [permission(principal="sns.amazonaws.com", sourceArn=NEWS)], {}),
+    ("trigger-source", [permission(principal="events.amazonaws.com", sourceArn=NIGHTLY)], {}),
+    ("trigger-source", [permission(principal="apigateway.amazonaws.com", sourceArn="arn:aws:execute-api:::api/*")], {}),
+    ("trigger-dead-letter", [(SUBSCRIPTION, {"endpoint": FUNCTION_ARN, "redrivePolicy": "{}"})], {}),
+    ("trigger-dead-letter", [(SUBSCRIPTION, {"endpoint": "arn:aws:sqs:us-east-1:222222222222:other"})], {}),
+    ("trigger-dead-letter", [(TARGET, {"arn": FUNCTION_ARN, "deadLetterConfig": {"arn": FAILED}})], {}),
+    (
+        "trigger-dead-letter",
+        [(SCHEDULE, {"target": {"arn": FUNCTION_ARN, "deadLetterConfig": {"arn": FAILED}}})],
+        {},
+    ),
+    ("function-failure-path", [(FUNCTION, {"name": "app"})], {}),
+    (
+        "function-failure-path",
+        [(FUNCTION, {"name": "app", "deadLetterConfig": {"targetArn": FAILED}}), CALLED_LATER],
+        {},
+    ),
+    (
+        "function-failure-path",
+        [
+            (FUNCTION, {"name": "app"}),
+            CALLED_LATER,
+            (INVOKE_CONFIG, {"functionName": "app", "destinationConfig": {"onFailure": {"destination": FAILED}}}),
+        ],
+        {},
+    ),
     *(
         ("function-permission-source", [permission(**props)], {})
         for props in (
@@ -494,6 +530,32 @@ FAILING: list[tuple[str, Sequence[Resource], dict[str, Any], str]] = [
         "The log group /aws/lambda/app is not in the stack.",
     ),
     ("log-retention", [(LOG_GROUP, {})], {}, "retentionInDays is left out"),
+    (
+        "trigger-source",
+        [permission(principal="sns.amazonaws.com", sourceArn=f"{NEWS}*")],
+        {},
+        f"sns.amazonaws.com may invoke it for {NEWS}*.",
+    ),
+    (
+        "trigger-source",
+        [permission(principal="events.amazonaws.com", sourceAccount="222222222222")],
+        {},
+        "events.amazonaws.com may invoke it for every source of the account.",
+    ),
+    ("trigger-dead-letter", [(SUBSCRIPTION, {"endpoint": FUNCTION_ARN})], {}, "redrivePolicy is left out."),
+    ("trigger-dead-letter", [(TARGET, {"arn": FUNCTION_ARN})], {}, "deadLetterConfig is left out."),
+    ("trigger-dead-letter", [(SCHEDULE, {"target": {"arn": FUNCTION_ARN}})], {}, "deadLetterConfig is left out."),
+    ("function-failure-path", [(FUNCTION, {"name": "app"}), CALLED_LATER], {}, "Events on which app fails are lost"),
+    (
+        "function-failure-path",
+        [
+            (FUNCTION, {"name": "app"}),
+            CALLED_LATER,
+            (INVOKE_CONFIG, {"functionName": "app", "destinationConfig": {"onSuccess": {"destination": FAILED}}}),
+        ],
+        {},
+        "Events on which app fails are lost",
+    ),
     ("log-retention", [(LOG_GROUP, {"retentionInDays": 7.0})], {}, "retentionInDays is 7; allowed are 30 and more."),
     *(
         ("function-permission-source", [permission(**props)], {}, expected)
