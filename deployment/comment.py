@@ -37,14 +37,18 @@ LOST = {
     "aws:apigateway/apiKey:ApiKey": "callers need another key",
     "aws:apigateway/restApi:RestApi": "callers need another URL",
     "aws:apigateway/stage:Stage": "callers get no answer",
+    "aws:cloudwatch/eventRule:EventRule": "events that call no function are lost",
     "aws:cloudwatch/logGroup:LogGroup": "its log lines are lost",
     "aws:ecr/lifecyclePolicy:LifecyclePolicy": "images are kept for ever, or deleted by other rules",
     "aws:ecr/replicationConfiguration:ReplicationConfiguration": "other Regions get no images",
     "aws:ecr/repository:Repository": "its images are lost",
     "aws:lambda/alias:Alias": "callers of the alias get no answer",
+    "aws:lambda/eventSourceMapping:EventSourceMapping": "messages wait in the queue",
     "aws:lambda/function:Function": "its versions and their settings are lost",
     "aws:lambda/functionUrl:FunctionUrl": "callers need another URL",
+    "aws:scheduler/schedule:Schedule": "runs are missed",
     "aws:sns/topic:Topic": "its subscriptions are lost",
+    "aws:sns/topicSubscription:TopicSubscription": "messages that call no function are lost",
 }
 
 # What changes a bill, or what is kept and who may do what. The pages say how it is billed.
@@ -65,6 +69,11 @@ WEIGHTY = {
     ("aws:apigateway/method:Method", "apiKeyRequired"): "who may call it",
     ("aws:apigateway/method:Method", "authorization"): "who may call it",
     ("aws:lambda/functionUrl:FunctionUrl", "authorizationType"): "who may call it",
+    ("aws:cloudwatch/eventRule:EventRule", "eventPattern"): "other events call the function",
+    ("aws:lambda/eventSourceMapping:EventSourceMapping", "functionResponseTypes"): "which messages are read again",
+    ("aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig", "destinationConfig"): "where failed events go",
+    ("aws:scheduler/schedule:Schedule", "scheduleExpression"): "when the function is called",
+    ("aws:sns/topicSubscription:TopicSubscription", "filterPolicy"): "other messages call the function",
 }
 
 # What is billed for being there.

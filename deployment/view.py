@@ -42,7 +42,7 @@ SINGLE_LINES = 8
 IMAGE = "docker:index/image:Image"
 SERVICES = {
     "apigateway": "API Gateway", "cloudwatch": "CloudWatch", "ecr": "ECR", "iam": "IAM", "lambda": "Lambda",
-    "sns": "SNS",
+    "scheduler": "EventBridge", "sns": "SNS",
 }  # fmt: skip
 # What the engine says of each plugin that it takes from PATH.
 AMBIENT = re.compile(r"using \S+ from \$PATH at (?P<folder>\S+)/")
