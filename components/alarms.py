@@ -1,5 +1,6 @@
 """CloudWatch alarms of a Lambda function."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import pulumi
@@ -8,7 +9,6 @@ import pulumi_aws as aws
 from components.limits import TopicArn
 from components.model import Model, Share, Whole, allowed
 
-NAMESPACE = "AWS/Lambda"
 PERIOD_SECONDS = 60
 MILLISECONDS = 1000
 
@@ -22,12 +22,21 @@ class Alarms(Model):
     """Refused calls a minute that raise an alarm."""
     duration: Annotated[Share, allowed("a number above 0, up to 1", 0.9, gt=0, le=1)] = 0.9
     """Part of the timeout that a call may take before an alarm is raised."""
+    queue_age: Annotated[Whole, allowed("a whole number of seconds, 1 or more", 300, ge=1)] = 300
+    """Age in seconds of the oldest message of a `queue` trigger that raises an alarm. A queue of another account has
+    its metrics there, and needs an alarm there.
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html"""
     topic: TopicArn | None = None
     """SNS topic that is notified. Default: one is created."""
 
 
 def create_alarms(
-    name: str, alarms: Alarms, function_name: pulumi.Input[str], timeout: int, opts: pulumi.ResourceOptions
+    name: str,
+    alarms: Alarms,
+    function_name: pulumi.Input[str],
+    timeout: int,
+    queues: Mapping[str, str],
+    opts: pulumi.ResourceOptions,
 ) -> pulumi.Output[str]:
     """Create the alarms of one function, and the topic if none is given. Returns the topic's ARN.
 
@@ -36,29 +45,36 @@ def create_alarms(
         alarms: their thresholds and topic.
         function_name: the function to watch.
         timeout: the function's, in seconds.
+        queues: ARNs of the queues it reads, by names of their triggers.
         opts: of every resource.
     """
     topic = pulumi.Output.from_input(alarms.topic) if alarms.topic else aws.sns.Topic(f"{name}-alarms", opts=opts).arn
-    watched = (
-        ("errors", "Errors", "Sum", float(alarms.errors)),
-        ("throttles", "Throttles", "Sum", float(alarms.throttles)),
-        ("duration", "Duration", "Maximum", timeout * MILLISECONDS * alarms.duration),
-    )
-    for suffix, metric, statistic, threshold in watched:
+
+    def watch(
+        suffix: str, metric: str, statistic: str, threshold: float, queue: str = "", what: str = "the Lambda function"
+    ) -> None:
         aws.cloudwatch.MetricAlarm(
             f"{name}-{suffix}",
-            alarm_description=f"{metric} of the Lambda function",
-            namespace=NAMESPACE,
+            alarm_description=f"{metric} of {what}",
+            namespace="AWS/SQS" if queue else "AWS/Lambda",
             metric_name=metric,
-            dimensions={"FunctionName": function_name},
+            dimensions={"QueueName": queue} if queue else {"FunctionName": function_name},
             statistic=statistic,
             period=PERIOD_SECONDS,
             evaluation_periods=1,
             comparison_operator="GreaterThanOrEqualToThreshold",
             threshold=threshold,
-            # A function that nobody calls is fine.
+            # A function that nobody calls is fine, and so is an empty queue.
             treat_missing_data="notBreaching",
             alarm_actions=[topic],
             opts=opts,
         )
+
+    watch("errors", "Errors", "Sum", float(alarms.errors))
+    watch("throttles", "Throttles", "Sum", float(alarms.throttles))
+    watch("duration", "Duration", "Maximum", timeout * MILLISECONDS * alarms.duration)
+    for trigger, arn in queues.items():
+        queue = arn.rpartition(":")[2]
+        metric = "ApproximateAgeOfOldestMessage"
+        watch(f"queue-{trigger}-age", metric, "Maximum", float(alarms.queue_age), queue, f"the queue {queue}")
     return topic

@@ -24,9 +24,19 @@ from components.limits import (
     SecretArn,
     Switch,
     TargetArn,
+    arn,
     within,
 )
 from components.model import Late, Model, Share, Whole, allowed, rule
+from components.triggers import (
+    AnyTrigger,
+    Asynchronous,
+    Called,
+    QueueTrigger,
+    configure_asynchronous,
+    create_triggers,
+    require_distinct,
+)
 
 # Lambda sets these itself and refuses to have them set.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
@@ -42,7 +52,10 @@ VARIABLE = re.compile(r"[a-zA-Z][a-zA-Z0-9_]+")
 TAG = re.compile(r"(?!aws:)[\w .:/=+@-]{1,128}")
 
 ALIAS = "live"
-OWN_SIDS = ("Logs", "Secrets", "Parameters", "DeadLetters", "Network", "Traces")
+OWN_SIDS = (
+    "Logs", "Secrets", "Parameters", "DeadLetters", "Network", "Traces", "FileSystem", "OnSuccess", "OnFailure",
+    "OnFailureBucket", "TriggerQueues", "TriggerKeys",
+)  # fmt: skip
 
 
 def _variable(name: str) -> str:
@@ -93,6 +106,31 @@ class Vpc(Model):
         allowed("a list of security group IDs", ["sg-0a1b2c3d"], min_length=1, max_length=5),
     ]
     """IDs of its security groups."""
+
+
+class FileSystem(Model):
+    """An EFS file system that a function mounts, such as for models that no image has room for.
+
+    The network of the function has to reach its mount targets, on port 2049. They are there before the function is.
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-filesystem.html
+    """
+
+    access_point: Annotated[
+        str,
+        arn(
+            "the ARN of an EFS access point",
+            "elasticfilesystem:[a-z0-9-]+:[0-9]{12}:access-point/fsap-[0-9a-f]+",
+            "arn:aws:elasticfilesystem:us-east-1:222222222222:access-point/fsap-0123456789abcdef0",
+        ),
+    ]
+    """Access point by which it is mounted."""
+    path: Annotated[
+        str,
+        allowed("a path right below /mnt/", "/mnt/models", pattern="^/mnt/[a-zA-Z0-9_.-]+$", max_length=160),
+    ]
+    """Where the function finds it."""
+    read_only: Switch = False
+    """Whether the function may only read it."""
 
 
 class Release(Model):
@@ -161,6 +199,8 @@ class Function(Model):
     """How many calls may run at a time, taken from the account's pool; 0 stops the function. Default: no own limit."""
     vpc: Vpc | None = None
     """Network that the function is attached to. Default: none."""
+    file_system: FileSystem | None = None
+    """EFS file system that the function mounts; it needs `vpc`. Default: none."""
     tracing: Switch = False
     """Whether calls are traced with X-Ray."""
     log_retention: Retention = 30
@@ -171,6 +211,16 @@ class Function(Model):
     """KMS key that encrypts the log. Default: the key of CloudWatch Logs."""
     dead_letter: TargetArn | None = None
     """Queue or topic that gets the events of failed asynchronous calls."""
+    asynchronous: Asynchronous | None = None
+    """What becomes of asynchronous calls. Default: as Lambda has it, two retries within six hours."""
+    triggers: Annotated[
+        Sequence[AnyTrigger],
+        allowed(
+            "a list of triggers",
+            [{"type": "queue", "name": "orders", "queue": "arn:aws:sqs:us-east-1:222222222222:orders"}],
+        ),
+    ] = ()
+    """What calls the function by itself. Their order does not matter."""
     permissions_boundary: PolicyArn | None = None
     """Policy that bounds the execution role."""
     statements: Annotated[
@@ -203,6 +253,24 @@ class Function(Model):
                 "or into a parameter that the function reads"
             )
         return variables
+
+    @field_validator("file_system")
+    @classmethod
+    def _in_network(cls, system: FileSystem | None, info: ValidationInfo) -> FileSystem | None:
+        if system and "vpc" in info.data and info.data["vpc"] is None:
+            raise rule("needs `vpc`: a file system is reached by its network only")
+        return system
+
+    @field_validator("triggers")
+    @classmethod
+    def _distinct(cls, triggers: Sequence[AnyTrigger]) -> Sequence[AnyTrigger]:
+        require_distinct(triggers)
+        return triggers
+
+    @property
+    def queues(self) -> list[QueueTrigger]:
+        """The triggers that are queues."""
+        return [trigger for trigger in self.triggers if isinstance(trigger, QueueTrigger)]
 
     @field_validator("statements")
     @classmethod
@@ -260,6 +328,9 @@ class ImageFunctionArgs(Function):
         arns = sorted(set(self.secrets.values()))
         secrets = [arn for arn in arns if ":secretsmanager:" in arn]
         parameters = [arn for arn in arns if ":ssm:" in arn]
+        queues = sorted(trigger.queue for trigger in self.queues)
+        keys = sorted({trigger.kms_key for trigger in self.queues if trigger.kms_key})
+        asynchronous = self.asynchronous or Asynchronous()
         statements = [
             iam.writes_logs(log_group_arn),
             secrets and iam.reads_secrets(secrets),
@@ -267,6 +338,12 @@ class ImageFunctionArgs(Function):
             self.dead_letter and iam.sends_dead_letters(self.dead_letter),
             self.vpc and iam.joins_network(),
             self.tracing and iam.sends_traces(),
+            self.file_system
+            and iam.mounts_file_system(self.file_system.access_point, read_only=self.file_system.read_only),
+            queues and iam.polls_queues(queues),
+            keys and iam.decrypts_queues(keys),
+            *(iam.sends_results("OnSuccess", asynchronous.on_success) if asynchronous.on_success else ()),
+            *(iam.sends_results("OnFailure", asynchronous.on_failure) if asynchronous.on_failure else ()),
             *map(dict, self.statements),
         ]
         return iam.document(*(statement for statement in statements if isinstance(statement, dict)))
@@ -299,6 +376,8 @@ class ImageFunction(pulumi.ComponentResource):
     """ARN of the topic that alarms tell; None without alarms."""
     log_group_name: pulumi.Output[str]
     """Name of its log group."""
+    trigger_policies: pulumi.Output[Mapping[str, str] | None]
+    """By ARN of a queue or topic, what its owner adds to its policy, as JSON; None if nothing is to be added."""
 
     def __init__(self, name: str, args: ImageFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cross-account-ecr:index:ImageFunction", name, None, opts)
@@ -343,10 +422,30 @@ class ImageFunction(pulumi.ComponentResource):
         self.alias_arn = alias.arn if alias else none
         self.endpoint_url, self.api_key = create_endpoint(name, args.endpoint, args.name, function, alias, self._child)
         self.alarm_topic_arn = (
-            create_alarms(name, args.alarms, function.name, args.timeout, self._child).apply(lambda arn: arn)
+            create_alarms(
+                name,
+                args.alarms,
+                function.name,
+                args.timeout,
+                {one.name: one.queue for one in args.queues},
+                self._child,
+            ).apply(lambda arn: arn)
             if args.alarms
             else none
         )
+        called = Called(
+            prefix=name,
+            function=function,
+            alias=alias,
+            role=role,
+            rights=role_policy,
+            boundary=args.permissions_boundary,
+            tags=args.tags,
+            opts=self._child,
+        )
+        if args.asynchronous:
+            configure_asynchronous(args.asynchronous, called)
+        self.trigger_policies = create_triggers(args.triggers, called)
         self.log_group_name = log_group.name
         self.register_outputs({output: getattr(self, output) for output in ImageFunction.__annotations__})
 
@@ -374,6 +473,11 @@ class ImageFunction(pulumi.ComponentResource):
             environment={"variables": args.variables()} if args.variables() else None,
             reserved_concurrent_executions=args.reserved_concurrency,
             vpc_config={"subnet_ids": vpc.subnets, "security_group_ids": vpc.security_groups} if vpc else None,
+            file_system_config=(
+                {"arn": args.file_system.access_point, "local_mount_path": args.file_system.path}
+                if args.file_system
+                else None
+            ),
             tracing_config={"mode": "Active" if args.tracing else "PassThrough"},
             logging_config={"log_format": "JSON" if args.json_logs else "Text"},
             dead_letter_config={"target_arn": args.dead_letter} if args.dead_letter else None,

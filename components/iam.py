@@ -35,6 +35,15 @@ NETWORK_ACTIONS = (
     "ec2:UnassignPrivateIpAddresses",
 )
 
+POLL_ACTIONS = ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
+# By the service of a destination.
+RESULT_ACTIONS = {
+    "events": "events:PutEvents",
+    "lambda": "lambda:InvokeFunction",
+    "sns": "sns:Publish",
+    "sqs": "sqs:SendMessage",
+}
+
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html
 POLICY_CHARACTERS = 10_240
 
@@ -232,9 +241,122 @@ def joins_network() -> Statement:
     return allow("Network", NETWORK_ACTIONS, "*")
 
 
+def polls_queues(queues: list[str]) -> Statement:
+    """Read queues, as Lambda does for a function.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html#events-sqs-permissions
+    """
+    return allow("TriggerQueues", POLL_ACTIONS, queues)
+
+
+def decrypts_queues(keys: list[str]) -> Statement:
+    """Decrypt the messages of queues that have keys of their owner."""
+    return allow("TriggerKeys", ["kms:Decrypt"], keys)
+
+
+def sends_results(sid: str, destination: str) -> list[Statement]:
+    """Send the results of asynchronous calls to a destination.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html#invocation-async-destinations
+    """
+    service = destination.split(":")[2]
+    if service == "s3":
+        return [
+            allow(sid, ["s3:PutObject"], f"{destination}/*"),
+            allow(f"{sid}Bucket", ["s3:ListBucket"], destination),
+        ]
+    return [allow(sid, [RESULT_ACTIONS[service]], destination)]
+
+
+def mounts_file_system(access_point: str, *, read_only: bool) -> Statement:
+    """Mount a file system by one access point. The actions are judged on the file system, whose ID nobody gives here.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticfilesystem.html
+    """
+    mount = "elasticfilesystem:ClientMount"
+    return {
+        **allow(
+            "FileSystem",
+            [mount] if read_only else [mount, "elasticfilesystem:ClientWrite"],
+            f"{access_point.rpartition(':')[0]}:file-system/*",
+        ),
+        "Condition": {"StringEquals": {"elasticfilesystem:AccessPointArn": access_point}},
+    }
+
+
 def sends_traces() -> Statement:
     """Send traces, which know no resource either. https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html."""
     return allow("Traces", ["xray:PutTelemetryRecords", "xray:PutTraceSegments"], "*")
+
+
+# ---- of a schedule's role
+
+
+def scheduler_trust_policy(function: str) -> Document:
+    """Let EventBridge Scheduler assume a role for the schedules of a function's account and Region, and no others.
+
+    The condition takes a group of schedules, and none of them alone.
+    https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
+
+    Args:
+        function: ARN of the function.
+    """
+    region, account = function.split(":")[3:5]
+    group = f"arn:{partition(region)}:scheduler:{region}:{account}:schedule-group/default"
+    return document(
+        {
+            "Effect": "Allow",
+            "Action": "sts:AssumeRole",
+            "Principal": {"Service": "scheduler.amazonaws.com"},
+            "Condition": {"StringEquals": {"aws:SourceAccount": account, "aws:SourceArn": group}},
+        }
+    )
+
+
+def scheduler_policy(function: str, dead_letter: str | None) -> Document:
+    """Call a function, or its alias, and send what it did not take to a queue."""
+    calls = allow("Call", ["lambda:InvokeFunction"], function)
+    return document(calls, *([allow("DeadLetters", ["sqs:SendMessage"], dead_letter)] if dead_letter else []))
+
+
+# ---- of a queue's or a topic's policy: what others add to it, so that no two may have one Sid
+
+
+def role_polls(role: str, queue: str) -> Statement:
+    """Let the role of a function of another account read a queue.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/with-sqs-cross-account-example.html
+    """
+    return {"Effect": "Allow", "Action": list(POLL_ACTIONS), "Resource": queue, "Principal": {"AWS": role}}
+
+
+def account_subscribes(account: str, function: str, topic: str) -> Statement:
+    """Let another account subscribe a function of its own, and nothing else, to a topic.
+
+    https://docs.aws.amazon.com/sns/latest/dg/sns-send-message-to-lambda-cross-account.html
+    """
+    return {
+        "Effect": "Allow",
+        "Action": "sns:Subscribe",
+        "Resource": topic,
+        "Principal": {"AWS": account},
+        "Condition": {"StringEquals": {"sns:Protocol": "lambda", "sns:Endpoint": function}},
+    }
+
+
+def service_sends(service: str, source: str, queue: str) -> Statement:
+    """Let a service send to a queue what a resource, a topic or a rule, could not hand over.
+
+    https://docs.aws.amazon.com/sns/latest/dg/sns-configure-dead-letter-queue.html
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
+    """
+    return {
+        "Effect": "Allow",
+        "Action": "sqs:SendMessage",
+        "Resource": queue,
+        "Principal": {"Service": service},
+        "Condition": {"ArnEquals": {"aws:SourceArn": source}},
+    }
 
 
 def allow(sid: str, actions: Iterable[str], resource: str | list[str]) -> Statement:

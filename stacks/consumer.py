@@ -81,6 +81,7 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
         "apiKey": function.api_key,
         "logGroupName": function.log_group_name,
         "alarmTopicArn": function.alarm_topic_arn,
+        "triggerPolicies": function.trigger_policies,
     }
 
 

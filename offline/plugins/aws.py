@@ -385,6 +385,7 @@ FUNCTION_DEFAULTS: Values = {
     "tracingConfig": {"mode": "PassThrough"},
     "loggingConfig": {"logFormat": "Text"},
     "deadLetterConfig": {},
+    "fileSystemConfig": {},
     "vpcConfig": {},
     "imageConfig": {},
 }
@@ -404,6 +405,9 @@ def _function_configuration(new: Values) -> Values:
         "TracingConfig": {"Mode": said["tracingConfig"]["mode"]},
         "LoggingConfig": {"LogFormat": said["loggingConfig"]["logFormat"]},
         "DeadLetterConfig": {_pascal(key): value for key, value in said["deadLetterConfig"].items()},
+        "FileSystemConfigs": [
+            {_pascal(key): value for key, value in system.items()} for system in [said["fileSystemConfig"]] if system
+        ],
         "VpcConfig": {_pascal(key): value for key, value in said["vpcConfig"].items()},
         "ImageConfig": {IMAGE_CONFIG[key]: value for key, value in said["imageConfig"].items()},
     }
@@ -484,6 +488,7 @@ def _read_function(aws: Aws, name: str, state: Values) -> Values | None:
         "tracingConfig": {"mode": configuration.get("TracingConfig", {}).get("Mode", "PassThrough")},
         "loggingConfig": {"logFormat": configuration.get("LoggingConfig", {}).get("LogFormat", "Text")},
         "deadLetterConfig": _of(configuration.get("DeadLetterConfig", {}), "targetArn"),
+        "fileSystemConfig": _of((configuration.get("FileSystemConfigs") or [{}])[0], "arn", "localMountPath"),
         "vpcConfig": _of(configuration.get("VpcConfig", {}), "subnetIds", "securityGroupIds"),
         "imageConfig": {key: image[name] for key, name in IMAGE_CONFIG.items() if image.get(name)},
     }
@@ -657,6 +662,244 @@ def _read_url(aws: Aws, identity: str, state: Values) -> Values | None:
         "functionArn": found["FunctionArn"],
         "region": aws.region,
         **({"cors": cors} if cors else {}),
+    }
+
+
+# ---- what calls a function ---------------------------------------------------------------------------------------
+
+
+def _mapping_settings(new: Values) -> Values:
+    scaling = new.get("scalingConfig", {})
+    return {
+        "FunctionName": new["functionName"],
+        "BatchSize": new.get("batchSize", 10),
+        "MaximumBatchingWindowInSeconds": new.get("maximumBatchingWindowInSeconds", 0),
+        "FunctionResponseTypes": new.get("functionResponseTypes", []),
+        "ScalingConfig": {_pascal(key): value for key, value in scaling.items()},
+    }
+
+
+def _create_mapping(aws: Aws, new: Values) -> str:
+    settings = {name: value for name, value in _mapping_settings(new).items() if value not in ([], {})}
+    made = aws.client("lambda").create_event_source_mapping(EventSourceArn=new["eventSourceArn"], **settings)
+    return str(made["UUID"])
+
+
+def _read_mapping(aws: Aws, identity: str, state: Values) -> Values | None:
+    client = aws.client("lambda")
+    found = client.get_event_source_mapping(UUID=identity)
+    # For the provider's `tags`, which the program leaves out.
+    client.list_tags(Resource=found["EventSourceMappingArn"])
+    scaling = _of(found.get("ScalingConfig", {}), "maximumConcurrency")
+    return {
+        "arn": found["EventSourceMappingArn"],
+        "uuid": identity,
+        "eventSourceArn": found["EventSourceArn"],
+        "functionArn": found["FunctionArn"],
+        "functionName": found["FunctionArn"],
+        "batchSize": found["BatchSize"],
+        "maximumBatchingWindowInSeconds": found.get("MaximumBatchingWindowInSeconds", 0),
+        "state": found["State"],
+        "region": aws.region,
+        **({"functionResponseTypes": found["FunctionResponseTypes"]} if found.get("FunctionResponseTypes") else {}),
+        **({"scalingConfig": scaling} if scaling else {}),
+    }
+
+
+def _update_mapping(aws: Aws, identity: str, old: Values, new: Values) -> None:
+    before, after = _mapping_settings(old), _mapping_settings(new)
+    changed = {name: value for name, value in after.items() if before[name] != value}
+    aws.client("lambda").update_event_source_mapping(UUID=identity, **changed)
+
+
+SUBSCRIPTION_ATTRIBUTES = {
+    "filterPolicy": "FilterPolicy",
+    "filterPolicyScope": "FilterPolicyScope",
+    "redrivePolicy": "RedrivePolicy",
+}
+
+
+def _subscribe(aws: Aws, new: Values) -> str:
+    attributes = {aws_name: new[name] for name, aws_name in SUBSCRIPTION_ATTRIBUTES.items() if new.get(name)}
+    made = aws.client("sns").subscribe(
+        TopicArn=new["topic"],
+        Protocol=new["protocol"],
+        Endpoint=new["endpoint"],
+        Attributes=attributes,
+        ReturnSubscriptionArn=True,
+    )
+    return str(made["SubscriptionArn"])
+
+
+def _read_subscription(aws: Aws, arn: str, state: Values) -> Values | None:
+    found = aws.client("sns").get_subscription_attributes(SubscriptionArn=arn)["Attributes"]
+    return {
+        "arn": arn,
+        "topic": found["TopicArn"],
+        "protocol": found["Protocol"],
+        "endpoint": found["Endpoint"],
+        "ownerId": found["Owner"],
+        "pendingConfirmation": found.get("PendingConfirmation") == "true",
+        "region": aws.region,
+        **{name: found[aws_name] for name, aws_name in SUBSCRIPTION_ATTRIBUTES.items() if found.get(aws_name)},
+    }
+
+
+def _update_subscription(aws: Aws, arn: str, old: Values, new: Values) -> None:
+    # The scope first: a policy may be right for the new one only.
+    for name in ("filterPolicyScope", "filterPolicy", "redrivePolicy"):
+        if _differs(name, old, new):
+            value = new.get(name) or {"filterPolicy": "{}", "filterPolicyScope": "MessageAttributes"}.get(name, "")
+            aws.client("sns").set_subscription_attributes(
+                SubscriptionArn=arn, AttributeName=SUBSCRIPTION_ATTRIBUTES[name], AttributeValue=value
+            )
+
+
+def _bus(values: Values) -> Values:
+    return {"EventBusName": values.get("eventBusName", "default")}
+
+
+def _put_rule(aws: Aws, new: Values) -> str:
+    aws.client("events").put_rule(Name=new["name"], EventPattern=new["eventPattern"], **_bus(new))
+    return (
+        str(new["name"]) if new.get("eventBusName", "default") == "default" else f"{new['eventBusName']}/{new['name']}"
+    )
+
+
+def _read_rule(aws: Aws, identity: str, state: Values) -> Values | None:
+    bus, _, name = identity.rpartition("/")
+    client = aws.client("events")
+    found = client.describe_rule(Name=name, EventBusName=bus or "default")
+    client.list_tags_for_resource(ResourceARN=found["Arn"])
+    return {
+        "name": name,
+        "arn": found["Arn"],
+        "eventBusName": bus or "default",
+        "eventPattern": found["EventPattern"],
+        "state": found["State"],
+        "region": aws.region,
+    }
+
+
+def _target_policy(values: Values) -> Values:
+    """Retries and dead letters of a rule's or a schedule's target, in AWS's spelling."""
+    retries, dead = values.get("retryPolicy", {}), values.get("deadLetterConfig", {})
+    return {
+        **({"RetryPolicy": {_pascal(key): value for key, value in retries.items()}} if retries else {}),
+        **({"DeadLetterConfig": {"Arn": dead["arn"]}} if dead else {}),
+    }
+
+
+def _told_policy(found: Values) -> Values:
+    """The same, in Pulumi's."""
+    retries = _of(found.get("RetryPolicy", {}), "maximumRetryAttempts", "maximumEventAgeInSeconds")
+    if "MaximumRetryAttempts" in found.get("RetryPolicy", {}):
+        retries["maximumRetryAttempts"] = found["RetryPolicy"]["MaximumRetryAttempts"]
+    dead = _of(found.get("DeadLetterConfig", {}), "arn")
+    return {**({"retryPolicy": retries} if retries else {}), **({"deadLetterConfig": dead} if dead else {})}
+
+
+def _put_target(aws: Aws, new: Values) -> str:
+    target = {"Id": new["targetId"], "Arn": new["arn"], **_target_policy(new)}
+    answer = aws.client("events").put_targets(Rule=new["rule"], Targets=[target], **_bus(new))
+    if answer["FailedEntryCount"]:
+        raise Refused(f"putting EventBridge target {new['targetId']}: {answer['FailedEntries']}")
+    return f"{new['rule']}-{new['targetId']}"
+
+
+def _read_target(aws: Aws, identity: str, state: Values) -> Values | None:
+    targets = aws.client("events").list_targets_by_rule(Rule=state["rule"], **_bus(state))["Targets"]
+    found = next((target for target in targets if target["Id"] == state["targetId"]), None)
+    if found is None:
+        return None
+    return {
+        "rule": state["rule"],
+        "targetId": state["targetId"],
+        "eventBusName": state.get("eventBusName", "default"),
+        "arn": found["Arn"],
+        "region": aws.region,
+        **_told_policy(found),
+    }
+
+
+def _remove_target(aws: Aws, identity: str, state: Values) -> None:
+    aws.client("events").remove_targets(Rule=state["rule"], Ids=[state["targetId"]], **_bus(state))
+
+
+def _schedule_settings(new: Values) -> Values:
+    target = new["target"]
+    given = {"Input": target["input"]} if target.get("input") else {}
+    return {
+        "Name": new["name"],
+        "GroupName": new.get("groupName", "default"),
+        "ScheduleExpression": new["scheduleExpression"],
+        "ScheduleExpressionTimezone": new.get("scheduleExpressionTimezone", "UTC"),
+        "FlexibleTimeWindow": {_pascal(key): value for key, value in new["flexibleTimeWindow"].items()},
+        "Target": {"Arn": target["arn"], "RoleArn": target["roleArn"], **given, **_target_policy(target)},
+    }
+
+
+def _create_schedule(aws: Aws, new: Values) -> str:
+    aws.client("scheduler").create_schedule(**_schedule_settings(new))
+    return f"{new.get('groupName', 'default')}/{new['name']}"
+
+
+def _read_schedule(aws: Aws, identity: str, state: Values) -> Values | None:
+    group, _, name = identity.partition("/")
+    found = aws.client("scheduler").get_schedule(Name=name, GroupName=group)
+    target = found["Target"]
+    return {
+        "name": name,
+        "groupName": group,
+        "arn": found["Arn"],
+        "scheduleExpression": found["ScheduleExpression"],
+        "scheduleExpressionTimezone": found["ScheduleExpressionTimezone"],
+        "flexibleTimeWindow": _of(found["FlexibleTimeWindow"], "mode"),
+        "target": {**_of(target, "arn", "roleArn", "input"), **_told_policy(target)},
+        "region": aws.region,
+    }
+
+
+def _delete_schedule(aws: Aws, identity: str, state: Values) -> None:
+    group, _, name = identity.partition("/")
+    aws.client("scheduler").delete_schedule(Name=name, GroupName=group)
+
+
+def _invoke_config_key(values: Values) -> Values:
+    return {
+        "FunctionName": values["functionName"],
+        **({"Qualifier": values["qualifier"]} if "qualifier" in values else {}),
+    }
+
+
+def _put_invoke_config(aws: Aws, new: Values) -> str:
+    destinations = {
+        _pascal(when): {"Destination": to["destination"]} for when, to in new.get("destinationConfig", {}).items()
+    }
+    aws.client("lambda").put_function_event_invoke_config(
+        **_invoke_config_key(new),
+        MaximumRetryAttempts=new["maximumRetryAttempts"],
+        MaximumEventAgeInSeconds=new["maximumEventAgeInSeconds"],
+        DestinationConfig=destinations,
+    )
+    return ":".join(_invoke_config_key(new).values())
+
+
+def _read_invoke_config(aws: Aws, identity: str, state: Values) -> Values | None:
+    function, _, qualifier = identity.partition(":")
+    key = {"functionName": function, **({"qualifier": qualifier} if qualifier else {})}
+    found = aws.client("lambda").get_function_event_invoke_config(**_invoke_config_key(key))
+    destinations = {
+        when: {"destination": to["Destination"]}
+        for when in ("onSuccess", "onFailure")
+        if (to := found.get("DestinationConfig", {}).get(_pascal(when)))
+    }
+    return {
+        **key,
+        "maximumRetryAttempts": found["MaximumRetryAttempts"],
+        "maximumEventAgeInSeconds": found["MaximumEventAgeInSeconds"],
+        "region": aws.region,
+        **({"destinationConfig": destinations} if destinations else {}),
     }
 
 
@@ -1244,6 +1487,7 @@ KINDS: dict[str, Kind] = {
             "vpcConfig",
             "tracingConfig",
             "deadLetterConfig",
+            "fileSystemConfig",
             "loggingConfig",
             "reservedConcurrentExecutions",
             "publish",
@@ -1325,6 +1569,89 @@ KINDS: dict[str, Kind] = {
         read=_read_topic,
         delete=lambda aws, arn, state: aws.client("sns").delete_topic(TopicArn=arn),
         named="name",
+    ),
+    "aws:sns/topicSubscription:TopicSubscription": Kind(
+        sdk="pulumi_aws.sns.TopicSubscriptionArgs",
+        inputs={"topic", "protocol", "endpoint", *SUBSCRIPTION_ATTRIBUTES},
+        replaces={"topic", "protocol", "endpoint"},
+        computed={"arn", "ownerId", "pendingConfirmation"} | REGIONAL,
+        create=_subscribe,
+        read=_read_subscription,
+        update=_update_subscription,
+        delete=lambda aws, arn, state: aws.client("sns").unsubscribe(SubscriptionArn=arn),
+    ),
+    "aws:lambda/eventSourceMapping:EventSourceMapping": Kind(
+        sdk="pulumi_aws.lambda_.EventSourceMappingArgs",
+        inputs={
+            "eventSourceArn",
+            "functionName",
+            "batchSize",
+            "maximumBatchingWindowInSeconds",
+            "functionResponseTypes",
+            "scalingConfig",
+        },
+        replaces={"eventSourceArn"},
+        computed={"arn", "uuid", "functionArn", "state"} | REGIONAL,
+        create=_create_mapping,
+        read=_read_mapping,
+        update=_update_mapping,
+        delete=lambda aws, identity, state: aws.client("lambda").delete_event_source_mapping(UUID=identity),
+        volatile=frozenset({"functionArn"}),
+    ),
+    "aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig": Kind(
+        sdk="pulumi_aws.lambda_.FunctionEventInvokeConfigArgs",
+        inputs={
+            "functionName",
+            "qualifier",
+            "maximumRetryAttempts",
+            "maximumEventAgeInSeconds",
+            "destinationConfig",
+        },
+        replaces={"functionName", "qualifier"},
+        computed=REGIONAL,
+        create=_put_invoke_config,
+        read=_read_invoke_config,
+        update=lambda aws, identity, old, new: _done(_put_invoke_config(aws, new)),
+        delete=lambda aws, identity, state: aws.client("lambda").delete_function_event_invoke_config(
+            **_invoke_config_key(state)
+        ),
+    ),
+    "aws:cloudwatch/eventRule:EventRule": Kind(
+        sdk="pulumi_aws.cloudwatch.EventRuleArgs",
+        inputs={"name", "eventBusName", "eventPattern"},
+        replaces={"name", "eventBusName"},
+        computed={"arn", "state"} | REGIONAL,
+        create=_put_rule,
+        read=_read_rule,
+        update=lambda aws, identity, old, new: _done(_put_rule(aws, new)),
+        delete=lambda aws, identity, state: aws.client("events").delete_rule(Name=state["name"], **_bus(state)),
+        defaults={"eventBusName": "default"},
+        named="name",
+        longest=64,
+    ),
+    "aws:cloudwatch/eventTarget:EventTarget": Kind(
+        sdk="pulumi_aws.cloudwatch.EventTargetArgs",
+        inputs={"rule", "eventBusName", "targetId", "arn", "retryPolicy", "deadLetterConfig"},
+        replaces={"rule", "eventBusName", "targetId"},
+        computed=REGIONAL,
+        create=_put_target,
+        read=_read_target,
+        update=lambda aws, identity, old, new: _done(_put_target(aws, new)),
+        delete=_remove_target,
+        defaults={"eventBusName": "default"},
+    ),
+    "aws:scheduler/schedule:Schedule": Kind(
+        sdk="pulumi_aws.scheduler.ScheduleArgs",
+        inputs={"name", "scheduleExpression", "scheduleExpressionTimezone", "flexibleTimeWindow", "target"},
+        replaces={"name"},
+        computed={"arn", "groupName"} | REGIONAL,
+        create=_create_schedule,
+        read=_read_schedule,
+        update=lambda aws, identity, old, new: aws.client("scheduler").update_schedule(**_schedule_settings(new)),
+        delete=_delete_schedule,
+        defaults={"scheduleExpressionTimezone": "UTC"},
+        named="name",
+        longest=64,
     ),
     "aws:lambda/permission:Permission": Kind(
         sdk="pulumi_aws.lambda_.PermissionArgs",

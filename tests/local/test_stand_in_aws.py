@@ -28,6 +28,10 @@ INTEGRATION_RESPONSE = f"{GATEWAY}integrationResponse:IntegrationResponse"
 SETTINGS, STAGE = f"{GATEWAY}methodSettings:MethodSettings", f"{GATEWAY}stage:Stage"
 VALIDATOR, API_KEY = f"{GATEWAY}requestValidator:RequestValidator", f"{GATEWAY}apiKey:ApiKey"
 USAGE_PLAN = f"{GATEWAY}usagePlan:UsagePlan"
+MAPPING = "aws:lambda/eventSourceMapping:EventSourceMapping"
+INVOKE_CONFIG = "aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig"
+SUBSCRIPTION, SCHEDULE = "aws:sns/topicSubscription:TopicSubscription", "aws:scheduler/schedule:Schedule"
+EVENT_RULE, EVENT_TARGET = "aws:cloudwatch/eventRule:EventRule", "aws:cloudwatch/eventTarget:EventTarget"
 ROUTE = {"restApi": "api", "resourceId": "res", "httpMethod": "GET"}
 
 
@@ -119,6 +123,12 @@ def test_a_role_whose_boundary_was_refused_is_left_without_one(provider: AwsProv
         (RESOURCE, {"restApi": "api"}, {"parentId", "pathPart"}),
         (METHOD_RESPONSE, ROUTE, {"statusCode"}),
         (INTEGRATION_RESPONSE, ROUTE, {"statusCode"}),
+        (MAPPING, {"eventSourceArn": "a"}, {"functionName", "batchSize", "scalingConfig", "functionResponseTypes"}),
+        (SUBSCRIPTION, {"topic": "t", "protocol": "lambda", "endpoint": "f"}, {"filterPolicy", "redrivePolicy"}),
+        (EVENT_RULE, {"name": "r", "eventBusName": "b"}, {"eventPattern"}),
+        (EVENT_TARGET, {"rule": "r", "eventBusName": "b", "targetId": "t"}, {"arn", "deadLetterConfig"}),
+        (SCHEDULE, {"name": "s"}, {"scheduleExpression", "target"}),
+        (INVOKE_CONFIG, {"functionName": "f", "qualifier": "live"}, {"maximumRetryAttempts", "destinationConfig"}),
     ],
 )
 def test_what_is_updated_in_place_and_what_is_replaced(
@@ -145,6 +155,28 @@ def test_an_update_in_place_is_a_patch(provider: AwsProvider, account: Account) 
                 {"op": "add", "path": "/apiStages", "value": "a:New"},
             ],
         )
+    ]
+
+
+def test_of_a_mapping_only_what_changes_is_sent_and_a_limit_that_is_left_out_is_taken_away(
+    provider: AwsProvider, account: Account
+) -> None:
+    old = {"eventSourceArn": "a", "functionName": "f", "batchSize": 10, "scalingConfig": {"maximumConcurrency": 2}}
+    new = {"eventSourceArn": "a", "functionName": "f:live", "batchSize": 10}
+    provider.update(MAPPING, "urn", "id", old, new, {"functionName", "scalingConfig"})
+    client = account.client("lambda")
+    assert client.update_event_source_mapping.mock_calls == [call(UUID="id", FunctionName="f:live", ScalingConfig={})]
+
+
+def test_a_filter_that_is_left_out_lets_all_messages_through(provider: AwsProvider, account: Account) -> None:
+    filtered = {"filterPolicy": '{"kind": ["order"]}', "filterPolicyScope": "MessageBody"}
+    old = {"topic": "t", "protocol": "lambda", "endpoint": "f", **filtered}
+    new = {name: value for name, value in old.items() if not name.startswith("filter")}
+    provider.update(SUBSCRIPTION, "urn", "arn", old, new, {"filterPolicy", "filterPolicyScope"})
+    sent = [one.kwargs for one in account.client("sns").set_subscription_attributes.mock_calls]
+    assert [(one["AttributeName"], one["AttributeValue"]) for one in sent] == [
+        ("FilterPolicyScope", "MessageAttributes"),
+        ("FilterPolicy", "{}"),
     ]
 
 

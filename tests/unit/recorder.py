@@ -145,6 +145,10 @@ class Recorder(pulumi.runtime.Mocks):
             "aws:lambda/functionUrl:FunctionUrl": {"functionUrl": "https://url.lambda-url.us-east-1.on.aws/"},
             "aws:apigateway/apiKey:ApiKey": {"value": "the-key"},
             "aws:sns/topic:Topic": {"arn": "arn:topic"},
+            "aws:cloudwatch/eventRule:EventRule": {
+                "arn": f"arn:aws:events:us-east-1:222222222222:rule/{name}",
+                "name": name,
+            },
             "aws:apigateway/restApi:RestApi": {
                 "rootResourceId": "root",
                 "executionArn": "arn:aws:execute-api:us-east-1:222222222222:api",

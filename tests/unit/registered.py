@@ -236,9 +236,9 @@ def deploy_consumer(
 # ---- policy documents, asked of MiniStack's evaluator
 
 
-def may(policy: Any, action: str, resource: str) -> bool:
-    """Whether a policy of a principal, as JSON or a document, allows an action."""
-    context = _request("arn:aws:iam::222222222222:role/it", action, resource, {})
+def may(policy: Any, action: str, resource: str, keys: Mapping[str, str] | None = None) -> bool:
+    """Whether a policy of a principal, as JSON or a document, allows an action, in a context of condition keys."""
+    context = _request("arn:aws:iam::222222222222:role/it", action, resource, keys or {})
     return bool(evaluate(context, [parse_policy_document(policy)]).decision == "Allow")
 
 

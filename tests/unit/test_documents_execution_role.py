@@ -14,6 +14,10 @@ SECRET = "arn:aws:secretsmanager:us-east-1:222222222222:secret:database"
 PARAMETER = "arn:aws:ssm:us-east-1:222222222222:parameter/prod/url"
 QUEUE = "arn:aws:sqs:us-east-1:222222222222:failed"
 TOPIC = "arn:aws:sns:us-east-1:222222222222:failed"
+WORK, OTHER_ACCOUNT = "arn:aws:sqs:us-east-1:222222222222:work", "arn:aws:sqs:us-east-1:333333333333:work"
+KEY = "arn:aws:kms:us-east-1:222222222222:key/1234abcd"
+DONE, FUNCTION = "arn:aws:sqs:us-east-1:222222222222:done", "arn:aws:lambda:us-east-1:222222222222:function:done"
+BUS, BUCKET = "arn:aws:events:us-east-1:222222222222:event-bus/done", "arn:aws:s3:::failed-events"
 NETWORK = {"subnets": ["subnet-1"], "securityGroups": ["sg-1"]}
 
 # What each option grants: action, resource.
@@ -38,6 +42,21 @@ GRANTS: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
             ("ec2:UnassignPrivateIpAddresses", "*"),
         ],
     ),
+    "work": (
+        {"triggers": [{"type": "queue", "name": "work", "queue": WORK, "kmsKey": KEY}]},
+        [
+            ("sqs:ReceiveMessage", WORK),
+            ("sqs:DeleteMessage", WORK),
+            ("sqs:GetQueueAttributes", WORK),
+            ("kms:Decrypt", KEY),
+        ],
+    ),
+    "results": (
+        {"asynchronous": {"onSuccess": DONE, "onFailure": BUCKET}},
+        [("sqs:SendMessage", DONE), ("s3:PutObject", f"{BUCKET}/it"), ("s3:ListBucket", BUCKET)],
+    ),
+    "function of results": ({"asynchronous": {"onSuccess": FUNCTION}}, [("lambda:InvokeFunction", FUNCTION)]),
+    "bus of results": ({"asynchronous": {"onFailure": BUS}}, [("events:PutEvents", BUS)]),
     "traces": ({"tracing": True}, [("xray:PutTraceSegments", "*"), ("xray:PutTelemetryRecords", "*")]),
 }
 # What no option grants.
@@ -56,6 +75,14 @@ FOREIGN = [
     ("sqs:ReceiveMessage", QUEUE),
     ("sns:Publish", f"{TOPIC}2"),
     ("sns:Publish", QUEUE),
+    ("sqs:ReceiveMessage", f"{WORK}2"),
+    ("sqs:ReceiveMessage", OTHER_ACCOUNT),
+    ("sqs:SendMessage", WORK),
+    ("sqs:DeleteQueue", WORK),
+    ("kms:Decrypt", f"{KEY}2"),
+    ("kms:Encrypt", KEY),
+    ("s3:GetObject", f"{BUCKET}/it"),
+    ("lambda:InvokeFunction", f"{FUNCTION}2"),
     ("ec2:RunInstances", "*"),
     ("ecr:BatchGetImage", "arn:aws:ecr:us-east-1:111111111111:repository/cross-account-function"),
     ("xray:GetTraceSummaries", "*"),
@@ -81,7 +108,7 @@ def test_an_option_grants_what_it_needs_and_nothing_of_another(deploy: Deploy, g
 def test_all_options_together_grant_what_each_grants(deploy: Deploy) -> None:
     options = {"secrets": {"A1": SECRET, "B1": PARAMETER}, "deadLetter": QUEUE, "vpc": NETWORK, "tracing": True}
     document = policy(deploy, options)
-    for name in GRANTS.keys() - {"topic"}:
+    for name in ("log", "secret", "parameter", "queue", "network", "traces"):
         assert all(may(document, *pair) for pair in GRANTS[name][1]), name
     assert [pair for pair in FOREIGN if may(document, *pair)] == []
     sids = [statement["Sid"] for statement in document["Statement"]]
@@ -116,3 +143,19 @@ def test_further_statements_are_added_as_they_are(deploy: Deploy) -> None:
     assert document["Statement"][1:] == [more]
     assert may(document, "dynamodb:GetItem", table)
     assert may(document, "logs:PutLogEvents", f"{LOGS}:log-stream:it")
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_file_system_is_mounted_by_its_access_point_only(deploy: Deploy, read_only: bool) -> None:
+    base = "arn:aws:elasticfilesystem:us-east-1:222222222222"
+    system = {"accessPoint": f"{base}:access-point/fsap-1", "path": "/mnt/models", "readOnly": read_only}
+    document = policy(deploy, {"vpc": NETWORK, "fileSystem": system})
+
+    def mounts(action: str, access_point: str) -> bool:
+        keys = {"elasticfilesystem:AccessPointArn": f"{base}:access-point/{access_point}"}
+        return may(document, f"elasticfilesystem:{action}", f"{base}:file-system/fs-1", keys)
+
+    assert mounts("ClientMount", "fsap-1")
+    assert mounts("ClientWrite", "fsap-1") != read_only
+    assert not mounts("ClientMount", "fsap-2")
+    assert not mounts("ClientRootAccess", "fsap-1")

@@ -152,6 +152,44 @@ IMAGES = st.one_of(
     section({"tag": matching(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,20}")}),
     section({"promote": matching("[a-z]{1,8}")}),
 )
+TRIGGER: dict[str, Any] = {"name": matching("[a-zA-Z][a-zA-Z0-9-]{0,29}")}
+QUEUES = matching("arn:aws:sqs:us-east-1:222222222222:[a-z]{1,8}")
+RETRIES: dict[str, Any] = {
+    "retries": st.integers(0, 185),
+    "maximumAge": st.integers(60, 86_400),
+    "deadLetter": QUEUES,
+}
+TRIGGERS = st.one_of(
+    section(
+        {
+            **TRIGGER,
+            "type": st.just("schedule"),
+            "expression": st.sampled_from(["rate(5 minutes)", "cron(0 3 * * ? *)"]),
+        },
+        **RETRIES,
+        timeZone=st.sampled_from(["UTC", "Europe/Berlin"]),
+        input=st.just({"task": "tidy"}),
+    ),
+    section(
+        {**TRIGGER, "type": st.just("queue"), "queue": QUEUES},
+        batchSize=st.integers(1, 10),
+        window=st.integers(0, 300),
+        partialFailures=SWITCHES,
+        maximumConcurrency=st.integers(2, 1_000),
+        kmsKey=st.just("arn:aws:kms:us-east-1:222222222222:key/1"),
+    ),
+    section(
+        {**TRIGGER, "type": st.just("topic"), "topic": matching("arn:aws:sns:us-east-1:222222222222:[a-z]{1,8}")},
+        filterScope=st.sampled_from(["MessageAttributes", "MessageBody"]),
+        filter=st.just({"kind": ["order"]}),
+        deadLetter=QUEUES,
+    ),
+    section(
+        {**TRIGGER, "type": st.just("events"), "pattern": st.just({"source": ["orders"]})},
+        **RETRIES,
+        bus=st.sampled_from(["default", "shop"]),
+    ),
+)
 FUNCTIONS = section(
     {},
     name=matching(r"[a-zA-Z0-9_-]{1,64}"),
@@ -174,6 +212,8 @@ FUNCTIONS = section(
     jsonLogs=SWITCHES,
     logKmsKey=st.just("arn:aws:kms:us-east-1:222222222222:key/1"),
     deadLetter=st.just("arn:aws:sqs:us-east-1:222222222222:failed"),
+    asynchronous=section({}, retries=st.integers(0, 2), maximumAge=st.integers(60, 21_600)),
+    triggers=st.lists(TRIGGERS, max_size=3, unique_by=lambda trigger: trigger["name"]),
     permissionsBoundary=st.just("arn:aws:iam::222222222222:policy/boundary"),
     statements=st.lists(st.just({"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}), max_size=2),
     tags=st.dictionaries(matching("[a-zA-Z0-9 _.:/=+@-]{1,20}"), matching("[a-zA-Z0-9 _.:/=+@-]{0,20}"), max_size=3),
@@ -183,6 +223,7 @@ FUNCTIONS = section(
         errors=WHOLE,
         throttles=WHOLE,
         duration=st.floats(0.01, 1),
+        queueAge=WHOLE,
         topic=st.just("arn:aws:sns:us-east-1:222222222222:alarms"),
     ),
 )

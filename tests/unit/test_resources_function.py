@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from components.errors import InvalidConfiguration
 from tests.unit.conftest import Deploy
 from tests.unit.recorder import DIGEST, OWN_STACK, REGISTRY_OUTPUTS, Recorder
 
@@ -88,6 +89,18 @@ def test_an_option_changes_its_inputs_and_no_others(
     recorder.config = before
     plain = deploy("consumer", image=EXISTING, function={"memory": 128}).one(FUNCTION).inputs
     assert after == {**plain, **expected}
+
+
+def test_a_file_system_is_mounted_and_needs_a_network(deploy: Deploy) -> None:
+    access_point = "arn:aws:elasticfilesystem:us-east-1:222222222222:access-point/fsap-1"
+    system = {"accessPoint": access_point, "path": "/mnt/models"}
+    vpc = {"subnets": ["subnet-1"], "securityGroups": ["sg-1"]}
+    inputs = deploy("consumer", image=EXISTING, function={"vpc": vpc, "fileSystem": system}).one(FUNCTION).inputs
+    assert inputs["fileSystemConfig"] == {"arn": access_point, "localMountPath": "/mnt/models"}
+    with pytest.raises(InvalidConfiguration, match="function.fileSystem: needs `vpc`"):
+        deploy("consumer", image=EXISTING, function={"fileSystem": system})
+    with pytest.raises(InvalidConfiguration, match="fileSystem.path: .* it must be a path right below /mnt/"):
+        deploy("consumer", image=EXISTING, function={"vpc": vpc, "fileSystem": {**system, "path": "/models"}})
 
 
 def test_the_log_group_is_the_one_that_lambda_writes_to(deploy: Deploy) -> None:
@@ -322,6 +335,7 @@ def test_each_output_has_its_value(deploy: Deploy) -> None:
         "apiKey": None,
         "logGroupName": f"/aws/lambda/{NAME}",
         "alarmTopicArn": "arn:topic",
+        "triggerPolicies": None,
     }
     assert not done.secret
 
@@ -329,7 +343,7 @@ def test_each_output_has_its_value(deploy: Deploy) -> None:
 def test_outputs_of_what_is_not_there_are_empty(deploy: Deploy) -> None:
     done = deploy("consumer", image=EXISTING, api={"type": "none"})
     empty = {name for name, value in done.outputs.items() if value is None}
-    assert empty == {"endpointUrl", "apiKey", "aliasArn", "alarmTopicArn"}
+    assert empty == {"endpointUrl", "apiKey", "aliasArn", "alarmTopicArn", "triggerPolicies"}
     assert done.outputs["functionVersion"] == "$LATEST"
     assert not [one for one in done.resources if "apigateway" in one.type or "permission" in one.type]
 

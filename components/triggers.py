@@ -1,0 +1,580 @@
+"""What calls a function by itself: schedules, queues, topics and events, each with its right and its failure path.
+
+Queues and topics are named by ARN and not created. A trigger calls the alias `live` if the function has a release.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from math import prod
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import pulumi
+import pulumi_aws as aws
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Tag, ValidationInfo, field_validator
+
+from components import iam
+from components.limits import KmsKeyArn, Switch, TopicArn, arn, within
+from components.model import Model, Whole, allowed, rule
+
+QUEUE = r"sqs:[a-z0-9-]+:[0-9]{12}:[a-zA-Z0-9_-]+"
+QueueArn = Annotated[
+    str, arn("the ARN of an SQS queue", rf"{QUEUE}(\.fifo)?", "arn:aws:sqs:us-east-1:222222222222:orders")
+]
+# SNS, EventBridge and Scheduler send to standard queues only.
+# https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
+# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
+# https://docs.aws.amazon.com/scheduler/latest/UserGuide/configuring-schedule-dlq.html
+DeadLetterArn = Annotated[
+    str, arn("the ARN of an SQS queue that is not FIFO", QUEUE, "arn:aws:sqs:us-east-1:222222222222:failed")
+]
+# https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+DESTINATION = (
+    rf"({QUEUE}|sns:[a-z0-9-]+:[0-9]{{12}}:[a-zA-Z0-9_-]+|lambda:[a-z0-9-]+:[0-9]{{12}}:function:[a-zA-Z0-9_:-]+"
+    r"|events:[a-z0-9-]+:[0-9]{12}:event-bus/[a-zA-Z0-9_./-]+"
+)
+SuccessArn = Annotated[
+    str,
+    arn(
+        "the ARN of an SQS queue, an SNS topic (neither FIFO), a Lambda function or an event bus",
+        f"{DESTINATION})",
+        "arn:aws:sqs:us-east-1:222222222222:done",
+    ),
+]
+FailureArn = Annotated[
+    str,
+    arn(
+        "the ARN of an SQS queue, an SNS topic (neither FIFO), a Lambda function, an event bus or an S3 bucket",
+        rf"{DESTINATION}|s3:::[a-z0-9.-]+)",
+        "arn:aws:sqs:us-east-1:222222222222:failed",
+    ),
+]
+
+# https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
+BATCH = range(1, 10_000 + 1)
+BATCH_WITHOUT_WINDOW = 10
+WINDOW_SECONDS = range(300 + 1)
+CONCURRENCY = range(2, 1_000 + 1)
+# https://docs.aws.amazon.com/lambda/latest/api/API_PutFunctionEventInvokeConfig.html
+ASYNC_RETRIES = range(2 + 1)
+ASYNC_SECONDS = range(60, 21_600 + 1)
+# https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_RetryPolicy.html
+RETRIES = range(185 + 1)
+RETRY_SECONDS = range(60, 86_400 + 1)
+# https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutRule.html
+PATTERN_CHARACTERS = 4_096
+# https://docs.aws.amazon.com/sns/latest/dg/subscription-filter-policy-constraints.html
+FILTER_KEYS, FILTER_COMBINATIONS = 5, 150
+
+RATE = re.compile(r"rate\([1-9][0-9]{0,8} (minute|hour|day)s?\)")
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+# Name, values, names of values, and what else there is, of each field of a cron expression.
+# https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html#cron-based
+CRON: tuple[tuple[str, range, tuple[str, ...], str], ...] = (
+    ("minutes", range(60), (), ""),
+    ("hours", range(24), (), ""),
+    ("day of the month", range(1, 32), (), r"\?|L|LW|([1-9]|[12][0-9]|3[01])W"),
+    ("month", range(1, 13), MONTHS, ""),
+    ("day of the week", range(1, 8), DAYS, r"\?|L|([1-7]|SUN|MON|TUE|WED|THU|FRI|SAT)(L|#[1-5])"),
+    ("year", range(1970, 2200), (), ""),
+)
+
+
+def _expression(text: str) -> str:
+    if RATE.fullmatch(text):
+        return text
+    fields = text.removeprefix("cron(").removesuffix(")").split(" ")
+    if not (text.startswith("cron(") and text.endswith(")")) or len(fields) != len(CRON):
+        raise rule("must be rate(N minutes), rate(N hours), rate(N days) or cron() with six fields")
+    for (name, values, names, others), field in zip(CRON, fields, strict=True):
+        if not all(_is_cron(item, values, names, others) for item in field.split(",")):
+            raise rule(f"has {field!r} as {name}; it must be values from {values[0]} to {values[-1]}, * or ranges")
+    if (fields[2] == "?") == (fields[4] == "?"):
+        raise rule("must have ? as either the day of the month or the day of the week")
+    return text
+
+
+def _is_cron(item: str, values: range, names: Sequence[str], others: str) -> bool:
+    if others and re.fullmatch(others, item):
+        return True
+    spread, _, step = item.partition("/")
+    if "/" in item and not (step.isdecimal() and 0 < int(step) <= values[-1]):
+        return False
+    return spread == "*" or all(
+        end in names or (end.isdecimal() and int(end) in values) for end in spread.split("-", 1)
+    )
+
+
+def _time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        try:
+            ZoneInfo("Etc/UTC")
+        except ZoneInfoNotFoundError:  # a machine without a time zone database: AWS checks the name
+            return name
+        raise rule(f"{name!r} is not a time zone of the IANA database. Example: Europe/Berlin") from None
+    return name
+
+
+def _pattern(pattern: Mapping[str, Any]) -> Mapping[str, Any]:
+    if wrong := next(iter(_unmatched(pattern, "")), ""):
+        raise rule(f"{wrong} must be a list of values, or a section with such lists")
+    if len(text := compact(pattern)) > PATTERN_CHARACTERS:
+        raise rule(f"has {len(text)} characters as JSON; EventBridge allows {PATTERN_CHARACTERS}")
+    return pattern
+
+
+def _unmatched(value: Any, path: str) -> Iterable[str]:
+    """Where a pattern has no list of values, in which an object is a comparison such as `{"prefix": "a"}`."""
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            below = f"{path}.{key}".removeprefix(".")
+            if key == "$or" and isinstance(inner, Sequence) and not isinstance(inner, str) and inner:
+                yield from chain.from_iterable(_unmatched(one, below) for one in inner)
+            else:
+                yield from _unmatched(inner, below)
+    elif not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        yield repr(path) if path else "the pattern"
+
+
+def _filter_lists(value: Mapping[str, Any]) -> list[Sequence[Any]]:
+    return [
+        found
+        for key, inner in value.items()
+        for found in (_filter_lists(inner) if isinstance(inner, Mapping) else [inner] if key != "$or" else [])
+    ]
+
+
+def compact(value: Any) -> str:
+    """JSON without a space, for limits on characters."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+class Trigger(Model):
+    """What all triggers have."""
+
+    name: Annotated[
+        str,
+        allowed("1 to 30 letters, digits and -, with a letter first", "orders", pattern="^[a-zA-Z][a-zA-Z0-9-]{0,29}$"),
+    ]
+    """Name of the trigger, part of the names of its resources. With another name they are replaced."""
+
+
+class Delivery(Trigger):
+    """How often a service tries to hand an event to Lambda, which then calls the function asynchronously."""
+
+    retries: Annotated[Whole, within(RETRIES, "retries")] = RETRIES[-1]
+    """How often the event is handed to Lambda again, if Lambda does not take it."""
+    maximum_age: Annotated[Whole, within(RETRY_SECONDS, "seconds")] = RETRY_SECONDS[-1]
+    """Seconds for which that is tried."""
+    dead_letter: DeadLetterArn | None = None
+    """Queue that gets events that Lambda did not take. Of events on which the function fails `asynchronous` says where
+    they go. Except for a schedule, its policy has to let the service send: see the output `triggerPolicies`."""
+
+
+class ScheduleTrigger(Delivery):
+    """A schedule of EventBridge Scheduler, with a role of its own that may call the function and nothing else.
+
+    https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
+    """
+
+    type: Annotated[Literal["schedule"], allowed("schedule, queue, topic or events", "schedule")] = "schedule"
+    """What calls the function: a schedule, an SQS queue, an SNS topic, or events of EventBridge."""
+    expression: Annotated[
+        str, AfterValidator(_expression), allowed("a rate or a cron expression", "cron(0 8 ? * MON-FRI *)")
+    ]
+    """When the function is called: `rate(5 minutes)`, or `cron(minutes hours day-of-month month day-of-week year)`."""
+    time_zone: Annotated[
+        str,
+        AfterValidator(_time_zone),
+        allowed("the name of a time zone", "Europe/Berlin", min_length=1, max_length=50),
+    ] = "UTC"
+    """Time zone of a cron expression, with its daylight saving time."""
+    input: Annotated[Mapping[str, Any] | None, allowed("an event", {"task": "clean-up"})] = None
+    """Event that the function gets. Default: Scheduler's own."""
+
+
+class QueueTrigger(Trigger):
+    """An SQS queue whose messages Lambda reads and hands to the function.
+
+    Messages on which the function fails go back to the queue, whose redrive policy says where they go in the end. The
+    queue's visibility timeout should be six times the function's timeout, which nothing here can check.
+    https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+    """
+
+    type: Annotated[Literal["queue"], allowed("schedule, queue, topic or events", "queue")] = "queue"
+    """What calls the function: a schedule, an SQS queue, an SNS topic, or events of EventBridge."""
+    queue: QueueArn
+    """Queue that is read, in the function's Region. If it is in another account, its policy has to grant that: see the
+    output `triggerPolicies`."""
+    window: Annotated[Whole, within(WINDOW_SECONDS, "seconds")] = 0
+    """Seconds for which messages are gathered for one call."""
+    batch_size: Annotated[Whole, within(BATCH, "messages")] = 10
+    """Messages of one call at most; more than 10 need a window."""
+    partial_failures: Switch = False
+    """Whether the function answers with `batchItemFailures`, the messages on which it failed. Otherwise all messages of
+    a call that fails are read again."""
+    maximum_concurrency: Annotated[Whole | None, within(CONCURRENCY, "calls")] = None
+    """How many calls the queue may have running at a time. Default: as many as the function."""
+    kms_key: KmsKeyArn | None = None
+    """KMS key of yours that encrypts the queue, which the function's role may then decrypt with."""
+
+    @field_validator("window", "batch_size")
+    @classmethod
+    def _of_fifo(cls, value: int, info: ValidationInfo) -> int:
+        is_fifo = str(info.data.get("queue", "")).endswith(".fifo")
+        if info.field_name == "window" and is_fifo and value:
+            raise rule("must be 0: a FIFO queue has no window")
+        if info.field_name == "batch_size" and value > BATCH_WITHOUT_WINDOW:
+            if is_fifo:
+                raise rule(f"must be at most {BATCH_WITHOUT_WINDOW} for a FIFO queue")
+            if info.data.get("window") == 0:
+                raise rule(f"must be at most {BATCH_WITHOUT_WINDOW}, or `window` at least 1")
+        return value
+
+
+class TopicTrigger(Trigger):
+    """An SNS topic whose messages call the function asynchronously.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html
+    """
+
+    type: Annotated[Literal["topic"], allowed("schedule, queue, topic or events", "topic")] = "topic"
+    """What calls the function: a schedule, an SQS queue, an SNS topic, or events of EventBridge."""
+    topic: TopicArn
+    """Topic that is subscribed to; a FIFO topic cannot call a function. If it is in another account, its policy has to
+    grant that: see the output `triggerPolicies`."""
+    filter_scope: Annotated[
+        Literal["MessageAttributes", "MessageBody"],
+        allowed("MessageAttributes or MessageBody", "MessageBody"),
+    ] = "MessageAttributes"
+    """What the filter looks at."""
+    filter: Annotated[Mapping[str, Any] | None, allowed("a filter policy", {"kind": ["order"]})] = None
+    """Messages that call the function. Default: all.
+    https://docs.aws.amazon.com/sns/latest/dg/sns-subscription-filter-policies.html"""
+    dead_letter: DeadLetterArn | None = None
+    """Queue that gets messages that Lambda did not take, in the topic's Region and the function's account. Its policy
+    has to let SNS send: see the output `triggerPolicies`."""
+
+    @field_validator("topic")
+    @classmethod
+    def _standard(cls, topic: str) -> str:
+        if topic.endswith(".fifo"):
+            raise rule("is a FIFO topic, which sends to queues only. Let it send to a queue, and use a queue trigger")
+        return topic
+
+    @field_validator("filter")
+    @classmethod
+    def _filter(cls, policy: Mapping[str, Any] | None, info: ValidationInfo) -> Mapping[str, Any] | None:
+        if policy is None:
+            return None
+        if wrong := next(iter(_unmatched(policy, "")), ""):
+            raise rule(f"{wrong} must be a list of values".replace("the pattern", "it"))
+        if info.data.get("filter_scope") == "MessageAttributes" and any(
+            isinstance(inner, Mapping) for inner in policy.values()
+        ):
+            raise rule("has sections inside of sections, which `filter_scope` MessageBody allows")
+        lists = _filter_lists(policy)
+        if len(lists) > FILTER_KEYS:
+            raise rule(f"has {len(lists)} keys; SNS allows {FILTER_KEYS}")
+        if (combinations := prod(map(len, lists))) > FILTER_COMBINATIONS:
+            raise rule(f"has {combinations} combinations of values; SNS allows {FILTER_COMBINATIONS}")
+        return policy
+
+    @field_validator("dead_letter")
+    @classmethod
+    def _same_region(cls, queue: str | None, info: ValidationInfo) -> str | None:
+        topic = info.data.get("topic")
+        if queue and topic and queue.split(":")[3] != topic.split(":")[3]:
+            raise rule(f"must be in the topic's Region, {topic.split(':')[3]}")
+        return queue
+
+
+class EventsTrigger(Delivery):
+    """Events of an EventBridge bus that match a pattern.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-patterns.html
+    """
+
+    type: Annotated[Literal["events"], allowed("schedule, queue, topic or events", "events")] = "events"
+    """What calls the function: a schedule, an SQS queue, an SNS topic, or events of EventBridge."""
+    pattern: Annotated[
+        Mapping[str, Any],
+        AfterValidator(_pattern),
+        allowed("an event pattern", {"source": ["orders"], "detail-type": ["created"]}),
+    ]
+    """Events that call the function."""
+    bus: Annotated[str, allowed("the name of an event bus", "default", pattern=r"^[a-zA-Z0-9_./-]{1,256}$")] = "default"
+    """Name of the event bus, in the function's account and Region."""
+
+
+KINDS: Mapping[str, type[Trigger]] = {
+    "schedule": ScheduleTrigger,
+    "queue": QueueTrigger,
+    "topic": TopicTrigger,
+    "events": EventsTrigger,
+}
+
+
+def _kind(given: Any) -> str:
+    """Which kind of trigger is given; none if it is no section."""
+    kind = given.get("type") if isinstance(given, Mapping) else getattr(given, "type", None)
+    return KINDS[kind].__name__ if isinstance(kind, str) and kind in KINDS else ""
+
+
+def _of_a_kind(given: Any) -> Any:
+    """Refuse a section without a type, which would be none of the kinds, by its type alone."""
+    if isinstance(given, Mapping) and not _kind(given):
+        said = f"{json.dumps(given['type'], default=str)} is not allowed" if "type" in given else "is missing"
+        raise rule(f"{said}; it must be {', '.join(KINDS)}. Example: type: queue", "type")
+    return given
+
+
+AnyTrigger = Annotated[
+    Annotated[ScheduleTrigger, Tag("ScheduleTrigger")]
+    | Annotated[QueueTrigger, Tag("QueueTrigger")]
+    | Annotated[TopicTrigger, Tag("TopicTrigger")]
+    | Annotated[EventsTrigger, Tag("EventsTrigger")],
+    Discriminator(_kind),
+    BeforeValidator(_of_a_kind),
+    allowed(
+        "a section with a type: schedule, queue, topic or events",
+        {"type": "queue", "name": "orders", "queue": "arn:aws:sqs:us-east-1:222222222222:orders"},
+    ),
+]
+
+
+class Asynchronous(Model):
+    """What becomes of asynchronous calls: those of schedules, topics, events and of callers that do not wait.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-async.html
+    """
+
+    retries: Annotated[Whole, within(ASYNC_RETRIES, "retries")] = ASYNC_RETRIES[-1]
+    """How often a call that failed is repeated."""
+    maximum_age: Annotated[Whole, within(ASYNC_SECONDS, "seconds")] = ASYNC_SECONDS[-1]
+    """Seconds that an event may wait for a call."""
+    on_success: SuccessArn | None = None
+    """What gets the event and the function's answer."""
+    on_failure: FailureArn | None = None
+    """What gets the event and the function's last error, where `deadLetter` gets the event alone."""
+
+
+def require_distinct(triggers: Sequence[Trigger]) -> None:
+    """Check that no two triggers have the same name, queue or topic: AWS has one mapping or subscription for each."""
+    for option in ("name", "queue", "topic"):
+        seen: set[str] = set()
+        for index, trigger in enumerate(triggers):
+            value = getattr(trigger, option, None)
+            if value in seen:
+                raise rule("is that of another trigger as well", index, option)
+            seen |= {value} if value else set()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Called:
+    """The function that triggers call.
+
+    Attributes:
+        prefix: beginning of the resources' names.
+        function: the function.
+        alias: what is called in its place, if there is a release.
+        role: its execution role.
+        rights: the role's policy, which Lambda checks when a queue is connected.
+        boundary: permissions boundary of roles.
+        tags: of roles.
+        opts: of every resource.
+    """
+
+    prefix: str
+    function: aws.lambda_.Function
+    alias: aws.lambda_.Alias | None
+    role: aws.iam.Role
+    rights: aws.iam.RolePolicy
+    boundary: str | None
+    tags: Mapping[str, str]
+    opts: pulumi.ResourceOptions
+
+    @property
+    def arn(self) -> pulumi.Output[str]:
+        """What is called."""
+        return self.alias.arn if self.alias else self.function.arn
+
+    @property
+    def qualifier(self) -> pulumi.Output[str] | None:
+        """The alias."""
+        return self.alias.name if self.alias else None
+
+    def after(self, *resources: pulumi.Resource) -> pulumi.ResourceOptions:
+        """Options of a resource that needs others to be there."""
+        return pulumi.ResourceOptions.merge(self.opts, pulumi.ResourceOptions(depends_on=list(resources)))
+
+    def permission(self, name: str, service: str, source: pulumi.Input[str]) -> aws.lambda_.Permission:
+        """Let a service call the function for one resource."""
+        return aws.lambda_.Permission(
+            f"{name}-permission",
+            function=self.function.name,
+            qualifier=self.qualifier,
+            action="lambda:InvokeFunction",
+            principal=f"{service}.amazonaws.com",
+            source_arn=source,
+            opts=self.opts,
+        )
+
+
+def create_triggers(triggers: Sequence[Trigger], called: Called) -> pulumi.Output[Mapping[str, str] | None]:
+    """Create the triggers of one function.
+
+    Returns:
+        By ARN of a queue or topic, the policy that its owner has to add to its own; None without any.
+    """
+    granted: list[pulumi.Output[tuple[str, iam.Statement] | None]] = []
+    for trigger in triggers:
+        name = f"{called.prefix}-{getattr(trigger, 'type', '')}-{trigger.name}"
+        if isinstance(trigger, ScheduleTrigger):
+            _schedule(name, trigger, called)
+        elif isinstance(trigger, QueueTrigger):
+            granted += _queue(name, trigger, called)
+        elif isinstance(trigger, TopicTrigger):
+            granted += _topic(name, trigger, called)
+        elif isinstance(trigger, EventsTrigger):
+            granted += _events(name, trigger, called)
+    return pulumi.Output.all(*granted).apply(_policies)
+
+
+def _policies(granted: Iterable[tuple[str, iam.Statement] | None]) -> Mapping[str, str] | None:
+    statements: dict[str, list[iam.Statement]] = {}
+    for resource, statement in filter(None, granted):
+        statements.setdefault(resource, []).append(statement)
+    return {arn: json.dumps(iam.document(*found)) for arn, found in sorted(statements.items())} or None
+
+
+Grants = list[pulumi.Output[tuple[str, iam.Statement] | None]]
+
+
+def _schedule(name: str, trigger: ScheduleTrigger, called: Called) -> None:
+    role = aws.iam.Role(
+        f"{name}-role",
+        assume_role_policy=called.function.arn.apply(lambda arn: json.dumps(iam.scheduler_trust_policy(arn))),
+        permissions_boundary=called.boundary,
+        tags=called.tags or None,
+        opts=called.opts,
+    )
+    rights = aws.iam.RolePolicy(
+        f"{name}-role-policy",
+        role=role.name,
+        policy=called.arn.apply(lambda arn: json.dumps(iam.scheduler_policy(arn, trigger.dead_letter))),
+        opts=called.opts,
+    )
+    aws.scheduler.Schedule(
+        name,
+        schedule_expression=trigger.expression,
+        schedule_expression_timezone=trigger.time_zone,
+        flexible_time_window={"mode": "OFF"},
+        target={
+            "arn": called.arn,
+            "role_arn": role.arn,
+            "input": json.dumps(trigger.input) if trigger.input is not None else None,
+            "retry_policy": {
+                "maximum_retry_attempts": trigger.retries,
+                "maximum_event_age_in_seconds": trigger.maximum_age,
+            },
+            "dead_letter_config": {"arn": trigger.dead_letter} if trigger.dead_letter else None,
+        },
+        opts=called.after(rights),
+    )
+
+
+def _queue(name: str, trigger: QueueTrigger, called: Called) -> Grants:
+    aws.lambda_.EventSourceMapping(
+        name,
+        event_source_arn=trigger.queue,
+        function_name=called.arn,
+        batch_size=trigger.batch_size,
+        maximum_batching_window_in_seconds=trigger.window,
+        function_response_types=["ReportBatchItemFailures"] if trigger.partial_failures else None,
+        scaling_config={"maximum_concurrency": trigger.maximum_concurrency} if trigger.maximum_concurrency else None,
+        opts=called.after(called.rights),
+    )
+
+    def grant(arns: Sequence[str]) -> tuple[str, iam.Statement] | None:
+        role, function = arns
+        is_foreign = trigger.queue.split(":")[4] != function.split(":")[4]
+        return (trigger.queue, iam.role_polls(role, trigger.queue)) if is_foreign else None
+
+    return [pulumi.Output.all(called.role.arn, called.function.arn).apply(grant)]
+
+
+def _topic(name: str, trigger: TopicTrigger, called: Called) -> Grants:
+    permission = called.permission(name, "sns", trigger.topic)
+    aws.sns.TopicSubscription(
+        name,
+        topic=trigger.topic,
+        protocol="lambda",
+        endpoint=called.arn,
+        filter_policy=json.dumps(trigger.filter) if trigger.filter is not None else None,
+        filter_policy_scope=trigger.filter_scope if trigger.filter is not None else None,
+        redrive_policy=json.dumps({"deadLetterTargetArn": trigger.dead_letter}) if trigger.dead_letter else None,
+        opts=called.after(permission),
+    )
+
+    def grant(arns: Sequence[str]) -> tuple[str, iam.Statement] | None:
+        function, endpoint = arns
+        region, account = function.split(":")[3:5]
+        if trigger.topic.split(":")[4] == account:
+            return None
+        return trigger.topic, iam.account_subscribes(iam.account_arn(account, region), endpoint, trigger.topic)
+
+    grants: Grants = [pulumi.Output.all(called.function.arn, called.arn).apply(grant)]
+    if trigger.dead_letter:
+        sends = iam.service_sends("sns.amazonaws.com", trigger.topic, trigger.dead_letter)
+        grants.append(pulumi.Output.from_input((trigger.dead_letter, sends)).apply(lambda grant: grant))
+    return grants
+
+
+def _events(name: str, trigger: EventsTrigger, called: Called) -> Grants:
+    bus = trigger.bus if trigger.bus != "default" else None
+    watched = aws.cloudwatch.EventRule(
+        name, event_bus_name=bus, event_pattern=json.dumps(trigger.pattern), opts=called.opts
+    )
+    permission = called.permission(name, "events", watched.arn)
+    aws.cloudwatch.EventTarget(
+        f"{name}-target",
+        rule=watched.name,
+        target_id=trigger.name,
+        event_bus_name=bus,
+        arn=called.arn,
+        retry_policy={
+            "maximum_retry_attempts": trigger.retries,
+            "maximum_event_age_in_seconds": trigger.maximum_age,
+        },
+        dead_letter_config={"arn": trigger.dead_letter} if trigger.dead_letter else None,
+        opts=called.after(permission),
+    )
+    queue = trigger.dead_letter
+    if queue is None:
+        return []
+    return [watched.arn.apply(lambda arn: (queue, iam.service_sends("events.amazonaws.com", arn, queue)))]
+
+
+def configure_asynchronous(settings: Asynchronous, called: Called) -> None:
+    """Set what becomes of a function's asynchronous calls."""
+    destinations: aws.lambda_.FunctionEventInvokeConfigDestinationConfigArgsDict = {}
+    if settings.on_success:
+        destinations["on_success"] = {"destination": settings.on_success}
+    if settings.on_failure:
+        destinations["on_failure"] = {"destination": settings.on_failure}
+    aws.lambda_.FunctionEventInvokeConfig(
+        f"{called.prefix}-asynchronous",
+        function_name=called.function.name,
+        qualifier=called.qualifier,
+        maximum_retry_attempts=settings.retries,
+        maximum_event_age_in_seconds=settings.maximum_age,
+        destination_config=destinations or None,
+        opts=called.after(called.rights),
+    )
