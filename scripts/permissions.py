@@ -146,15 +146,79 @@ TABLE: dict[str, dict[Step, list[Line]]] = {
     },
 }
 
+# What triggers and settings of asynchronous calls need besides, whatever their names are.
+# `tests/local/test_trigger_rights.py` takes out each line.
+TRIGGER_READS: list[Line] = [
+    ("ScheduleRoles", "iam:GetRole", "iam.Role"),
+    ("ScheduleRoles", "iam:ListRolePolicies", "iam.Role"),
+    ("ScheduleRoles", "iam:ListAttachedRolePolicies", "iam.Role"),
+    ("ScheduleRoles", "iam:GetRolePolicy", "iam.RolePolicy"),
+    ("Schedules", "scheduler:GetSchedule", "scheduler.Schedule"),
+    ("Function", "lambda:GetFunctionEventInvokeConfig", "lambda.FunctionEventInvokeConfig"),
+    ("Mappings", "lambda:GetEventSourceMapping", "lambda.EventSourceMapping"),
+    ("Mappings", "lambda:ListTags", "lambda.EventSourceMapping"),
+    ("Subscriptions", "sns:GetSubscriptionAttributes", "sns.TopicSubscription"),
+    ("Rules", "events:DescribeRule", "cloudwatch.EventRule"),
+    ("Rules", "events:ListTagsForResource", "cloudwatch.EventRule"),
+    ("Rules", "events:ListTargetsByRule", "cloudwatch.EventTarget"),
+]
+TRIGGERS: dict[str, dict[Step, list[Line]]] = {
+    "triggers-deployer": {
+        "create": [
+            ("ScheduleRoles", "iam:CreateRole", "iam.Role"),
+            ("ScheduleRoles", "iam:PutRolePolicy", "iam.RolePolicy"),
+            ("Schedules", "scheduler:CreateSchedule", "scheduler.Schedule"),
+            ("Function", "lambda:PutFunctionEventInvokeConfig", "lambda.FunctionEventInvokeConfig"),
+            ("NewMappings", "lambda:CreateEventSourceMapping", "lambda.EventSourceMapping"),
+            ("Topics", "sns:Subscribe", "sns.TopicSubscription"),
+            ("Rules", "events:PutRule", "cloudwatch.EventRule"),
+            ("Rules", "events:PutTargets", "cloudwatch.EventTarget"),
+        ],
+        "refresh": TRIGGER_READS,
+        "update": [
+            ("Schedules", "scheduler:UpdateSchedule", "scheduler.Schedule"),
+            ("Mappings", "lambda:UpdateEventSourceMapping", "lambda.EventSourceMapping"),
+            ("Subscriptions", "sns:SetSubscriptionAttributes", "sns.TopicSubscription"),
+        ],
+        "destroy": [
+            ("Rules", "events:RemoveTargets", "cloudwatch.EventTarget"),
+            ("Rules", "events:DeleteRule", "cloudwatch.EventRule"),
+            ("Subscriptions", "sns:Unsubscribe", "sns.TopicSubscription"),
+            ("Mappings", "lambda:DeleteEventSourceMapping", "lambda.EventSourceMapping"),
+            ("Function", "lambda:DeleteFunctionEventInvokeConfig", "lambda.FunctionEventInvokeConfig"),
+            ("Schedules", "scheduler:DeleteSchedule", "scheduler.Schedule"),
+            ("ScheduleRoles", "iam:DeleteRolePolicy", "iam.RolePolicy"),
+            ("ScheduleRoles", "iam:ListInstanceProfilesForRole", "iam.Role"),
+            ("ScheduleRoles", "iam:DeleteRole", "iam.Role"),
+        ],
+    },
+    "triggers-preview": {"preview": TRIGGER_READS},
+}
+TRIGGER_PRINCIPALS = {
+    "triggers-deployer": "deploys a consumer stack with `function.triggers` or `function.asynchronous`: in addition to "
+    "`consumer-deployer`",
+    "triggers-preview": "previews it: in addition to `consumer-preview`",
+}
+
 # No local step makes these calls. Principal and action, and why they are granted all the same.
 NOT_SEEN = {
+    ("triggers-deployer", "iam:PassRole"): (
+        "Scheduler asks for it, which the local cloud does not "
+        "([AWS](https://docs.aws.amazon.com/scheduler/latest/UserGuide/setting-up.html))"
+    ),
     ("registry-pusher", "ecr:BatchGetImage"): (
         "a Docker engine with the containerd image store asks for the manifest before it pushes one "
         "([AWS](https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html))"
     ),
 }
 
-CONDITIONS = {"PassRole": {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}}
+# The statement of each of them.
+UNSEEN_STATEMENTS = {"registry-pusher": "Repository", "triggers-deployer": "PassScheduleRoles"}
+
+CONDITIONS = {
+    "PassRole": {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}},
+    "PassScheduleRoles": {"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,11 +243,11 @@ class Permission:
         return f"{self.principal}-{self.step}-{self.action}-{self.statement}"
 
 
-def permissions() -> list[Permission]:
-    """The table, line by line."""
+def permissions(table: dict[str, dict[Step, list[Line]]] = TABLE) -> list[Permission]:
+    """A table, line by line."""
     return [
         Permission(principal=principal, step=step, statement=statement, action=action, used_by=used_by)
-        for principal, steps in TABLE.items()
+        for principal, steps in table.items()
         for step, lines in steps.items()
         for statement, action, used_by in lines
     ]
@@ -224,13 +288,26 @@ def resources(registry: RegistrySettings, consumer: ConsumerSettings) -> dict[st
         "ApiDeployments": f"{apis}/*/deployments",
         "ApiStages": f"{apis}/*/stages",
         "ApiStage": f"{apis}/*/stages/{api.stage}",
+        "ScheduleRoles": (schedule_role := f"arn:{aws}:iam::{account}:role/function-schedule-*"),
+        "PassScheduleRoles": schedule_role,
+        "Schedules": f"arn:{aws}:scheduler:{region}:{account}:schedule/default/function-schedule-*",
+        "Mappings": f"arn:{aws}:lambda:{region}:{account}:event-source-mapping:*",
+        # Neither has an ARN before it is there, and of a subscription only the topic has one.
+        "NewMappings": "*",
+        "Subscriptions": "*",
+        "Topics": f"arn:{aws}:sns:{region}:{account}:*",
+        "Rules": f"arn:{aws}:events:{region}:{account}:rule/function-events-*",
     }
 
 
 def policy(principal: str, *, without: Permission | None = None) -> Document:
     """A principal's policy, whole or without one action of one statement."""
-    lines = [(line.statement, line.action) for line in permissions() if line.principal == principal and line != without]
-    lines += [("Repository", action) for name, action in NOT_SEEN if name == principal]
+    lines = [
+        (line.statement, line.action)
+        for line in permissions(TABLE | TRIGGERS)
+        if line.principal == principal and line != without
+    ]
+    lines += [(UNSEEN_STATEMENTS[name], action) for name, action in NOT_SEEN if name == principal]
     known = resources(*committed())
     return {
         "Version": VERSION,
@@ -296,7 +373,8 @@ What deploys and previews the committed stacks, and no more: IAM policies for th
 PROOF = """`tests/engine/test_rights.py` runs every step as users who have these policies, and takes out each line of
 the tables once: the step in its last column then fails and says what was denied. Other steps that make the same call
 need it as well. It takes the login out of each trust policy, too. A preview that may not pull the image goes on with a
-warning that says what was denied.
+warning that says what was denied. Of the two tables for triggers, `tests/local/test_trigger_rights.py` takes out each
+line, and sees the call denied.
 """
 
 ROLES = """## Trust policies
@@ -319,7 +397,9 @@ LIMITS = """## Limits
   `ecr:ListImages`, in addition to those of `consumer-deployer`.
 
 * Options that create more than the committed files do (`release`, `alarms`, `tags`, `throttle`, `vpc`, another method,
-  …) require more actions. AWS's error names the action.
+  …) require more actions. AWS's error names the action. `fileSystem` needs `elasticfilesystem:DescribeMountTargets`.
+* In `triggers-deployer`, name the topics, and if you like the function, by the condition `lambda:FunctionArn` on the
+  mappings. Topics of another account are named with that account.
 * A principal that can create a role and pass it to a function can give the function any permission. To limit that, set
   `function.permissionsBoundary`, and allow the deployer to create roles with this boundary only
   ([iam:PermissionsBoundary](https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html)).
@@ -337,16 +417,17 @@ LIMITS = """## Limits
 def page() -> str:
     """`docs/policies/README.md`."""
     known = resources(*committed())
-    whom = "\n".join(f"| [{name}.json]({name}.json) | {text} |" for name, text in PRINCIPALS.items())
+    principals = PRINCIPALS | TRIGGER_PRINCIPALS
+    whom = "\n".join(f"| [{name}.json]({name}.json) | {text} |" for name, text in principals.items())
     parts = [HEAD, f"| policy | of whom |\n| --- | --- |\n{whom}\n", PROOF]
-    for principal in PRINCIPALS:
+    for principal in principals:
         rows = [
             f"| `{line.action}` | `{known[line.statement]}` | {line.used_by} | {STEPS[line.step]} |"
-            for line in permissions()
+            for line in permissions(TABLE | TRIGGERS)
             if line.principal == principal
         ]
         rows += [
-            f"| `{action}` | `{known['Repository']}` | {reason} | none here: not tested |"
+            f"| `{action}` | `{known[UNSEEN_STATEMENTS[name]]}` | {reason} | none here: not tested |"
             for (name, action), reason in NOT_SEEN.items()
             if name == principal
         ]
@@ -359,7 +440,9 @@ def page() -> str:
 
 def files() -> dict[Path, str]:
     """Everything in `docs/policies/`."""
-    policies = {FOLDER / f"{name}.json": json.dumps(policy(name), indent=2) + "\n" for name in PRINCIPALS}
+    policies = {
+        FOLDER / f"{name}.json": json.dumps(policy(name), indent=2) + "\n" for name in PRINCIPALS | TRIGGER_PRINCIPALS
+    }
     trusts = {f"{login}-trust": trust(login) for login in LOGINS}
     trusts |= {f"{login}-github": github_trust(login) for login in LOGINS}
     documents = {FOLDER / f"{name}.json": json.dumps(text, indent=2) + "\n" for name, text in trusts.items()}

@@ -7,14 +7,31 @@ import boto3
 import pytest
 
 from components.repository import Consumer, deployer_policy_of
-from scripts.permissions import FOLDER, ISSUER, LOGINS, PRINCIPALS, committed, files, resources
+from scripts.permissions import (
+    FOLDER,
+    ISSUER,
+    LOGINS,
+    PRINCIPALS,
+    TRIGGER_PRINCIPALS,
+    committed,
+    files,
+    resources,
+)
 
 # A managed policy's characters without white space: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 MANAGED_POLICY_CHARACTERS = 6_144
 
 # Actions that know no resource, by the service authorization reference.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerregistry.html
-WITHOUT_RESOURCE = {"ecr:GetAuthorizationToken"}
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsns.html
+WITHOUT_RESOURCE = {
+    "ecr:GetAuthorizationToken",
+    "lambda:CreateEventSourceMapping",
+    "sns:GetSubscriptionAttributes",
+    "sns:SetSubscriptionAttributes",
+    "sns:Unsubscribe",
+}
 
 # Statements whose ARN has a `*`, and what AWS or Pulumi makes up in its place.
 WILDCARDS = {
@@ -29,9 +46,15 @@ WILDCARDS = {
     "ApiDeployments": "the API's ID",
     "ApiStages": "the API's ID",
     "ApiStage": "the API's ID",
+    "ScheduleRoles": "the trigger's name and the end of the role's",
+    "PassScheduleRoles": "the trigger's name and the end of the role's",
+    "Schedules": "the trigger's name and the end of the schedule's",
+    "Mappings": "the mapping's ID",
+    "Topics": "the topics, of which the committed file has none",
+    "Rules": "the trigger's name and the end of the rule's",
 }
 
-POLICIES = {name: json.loads((FOLDER / f"{name}.json").read_text()) for name in PRINCIPALS}
+POLICIES = {name: json.loads((FOLDER / f"{name}.json").read_text()) for name in PRINCIPALS | TRIGGER_PRINCIPALS}
 STATEMENTS = [
     pytest.param(statement, id=f"{name}-{statement['Sid']}")
     for name, document in POLICIES.items()
@@ -66,7 +89,7 @@ def test_every_action_exists(statement: dict[str, Any]) -> None:
         assert name in known
 
 
-@pytest.mark.parametrize("name", [name for name in PRINCIPALS if name.endswith("-preview")])
+@pytest.mark.parametrize("name", [name for name in POLICIES if name.endswith("-preview")])
 def test_who_previews_may_only_read(name: str) -> None:
     verbs = {action.split(":")[1] for statement in POLICIES[name]["Statement"] for action in statement["Action"]}
     assert {verb for verb in verbs if not verb.startswith(("Get", "BatchGet", "List", "Describe", "GET"))} == set()
@@ -89,12 +112,13 @@ def test_pull_requests_reach_no_role_that_deploys() -> None:
     assert not set(LOGINS["preview-login"]) & set(LOGINS["deploy-login"])
 
 
-def test_a_role_is_passed_to_lambda_only() -> None:
+def test_a_role_is_passed_to_its_service_only() -> None:
     for document in POLICIES.values():
         for statement in document["Statement"]:
             if "iam:PassRole" in statement["Action"]:
                 assert statement["Action"] == ["iam:PassRole"]
-                assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
+                service = "scheduler" if statement["Sid"] == "PassScheduleRoles" else "lambda"
+                assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": f"{service}.amazonaws.com"}}
 
 
 def test_the_consumer_deployer_may_do_what_the_registry_says_it_needs() -> None:
@@ -112,6 +136,6 @@ def test_the_consumer_deployer_may_do_what_the_registry_says_it_needs() -> None:
         assert {(action, resource) for action in statement["Action"] for resource in named} <= granted
 
 
-@pytest.mark.parametrize("name", PRINCIPALS)
+@pytest.mark.parametrize("name", POLICIES)
 def test_a_policy_fits_into_a_managed_policy(name: str) -> None:
     assert len(json.dumps(POLICIES[name], separators=(",", ":"))) <= MANAGED_POLICY_CHARACTERS
