@@ -279,9 +279,11 @@ class Service:
             function.service, function.problem = "fails", str(error)
             return
         for update in history[:1]:
-            function.deployed = datetime.fromisoformat(update.began)
             state: Literal["succeeded", "failed"] = "failed" if update.result == "failed" else "succeeded"
-            function.run = Run(operation=update.operation, state=state, began=function.deployed)
+            function.run = Run(operation=update.operation, state=state, began=datetime.fromisoformat(update.began))
+        updated = [update for update in history if (update.operation, update.result) == ("update", "succeeded")]
+        for update in updated[:1]:
+            function.deployed = datetime.fromisoformat(update.began)
         function.service, function.problem = "none", ""
         self.check(function)
 
@@ -303,9 +305,9 @@ class Service:
         row = rows.setdefault(event.stack, Row())
         row.take(event)
         run.now = row.now
-        if isinstance(event, Step) and event.operation in DONE and event.state in ("done", "failed"):
-            word = "failed" if event.state == "failed" else DONE[event.operation]
-            if event.is_resource or event.type == IMAGE:
+        if isinstance(event, Step) and (event.is_resource or (event.type, event.operation) == (IMAGE, "create")):
+            words = {"done": DONE.get(event.operation), "failed": "failed"}
+            if word := words.get(event.state):
                 run.steps.append((run.so_far, f"{word} {kind(event.type)} {event.name}"))
         if before != (run.now, len(run.steps)):
             self._show(function)

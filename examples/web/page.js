@@ -70,6 +70,7 @@ async function showLog(name, refused) {
     || "Nothing was written.";
   at("reload").onclick = () => showLog(name, refused);
   if (!at("logs").open) at("logs").showModal();
+  at("log").scrollTop = at("log").scrollHeight;
 }
 
 function confirmDelete(name, refused) {
@@ -99,7 +100,8 @@ function newCard(name) {
   card.querySelector("pre").ariaLabel = `Error of ${name}`;
   card.querySelector("ol").ariaLabel = `Steps of ${name}`;
   card.querySelector("progress").ariaLabel = `Operation on ${name}`;
-  at("functions").append(card);
+  const next = [...at("functions").children].find((other) => other.id > card.id);
+  at("functions").insertBefore(card, next ?? null);
   return card;
 }
 
@@ -121,7 +123,7 @@ function showFunction(item) {
   fact("endpoint", outputs.endpointUrl);
   if (outputs.endpointUrl) slot("endpoint").href = outputs.endpointUrl;
   fact("image", short(outputs.imageDigest ?? ""));
-  slot("image").title = outputs.imageDigest ?? "";
+  fact("previous", short(outputs.previousImageDigest ?? ""));
   fact("memory", item.memory && `${item.memory} MB`);
   fact("deployed", item.deployed);
   fact("run", !running && run?.state);
@@ -135,13 +137,9 @@ function showFunction(item) {
   slot("hint").textContent = run?.hint ?? "";
   slot("hint").hidden = !run?.hint;
   showSteps(card, run?.steps ?? [], running, before?.began !== run?.began || before?.state !== run?.state);
-  const previous = outputs.previousImageDigest;
+  const needs = {logs: outputs.functionArn ?? "", rollback: outputs.previousImageDigest ?? ""};
   for (const button of card.querySelectorAll("[data-act]")) {
-    button.disabled = running || (button.dataset.act === "logs" && !outputs.functionArn);
-    if (button.dataset.act === "rollback") {
-      button.textContent = `Roll back to ${short(previous || "")}`;
-      button.hidden = !previous;
-    }
+    button.disabled = running || needs[button.dataset.act] === "";
     button.ariaLabel = `${button.textContent} (${item.name})`;
   }
   if (outputs.functionArn) at("consumer-account").textContent = ` in account ${outputs.functionArn.split(":")[4]}`;

@@ -150,10 +150,11 @@ def test_functions_are_deployed_rolled_back_and_deleted_in_the_browser(page: Pag
     page.button("redeploy").click()
     page.wait_for_run("Deploy succeeded after")
     assert empty.get_url(endpoint) == (200, {"message": "hello again!"})
-    assert page.button("rollback").text == f"Roll back to {good}"
+    assert page.slot("previous") == good
     page.button("rollback").click()
     page.wait_for_run("Rollback succeeded after")
     assert empty.get_url(endpoint) == (200, {"message": "hello world!"})
+    assert page.slot("image") == good
 
     # The page asks, and Enter is no.
     page.button("delete").send_keys(Keys.ENTER)

@@ -46,6 +46,8 @@ class FakeDeployment:
     def up(self, **arguments: Any) -> dict[str, Any]:
         urn = f"urn:pulumi:{STACK}::p::aws:lambda/function:Function::function"
         self._tell(Step(stack=STACK, urn=urn, operation="create", state="done"))
+        if self.failures.get("up"):
+            self._tell(Step(stack=STACK, urn=urn, operation="create-replacement", state="failed"))
         self._note("up registry" if self._registry else "up")
         return {"registry": web.Function(name="registry")}
 
@@ -129,6 +131,7 @@ def test_a_failure_is_known_after_a_restart_and_the_service_goes_on(fake: type[F
     assert (last(service).state, last(service).error, last(service).hint) == (
         "failed", "the endpoint answered 502", "Mend it.",
     )  # fmt: skip
+    assert last(service).steps[-1][1] == "failed Lambda function function"
     # It runs as before, and a redeployment does what was asked for last.
     hello = service.functions["hello"]
     assert (hello.service, hello.memory, hello.wanted.memory) == ("answers", 128, 512)
@@ -155,12 +158,17 @@ def test_half_a_record_is_none() -> None:
     assert served().functions["hello"].run is None
 
 
-@pytest.mark.parametrize(("result", "state"), [("succeeded", "succeeded"), ("failed", "failed")])
-def test_without_a_record_the_history_tells_how_it_ended(
-    fake: type[FakeDeployment], result: str, state: str
-) -> None:  # fmt: skip
-    fake.updates = [Update(began="2026-11-26T01:00:00.000Z", operation="update", result=result, changes={})]
-    assert last(served()).state == state
+def test_without_a_record_the_history_tells_how_it_ended(fake: type[FakeDeployment]) -> None:
+    fake.updates = [
+        Update(began=f"2026-11-26T0{hour}:00:00.000Z", operation="update", result=result, changes={})
+        for hour, result in [(3, "failed"), (2, "succeeded"), (1, "succeeded")]
+    ]
+    service = served()
+    assert (last(service).state, last(service).began.hour) == ("failed", 3)
+    # What runs is what was deployed before.
+    deployed = service.functions["hello"].deployed
+    assert deployed is not None
+    assert deployed.hour == 2
 
 
 def test_what_is_kept_has_no_outputs(fake: type[FakeDeployment]) -> None:
