@@ -161,7 +161,8 @@ def test_functions_are_deployed_rolled_back_and_deleted_in_the_browser(page: Pag
     page.wait_for_text("confirm", "Delete hello?")
     page.require_accessible()
     page.browser.switch_to.active_element.send_keys(Keys.ENTER)
-    assert page.button("delete").is_enabled()
+    dialog = "const dialog = document.getElementById('confirm'); return [dialog.open, dialog.returnValue]"
+    assert page.browser.execute_script(dialog) == [False, ""]
     page.button("delete").click()
     page.browser.find_element(By.CSS_SELECTOR, "#confirm .danger").click()
     page.wait_for_text("empty", "No functions yet")
