@@ -8,7 +8,9 @@ The changes are mutmut's. Its own command line mutates neither tables nor regula
 
 import argparse
 import ast
+import gc
 import importlib
+import json
 import multiprocessing
 import os
 import random
@@ -18,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from difflib import unified_diff
 from multiprocessing import connection
@@ -26,6 +28,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from coverage import Coverage, CoverageData
 from libcst import CSTNode, Module
 from mutmut.mutation.file_mutation import create_mutations
 
@@ -34,7 +37,10 @@ CODE = ("settings.py", "components/**/*.py", "stacks/*.py", "deployment/*.py", "
 SEED = 15
 
 # What takes most of a test's start.
-SLOW = ("pulumi", "pulumi.automation", "pulumi_aws", "pulumi_docker", "pulumi_policy", "pydantic", "yaml", "rich.table")
+SLOW = (
+    *("hypothesis.strategies", "ministack.core.iam_evaluator", "pulumi", "pulumi.automation", "pulumi_aws"),
+    *("pulumi_docker", "pulumi_policy", "pydantic", "yaml", "rich.table"),
+)
 
 # A module, a part of it, and what may stand in that part's place.
 Place = tuple[Module, CSTNode, list[CSTNode]]
@@ -48,11 +54,13 @@ class Mutant:
         module: its path.
         text: the changed module.
         change: the first line that differs, before and after.
+        lines: those of the statement that is changed.
     """
 
     module: str
     text: str
     change: str
+    lines: range
 
 
 def main() -> int:
@@ -60,22 +68,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Mutation tests of the unit tests.")
     parser.add_argument("modules", nargs="*", help="paths of modules; default all")
     parser.add_argument("--sample", type=int, default=330, help="number of mutants over all modules (%(default)s)")
-    parser.add_argument("--tests", nargs="+", metavar="FILE", help="test files; default those that reach the module")
     parser.add_argument("--goal", type=int, default=85, help="percentage that each module needs (%(default)s)")
     parser.add_argument("--seconds", type=int, default=900, help="no mutant is begun after that (%(default)s)")
     options = parser.parse_args()
-    chosen_tests = tuple(options.tests or ())
-    modules = options.modules or sorted({str(path) for pattern in CODE for path in Path().glob(pattern)})
-    found = {module: inside for module in modules if (inside := places(module))}
-    total = sum(map(len, found.values()))
+    sizes = {module: size for pattern in CODE for module in map(str, Path().glob(pattern)) if (size := size_of(module))}
     chosen = [
         mutant
-        for module, inside in found.items()
-        for mutant in sample(module, inside, max(5, options.sample * len(inside) // total))
+        for module in sorted(options.modules or sizes)
+        for mutant in sample(module, max(5, options.sample * sizes[module] // sum(sizes.values())))
     ]
     # Shuffled, so that a run that is out of time has looked at every module.
     random.Random(SEED).shuffle(chosen)  # noqa: S311  # a sample, not a secret
-    return report(run(chosen, lambda module: chosen_tests or tests_of(module), options.seconds), options.goal)
+    return report(run(chosen, options.seconds), options.goal)
+
+
+def size_of(module: str) -> int:
+    """How much of a module can be changed, roughly: its expressions."""
+    return sum(isinstance(node, ast.expr) for node in ast.walk(ast.parse(Path(module).read_text())))
 
 
 def places(module: str) -> list[Place]:
@@ -87,37 +96,53 @@ def places(module: str) -> list[Place]:
     return [(tree, before, after) for before, after in changes.items()]
 
 
-def sample(module: str, found: list[Place], size: int) -> Iterator[Mutant]:
+def sample(module: str, size: int) -> Iterator[Mutant]:
     """A seeded choice of places and of one change at each."""
     chance = random.Random(f"{SEED} {module}")  # noqa: S311
     code = Path(module).read_text().splitlines()
+    statements = statements_of(Path(module))
+    found = places(module)
     for tree, before, changes in chance.sample(found, min(size, len(found))):
         text = cast(Module, tree.deep_replace(before, chance.choice(changes))).code
         differ = list(unified_diff(code, text.splitlines(), n=0, lineterm=""))[2:]
-        line = differ[0].split()[1].strip("-").partition(",")[0]
+        line = int(differ[0].split()[1].strip("-").partition(",")[0])
         removed, added = (next((each[1:].strip() for each in differ if each[0] == mark), "") for mark in "-+")
-        yield Mutant(module, text, f"{module}:{line}\n    {removed}\n    {added}")
+        yield Mutant(module, text, f"{module}:{line}\n    {removed}\n    {added}", statements[line])
 
 
-def run(mutants: list[Mutant], tests_of: Callable[[str], tuple[str, ...]], seconds: float) -> list[tuple[Mutant, bool]]:
+def statements_of(file: Path) -> dict[int, range]:
+    """The lines of the statement of each line; of one with others in it, those of its head."""
+    found: dict[int, range] = {}
+    # Outer ones come first.
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.stmt):
+            inner = getattr(node, "body", None)
+            last = inner[0].lineno - 1 if inner else node.end_lineno or node.lineno
+            lines = range(node.lineno, max(last, node.lineno) + 1)
+            found |= dict.fromkeys(lines, lines)
+    return found
+
+
+def run(mutants: list[Mutant], seconds: float) -> list[tuple[Mutant, bool]]:
     """Run the tests of each mutant, in a copy of the project for each processor. Gives which have survived."""
     files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], check=True, capture_output=True, text=True)
     for name in SLOW:
         importlib.import_module(name)
+    # What is imported stays; and what pytest compiles of the tests is kept for the next mutant.
+    gc.freeze()
+    sys.dont_write_bytecode = False
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
         free = [Path(scratch, str(number)) for number in range(os.cpu_count() or 1)]
         for copy in free:
             for name in filter(os.path.isfile, files.stdout.splitlines()):
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(name, copy / name)
-        limits: dict[tuple[str, ...], float] = {}
-        for tests in sorted({tests_of(mutant.module) for mutant in mutants}):
-            began = time.monotonic()
-            process = start(free[0], tests)
-            process.join()
-            if process.exitcode:
-                sys.exit(f"the tests fail without a change; look with: python -m pytest {' '.join(tests)}")
-            limits[tests] = 20 + 4 * (time.monotonic() - began)
+        tests = sorted({test for mutant in mutants for test in tests_of(mutant.module)})
+        process = start(free[0], tests, Recorder(Path(scratch, "coverage"), Path(scratch, "seconds")))
+        process.join()
+        if process.exitcode:
+            sys.exit(f"the tests fail without a change; look with: python -m pytest {' '.join(tests)}")
+        runs = Runs(Path(scratch, "coverage"), Path(scratch, "seconds"), free[0])
         end = time.monotonic() + seconds
         results: list[tuple[Mutant, bool]] = []
         running: dict[Path, tuple[Mutant, multiprocessing.Process, float]] = {}
@@ -125,11 +150,17 @@ def run(mutants: list[Mutant], tests_of: Callable[[str], tuple[str, ...]], secon
         while running or (waiting and time.monotonic() < end):
             while free and waiting and time.monotonic() < end:
                 mutant, copy = waiting.pop(), free.pop()
+                chosen = runs.of(mutant, tests_of(mutant.module))
+                if not chosen:
+                    free.append(copy)
+                    results.append((mutant, True))
+                    print(f"\n{mutant.change}", end="", flush=True)
+                    continue
                 (copy / mutant.module).write_text(mutant.text)
                 # What was compiled before is reused for a file of the same size and time.
                 os.utime(copy / mutant.module, (len(waiting), len(waiting)))
-                tests = tests_of(mutant.module)
-                running[copy] = mutant, start(copy, tests), time.monotonic() + limits[tests]
+                limit = 20 + 4 * sum(runs.seconds[test] for test in chosen)
+                running[copy] = mutant, start(copy, files_of(chosen), Chosen(chosen)), time.monotonic() + limit
             connection.wait([process.sentinel for _, process, _ in running.values()], timeout=1)
             for copy, (mutant, process, limit) in list(running.items()):
                 if process.is_alive() and time.monotonic() < limit:
@@ -140,11 +171,79 @@ def run(mutants: list[Mutant], tests_of: Callable[[str], tuple[str, ...]], secon
                 del running[copy]
                 free.append(copy)
                 results.append((mutant, process.exitcode == 0))
-                print("s" if process.exitcode == 0 else ".", end="", flush=True)
+                print(f"\n{mutant.change}" if process.exitcode == 0 else ".", end="", flush=True)
         return results
 
 
-def start(copy: Path, tests: Iterable[str]) -> multiprocessing.Process:
+class Recorder:
+    """A plugin of pytest that writes which lines each test runs, and how long it takes."""
+
+    # ruff: noqa: D102  # the names of hooks are pytest's
+
+    def __init__(self, lines: Path, seconds: Path) -> None:
+        self.file = seconds
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.coverage = Coverage(str(lines), source=["."], config_file=False)
+
+    def pytest_sessionstart(self) -> None:
+        self.coverage.start()
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.coverage.switch_context(nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] += report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        self.coverage.stop()
+        self.coverage.save()
+        self.file.write_text(json.dumps(self.seconds))
+
+
+class Chosen:
+    """A plugin of pytest that runs these tests only, in this order."""
+
+    def __init__(self, tests: Sequence[str]) -> None:
+        self.place = {test: place for place, test in enumerate(tests)}
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = sorted((item for item in items if item.nodeid in self.place), key=lambda it: self.place[it.nodeid])
+
+
+class Runs:
+    """What `Recorder` has written.
+
+    Attributes:
+        seconds: of each test.
+    """
+
+    def __init__(self, lines: Path, seconds: Path, root: Path) -> None:
+        self.seconds: dict[str, float] = json.loads(seconds.read_text())
+        self._data = CoverageData(str(lines))
+        self._data.read()
+        self._root = root
+
+    def of(self, mutant: Mutant, reaching: Set[str]) -> list[str]:
+        """The tests that run a mutant's statement, those that take least first.
+
+        What is run by an import, such as a table, may be used anywhere: of it all tests of these files, those that run
+        something of the module first.
+        """
+        by_line = self._data.contexts_by_lineno(str((self._root / mutant.module).resolve()))
+        statement = set().union(*(by_line.get(line, ()) for line in mutant.lines))
+        if statement and "" not in statement:
+            return sorted(statement, key=self.seconds.__getitem__)
+        module = set().union(*by_line.values())
+        tests = [test for test in self.seconds if test.partition("::")[0] in reaching]
+        return sorted(tests, key=lambda test: (test not in module, self.seconds[test]))
+
+
+def files_of(tests: Iterable[str]) -> list[str]:
+    """The files of tests."""
+    return sorted({test.partition("::")[0] for test in tests})
+
+
+def start(copy: Path, tests: Iterable[str], plugin: object) -> multiprocessing.Process:
     """Start tests in a copy, in a process that has the slow packages already."""
 
     def child() -> None:
@@ -155,25 +254,23 @@ def start(copy: Path, tests: Iterable[str]) -> multiprocessing.Process:
         os.dup2(null, 1)
         os.dup2(null, 2)
         # The threads that a test has left behind are not waited for.
-        os._exit(pytest.main(["-qx", *tests]))
+        options = ["-qx", "-W", "ignore:Module already imported:pytest.PytestWarning"]
+        os._exit(pytest.main([*options, *tests], plugins=[plugin]))
 
     process = multiprocessing.get_context("fork").Process(target=child)
     process.start()
     return cast(multiprocessing.Process, process)
 
 
-def tests_of(module: str) -> tuple[str, ...]:
-    """The unit tests that reach a module by imports; those that are named after it or import it themselves first."""
+def tests_of(module: str) -> set[str]:
+    """The unit tests that reach a module by imports."""
 
     def reaches(file: str, seen: set[str]) -> bool:
         seen.add(file)
         return module in IMPORTS[file] or any(reaches(each, seen) for each in IMPORTS[file] & set(IMPORTS) - seen)
 
-    def distance(test: str) -> tuple[bool, bool, str]:
-        return (Path(module).stem not in test, module not in IMPORTS[test], test)
-
-    tests = [test for test in IMPORTS if Path(test).name.startswith("test_") and reaches(test, set())]
-    return tuple(sorted(tests, key=distance)) or sys.exit(f"no unit test reaches {module}")
+    tests = {test for test in IMPORTS if Path(test).name.startswith("test_") and reaches(test, set())}
+    return tests or sys.exit(f"no unit test reaches {module}")
 
 
 def imports(file: Path) -> set[str]:
@@ -198,13 +295,11 @@ def path(name: str) -> str:
 
 
 def report(results: list[tuple[Mutant, bool]], goal: int) -> int:
-    """Print what survived, and a line for each module."""
+    """Print a line for each module."""
     by_module: dict[str, list[bool]] = defaultdict(list)
     print()
-    for mutant, survived in sorted(results, key=lambda result: result[0].change):
+    for mutant, survived in sorted(results, key=lambda result: result[0].module):
         by_module[mutant.module].append(not survived)
-        if survived:
-            print(mutant.change)
     by_module["all"] = [killed for each in list(by_module.values()) for killed in each]
     for module, killed in by_module.items():
         print(f"{module:<32} {sum(killed):>4} of {len(killed):>4} killed  {100 * sum(killed) // len(killed):>3} %")
