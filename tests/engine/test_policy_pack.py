@@ -54,6 +54,7 @@ WRONG_CONSUMER = {
         "logRetention": 7,
         "environment": {"API_TOKEN": "hunter2"},
         "statements": [{"Sid": "All", "Effect": "Allow", "Action": "s3:*", "Resource": "*"}],
+        "triggers": [{"type": "topic", "name": "news", "topic": "arn:aws:sns:us-east-1:222222222222:news"}],
     }
 }
 RIGHT_CONSUMER = {
@@ -117,6 +118,7 @@ permission("everybody", "*")
 permission("url", "*", invoked_via_function_url=True)
 permission("any-api", "apigateway.amazonaws.com")
 permission("one-account", "apigateway.amazonaws.com", source_account="222222222222")
+permission("any-rule", "events.amazonaws.com", source_account="222222222222")
 aws.lambda_.FunctionUrl("open", function_name=by_tag.name, authorization_type="NONE", opts=made)
 aws.lambda_.FunctionUrl("signed", function_name="by-digest", authorization_type="AWS_IAM", opts=made)
 """
@@ -135,6 +137,8 @@ IN_A_WRONG_CONSUMER: Violations = {
     ("advisory", "function-timeout", "function"),
     ("advisory", "function-memory", "function"),
     ("advisory", "function-reserved-concurrency", "function"),
+    ("advisory", "function-failure-path", "function"),
+    ("advisory", "trigger-dead-letter", "function-topic-news"),
     ("mandatory", "function-environment-secrets", "function"),
     ("mandatory", "log-retention", "function-logs"),
     ("mandatory", "role-least-privilege", "function-role-policy"),
@@ -148,6 +152,7 @@ ELSEWHERE: Violations = {
     ("mandatory", "function-log-group", "by-tag"),
     ("mandatory", "function-permission-source", "everybody"),
     ("mandatory", "function-permission-source", "any-api"),
+    ("mandatory", "trigger-source", "any-rule"),
     ("mandatory", "endpoint-authorization", "open"),
     ("mandatory", "role-least-privilege", "anybody"),
 }
