@@ -3,9 +3,9 @@
 import json
 import shutil
 import subprocess
-import threading
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -114,13 +114,10 @@ def test_tmp_is_kept_while_an_instance_is_warm_and_gone_with_it(probe: Clone) ->
 
 def test_calls_at_a_time_get_an_instance_each(probe: Clone) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html."""
-    streams: list[Any] = []
-    threads = [threading.Thread(target=lambda: streams.append(invoke(probe, "sleep", seconds=1)[0])) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len({answer["body"] for answer in streams}) == 3
+    client, payload = probe.client("consumer", "lambda"), json.dumps({"do": "sleep", "seconds": 1})
+    with ThreadPoolExecutor(3) as pool:
+        calls = [pool.submit(client.invoke, FunctionName=NAME, Payload=payload) for _ in range(3)]
+    assert len({json.load(call.result()["Payload"])["body"] for call in calls}) == 3
 
 
 def test_a_function_without_concurrency_is_throttled(probe: Clone, url: str) -> None:

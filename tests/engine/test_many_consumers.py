@@ -1,5 +1,6 @@
 """`examples/many-consumers`: two accounts in one Region, one in another, all running the image that one has built."""
 
+import json
 import shutil
 from collections.abc import Iterator
 
@@ -29,6 +30,17 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
         clone.make("down")
 
 
+def copying(clone: Clone, image: str) -> str:
+    """The command of docs/configuration.md that copies an image to a replica, after a login."""
+    clone.log_in_to_registry()
+    urls = json.loads(clone.shell("pulumi stack output repositoryUrls -s registry").stdout)
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    (command,) = (line for line in page.splitlines() if line.startswith("docker buildx imagetools"))
+    for name, value in {"REPLICA_URL": urls["eu-west-1"], "TAG": "kept", "URL@sha256:DIGEST": image}.items():
+        command = command.replace(name, value)
+    return command
+
+
 def test_three_accounts_in_two_regions_run_what_one_has_built(clone: Clone) -> None:
     # The second Region is added when there is an image already.
     serving = (clone.root / "Pulumi.registry.yaml").read_text()
@@ -44,6 +56,14 @@ def test_three_accounts_in_two_regions_run_what_one_has_built(clone: Clone) -> N
     refused = clone.shell("pulumi stack init europe && pulumi preview -s europe")
     assert refused.returncode != 0
     assert f"There is no image {clone.output('production', 'imageDigest')} in " in refused.stdout
+
+    # The command of the page copies what runs; it needs a plugin that older Docker packages do not have.
+    if clone.shell("docker buildx version").returncode == 0:
+        copied = clone.shell(copying(clone, clone.output("production", "imageUri")))
+        assert copied.returncode == 0, copied.stdout
+        clone.up("europe")
+        assert clone.output("europe", "imageDigest") == clone.output("production", "imageDigest")
+        assert clone.get(stack="europe") == (200, {"message": "hello world!"})
 
     # A new image reaches the others one update at a time.
     clone.edit("app/app.py", "hello world!", "hello orders!")

@@ -5,13 +5,14 @@ import http.client
 import json
 import socket
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ministack.core.responses import request_scope
 from ministack.services import lambda_svc
 
-from local.cloud import functions, gateway
+from local.cloud import functions, gateway, instances
 from local.cloud.gate import runtime_port
 from local.cloud.gateway import is_proxy_response, proxy_response
 from local.cloud.runtime import RESPONSE_BYTES, Result, Runtime
@@ -241,3 +242,45 @@ def test_a_function_url_tells_nothing_of_an_error(monkeypatch: pytest.MonkeyPatc
     )
     assert shape({"body": "text"})[0]["body"] == "text"
     assert shape({"throttle": True, "error": True, "body": {}})[0]["statusCode"] == 429
+
+
+# ---- the log of a call
+
+
+def framed(result: Result, *, is_cold: bool = False, **configuration: Any) -> list[str]:
+    """The lines of a call in which the function has written one."""
+    instance = SimpleNamespace(
+        configuration={"Version": "$LATEST", "MemorySize": 128, **configuration}, peak_mb=40, is_cold=is_cold,
+        gate=SimpleNamespace(runtime=SimpleNamespace(init_seconds=0.25)),
+    )  # fmt: skip
+    return [line for _, line in instances._framed(instance, "id-1", result, [(0, ""), (1, "mine"), (2, "")])]  # type: ignore[arg-type]
+
+
+def test_the_lines_of_a_call_are_between_those_of_lambda() -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-view.html."""
+    times, sizes = "Duration: 12.34 ms\tBilled Duration: 13 ms", "Memory Size: 128 MB\tMax Memory Used: 40 MB"
+    report = f"REPORT RequestId: id-1\t{times}\t{sizes}\t"
+    frame = ["START RequestId: id-1 Version: $LATEST", "mine", "END RequestId: id-1"]
+    assert framed(Result(b"1", False, 0.01234)) == [*frame, report]
+    assert framed(Result(b"1", False, 0.01234), is_cold=True) == [*frame, f"{report}Init Duration: 250.00 ms\t"]
+
+
+def test_a_timeout_is_told_before_the_end() -> None:
+    error = {
+        "errorType": "Sandbox.Timedout",
+        "errorMessage": "RequestId: id-1 Error: Task timed out after 3.00 seconds",
+    }
+    lines = framed(Result(json.dumps(error).encode(), True, 3.0, is_over=True))
+    assert lines[2] == "1970-01-01T00:00:00.002Z id-1 Task timed out after 3.00 seconds"
+    assert lines[-1].endswith("Status: timeout")
+
+
+def test_json_logs_have_events_of_the_platform() -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html."""
+    start, own, report = framed(Result(b"1", False, 0.01), LoggingConfig={"LogFormat": "JSON"})
+    told = {"requestId": "id-1", "version": "$LATEST"}
+    assert json.loads(start) == {"time": "1970-01-01T00:00:00.000Z", "type": "platform.start", "record": told}
+    assert own == "mine"
+    record = json.loads(report)["record"]
+    assert record["status"] == "success"
+    assert record["metrics"] == {"durationMs": 10.0, "billedDurationMs": 10, "memorySizeMB": 128, "maxMemoryUsedMB": 40}
