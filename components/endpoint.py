@@ -1,15 +1,18 @@
-"""What a function is called through: a REST API, a function URL, or nothing."""
+"""What a function is called through: a REST API, an HTTP API, a function URL, or nothing."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import pulumi
 import pulumi_aws as aws
 from pydantic import Discriminator, Tag
 
+from components.http_api import FunctionHttpApi, HttpApi
 from components.limits import Switch
 from components.model import Model, allowed
-from components.rest_api import CorsOrigin, FunctionApi, RestApi
+from components.rest_api import FunctionApi, RestApi
+from components.route import TYPES, CorsOrigin
 
 
 class FunctionUrl(Model):
@@ -18,8 +21,8 @@ class FunctionUrl(Model):
     https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html
     """
 
-    type: Annotated[Literal["url"], allowed("rest, url or none", "url")] = "url"
-    """What the function is called through: a REST API, a function URL, or nothing."""
+    type: Annotated[Literal["url"], allowed(TYPES, "url")] = "url"
+    """What the function is called through: a REST API, an HTTP API, a function URL, or nothing."""
     public: Switch = False
     """Whether anyone may call it; otherwise callers sign with AWS credentials."""
     cors_origin: CorsOrigin | None = None
@@ -29,48 +32,64 @@ class FunctionUrl(Model):
 class NoEndpoint(Model):
     """Nothing to call the function through."""
 
-    type: Annotated[Literal["none"], allowed("rest, url or none", "none")] = "none"
-    """What the function is called through: a REST API, a function URL, or nothing."""
+    type: Annotated[Literal["none"], allowed(TYPES, "none")] = "none"
+    """What the function is called through: a REST API, an HTTP API, a function URL, or nothing."""
 
 
 def _endpoint_type(given: Any) -> str:
     """Which kind of endpoint is given; what is no kind is refused by that of the REST API."""
     kind = given.get("type", "rest") if isinstance(given, Mapping) else getattr(given, "type", "rest")
-    return {"url": "FunctionUrl", "none": "NoEndpoint"}.get(kind if isinstance(kind, str) else "", "RestApi")
+    kinds = {"http": "HttpApi", "url": "FunctionUrl", "none": "NoEndpoint"}
+    return kinds.get(kind if isinstance(kind, str) else "", "RestApi")
 
 
 Endpoint = Annotated[
     Annotated[RestApi, Tag("RestApi")]
+    | Annotated[HttpApi, Tag("HttpApi")]
     | Annotated[FunctionUrl, Tag("FunctionUrl")]
     | Annotated[NoEndpoint, Tag("NoEndpoint")],
     Discriminator(_endpoint_type),
 ]
 
 
+def _none() -> pulumi.Output[str | None]:
+    return pulumi.Output.from_input(None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Created:
+    """What calls a function: outputs that are None where there is no such thing."""
+
+    url: pulumi.Output[str | None] = field(default_factory=_none)
+    api_key: pulumi.Output[str | None] = field(default_factory=_none)
+    domain_target: pulumi.Output[str | None] = field(default_factory=_none)
+
+
 def create_endpoint(
     prefix: str,
-    endpoint: RestApi | FunctionUrl | NoEndpoint,
+    endpoint: RestApi | HttpApi | FunctionUrl | NoEndpoint,
     api_name: str,
     function: aws.lambda_.Function,
     alias: aws.lambda_.Alias | None,
     child: pulumi.ResourceOptions,
-) -> tuple[pulumi.Output[str | None], pulumi.Output[str | None]]:
-    """Create what calls a function or its alias. Returns its URL, and the key that it needs."""
+) -> Created:
+    """Create what calls a function or its alias."""
     qualifier = alias.name if alias else None
-    none: pulumi.Output[str | None] = pulumi.Output.from_input(None)
+    called: dict[str, Any] = {
+        "api_name": api_name,
+        "function_name": function.name,
+        "invoke_arn": alias.invoke_arn if alias else function.invoke_arn,
+        "qualifier": qualifier,
+        "opts": child,
+    }
     if isinstance(endpoint, RestApi):
-        api = FunctionApi(
-            f"{prefix}-api",
-            endpoint,
-            api_name=api_name,
-            function_name=function.name,
-            invoke_arn=alias.invoke_arn if alias else function.invoke_arn,
-            qualifier=qualifier,
-            opts=child,
-        )
-        return api.endpoint_url.apply(lambda url: url), api.api_key
+        api = FunctionApi(f"{prefix}-api", endpoint, **called)
+        return Created(url=_some(api.endpoint_url), api_key=api.api_key, domain_target=api.domain_target)
+    if isinstance(endpoint, HttpApi):
+        http_api = FunctionHttpApi(f"{prefix}-http-api", endpoint, **called)
+        return Created(url=_some(http_api.endpoint_url), domain_target=http_api.domain_target)
     if isinstance(endpoint, NoEndpoint):
-        return none, none
+        return Created()
     grants = _public_grants(prefix, function.name, qualifier, child) if endpoint.public else []
     url = aws.lambda_.FunctionUrl(
         f"{prefix}-url",
@@ -81,7 +100,11 @@ def create_endpoint(
         opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=grants)),
     )
     known = pulumi.Output.all(url.function_url, *(grant.id for grant in grants))
-    return known.apply(lambda values: str(values[0])), none
+    return Created(url=known.apply(lambda values: str(values[0])))
+
+
+def _some(known: pulumi.Output[str]) -> pulumi.Output[str | None]:
+    return known.apply(lambda value: value)
 
 
 def _public_grants(

@@ -372,6 +372,8 @@ class ImageFunction(pulumi.ComponentResource):
     """URL that calls it; None without an endpoint."""
     api_key: pulumi.Output[str | None]
     """The key that routes with `api_key` need, a secret; None without such a route."""
+    domain_target: pulumi.Output[str | None]
+    """Name that the DNS record of the API's domain refers to; None without a domain."""
     alarm_topic_arn: pulumi.Output[str | None]
     """ARN of the topic that alarms tell; None without alarms."""
     log_group_name: pulumi.Output[str]
@@ -420,7 +422,8 @@ class ImageFunction(pulumi.ComponentResource):
         self.function_arn = function.arn
         self.version = function.version
         self.alias_arn = alias.arn if alias else none
-        self.endpoint_url, self.api_key = create_endpoint(name, args.endpoint, args.name, function, alias, self._child)
+        endpoint = create_endpoint(name, args.endpoint, args.name, function, alias, self._child)
+        self.endpoint_url, self.api_key, self.domain_target = endpoint.url, endpoint.api_key, endpoint.domain_target
         self.alarm_topic_arn = (
             create_alarms(
                 name,

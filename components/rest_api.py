@@ -2,70 +2,34 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import pulumi
 import pulumi_aws as aws
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from components.limits import RETENTION_DAYS, Switch
-from components.model import Model, Whole, allowed, no_switch, rule
-
-SLUG_CHARACTERS = 30
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "ANY")
-
-# What one call leaves in the access log.
-# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html
-ACCESS_LOG_FIELDS = {
-    "requestId": "$context.requestId",
-    "time": "$context.requestTime",
-    "sourceIp": "$context.identity.sourceIp",
-    "method": "$context.httpMethod",
-    "path": "$context.path",
-    "status": "$context.status",
-    "latency": "$context.responseLatency",
-    "error": "$context.error.message",
-}
+from components import iam
+from components.domain import Domain, create_record
+from components.limits import Switch, arn, within
+from components.model import Model, Whole, allowed, rule
+from components.route import (
+    ACCESS_LOG_FIELDS,
+    TYPES,
+    AccessLogRetention,
+    CorsOrigin,
+    Route,
+    Throttle,
+    require_distinct,
+    slug,
+)
 
 
-def _no_dots(path: str) -> str:
-    """Refuse the parts . and .., which clients resolve themselves."""
-    if {".", ".."} & set(path.split("/")):
-        raise PydanticCustomError("path", "a part is . or ..")
-    return path
-
-
-CorsOrigin = Annotated[
-    str, allowed("an origin without a path, or *", "https://example.com", pattern=r"^(\*|https?://[^\s/'*]+)$")
-]
-
-
-class Route(Model):
+class RestRoute(Route):
     """A path and a method of a REST API."""
 
     RENAMED: ClassVar = {"required": "requestParameters"}
 
-    path: Annotated[
-        str,
-        allowed(
-            "letters, digits and . _ - between single slashes, where no part is . or .. alone",
-            "hello",
-            pattern=r"^[a-zA-Z0-9._-]+(/[a-zA-Z0-9._-]+)*$",
-        ),
-        AfterValidator(_no_dots),
-    ] = "hello"
-    """Path without a leading slash.
-    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html"""
-    method: Annotated[
-        Literal[METHODS],  # type: ignore[valid-type]  # the table is the type
-        allowed(f"{', '.join(METHODS[:-1])} or {METHODS[-1]}", "GET"),
-    ] = "GET"
-    """HTTP method."""
-    public: Switch = False
-    """Whether anyone may call it; otherwise callers sign with AWS credentials."""
     api_key: Switch = False
     """Whether a call needs the API's key."""
     request_parameters: Annotated[
@@ -76,55 +40,105 @@ class Route(Model):
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-method-request-validation.html"""
 
 
-class Throttle(Model):
-    """How many calls a stage takes; it answers more calls with 429.
+class Authorizer(Model):
+    """Who authorizes callers of routes that are not public, in place of their AWS credentials.
 
-    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-control-access-to-api.html
     """
 
-    rate: Annotated[Whole, allowed("a whole number of calls a second, 1 or more", 100, ge=1)]
-    """Calls a second."""
-    burst: Annotated[Whole, allowed("a whole number of calls at once, 1 or more", 50, ge=1)]
-    """Calls at once."""
+    user_pools: Annotated[
+        Sequence[
+            Annotated[str, Field(pattern=r"^arn:aws(-[a-z]+)*:cognito-idp:[a-z0-9-]+:[0-9]{12}:userpool/[\w-]+$")]
+        ],
+        allowed(
+            "a list of ARNs of Cognito user pools",
+            ["arn:aws:cognito-idp:us-east-1:222222222222:userpool/us-east-1_Ab1"],
+            max_length=10,
+        ),
+    ] = ()
+    """Cognito user pools whose tokens are taken."""
+    function: Annotated[
+        str | None,
+        arn(
+            "the ARN of a Lambda function",
+            r"lambda:[a-z0-9-]+:[0-9]{12}:function:[a-zA-Z0-9_-]+(:[a-zA-Z0-9_-]+)?",
+            "arn:aws:lambda:us-east-1:222222222222:function:authorizer",
+        ),
+    ] = None
+    """Function of the same account that gets the token. It is allowed to API Gateway.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-use-lambda-authorizer.html"""
+    header: Annotated[str, allowed("the name of a header", "Authorization", pattern="^[a-zA-Z0-9-]+$")] = (
+        "Authorization"
+    )
+    """Header with the token."""
+    ttl: Annotated[Whole, within(range(3601), "seconds")] = 300
+    """Seconds that the function's answer for a token holds; 0: it is asked each time."""
+
+    @field_validator("function")
+    @classmethod
+    def _one_of_both(cls, function: str | None, info: ValidationInfo) -> str | None:
+        if function and info.data.get("user_pools"):
+            raise rule("cannot be combined with `user_pools`. Remove one of them")
+        return function
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if not self.function and not self.user_pools:
+            raise rule("must have `user_pools` or `function`")
+        return self
 
 
-class RestApi(Route):
+class RestApi(RestRoute):
     """A regional REST API to call a function through; its own path and method are its first route."""
 
-    type: Annotated[Literal["rest"], allowed("rest, url or none", "rest")] = "rest"
-    """What the function is called through: a REST API, a function URL, or nothing."""
+    type: Annotated[Literal["rest"], allowed(TYPES, "rest")] = "rest"
+    """What the function is called through: a REST API, an HTTP API, a function URL, or nothing."""
     stage: Annotated[str, allowed("1 to 128 letters, digits, - and _", "Prod", pattern=r"^[a-zA-Z0-9_-]{1,128}$")] = (
         "Prod"
     )
     """Name of the stage, which is the first part of every path.
     https://docs.aws.amazon.com/apigateway/latest/api/API_CreateStage.html"""
-    routes: Annotated[Sequence[Route], allowed("a list of routes", [{"path": "bye", "public": True}])] = ()
+    routes: Annotated[Sequence[RestRoute], allowed("a list of routes", [{"path": "bye", "public": True}])] = ()
     """Further routes."""
     throttle: Throttle | None = None
     """How many calls all routes take together. Default: the limits of the account."""
-    access_log_retention: Annotated[
-        Literal[(0, *RETENTION_DAYS)],  # type: ignore[valid-type]  # the table is the type
-        BeforeValidator(no_switch),
-        allowed(f"0 or one of {', '.join(map(str, RETENTION_DAYS))} days", 30),
-    ] = 0
+    access_log_retention: AccessLogRetention = 0
     """Days that the access log is kept; 0: there is none. API Gateway writes it with a role that is set once for the
     account and Region. https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html"""
     execution_logs: Switch = False
     """Whether errors of API Gateway itself are logged, with the role that the access log needs."""
+    logging_role: Switch = False
+    """Whether the stack creates the role with which API Gateway writes logs. An account needs one in each Region: set
+    this in one stack, or set the role yourself. A destroy keeps it.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html"""
     tracing: Switch = False
     """Whether calls are traced with X-Ray."""
     cors_origin: CorsOrigin | None = None
-    """Origin whose pages may call it. API Gateway answers the browser's preflight; the function has to send
-    `Access-Control-Allow-Origin` itself. https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-cors.html"""
+    """Origin whose pages may call it. API Gateway answers the browser's preflight, and sends the header with its own
+    errors; the function has to send `Access-Control-Allow-Origin` itself.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-cors.html"""
+    authorizer: Authorizer | None = None
+    """Who authorizes callers of routes that are not public. Default: they sign with AWS credentials."""
+    domain: Domain | None = None
+    """Domain name that callers use. Default: that of API Gateway."""
+    binary_media_types: Annotated[
+        Sequence[Annotated[str, Field(pattern=r"^(\*|[a-zA-Z0-9!#$&^_.+-]+)/(\*|[a-zA-Z0-9!#$&^_.+-]+)$")]],
+        allowed("a list of media types", ["image/png"]),
+    ] = ()
+    """Media types that reach the function, and the caller, as bytes. To remove the last one, remove it from the API as
+    well: the provider keeps a list that is left out.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-payload-encodings.html"""
+    minimum_compression_size: Annotated[
+        Whole | None, allowed("a whole number of bytes from 0 to 10485760", 1024, ge=0, le=10 * 1024**2)
+    ] = None
+    """Bytes from which on answers are compressed, if the caller accepts it. Default: none is.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-gzip-compression-decompression.html"""
 
     @field_validator("routes")
     @classmethod
-    def _each_once(cls, routes: Sequence[Route], info: ValidationInfo) -> Sequence[Route]:
-        called = [(route.method, route.path) for route in routes]
-        if {"method", "path"} <= set(info.data):
-            called.append((info.data["method"], info.data["path"]))
-        if twice := sorted({f"{method} {path}" for method, path in called if called.count((method, path)) > 1}):
-            raise rule(f"must have each method and path once; more than once: {', '.join(twice)}")
+    def _distinct(cls, routes: Sequence[RestRoute], info: ValidationInfo) -> Sequence[RestRoute]:
+        own = {name: info.data[name] for name in ("path", "method") if name in info.data}
+        require_distinct([*([Route(**own)] if len(own) == 2 else []), *routes])
         return routes
 
     @field_validator("cors_origin")
@@ -136,7 +150,7 @@ class RestApi(Route):
         return origin
 
     @property
-    def all_routes(self) -> list[Route]:
+    def all_routes(self) -> list[RestRoute]:
         """Its own and the further ones."""
         return [self, *self.routes]
 
@@ -144,8 +158,6 @@ class RestApi(Route):
 class FunctionApi(pulumi.ComponentResource):
     """A regional REST API that hands its routes to a Lambda function.
 
-    A route that is removed answers with an error from then on; it disappears from the API with the next change of
-    routes, for Pulumi deletes its parts after it has created the new deployment, which is a snapshot.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
     """
 
@@ -153,6 +165,8 @@ class FunctionApi(pulumi.ComponentResource):
     """URL of the first route."""
     api_key: pulumi.Output[str | None]
     """The key that routes with `api_key` need, a secret; None without such a route."""
+    domain_target: pulumi.Output[str | None]
+    """Name that the record of the domain refers to; None without a domain."""
 
     def __init__(
         self,
@@ -170,9 +184,28 @@ class FunctionApi(pulumi.ComponentResource):
         self._prefix, self._args, self._child = name, args, pulumi.ResourceOptions(parent=self)
         routes = args.all_routes
         api = aws.apigateway.RestApi(
-            name, name=api_name, endpoint_configuration={"types": "REGIONAL"}, opts=self._child
+            name,
+            name=api_name,
+            endpoint_configuration={"types": "REGIONAL"},
+            binary_media_types=list(args.binary_media_types) or None,
+            # The provider keeps a size that is left out: -1 turns compression off.
+            minimum_compression_size=str(
+                -1 if args.minimum_compression_size is None else args.minimum_compression_size
+            ),
+            opts=self._child,
         )
         self._api = api
+        # Pulumi deletes last, but a deployment is a snapshot: a removed method would be in it. So another list of
+        # routes is created only after the methods are deleted. Callers do not notice: the stage has its deployment.
+        # https://github.com/pulumi/pulumi-aws/issues/3289
+        listed = [route.name for route in routes]
+        listed += ["cors"] if args.cors_origin else []
+        routes_listed = pulumi.Stash(
+            f"{name}-routes",
+            input=listed,
+            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True, replacement_trigger=listed),
+        )
+        self._of_route = pulumi.ResourceOptions(parent=self, replace_with=[routes_listed])
         paths = self._paths()
         validator = (
             aws.apigateway.RequestValidator(
@@ -181,11 +214,13 @@ class FunctionApi(pulumi.ComponentResource):
             if any(route.request_parameters for route in routes)
             else None
         )
+        authorizer = self._authorizer(args.authorizer) if args.authorizer else None
         answers: list[pulumi.Resource] = [
-            self._integration(route, paths[route.path], invoke_arn, validator) for route in routes
+            self._integration(route, paths[route.path], invoke_arn, validator, authorizer) for route in routes
         ]
         if args.cors_origin:
             answers += [self._preflight(path, paths[path]) for path in dict.fromkeys(route.path for route in routes)]
+            answers += [self._gateway_response(kind) for kind in ("DEFAULT_4XX", "DEFAULT_5XX")]
         # A deployment is a snapshot of the routes: without a trigger an edited route never goes live.
         # https://www.pulumi.com/registry/packages/aws/api-docs/apigateway/deployment/
         deployment = aws.apigateway.Deployment(
@@ -196,15 +231,12 @@ class FunctionApi(pulumi.ComponentResource):
         )
         permissions = [
             aws.lambda_.Permission(
-                f"{self._route_name(route)}-permission",
+                f"{self._prefix}-{route.name}-permission",
                 function=function_name,
                 qualifier=qualifier,
                 action="lambda:InvokeFunction",
                 principal="apigateway.amazonaws.com",
-                # Of `ANY` the method is a wildcard in API Gateway's own ARN, of all others it is the method.
-                source_arn=pulumi.Output.concat(
-                    api.execution_arn, f"/{args.stage}/{'*' if route.method == 'ANY' else route.method}/{route.path}"
-                ),
+                source_arn=pulumi.Output.concat(api.execution_arn, f"/{args.stage}/{route.source}"),
                 opts=self._child,
             )
             for route in routes
@@ -212,63 +244,92 @@ class FunctionApi(pulumi.ComponentResource):
         # The stage goes live with what it may call: a running API that turns to the alias has no gap.
         stage = self._stage(deployment, api_name, permissions)
         self.api_key = self._key(stage)
-        self.endpoint_url = stage.invoke_url.apply(lambda url: f"{url}/{args.path}")
+        self.domain_target = self._domain(args.domain, stage) if args.domain else pulumi.Output.from_input(None)
+        base = pulumi.Output.from_input(args.domain.url) if args.domain else stage.invoke_url
+        self.endpoint_url = base.apply(lambda url: f"{url}/{'/'.join(args.parts)}")
         self.register_outputs({output: getattr(self, output) for output in FunctionApi.__annotations__})
-
-    def _route_name(self, route: Route) -> str:
-        """The beginning of the names of what belongs to a route."""
-        return f"{self._prefix}-{route.method.lower()}-{_slug(route.path)}"
 
     def _paths(self) -> dict[str, pulumi.Output[str]]:
         """The IDs of all paths; what paths have in common is created once."""
         ids: dict[str, pulumi.Output[str]] = {"": self._api.root_resource_id}
-        for route in self._args.all_routes:
-            parts = route.path.split("/")
+        for parts in (route.parts for route in self._args.all_routes):
             for depth, part in enumerate(parts):
                 above, path = "/".join(parts[:depth]), "/".join(parts[: depth + 1])
                 if path not in ids:
                     ids[path] = aws.apigateway.Resource(
-                        f"{self._prefix}-{_slug(path)}",
+                        f"{self._prefix}-{slug(path)}",
                         rest_api=self._api.id,
                         parent_id=ids[above],
                         path_part=part,
                         opts=self._child,
                     ).id
-        return ids
+        return {path or "/": resource_id for path, resource_id in ids.items()}
 
     def _integration(
         self,
-        route: Route,
+        route: RestRoute,
         resource_id: pulumi.Output[str],
         invoke_arn: pulumi.Input[str],
         validator: aws.apigateway.RequestValidator | None,
+        authorizer: aws.apigateway.Authorizer | None,
     ) -> aws.apigateway.Integration:
         """A route's method, and the function that answers it."""
         method = aws.apigateway.Method(
-            f"{self._route_name(route)}-method",
+            f"{self._prefix}-{route.name}-method",
             rest_api=self._api.id,
             resource_id=resource_id,
             http_method=route.method,
-            authorization="NONE" if route.public else "AWS_IAM",
+            authorization="NONE" if route.public else _authorization(self._args.authorizer),
+            authorizer_id=authorizer.id if authorizer and not route.public else None,
             api_key_required=True if route.api_key else None,
             request_parameters={f"method.request.{name}": True for name in route.request_parameters} or None,
             request_validator_id=validator.id if validator and route.request_parameters else None,
-            opts=self._child,
+            opts=self._of_route,
         )
         return aws.apigateway.Integration(
-            f"{self._route_name(route)}-integration",
+            f"{self._prefix}-{route.name}-integration",
             rest_api=self._api.id,
             resource_id=resource_id,
             http_method=method.http_method,
             type="AWS_PROXY",
             integration_http_method="POST",
             uri=invoke_arn,
+            opts=self._of_route,
+        )
+
+    def _authorizer(self, args: Authorizer) -> aws.apigateway.Authorizer:
+        """Who authorizes callers, with the permission to ask it."""
+        aws_arn = (args.function or "").split(":")
+        authorizer = aws.apigateway.Authorizer(
+            f"{self._prefix}-authorizer",
+            rest_api=self._api.id,
+            type="TOKEN" if args.function else "COGNITO_USER_POOLS",
+            identity_source=f"method.request.header.{args.header}",
+            provider_arns=list(args.user_pools) or None,
+            # https://docs.aws.amazon.com/apigateway/latest/api/API_CreateAuthorizer.html
+            authorizer_uri=f"arn:{aws_arn[1]}:apigateway:{aws_arn[3]}:lambda:path/2015-03-31/functions/{args.function}"
+            "/invocations"
+            if args.function
+            else None,
+            authorizer_result_ttl_in_seconds=args.ttl,
             opts=self._child,
         )
+        if args.function:
+            function, _, alias = args.function.partition(":function:")[2].partition(":")
+            aws.lambda_.Permission(
+                f"{self._prefix}-authorizer-permission",
+                function=f"{args.function.partition(':function:')[0]}:function:{function}",
+                qualifier=alias or None,
+                action="lambda:InvokeFunction",
+                principal="apigateway.amazonaws.com",
+                source_arn=pulumi.Output.concat(self._api.execution_arn, "/authorizers/", authorizer.id),
+                opts=self._child,
+            )
+        return authorizer
 
     def _preflight(self, path: str, resource_id: pulumi.Output[str]) -> aws.apigateway.IntegrationResponse:
         """API Gateway's own answer to OPTIONS, which a browser sends before a call from another origin."""
-        prefix = f"{self._prefix}-options-{_slug(path)}"
+        prefix = f"{self._prefix}-options-{slug(path)}"
         methods = {route.method for route in self._args.all_routes if route.path == path}
         headers = {
             "Access-Control-Allow-Origin": self._args.cors_origin,
@@ -281,7 +342,7 @@ class FunctionApi(pulumi.ComponentResource):
             resource_id=resource_id,
             http_method="OPTIONS",
             authorization="NONE",
-            opts=self._child,
+            opts=self._of_route,
         )
         integration = aws.apigateway.Integration(
             f"{prefix}-integration",
@@ -290,7 +351,7 @@ class FunctionApi(pulumi.ComponentResource):
             http_method=method.http_method,
             type="MOCK",
             request_templates={"application/json": '{"statusCode": 204}'},
-            opts=self._child,
+            opts=self._of_route,
         )
         response = aws.apigateway.MethodResponse(
             f"{prefix}-response",
@@ -299,7 +360,7 @@ class FunctionApi(pulumi.ComponentResource):
             http_method=method.http_method,
             status_code="204",
             response_parameters={f"method.response.header.{header}": True for header in headers},
-            opts=self._child,
+            opts=self._of_route,
         )
         return aws.apigateway.IntegrationResponse(
             f"{prefix}-integration-response",
@@ -308,8 +369,51 @@ class FunctionApi(pulumi.ComponentResource):
             http_method=method.http_method,
             status_code=response.status_code,
             response_parameters={f"method.response.header.{header}": f"'{value}'" for header, value in headers.items()},
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[integration]),
+            opts=pulumi.ResourceOptions.merge(self._of_route, pulumi.ResourceOptions(depends_on=[integration])),
         )
+
+    def _gateway_response(self, kind: str) -> aws.apigateway.Response:
+        """The header without which a browser hides API Gateway's own errors from a page."""
+        return aws.apigateway.Response(
+            f"{self._prefix}-{kind.lower().replace('_', '-')}",
+            rest_api_id=self._api.id,
+            response_type=kind,
+            response_parameters={"gatewayresponse.header.Access-Control-Allow-Origin": f"'{self._args.cors_origin}'"},
+            opts=self._of_route,
+        )
+
+    def _logging(self) -> list[pulumi.Resource]:
+        """The role with which API Gateway writes the logs of all APIs of the account and Region. It is kept."""
+        if not self._args.logging_role:
+            return []
+        kept = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
+        role = aws.iam.Role(
+            f"{self._prefix}-logging-role",
+            assume_role_policy=json.dumps(
+                iam.document(
+                    {
+                        "Effect": "Allow",
+                        "Action": "sts:AssumeRole",
+                        "Principal": {"Service": "apigateway.amazonaws.com"},
+                    }
+                )
+            ),
+            opts=kept,
+        )
+        policy = aws.iam.RolePolicyAttachment(
+            f"{self._prefix}-logging-role-policy",
+            role=role.name,
+            policy_arn=role.arn.apply(
+                lambda arn: f"arn:{arn.split(':')[1]}:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
+            ),
+            opts=kept,
+        )
+        account = aws.apigateway.Account(
+            f"{self._prefix}-account",
+            cloudwatch_role_arn=role.arn,
+            opts=pulumi.ResourceOptions.merge(kept, pulumi.ResourceOptions(depends_on=[policy])),
+        )
+        return [account]
 
     def _stage(
         self, deployment: aws.apigateway.Deployment, api_name: str, permissions: Sequence[aws.lambda_.Permission]
@@ -332,7 +436,7 @@ class FunctionApi(pulumi.ComponentResource):
             stage_name=args.stage,
             access_log_settings=access_log,
             xray_tracing_enabled=True if args.tracing else None,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=permissions),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*permissions, *self._logging()]),
         )
         if args.throttle or args.execution_logs:
             # The provider keeps a level that is left out: to turn logs off, it is set.
@@ -352,6 +456,27 @@ class FunctionApi(pulumi.ComponentResource):
             )
         return stage
 
+    def _domain(self, domain: Domain, stage: aws.apigateway.Stage) -> pulumi.Output[str | None]:
+        """The domain name of the stage, and its record if a hosted zone is given. Returns what a record refers to."""
+        name = aws.apigateway.DomainName(
+            f"{self._prefix}-domain",
+            domain_name=domain.name,
+            regional_certificate_arn=domain.certificate,
+            security_policy=domain.security_policy,
+            endpoint_configuration={"types": "REGIONAL"},
+            opts=self._child,
+        )
+        aws.apigateway.BasePathMapping(
+            f"{self._prefix}-domain-mapping",
+            domain_name=name.domain_name,
+            rest_api=self._api.id,
+            stage_name=stage.stage_name,
+            base_path=domain.base_path or None,
+            opts=self._child,
+        )
+        create_record(self._prefix, domain, name.regional_domain_name, name.regional_zone_id, self._child)
+        return name.regional_domain_name.apply(lambda target: target)
+
     def _key(self, stage: aws.apigateway.Stage) -> pulumi.Output[str | None]:
         """The key and the plan that ties it to the stage, if a route needs one."""
         if not any(route.api_key for route in self._args.all_routes):
@@ -366,12 +491,11 @@ class FunctionApi(pulumi.ComponentResource):
         return pulumi.Output.secret(key.value)
 
 
-def _slug(path: str) -> str:
-    """A path as part of a name. Names become statement IDs, which know letters, digits and - only, and are short."""
-    if re.fullmatch(rf"[a-zA-Z0-9]{{1,{SLUG_CHARACTERS}}}", path):
-        return path
-    readable = re.sub(r"[^a-zA-Z0-9]+", "-", path).strip("-")[:SLUG_CHARACTERS]
-    return f"{readable}-{hashlib.sha256(path.encode()).hexdigest()[:6]}"
+def _authorization(authorizer: Authorizer | None) -> str:
+    """How callers of a route that is not public show who they are."""
+    if authorizer is None:
+        return "AWS_IAM"
+    return "CUSTOM" if authorizer.function else "COGNITO_USER_POOLS"
 
 
 def _snapshot(args: RestApi) -> str:
@@ -380,7 +504,9 @@ def _snapshot(args: RestApi) -> str:
         [route.path, route.method, route.public, route.api_key, list(route.request_parameters)]
         for route in args.all_routes
     ]
-    return json.dumps([*routes, args.cors_origin or ""])
+    # API Gateway's own errors have the header since this version; without an origin nothing is deployed again.
+    authorizer = [args.authorizer.model_dump_json()] if args.authorizer else []
+    return json.dumps([*routes, f"{args.cors_origin} errors" if args.cors_origin else "", *authorizer])
 
 
 def _fingerprint(parts: list[str]) -> str:

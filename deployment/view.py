@@ -41,8 +41,8 @@ SINGLE_LINES = 8
 
 IMAGE = "docker:index/image:Image"
 SERVICES = {
-    "apigateway": "API Gateway", "cloudwatch": "CloudWatch", "ecr": "ECR", "iam": "IAM", "lambda": "Lambda",
-    "scheduler": "EventBridge", "sns": "SNS",
+    "apigateway": "API Gateway", "apigatewayv2": "API Gateway", "cloudwatch": "CloudWatch", "ecr": "ECR",
+    "iam": "IAM", "lambda": "Lambda", "scheduler": "EventBridge", "sns": "SNS",
 }  # fmt: skip
 # What the engine says of each plugin that it takes from PATH.
 AMBIENT = re.compile(r"using \S+ from \$PATH at (?P<folder>\S+)/")

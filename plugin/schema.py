@@ -12,7 +12,7 @@ import pulumi
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
-from components.model import Model, about, as_yaml, meanings
+from components.model import Model, about, as_yaml, is_list, meanings, models_of
 
 NAMES: dict[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
 LANGUAGES = ("nodejs", "python", "csharp", "java", "go")
@@ -73,17 +73,24 @@ class Package:
             ),
         }
 
-    def inputs(self, models: Iterable[type[Model]], owner: str) -> dict[str, Any]:
+    def inputs(self, models: Sequence[type[Model]], owner: str) -> dict[str, Any]:
         """The options of a model, or of several that are alternatives."""
-        return {
-            to_camel(name): {
-                **self.kind_of(field.annotation, f"{owner}{name.title().replace('_', '')}"),
-                "description": _description(field, texts[name]),
-            }
-            for model in models
-            for texts in (meanings(model),)
-            for name, field in model.model_fields.items()
-        }
+        written: dict[str, Any] = {}
+        for model in models:
+            texts = meanings(model)
+            for name, field in model.model_fields.items():
+                kinds = [
+                    kind for one in models if name in one.model_fields for kind in models_of(one.model_fields[name])
+                ]
+                title = f"{owner}{name.title().replace('_', '')}"
+                if len(set(kinds)) > len(models_of(field)) and is_list(field):
+                    kind = {"type": "array", "items": self.reference(title, kinds, {"plain": True}), "plain": True}
+                elif len(set(kinds)) > len(models_of(field)):
+                    kind = self.reference(title, kinds, {"plain": True})
+                else:
+                    kind = self.kind_of(field.annotation, title)
+                written[to_camel(name)] = {**kind, "description": _description(field, texts[name])}
+        return written
 
     def kind_of(self, kind: Any, name: str, *, plain: bool = True) -> dict[str, Any]:
         """A type, plain where no output may be given; `name` is that of the type that is written for alternatives."""

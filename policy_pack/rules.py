@@ -45,12 +45,15 @@ PERMISSION = "aws:lambda/permission:Permission"
 REPOSITORY = "aws:ecr/repository:Repository"
 REPOSITORY_POLICY = "aws:ecr/repositoryPolicy:RepositoryPolicy"
 ROLE = "aws:iam/role:Role"
+ROUTE = "aws:apigatewayv2/route:Route"
 SCHEDULE = "aws:scheduler/schedule:Schedule"
 STAGE = "aws:apigateway/stage:Stage"
+HTTP_STAGE = "aws:apigatewayv2/stage:Stage"
 SUBSCRIPTION = "aws:sns/topicSubscription:TopicSubscription"
 TARGET = "aws:cloudwatch/eventTarget:EventTarget"
 # Those that call a function without waiting for it.
 EVENT_TYPES = (SCHEDULE, SUBSCRIPTION, TARGET)
+DOMAINS = ("aws:apigateway/domainName:DomainName", "aws:apigatewayv2/domainName:DomainName")
 ROLE_TYPES = (
     "aws:iam/policy:Policy",
     ROLE,
@@ -705,9 +708,10 @@ def is_any(resource: str) -> bool:
 
 @resource_rule(
     STAGE,
+    HTTP_STAGE,
     level=ADVISORY,
     severity=MEDIUM,
-    ids=("CKV_AWS_76",),
+    ids=("APIGateway.9", "CKV_AWS_76", "CKV_AWS_95"),
     fix="Write api: {accessLogRetention: DAYS}.",
     url="https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html",
 )
@@ -722,6 +726,7 @@ def api_access_log(stage: ResourceValidationArgs, _: Parameters) -> Iterator[str
 
 @stack_rule(
     STAGE,
+    HTTP_STAGE,
     level=ADVISORY,
     severity=MEDIUM,
     # The account's own limit, where it was not raised.
@@ -735,13 +740,19 @@ def api_throttling(stage: PolicyResource, parameters: Parameters, stack: Sequenc
     Advisory by default: without it the account's limit applies, which all its APIs share.
     """
     most = parameters["maximumRate"]
+    limits = section(stage.props.get("defaultRouteSettings"))
+    if 0 <= limits.get("throttlingRateLimit", -1) <= most and limits.get("throttlingBurstLimit", -1) >= 0:
+        return
     for each in stack:
         if each.resource_type == METHOD_SETTINGS and refers(each, "stageName", stage, "stageName"):
             settings = section(each.props.get("settings"))
             rate, burst = settings.get("throttlingRateLimit", -1), settings.get("throttlingBurstLimit", -1)
             if each.props.get("methodPath") == "*/*" and 0 <= rate <= most and burst >= 0:
                 return
-    yield f"No method settings for */* limit burst and rate, the rate to {most:.0f} calls a second at most."
+    if stage.resource_type == STAGE:
+        yield f"No method settings for */* limit burst and rate, the rate to {most:.0f} calls a second at most."
+    else:
+        yield f"defaultRouteSettings do not limit burst and rate, the rate to {most:.0f} calls a second at most."
 
 
 def refers(resource: PolicyResource, key: str, other: PolicyResource, name: str) -> bool:
@@ -753,27 +764,43 @@ def refers(resource: PolicyResource, key: str, other: PolicyResource, name: str)
 
 
 @resource_rule(
+    *DOMAINS,
+    level=MANDATORY,
+    severity=MEDIUM,
+    ids=("CKV_AWS_206",),
+    fix="Write api: {domain: {securityPolicy: TLS_1_2}}.",
+    url="https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-custom-domain-tls-version.html",
+)
+def api_domain_tls(domain: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
+    """A domain name takes TLS 1.2 or newer only."""
+    configuration = section(domain.props.get("domainNameConfiguration"))
+    policy = configuration.get("securityPolicy", domain.props.get("securityPolicy"))
+    if policy in (None, "TLS_1_0"):
+        yield f"securityPolicy is {policy or 'left out'}."
+
+
+@resource_rule(
     METHOD,
+    ROUTE,
     FUNCTION_URL,
     level=ADVISORY,
     severity=MEDIUM,
-    ids=("CKV_AWS_59", "CKV_AWS_258"),
+    ids=("APIGateway.8", "CKV_AWS_59", "CKV_AWS_258", "CKV_AWS_309"),
     parameters={"publicMethods": texts(["OPTIONS"])},
     fix="Leave public out of the stack file, or name the method in the parameter publicMethods.",
     url="https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-control-access-to-api.html",
 )
 def endpoint_authorization(endpoint: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
-    """Callers sign their requests or send an API key.
+    """Callers sign their requests, show a token or send an API key.
 
     Advisory by default: an endpoint may be public on purpose.
     """
     props = endpoint.props
     open_ = "NONE" in (props.get("authorization"), props.get("authorizationType")) and not props.get("apiKeyRequired")
-    if (
-        open_
-        and endpoint.resource_type == METHOD
-        and (method := props["httpMethod"]) not in parameters["publicMethods"]
-    ):
+    # A route key is a method and a path, or $default, which is any method.
+    key = props.get("routeKey", "").partition(" ")
+    method = props["httpMethod"] if endpoint.resource_type == METHOD else key[0] if key[1] else "ANY"
+    if open_ and endpoint.resource_type != FUNCTION_URL and method not in parameters["publicMethods"]:
         yield f"Authorization is NONE: anyone may call {method}."
     elif open_ and endpoint.resource_type == FUNCTION_URL and "ANY" not in parameters["publicMethods"]:
         # The provider's own statements: https://github.com/hashicorp/terraform-provider-aws/pull/44858

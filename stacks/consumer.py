@@ -79,6 +79,7 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
         "aliasArn": function.alias_arn,
         "endpointUrl": function.endpoint_url,
         "apiKey": function.api_key,
+        "domainTarget": function.domain_target,
         "logGroupName": function.log_group_name,
         "alarmTopicArn": function.alarm_topic_arn,
         "triggerPolicies": function.trigger_policies,

@@ -11,7 +11,7 @@
   last tag or by its digest.
   https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ListImages.html
   https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchDeleteImage.html
-* API Gateway: an API is called by AWS's host names, in every partition.
+* API Gateway: an API is called by AWS's host names, in every partition, and answers as it was deployed.
   https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-call-api.html
 """
 
@@ -27,7 +27,7 @@ from ministack.core.responses import get_account_id, json_response
 from ministack.services import ecr, lambda_svc, sts
 
 from local import credentials
-from local.cloud import access, patch_operations
+from local.cloud import access, deployments, patch_operations
 from local.cloud.guard import SERVICES
 
 ACCOUNT = re.compile(r"\d{12}")
@@ -46,6 +46,7 @@ def apply() -> None:
     ecr._list_images = _listing_tags(ecr._list_images)
     ecr._batch_delete_image = _deleting_tags(ecr._batch_delete_image)
     patch_operations.apply()
+    deployments.apply()
     for unused in app.SERVICE_HANDLERS.keys() - SERVICES:
         del app.SERVICE_HANDLERS[unused]
     # It answers every page, whatever it asks for.

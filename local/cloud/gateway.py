@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ministack.core.responses import get_region, set_request_account_id, set_request_region
-from ministack.services import apigateway_v1, lambda_svc
+from ministack.services import apigateway, apigateway_v1, lambda_svc
 
 from local.cloud import access, partition
 from local.cloud.access import Service
@@ -42,10 +42,11 @@ def called_api(path: str, host: str) -> str | None:
 
 def select_owner(api: str) -> None:
     """Make the API's owner the account and region of this request."""
-    for (account, region, api_id), _ in apigateway_v1._rest_apis.all_items():
-        if api_id == api:
-            set_request_account_id(account)
-            set_request_region(region)
+    for apis in (apigateway_v1._rest_apis, apigateway._apis):
+        for (account, region, api_id), _ in apis.all_items():
+            if api_id == api:
+                set_request_account_id(account)
+                set_request_region(region)
 
 
 def guard(functions: Functions) -> None:
@@ -58,6 +59,7 @@ def guard(functions: Functions) -> None:
     apigateway_v1._build_lambda_event_v1 = _naming_the_endpoint(apigateway_v1._build_lambda_event_v1)
     apigateway_v1._invoke_lambda_proxy_v1 = _guarded(apigateway_v1._invoke_lambda_proxy_v1, functions)
     apigateway_v1._invoke_lambda_custom_v1 = _guarded(apigateway_v1._invoke_lambda_custom_v1, functions)
+    apigateway._invoke_lambda_proxy = _guarded_http(apigateway._invoke_lambda_proxy, functions)
 
 
 def _naming_the_endpoint(build: Callable[..., Document]) -> Callable[..., Document]:
@@ -114,15 +116,8 @@ def _guarded(invoke: Callable[..., Awaitable[Any]], functions: Functions) -> Cal
         account, region = scope["owner_account_id"], scope["owner_region"]
         function = apigateway_v1._extract_lambda_ref_from_integration_uri(integration.get("uri", ""))
         source = f"arn:aws:execute-api:{region}:{account}:{api}/{stage}/{method}{resource['path']}"
-        configuration = configuration_of(function, account, region)
-        if configuration is not None:
-            try:
-                if not _permits(configuration["FunctionArn"], function, source):
-                    return _internal_server_error()
-                await functions.wake(configuration)
-            except Refused:
-                return _internal_server_error()
-            CALLED_ARN.set(function if function.startswith("arn:") else configuration["FunctionArn"])
+        if not await _is_callable(function, account, region, source, functions):
+            return _internal_server_error()
         answering: asyncio.Future[Any] = asyncio.ensure_future(
             invoke(integration, api, stage, stage_record, resource, path, method, *rest, **scope)
         )
@@ -134,6 +129,39 @@ def _guarded(invoke: Callable[..., Awaitable[Any]], functions: Functions) -> Cal
         return answering.result()
 
     return invoke_if_allowed
+
+
+def _guarded_http(invoke: Callable[..., Awaitable[Any]], functions: Functions) -> Callable[..., Awaitable[Any]]:
+    async def invoke_if_allowed(
+        integration: dict[str, Any], api: str, stage: str, path: str, method: str, headers: Any, body: Any, query: Any,
+        route: str = "$default", *rest: Any, **scope: Any,
+    ) -> Any:  # fmt: skip
+        account, region = scope["owner_account_id"], scope["owner_region"]
+        function = apigateway._extract_lambda_ref_from_integration_uri(integration.get("integrationUri", ""))
+        called, _, template = route.partition(" ")
+        # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+        target = f"{method if called != 'ANY' else '*'}{template}" if template else route
+        source = f"arn:aws:execute-api:{region}:{account}:{api}/{stage}/{target}"
+        if not await _is_callable(function, account, region, source, functions):
+            return 500, {"Content-Type": "application/json"}, b'{"message":"Internal Server Error"}'
+        return await invoke(integration, api, stage, path, method, headers, body, query, route, *rest, **scope)
+
+    return invoke_if_allowed
+
+
+async def _is_callable(function: str, account: str, region: str, source: str, functions: Functions) -> bool:
+    """Whether a function may be called for a method, and can be; one that is not there is MiniStack's to tell."""
+    configuration = configuration_of(function, account, region)
+    if configuration is None:
+        return True
+    try:
+        if not _permits(configuration["FunctionArn"], function, source):
+            return False
+        await functions.wake(configuration)
+    except Refused:
+        return False
+    CALLED_ARN.set(function if function.startswith("arn:") else configuration["FunctionArn"])
+    return True
 
 
 def _permits(arn: str, called: str, source: str) -> bool:

@@ -83,7 +83,7 @@ EVENTS = frozenset({
 
 # By the name that requests are signed for.
 SERVICES = {
-    "apigateway": Service(re.compile(r"/(restapis|apikeys|usageplans|account|tags)(/[^/]+)*/?")),
+    "apigateway": Service(re.compile(r"/(restapis|apikeys|usageplans|account|tags|v2/apis)(/[^/]+)*/?")),
     "events": Service(target="AWSEvents.", actions=EVENTS),
     "ecr": Service(target="AmazonEC2ContainerRegistry_V20150921."),
     "iam": Service(),
@@ -164,7 +164,7 @@ class Guard:
         send = _without_cors(send)
         if path.startswith("/_local/"):
             await self._control(scope, receive, send)
-        elif REGISTRY_PATH.fullmatch(path):
+        elif REGISTRY_PATH.fullmatch(path) and "/apigateway/aws4_request" not in header(scope, "authorization"):
             await self._inner(scope, _bounded(scope, receive, LAYER_BYTES), send)
         else:
             await self._api(scope, receive, send)

@@ -19,6 +19,7 @@ from local.cloud.asgi import Scope, header
 # Services by their names in the SDK, and the code of an input that breaks a limit.
 CODES = {
     "apigateway": "BadRequestException",
+    "apigatewayv2": "BadRequestException",
     "ecr": "InvalidParameterException",
     "events": "ValidationException",
     "iam": "ValidationError",
@@ -50,6 +51,8 @@ Problem = tuple[str, str]
 
 def problem(service: str, scope: Scope, body: bytes) -> Problem | None:
     """Code and text of AWS's refusal of an input, or None."""
+    if service == "apigateway" and scope["path"].startswith("/v2/"):
+        service = "apigatewayv2"  # signed for the same name
     query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     form = service in CODES and _model(service).protocol == "query"
     if form:

@@ -10,6 +10,7 @@ from ministack.services import apigateway_v1
 
 Document = dict[str, Any]
 TYPES: dict[str, Callable[[str], Any]] = {
+    "minimumCompressionSize": int,
     "timeoutInMillis": int,
     "apiKeyRequired": lambda text: text.lower() == "true",
 }

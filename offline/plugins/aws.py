@@ -327,6 +327,16 @@ def _read_role_policy(aws: Aws, identity: str, state: Values) -> Values | None:
     return {"role": role, "name": name, "policy": json.dumps(found["PolicyDocument"])}
 
 
+def _attach_role_policy(aws: Aws, new: Values) -> str:
+    aws.client("iam").attach_role_policy(RoleName=new["role"], PolicyArn=new["policyArn"])
+    return f"{new['role']}-{new['policyArn']}"
+
+
+def _read_attachment(aws: Aws, identity: str, state: Values) -> Values | None:
+    found = aws.client("iam").list_attached_role_policies(RoleName=state["role"])["AttachedPolicies"]
+    return state if state["policyArn"] in [one["PolicyArn"] for one in found] else None
+
+
 def _delete_role_policy(aws: Aws, identity: str, state: Values) -> None:
     role, _, name = identity.partition(":")
     aws.client("iam").delete_role_policy(RoleName=role, PolicyName=name)
@@ -955,8 +965,16 @@ def _create_rest_api(aws: Aws, new: Values) -> str:
         name=new["name"],
         description=new.get("description", ""),
         endpointConfiguration={"types": [new.get("endpointConfiguration", {}).get("types", "EDGE")]},
+        **_known(new, "binaryMediaTypes"),
+        **({} if _size(new) is None else {"minimumCompressionSize": _size(new)}),
     )
     return str(created["id"])
+
+
+def _size(values: Values) -> int | None:
+    """The size from which on answers are compressed; -1 stands for none."""
+    size = int(values.get("minimumCompressionSize") or -1)
+    return None if size < 0 else size
 
 
 def _read_rest_api(aws: Aws, api: str, state: Values) -> Values | None:
@@ -967,6 +985,8 @@ def _read_rest_api(aws: Aws, api: str, state: Values) -> Values | None:
         "name": found["name"],
         "description": found.get("description", ""),
         "endpointConfiguration": {"types": found["endpointConfiguration"]["types"][0]},
+        "binaryMediaTypes": found.get("binaryMediaTypes", []),
+        "minimumCompressionSize": str(found.get("minimumCompressionSize", "")),
         "rootResourceId": root,
         "createdDate": found["createdDate"].isoformat(),
         "arn": f"arn:{aws.partition}:apigateway:{aws.region}::/restapis/{api}",
@@ -985,6 +1005,12 @@ def _update_rest_api(aws: Aws, api: str, old: Values, new: Values) -> None:
     old_type, new_type = (values.get("endpointConfiguration", {}).get("types", "EDGE") for values in (old, new))
     if old_type != new_type:
         changes.append({"op": "replace", "path": f"/endpointConfiguration/types/{old_type}", "value": new_type})
+    if _size(old) != _size(new):
+        size = {} if _size(new) is None else {"value": str(_size(new))}
+        changes.append({"op": "replace", "path": "/minimumCompressionSize", **size})
+    before, after = (set(values.get("binaryMediaTypes") or ()) for values in (old, new))
+    for operation, types in (("remove", before - after), ("add", after - before)):
+        changes += [{"op": operation, "path": f"/binaryMediaTypes/{_pointer(one)}"} for one in sorted(types) if after]
     aws.client("apigateway").update_rest_api(restApiId=api, patchOperations=changes)
 
 
@@ -1029,6 +1055,7 @@ def _put_method(aws: Aws, new: Values) -> str:
         authorizationType=new["authorization"],
         apiKeyRequired=new.get("apiKeyRequired", False),
         requestParameters=new.get("requestParameters", {}),
+        **_known(new, "authorizerId"),
         **({"requestValidatorId": new["requestValidatorId"]} if new.get("requestValidatorId") else {}),
     )
     return f"agm-{new['restApi']}-{new['resourceId']}-{new['httpMethod']}"
@@ -1041,7 +1068,7 @@ def _read_method(aws: Aws, identity: str, state: Values) -> Values | None:
         "authorization": found["authorizationType"],
         "apiKeyRequired": bool(found.get("apiKeyRequired")),
         "region": aws.region,
-        **_known(found, "requestParameters", "requestValidatorId"),
+        **_known(found, "authorizerId", "requestParameters", "requestValidatorId"),
     }
 
 
@@ -1049,6 +1076,7 @@ def _update_method(aws: Aws, identity: str, old: Values, new: Values) -> None:
     values = {
         "authorization": ("/authorizationType", new["authorization"]),
         "apiKeyRequired": ("/apiKeyRequired", str(bool(new.get("apiKeyRequired"))).lower()),
+        "authorizerId": ("/authorizerId", new.get("authorizerId", "")),
         "requestValidatorId": ("/requestValidatorId", new.get("requestValidatorId", "")),
     }
     changes = [_replacing(*values[key]) for key in values if _differs(key, old, new)]
@@ -1113,6 +1141,38 @@ def _update_integration(aws: Aws, identity: str, old: Values, new: Values) -> No
 
 def _delete_integration(aws: Aws, identity: str, state: Values) -> None:
     aws.client("apigateway").delete_integration(**_method_keys(state))
+
+
+def _put_gateway_response(aws: Aws, new: Values) -> str:
+    aws.client("apigateway").put_gateway_response(
+        restApiId=new["restApiId"], responseType=new["responseType"], **_known(new, "responseParameters", "statusCode")
+    )
+    return f"aggr-{new['restApiId']}-{new['responseType']}"
+
+
+def _read_gateway_response(aws: Aws, identity: str, state: Values) -> Values | None:
+    keys = {key: state[key] for key in ("restApiId", "responseType")}
+    found = aws.client("apigateway").get_gateway_response(**keys)
+    if found.get("defaultResponse"):
+        return None
+    return {**keys, **_known(found, "responseParameters", "responseTemplates"), "region": aws.region}
+
+
+def _delete_gateway_response(aws: Aws, identity: str, state: Values) -> None:
+    keys = {key: state[key] for key in ("restApiId", "responseType")}
+    aws.client("apigateway").delete_gateway_response(**keys)
+
+
+def _set_account(aws: Aws, new: Values) -> str:
+    """Set the role for the logs of the account and Region."""
+    role = new.get("cloudwatchRoleArn", "")
+    aws.client("apigateway").update_account(patchOperations=[_replacing("/cloudwatchRoleArn", role)])
+    return aws.account
+
+
+def _read_account(aws: Aws, identity: str, state: Values) -> Values | None:
+    found = aws.client("apigateway").get_account()
+    return {"cloudwatchRoleArn": found.get("cloudwatchRoleArn", ""), "region": aws.region}
 
 
 def _create_deployment(aws: Aws, new: Values) -> str:
@@ -1366,6 +1426,274 @@ def _read_usage_plan_key(aws: Aws, identity: str, state: Values) -> Values | Non
     return {**plan, "name": found.get("name", ""), "value": found.get("value", "")}
 
 
+def _create_authorizer(aws: Aws, new: Values) -> str:
+    created = aws.client("apigateway").create_authorizer(
+        restApiId=new["restApi"],
+        name=new["name"],
+        type=new["type"],
+        authorizerResultTtlInSeconds=new["authorizerResultTtlInSeconds"],
+        **_known(new, "authorizerUri", "identitySource"),
+        **({"providerARNs": new["providerArns"]} if new.get("providerArns") else {}),
+    )
+    return str(created["id"])
+
+
+def _read_authorizer(aws: Aws, identity: str, state: Values) -> Values | None:
+    found = aws.client("apigateway").get_authorizer(restApiId=state["restApi"], authorizerId=identity)
+    return {
+        "restApi": state["restApi"],
+        "authorizerResultTtlInSeconds": int(found.get("authorizerResultTtlInSeconds", 300)),
+        "arn": f"arn:{aws.partition}:apigateway:{aws.region}::/restapis/{state['restApi']}/authorizers/{identity}",
+        "region": aws.region,
+        **_known(found, "name", "type", "authorizerUri", "identitySource"),
+        **({"providerArns": found["providerARNs"]} if found.get("providerARNs") else {}),
+    }
+
+
+def _update_authorizer(aws: Aws, identity: str, old: Values, new: Values) -> None:
+    keys = ("name", "type", "authorizerUri", "identitySource", "authorizerResultTtlInSeconds")
+    changes = [_replacing(f"/{key}", new.get(key, "")) for key in keys if _differs(key, old, new)]
+    before, after = (set(values.get("providerArns") or ()) for values in (old, new))
+    changes += [{"op": "add", "path": "/providerARNs", "value": arn} for arn in sorted(after - before)]
+    changes += [{"op": "remove", "path": "/providerARNs", "value": arn} for arn in sorted(before - after)]
+    aws.client("apigateway").update_authorizer(restApiId=new["restApi"], authorizerId=identity, patchOperations=changes)
+
+
+def _create_domain(aws: Aws, new: Values) -> str:
+    aws.client("apigateway").create_domain_name(
+        domainName=new["domainName"],
+        regionalCertificateArn=new["regionalCertificateArn"],
+        securityPolicy=new["securityPolicy"],
+        endpointConfiguration={"types": [new["endpointConfiguration"]["types"]]},
+    )
+    return str(new["domainName"])
+
+
+def _read_domain(aws: Aws, name: str, state: Values) -> Values | None:
+    found = aws.client("apigateway").get_domain_name(domainName=name)
+    return {
+        "domainName": name,
+        **_known(found, "regionalCertificateArn", "regionalDomainName", "securityPolicy"),
+        "regionalZoneId": found.get("regionalHostedZoneId", ""),
+        "endpointConfiguration": {"types": found["endpointConfiguration"]["types"][0]},
+        "arn": f"arn:{aws.partition}:apigateway:{aws.region}::/domainnames/{name}",
+        "region": aws.region,
+        "tagsAll": {},
+    }
+
+
+def _update_domain(aws: Aws, name: str, old: Values, new: Values) -> None:
+    keys = ("regionalCertificateArn", "securityPolicy")
+    changes = [_replacing(f"/{key}", new[key]) for key in keys if _differs(key, old, new)]
+    aws.client("apigateway").update_domain_name(domainName=name, patchOperations=changes)
+
+
+def _create_path_mapping(aws: Aws, new: Values) -> str:
+    aws.client("apigateway").create_base_path_mapping(
+        domainName=new["domainName"],
+        restApiId=new["restApi"],
+        stage=new["stageName"],
+        **_known(new, "basePath"),
+    )
+    return f"{new['domainName']}/{new.get('basePath', '')}"
+
+
+def _mapping_key(state: Values) -> Values:
+    return {"domainName": state["domainName"], "basePath": state.get("basePath") or "(none)"}
+
+
+def _read_path_mapping(aws: Aws, identity: str, state: Values) -> Values | None:
+    found = aws.client("apigateway").get_base_path_mapping(**_mapping_key(state))
+    base = found["basePath"] if found["basePath"] != "(none)" else ""
+    keys = {"domainName": state["domainName"], "restApi": found["restApiId"], "stageName": found.get("stage", "")}
+    return {**keys, **({"basePath": base} if base else {}), "region": aws.region}
+
+
+# ---- HTTP APIs ---------------------------------------------------------------------------------------------------
+
+
+def _some(values: Values, names: dict[str, str]) -> Values:
+    """Some of the inputs in AWS's spelling."""
+    return {theirs: values[ours] for ours, theirs in names.items() if values.get(ours) is not None}
+
+
+CORS = {"allowOrigins": "AllowOrigins", "allowMethods": "AllowMethods", "allowHeaders": "AllowHeaders"}
+HTTP_ROUTE = {
+    "routeKey": "RouteKey",
+    "target": "Target",
+    "authorizationType": "AuthorizationType",
+    "authorizerId": "AuthorizerId",
+}
+HTTP_INTEGRATION = {
+    "integrationType": "IntegrationType",
+    "integrationUri": "IntegrationUri",
+    "payloadFormatVersion": "PayloadFormatVersion",
+}
+
+
+def _back(found: Values, names: dict[str, str]) -> Values:
+    """Some of what AWS answers in the spelling of the inputs."""
+    return {ours: found[theirs] for ours, theirs in names.items() if found.get(theirs) not in (None, "", [])}
+
+
+def _http_api(new: Values) -> Values:
+    cors = _some(new.get("corsConfiguration") or {}, CORS)
+    return {"Name": new["name"], **({"CorsConfiguration": cors} if cors else {})}
+
+
+def _read_http_api(aws: Aws, api: str, state: Values) -> Values | None:
+    found = aws.client("apigatewayv2").get_api(ApiId=api)
+    cors = _back(found.get("CorsConfiguration") or {}, CORS)
+    return {
+        "name": found["Name"],
+        "protocolType": found["ProtocolType"],
+        "apiEndpoint": f"https://{api}.execute-api.{aws.region}.{aws.suffix}",
+        "arn": f"arn:{aws.partition}:apigateway:{aws.region}::/apis/{api}",
+        "executionArn": aws.arn("execute-api", api),
+        "region": aws.region,
+        "tagsAll": {},
+        **({"corsConfiguration": cors} if cors else {}),
+    }
+
+
+def _update_http_api(aws: Aws, api: str, old: Values, new: Values) -> None:
+    client = aws.client("apigatewayv2")
+    if old.get("corsConfiguration") and not new.get("corsConfiguration"):
+        client.delete_cors_configuration(ApiId=api)
+    client.update_api(ApiId=api, **_http_api(new))
+
+
+def _read_http_integration(aws: Aws, identity: str, state: Values) -> Values | None:
+    found = aws.client("apigatewayv2").get_integration(ApiId=state["apiId"], IntegrationId=identity)
+    return {"apiId": state["apiId"], **_back(found, HTTP_INTEGRATION), "region": aws.region}
+
+
+def _read_http_route(aws: Aws, identity: str, state: Values) -> Values | None:
+    found = aws.client("apigatewayv2").get_route(ApiId=state["apiId"], RouteId=identity)
+    return {"apiId": state["apiId"], **_back(found, HTTP_ROUTE), "region": aws.region}
+
+
+def _update_http_route(aws: Aws, identity: str, old: Values, new: Values) -> None:
+    aws.client("apigatewayv2").update_route(ApiId=new["apiId"], RouteId=identity, **_some(new, HTTP_ROUTE))
+
+
+def _http_stage(new: Values) -> Values:
+    log, limits = new.get("accessLogSettings") or {}, new.get("defaultRouteSettings") or {}
+    limited = _some(
+        limits, {"throttlingBurstLimit": "ThrottlingBurstLimit", "throttlingRateLimit": "ThrottlingRateLimit"}
+    )
+    return {
+        "ApiId": new["apiId"],
+        "StageName": new["name"],
+        "AutoDeploy": bool(new.get("autoDeploy")),
+        **({"AccessLogSettings": {"DestinationArn": log["destinationArn"], "Format": log["format"]}} if log else {}),
+        **({"DefaultRouteSettings": limited} if limited else {}),
+    }
+
+
+def _create_http_stage(aws: Aws, new: Values) -> str:
+    aws.client("apigatewayv2").create_stage(**_http_stage(new))
+    return str(new["name"])
+
+
+def _read_http_stage(aws: Aws, name: str, state: Values) -> Values | None:
+    api = state["apiId"]
+    found = aws.client("apigatewayv2").get_stage(ApiId=api, StageName=name)
+    log = _back(found.get("AccessLogSettings") or {}, {"destinationArn": "DestinationArn", "format": "Format"})
+    limits = found.get("DefaultRouteSettings") or {}
+    limited = _back(
+        limits, {"throttlingBurstLimit": "ThrottlingBurstLimit", "throttlingRateLimit": "ThrottlingRateLimit"}
+    )
+    # https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/apigatewayv2/stage.go
+    path = "" if name == "$default" else name
+    return {
+        "apiId": api,
+        "name": name,
+        "autoDeploy": found.get("AutoDeploy", False),
+        "invokeUrl": f"https://{api}.execute-api.{aws.region}.{aws.suffix}/{path}",
+        "executionArn": aws.arn("execute-api", f"{api}/{name}"),
+        "arn": f"arn:{aws.partition}:apigateway:{aws.region}::/apis/{api}/stages/{name}",
+        "region": aws.region,
+        "tagsAll": {},
+        **({"accessLogSettings": log} if log else {}),
+        **({"defaultRouteSettings": limited} if limited else {}),
+    }
+
+
+def _update_http_stage(aws: Aws, name: str, old: Values, new: Values) -> None:
+    client = aws.client("apigatewayv2")
+    if old.get("accessLogSettings") and not new.get("accessLogSettings"):
+        client.delete_access_log_settings(ApiId=new["apiId"], StageName=name)
+    # Limits that are left out are turned off.
+    off: Values = {"DefaultRouteSettings": {}} if old.get("defaultRouteSettings") else {}
+    client.update_stage(**{**off, **_http_stage(new)})
+
+
+def _http_authorizer(new: Values) -> Values:
+    jwt = new.get("jwtConfiguration") or {}
+    return {
+        "ApiId": new["apiId"],
+        "Name": new["name"],
+        "AuthorizerType": new["authorizerType"],
+        "IdentitySource": new["identitySources"],
+        "JwtConfiguration": {"Issuer": jwt.get("issuer", ""), "Audience": jwt.get("audiences", [])},
+    }
+
+
+def _read_http_authorizer(aws: Aws, identity: str, state: Values) -> Values | None:
+    found = aws.client("apigatewayv2").get_authorizer(ApiId=state["apiId"], AuthorizerId=identity)
+    jwt = found["JwtConfiguration"]
+    return {
+        "apiId": state["apiId"],
+        "name": found["Name"],
+        "authorizerType": found["AuthorizerType"],
+        "identitySources": found["IdentitySource"],
+        "jwtConfiguration": {"issuer": jwt["Issuer"], "audiences": jwt["Audience"]},
+        "region": aws.region,
+    }
+
+
+def _http_domain(new: Values) -> Values:
+    configuration = new["domainNameConfiguration"]
+    names = {"certificateArn": "CertificateArn", "endpointType": "EndpointType", "securityPolicy": "SecurityPolicy"}
+    return {"DomainName": new["domainName"], "DomainNameConfigurations": [_some(configuration, names)]}
+
+
+def _create_http_domain(aws: Aws, new: Values) -> str:
+    aws.client("apigatewayv2").create_domain_name(**_http_domain(new))
+    return str(new["domainName"])
+
+
+def _read_http_domain(aws: Aws, name: str, state: Values) -> Values | None:
+    found = aws.client("apigatewayv2").get_domain_name(DomainName=name)["DomainNameConfigurations"][0]
+    names = {
+        "certificateArn": "CertificateArn",
+        "endpointType": "EndpointType",
+        "securityPolicy": "SecurityPolicy",
+        "hostedZoneId": "HostedZoneId",
+        "targetDomainName": "ApiGatewayDomainName",
+    }
+    arn = f"arn:{aws.partition}:apigateway:{aws.region}::/domainnames/{name}"
+    return {
+        "domainName": name,
+        "domainNameConfiguration": _back(found, names),
+        "arn": arn,
+        "region": aws.region,
+        "tagsAll": {},
+    }
+
+
+def _api_mapping(new: Values) -> Values:
+    key = {"ApiMappingKey": new["apiMappingKey"]} if new.get("apiMappingKey") else {}
+    return {"ApiId": new["apiId"], "DomainName": new["domainName"], "Stage": new["stage"], **key}
+
+
+def _read_api_mapping(aws: Aws, identity: str, state: Values) -> Values | None:
+    found = aws.client("apigatewayv2").get_api_mapping(DomainName=state["domainName"], ApiMappingId=identity)
+    names = {"apiId": "ApiId", "stage": "Stage", "apiMappingKey": "ApiMappingKey"}
+    return {"domainName": state["domainName"], **_back(found, names), "region": aws.region}
+
+
 # ---- the table ---------------------------------------------------------------------------------------------------
 
 REGIONAL = {"region"}
@@ -1458,6 +1786,17 @@ KINDS: dict[str, Kind] = {
         update=lambda aws, identity, old, new: _done(_put_role_policy(aws, new)),
         delete=_delete_role_policy,
         named="name",
+    ),
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": Kind(
+        sdk="pulumi_aws.iam.RolePolicyAttachmentArgs",
+        inputs={"role", "policyArn"},
+        replaces={"role", "policyArn"},
+        computed=set(),
+        create=_attach_role_policy,
+        read=_read_attachment,
+        delete=lambda aws, identity, state: aws.client("iam").detach_role_policy(
+            RoleName=state["role"], PolicyArn=state["policyArn"]
+        ),
     ),
     "aws:cloudwatch/logGroup:LogGroup": Kind(
         sdk="pulumi_aws.cloudwatch.LogGroupArgs",
@@ -1666,8 +2005,14 @@ KINDS: dict[str, Kind] = {
     ),
     "aws:apigateway/restApi:RestApi": Kind(
         sdk="pulumi_aws.apigateway.RestApiArgs",
-        inputs={"name", "description", "endpointConfiguration"},
+        inputs={"name", "description", "endpointConfiguration", "binaryMediaTypes", "minimumCompressionSize"},
         replaces=set(),
+        # A list that is left out is kept, and -1 is how a size is left out.
+        # https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/apigateway/rest_api.go
+        quiet={
+            "binaryMediaTypes": lambda old, new: not new,
+            "minimumCompressionSize": lambda old, new: {old or "-1", new or "-1"} == {"-1"},
+        },
         computed={"arn", "executionArn", "rootResourceId", "createdDate"} | REGIONAL | TAGGED,
         create=_create_rest_api,
         read=_read_rest_api,
@@ -1688,7 +2033,8 @@ KINDS: dict[str, Kind] = {
     ),
     "aws:apigateway/method:Method": Kind(
         sdk="pulumi_aws.apigateway.MethodArgs",
-        inputs=METHOD_KEYS | {"authorization", "apiKeyRequired", "requestParameters", "requestValidatorId"},
+        inputs=METHOD_KEYS
+        | {"authorization", "authorizerId", "apiKeyRequired", "requestParameters", "requestValidatorId"},
         replaces=METHOD_KEYS,
         computed=REGIONAL,
         create=_put_method,
@@ -1706,6 +2052,26 @@ KINDS: dict[str, Kind] = {
         update=_update_integration,
         delete=_delete_integration,
         defaults={"timeoutMilliseconds": 29_000},
+    ),
+    "aws:apigateway/response:Response": Kind(
+        sdk="pulumi_aws.apigateway.ResponseArgs",
+        inputs={"restApiId", "responseType", "responseParameters", "statusCode"},
+        replaces={"restApiId", "responseType"},
+        computed={"responseTemplates"} | REGIONAL,
+        create=_put_gateway_response,
+        read=_read_gateway_response,
+        update=lambda aws, identity, old, new: _done(_put_gateway_response(aws, new)),
+        delete=_delete_gateway_response,
+    ),
+    "aws:apigateway/account:Account": Kind(
+        sdk="pulumi_aws.apigateway.AccountArgs",
+        inputs={"cloudwatchRoleArn"},
+        replaces=set(),
+        computed={"apiKeyVersion", "features", "throttleSettings"} | REGIONAL,
+        create=_set_account,
+        read=_read_account,
+        update=lambda aws, identity, old, new: _done(_set_account(aws, new)),
+        delete=lambda aws, identity, state: _done(_set_account(aws, {})),
     ),
     "aws:apigateway/deployment:Deployment": Kind(
         sdk="pulumi_aws.apigateway.DeploymentArgs",
@@ -1770,6 +2136,145 @@ KINDS: dict[str, Kind] = {
         update=lambda aws, identity, old, new: _done(_put_integration_response(aws, new)),
         delete=lambda aws, identity, state: aws.client("apigateway").delete_integration_response(
             **_response_keys(state)
+        ),
+    ),
+    "aws:apigateway/authorizer:Authorizer": Kind(
+        sdk="pulumi_aws.apigateway.AuthorizerArgs",
+        inputs={
+            "restApi",
+            "name",
+            "type",
+            "authorizerUri",
+            "identitySource",
+            "providerArns",
+            "authorizerResultTtlInSeconds",
+        },
+        replaces={"restApi"},
+        computed={"arn"} | REGIONAL,
+        create=_create_authorizer,
+        read=_read_authorizer,
+        update=_update_authorizer,
+        delete=lambda aws, identity, state: aws.client("apigateway").delete_authorizer(
+            restApiId=state["restApi"], authorizerId=identity
+        ),
+        named="name",
+        defaults={"type": "TOKEN", "authorizerResultTtlInSeconds": 300},
+    ),
+    "aws:apigateway/domainName:DomainName": Kind(
+        sdk="pulumi_aws.apigateway.DomainNameArgs",
+        inputs={"domainName", "regionalCertificateArn", "securityPolicy", "endpointConfiguration"},
+        replaces={"domainName"},
+        computed={"arn", "regionalDomainName", "regionalZoneId"} | REGIONAL | TAGGED,
+        create=_create_domain,
+        read=_read_domain,
+        update=_update_domain,
+        delete=lambda aws, name, state: aws.client("apigateway").delete_domain_name(domainName=name),
+    ),
+    "aws:apigateway/basePathMapping:BasePathMapping": Kind(
+        sdk="pulumi_aws.apigateway.BasePathMappingArgs",
+        inputs={"domainName", "restApi", "stageName", "basePath"},
+        # The provider patches all but the domain's name; nothing here changes the others alone.
+        replaces={"domainName", "restApi", "stageName", "basePath"},
+        computed=REGIONAL,
+        create=_create_path_mapping,
+        read=_read_path_mapping,
+        delete=lambda aws, identity, state: aws.client("apigateway").delete_base_path_mapping(**_mapping_key(state)),
+    ),
+    "aws:apigatewayv2/api:Api": Kind(
+        sdk="pulumi_aws.apigatewayv2.ApiArgs",
+        inputs={"name", "protocolType", "corsConfiguration"},
+        replaces={"protocolType"},
+        computed={"arn", "apiEndpoint", "executionArn"} | REGIONAL | TAGGED,
+        create=lambda aws, new: str(
+            aws.client("apigatewayv2").create_api(ProtocolType=new["protocolType"], **_http_api(new))["ApiId"]
+        ),
+        read=_read_http_api,
+        update=_update_http_api,
+        delete=lambda aws, api, state: aws.client("apigatewayv2").delete_api(ApiId=api),
+        named="name",
+    ),
+    "aws:apigatewayv2/integration:Integration": Kind(
+        sdk="pulumi_aws.apigatewayv2.IntegrationArgs",
+        inputs={"apiId", *HTTP_INTEGRATION},
+        replaces={"apiId", "integrationType"},
+        computed=REGIONAL,
+        create=lambda aws, new: str(
+            aws.client("apigatewayv2").create_integration(ApiId=new["apiId"], **_some(new, HTTP_INTEGRATION))[
+                "IntegrationId"
+            ]
+        ),
+        read=_read_http_integration,
+        update=lambda aws, identity, old, new: aws.client("apigatewayv2").update_integration(
+            ApiId=new["apiId"], IntegrationId=identity, **_some(new, HTTP_INTEGRATION)
+        ),
+        delete=lambda aws, identity, state: aws.client("apigatewayv2").delete_integration(
+            ApiId=state["apiId"], IntegrationId=identity
+        ),
+    ),
+    "aws:apigatewayv2/route:Route": Kind(
+        sdk="pulumi_aws.apigatewayv2.RouteArgs",
+        inputs={"apiId", *HTTP_ROUTE},
+        replaces={"apiId"},
+        computed=REGIONAL,
+        create=lambda aws, new: str(
+            aws.client("apigatewayv2").create_route(ApiId=new["apiId"], **_some(new, HTTP_ROUTE))["RouteId"]
+        ),
+        read=_read_http_route,
+        update=_update_http_route,
+        delete=lambda aws, identity, state: aws.client("apigatewayv2").delete_route(
+            ApiId=state["apiId"], RouteId=identity
+        ),
+        defaults={"authorizationType": "NONE"},
+    ),
+    "aws:apigatewayv2/stage:Stage": Kind(
+        sdk="pulumi_aws.apigatewayv2.StageArgs",
+        inputs={"apiId", "name", "autoDeploy", "accessLogSettings", "defaultRouteSettings"},
+        replaces={"apiId", "name"},
+        computed={"arn", "executionArn", "invokeUrl"} | REGIONAL | TAGGED,
+        create=_create_http_stage,
+        read=_read_http_stage,
+        update=_update_http_stage,
+        delete=lambda aws, name, state: aws.client("apigatewayv2").delete_stage(ApiId=state["apiId"], StageName=name),
+    ),
+    "aws:apigatewayv2/authorizer:Authorizer": Kind(
+        sdk="pulumi_aws.apigatewayv2.AuthorizerArgs",
+        inputs={"apiId", "name", "authorizerType", "identitySources", "jwtConfiguration"},
+        replaces={"apiId", "authorizerType"},
+        computed=REGIONAL,
+        create=lambda aws, new: str(
+            aws.client("apigatewayv2").create_authorizer(**_http_authorizer(new))["AuthorizerId"]
+        ),
+        read=_read_http_authorizer,
+        update=lambda aws, identity, old, new: aws.client("apigatewayv2").update_authorizer(
+            AuthorizerId=identity, **_http_authorizer(new)
+        ),
+        delete=lambda aws, identity, state: aws.client("apigatewayv2").delete_authorizer(
+            ApiId=state["apiId"], AuthorizerId=identity
+        ),
+        named="name",
+    ),
+    "aws:apigatewayv2/domainName:DomainName": Kind(
+        sdk="pulumi_aws.apigatewayv2.DomainNameArgs",
+        inputs={"domainName", "domainNameConfiguration"},
+        replaces={"domainName"},
+        computed={"arn"} | REGIONAL | TAGGED,
+        create=_create_http_domain,
+        read=_read_http_domain,
+        update=lambda aws, name, old, new: aws.client("apigatewayv2").update_domain_name(**_http_domain(new)),
+        delete=lambda aws, name, state: aws.client("apigatewayv2").delete_domain_name(DomainName=name),
+    ),
+    "aws:apigatewayv2/apiMapping:ApiMapping": Kind(
+        sdk="pulumi_aws.apigatewayv2.ApiMappingArgs",
+        inputs={"apiId", "domainName", "stage", "apiMappingKey"},
+        replaces={"domainName"},
+        computed=REGIONAL,
+        create=lambda aws, new: str(aws.client("apigatewayv2").create_api_mapping(**_api_mapping(new))["ApiMappingId"]),
+        read=_read_api_mapping,
+        update=lambda aws, identity, old, new: aws.client("apigatewayv2").update_api_mapping(
+            ApiMappingId=identity, **_api_mapping(new)
+        ),
+        delete=lambda aws, identity, state: aws.client("apigatewayv2").delete_api_mapping(
+            DomainName=state["domainName"], ApiMappingId=identity
         ),
     ),
     "aws:apigateway/apiKey:ApiKey": Kind(

@@ -22,6 +22,7 @@ from tests.local.stand_in import FUNCTION, Failed, check, configure, create, del
 ROLE, REPOSITORY, ALIAS = "aws:iam/role:Role", "aws:ecr/repository:Repository", "aws:lambda/alias:Alias"
 PERMISSION, FUNCTION_URL = "aws:lambda/permission:Permission", "aws:lambda/functionUrl:FunctionUrl"
 GATEWAY = "aws:apigateway/"
+API = f"{GATEWAY}restApi:RestApi"
 RESOURCE, METHOD = f"{GATEWAY}resource:Resource", f"{GATEWAY}method:Method"
 INTEGRATION, METHOD_RESPONSE = f"{GATEWAY}integration:Integration", f"{GATEWAY}methodResponse:MethodResponse"
 INTEGRATION_RESPONSE = f"{GATEWAY}integrationResponse:IntegrationResponse"
@@ -177,6 +178,27 @@ def test_a_filter_that_is_left_out_lets_all_messages_through(provider: AwsProvid
     assert [(one["AttributeName"], one["AttributeValue"]) for one in sent] == [
         ("FilterPolicyScope", "MessageAttributes"),
         ("FilterPolicy", "{}"),
+    ]
+
+
+def test_what_is_left_out_of_an_api_is_kept_and_minus_one_is_no_compression(
+    provider: AwsProvider, account: Account
+) -> None:
+    account.client("apigateway").get_resources.return_value = {"items": [{"path": "/", "id": "root"}]}
+    old = {"name": "a", "binaryMediaTypes": ["image/png"]}
+    assert diff(provider, API, old, {"name": "a", "minimumCompressionSize": "-1"}) == (set(), set())
+
+    new = {"name": "a", "binaryMediaTypes": ["a/b"], "minimumCompressionSize": "1024"}
+    provider.update(API, "urn", "it", old, new, {"binaryMediaTypes"})
+    assert account.client("apigateway").update_rest_api.mock_calls == [
+        call(
+            restApiId="it",
+            patchOperations=[
+                {"op": "replace", "path": "/minimumCompressionSize", "value": "1024"},
+                {"op": "remove", "path": "/binaryMediaTypes/image~1png"},
+                {"op": "add", "path": "/binaryMediaTypes/a~1b"},
+            ],
+        )
     ]
 
 

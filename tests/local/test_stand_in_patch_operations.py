@@ -39,6 +39,17 @@ def applied(monkeypatch: pytest.MonkeyPatch) -> None:
             ("remove", "/apiStages", "a:Prod"),
             {"apiStages": [{"apiId": "b", "stage": "Prod"}]},
         ),
+        (
+            {"binaryMediaTypes": ["image/png"]},
+            ("add", "/binaryMediaTypes/application~1*", None),
+            {"binaryMediaTypes": ["image/png", "application/*"]},
+        ),
+        (
+            {"binaryMediaTypes": ["image/png", "a/b"]},
+            ("remove", "/binaryMediaTypes/image~1png", None),
+            {"binaryMediaTypes": ["a/b"]},
+        ),
+        ({}, ("replace", "/minimumCompressionSize", "1024"), {"minimumCompressionSize": 1024}),
         ({"name": "old"}, ("replace", "/name", "new"), {"name": "new"}),
     ],
 )

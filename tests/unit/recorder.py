@@ -154,6 +154,21 @@ class Recorder(pulumi.runtime.Mocks):
                 "executionArn": "arn:aws:execute-api:us-east-1:222222222222:api",
             },
             "aws:apigateway/stage:Stage": {"invokeUrl": "https://api.execute-api.us-east-1.amazonaws.com/Prod"},
+            "aws:apigateway/domainName:DomainName": {
+                "regionalDomainName": "d-1.execute-api.us-east-1.amazonaws.com",
+                "regionalZoneId": "Z9",
+            },
+            "aws:apigatewayv2/api:Api": {
+                "apiEndpoint": "https://api.execute-api.us-east-1.amazonaws.com",
+                "executionArn": "arn:aws:execute-api:us-east-1:222222222222:api",
+            },
+            "aws:apigatewayv2/domainName:DomainName": {
+                "domainNameConfiguration": {
+                    **args.inputs.get("domainNameConfiguration", {}),
+                    "targetDomainName": "d-1.execute-api.us-east-1.amazonaws.com",
+                    "hostedZoneId": "Z9",
+                }
+            },
             "docker:index/image:Image": {
                 "repoDigest": f"{str(args.inputs.get('imageName')).rpartition(':')[0]}@{DIGEST}"
             },

@@ -43,6 +43,7 @@ class Resource:
     retain_on_delete: bool
     deleted_with: str
     delete_before_replace: bool
+    replace_with: frozenset[str]
     depends_on: frozenset[str]
 
 
@@ -81,6 +82,7 @@ class Monitor(MockMonitor):
                 retain_on_delete=request.retainOnDelete,
                 deleted_with=_name(request.deletedWith),
                 delete_before_replace=request.deleteBeforeReplace,
+                replace_with=frozenset(map(_name, request.replace_with)),
                 depends_on=frozenset(map(_name, request.dependencies)),
             )
             self.registered.append(resource)

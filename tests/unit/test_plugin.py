@@ -66,7 +66,11 @@ ANYTHING = {"type": "object", "additionalProperties": {"$ref": "pulumi.json#/Any
         (
             "ImageFunctionEndpoint",
             "routes",
-            {"type": "array", "items": {"$ref": f"{REFERENCE}Route", "plain": True}, "plain": True},
+            {
+                "type": "array",
+                "items": {"$ref": f"{REFERENCE}ImageFunctionEndpointRoutes", "plain": True},
+                "plain": True,
+            },
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -118,7 +122,7 @@ def test_every_type_that_is_referred_to_is_there(schema: dict[str, Any]) -> None
 
 def test_outputs_may_be_missing_where_the_component_says_so(schema: dict[str, Any]) -> None:
     function = schema["resources"][FUNCTION]
-    missing = {"aliasArn", "alarmTopicArn", "apiKey", "endpointUrl", "triggerPolicies"}
+    missing = {"aliasArn", "alarmTopicArn", "apiKey", "domainTarget", "endpointUrl", "triggerPolicies"}
     assert set(function["properties"]) - set(function["required"]) == missing
     described = "The image it runs, `REPOSITORY@sha256:…`."
     assert function["properties"]["imageUri"] == {"type": "string", "description": described}

@@ -30,8 +30,10 @@ from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
 from components.iam import compact
 from components.repository import Consumer, repository_policy
 from policy_pack.rules import (
+    DOMAINS,
     FUNCTION,
     FUNCTION_URL,
+    HTTP_STAGE,
     INVOKE_CONFIG,
     LIFECYCLE,
     LOG_GROUP,
@@ -42,6 +44,7 @@ from policy_pack.rules import (
     REPOSITORY,
     REPOSITORY_POLICY,
     ROLE_TYPES,
+    ROUTE,
     RULES,
     SCHEDULE,
     STAGE,
@@ -157,6 +160,8 @@ ORGANIZATION = {"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-abcdef12
 TRUST = {"Effect": "Allow", "Action": "sts:AssumeRole"}
 TRUSTED = {"assumeRolePolicy": document({**TRUST, "Principal": {"Service": "lambda.amazonaws.com"}})}
 IMAGE = {"packageType": "Image"}
+
+SIGNED = ("AWS_IAM", "JWT", "CUSTOM")
 
 PASSING: list[tuple[str, Sequence[Resource], dict[str, Any]]] = [
     ("repository-immutable-tags", [(REPOSITORY, {"imageTagMutability": "IMMUTABLE"})], {}),
@@ -345,6 +350,15 @@ PASSING: list[tuple[str, Sequence[Resource], dict[str, Any]]] = [
     ),
     ("endpoint-authorization", [(METHOD, {"httpMethod": "GET", "authorization": "NONE"})], {"publicMethods": ["GET"]}),
     ("endpoint-authorization", [(FUNCTION_URL, {"authorizationType": "AWS_IAM"})], {}),
+    *(("endpoint-authorization", [(ROUTE, {"routeKey": "GET /a", "authorizationType": kind})], {}) for kind in SIGNED),
+    ("api-access-log", [(HTTP_STAGE, {"accessLogSettings": {"destinationArn": "arn", "format": "$context.path"}})], {}),
+    (
+        "api-throttling",
+        [(HTTP_STAGE, {"defaultRouteSettings": {"throttlingRateLimit": 100.0, "throttlingBurstLimit": 50.0}})],
+        {},
+    ),
+    ("api-domain-tls", [(DOMAINS[0], {"securityPolicy": "TLS_1_2"})], {}),
+    ("api-domain-tls", [(DOMAINS[1], {"domainNameConfiguration": {"securityPolicy": "TLS_1_2"}})], {}),
 ]
 
 FAILING: list[tuple[str, Sequence[Resource], dict[str, Any], str]] = [
@@ -679,6 +693,24 @@ FAILING: list[tuple[str, Sequence[Resource], dict[str, Any], str]] = [
         [(STAGE, {"stageName": "Prod"}), throttled(throttlingRateLimit=500.0, throttlingBurstLimit=50.0)],
         {"maximumRate": 100},
         "the rate to 100 calls a second at most.",
+    ),
+    ("api-access-log", [(HTTP_STAGE, {})], {}, "accessLogSettings is left out."),
+    (
+        "api-throttling",
+        [(HTTP_STAGE, {"defaultRouteSettings": {"throttlingBurstLimit": 50.0}})],
+        {},
+        "defaultRouteSettings do not limit burst and rate, the rate to 10000 calls a second at most.",
+    ),
+    ("api-domain-tls", [(DOMAINS[0], {"securityPolicy": "TLS_1_0"})], {}, "securityPolicy is TLS_1_0."),
+    ("api-domain-tls", [(DOMAINS[1], {"domainNameConfiguration": {}})], {}, "securityPolicy is left out."),
+    *(
+        (
+            "endpoint-authorization",
+            [(ROUTE, {"routeKey": key, "authorizationType": "NONE"})],
+            {},
+            f"Authorization is NONE: anyone may call {method}.",
+        )
+        for key, method in (("POST /a", "POST"), ("ANY /{proxy+}", "ANY"), ("$default", "ANY"))
     ),
     (
         "endpoint-authorization",

@@ -20,7 +20,7 @@ import docker.utils.build
 import grpc
 import pytest
 from google.protobuf import struct_pb2
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
@@ -46,7 +46,7 @@ from components.lifecycle import LifecycleRule, lifecycle_policy
 from components.limits import CONTEXT_MB, MEMORY_MB, RETENTION_DAYS, STORAGE_MB, TIMEOUT_SECONDS
 from components.model import Model
 from components.repository import Consumer, CrossAccountRepositoryArgs, Repository, repository_policy
-from components.rest_api import RestApi, Route
+from components.rest_api import RestApi, RestRoute
 from settings import KEYS, STACKS, STRUCTURED, ConsumerSettings, RegistrySettings, parse
 from stacks.consumer import function_args
 from tests.unit.reach import examples, reached, reaches
@@ -71,7 +71,7 @@ def section(required: dict[str, Any], /, **optional: Any) -> st.SearchStrategy[d
         chosen = {name: value for name, value in optional.items() if chance.random() < 1 / 3}
         return st.fixed_dictionaries({**required, **chosen})
 
-    return st.integers(0, 2**32).flatmap(with_options)
+    return st.sampled_from(range(1000)).flatmap(with_options)
 
 
 OWN_ACCOUNTS = st.integers(10**11, 2 * 10**11 - 1).map(str)
@@ -80,7 +80,9 @@ REGIONS = st.sampled_from(["us-east-1", "eu-west-1", "ap-southeast-2", "cn-north
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 SWITCHES = st.booleans()
 VARIABLES = matching(r"[a-zA-Z][a-zA-Z0-9_]{1,12}")
-PATHS = matching(r"[a-zA-Z0-9_-]{1,8}(/[a-zA-Z0-9._-]{1,8}x){0,2}")
+PATHS = matching(r"[a-zA-Z0-9_-]{1,8}(/[a-zA-Z0-9._-]{1,8}x|/\{id\}){0,2}").map(
+    lambda path: "/" if path.startswith("_") else path
+)
 METHODS = st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "ANY"])
 WHOLE = st.integers(1, 10_000)
 
@@ -234,6 +236,7 @@ ROUTE: dict[str, Any] = {
     "apiKey": SWITCHES,
     "requestParameters": st.lists(matching(r"(querystring|header)\.[a-zA-Z0-9._$-]{1,8}"), max_size=2),
 }
+CERTIFICATES = st.just("arn:aws:acm:us-east-1:222222222222:certificate/1234")
 APIS = st.one_of(
     section(
         {},
@@ -246,6 +249,32 @@ APIS = st.one_of(
         executionLogs=SWITCHES,
         tracing=SWITCHES,
         corsOrigin=st.sampled_from(["*", "https://example.com"]),
+        loggingRole=SWITCHES,
+        authorizer=section(
+            {"function": st.just("arn:aws:lambda:us-east-1:222222222222:function:a")}, ttl=within(range(3601))
+        )
+        | section({"userPools": st.just(["arn:aws:cognito-idp:us-east-1:222222222222:userpool/us-east-1_a"])}),
+        domain=section(
+            {"name": st.just("*.example.com"), "certificate": CERTIFICATES},
+            securityPolicy=st.sampled_from(["TLS_1_2", "TLS_1_0"]),
+            hostedZone=matching("Z[A-Z0-9]{1,20}"),
+        ),
+        binaryMediaTypes=st.lists(st.sampled_from(["*/*", "image/png", "application/*"]), max_size=2),
+        minimumCompressionSize=st.integers(0, 10 * 1024**2),
+    ),
+    section(
+        {"type": st.just("http")},
+        path=st.just("$default") | PATHS,
+        method=METHODS,
+        public=SWITCHES,
+        stage=st.just("$default") | matching("[a-zA-Z0-9_-]{1,20}"),
+        throttle=section({"rate": WHOLE, "burst": WHOLE}),
+        accessLogRetention=st.sampled_from([0, *RETENTION_DAYS]),
+        corsOrigin=st.just("*"),
+        authorizer=section({"issuer": st.just("https://a.b/"), "audience": st.just(["a"])}, header=st.just("X-Token")),
+        domain=section(
+            {"name": st.just("a.example.com"), "certificate": CERTIFICATES}, basePath=matching("[a-z]{1,8}")
+        ),
     ),
     section({"type": st.just("url")}, public=SWITCHES, corsOrigin=st.just("*")),
     section({"type": st.just("none")}),
@@ -277,6 +306,21 @@ STACK_FILES = st.one_of(
         profile=WORDS,
     ),
 )
+PUBLISHED: dict[str, Any] = {
+    "stackType": "registry",
+    "account": "1" * 12,
+    "region": "us-east-1",
+    "repository": {"name": "it", "publishers": ["arn:aws:iam::333333333333:role/publisher"]},
+    "consumers": [{"account": "4" * 12}],
+}
+ROUTED: dict[str, Any] = {
+    "stackType": "consumer",
+    "account": "1" * 12,
+    "region": "us-east-1",
+    "registry": {"stack": "registry"},
+    "image": {"context": "app"},
+    "api": {"path": "/", "routes": [{"path": "users/{id}"}]},
+}
 # Those that are allowed: few rules look at more than one option.
 CONFIGURATIONS = STACK_FILES.filter(lambda values: accepted(lambda: read(values)) is not None)
 JSON = st.recursive(
@@ -408,6 +452,10 @@ def is_model(kind: Any) -> bool:
 @reaches("registry", "consumer", "refused", "publishers", "two_rules", "release", "routes", least=2)
 @examples(7)
 @given(STACK_FILES)
+@example(PUBLISHED)
+@example({**PUBLISHED, "account": "2" * 12})
+@example(ROUTED)
+@example({**ROUTED, "account": "2" * 12})
 def test_what_settings_accept_components_accept(values: dict[str, Any]) -> None:
     loaded = accepted(lambda: read(values))
     args = arguments(loaded) if loaded else None
@@ -829,22 +877,35 @@ def test_variables_and_tags_are_such_as_lambda_takes_or_refused(
 @reaches("one_route", "more_routes", "origin", "refused")
 @examples(3)
 @given(
-    st.lists(st.tuples(st.sampled_from(["a", "a/b", "a.b"]) | st.text("a.~/-é", max_size=6), METHODS), max_size=4),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "a/b", "a.b", "/", "{a}", "a/{a}", "a/{b}", "a/{a+}"])
+            | st.text("a.~/-é{}+", max_size=6),
+            METHODS,
+        ),
+        max_size=4,
+    ),
     st.none() | st.sampled_from(["*", "https://a.a"]) | st.text("a-*:/. ", max_size=8),
 )
 def test_routes_are_such_as_api_gateway_takes_or_refused(
     given_routes: list[tuple[str, str]], origin: str | None
 ) -> None:
     routes = [
-        accepted(lambda path=path, method=method: Route(path=path, method=method)) for path, method in given_routes
+        accepted(lambda path=path, method=method: RestRoute(path=path, method=method)) for path, method in given_routes
     ]
     kept = [route for route in routes if route]
     api = accepted(lambda: RestApi(routes=kept, cors_origin=origin))
     reached(one_route=api and len(kept) == 1, more_routes=api and len(kept) > 1, origin=api and origin, refused=not api)
+    siblings: dict[tuple[str, ...], set[str]] = {}
     for route in api.all_routes if api else ():
-        for part in route.path.split("/"):
-            assert re.fullmatch(r"[a-zA-Z0-9._:-]+", part)
+        for depth, part in enumerate(route.parts):
+            last = r"\+?" if depth == len(route.parts) - 1 else ""
+            assert re.fullmatch(rf"[a-zA-Z0-9._:-]+|\{{[a-zA-Z0-9._-]+{last}\}}", part)
             assert part not in (".", "..")
+            if part.startswith("{"):
+                siblings.setdefault(tuple(route.parts[:depth]), set()).add(part)
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html
+    assert all(len(parameters) == 1 for parameters in siblings.values())
 
 
 # ---- the content tag

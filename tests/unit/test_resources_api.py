@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from components.errors import InvalidConfiguration
 from tests.unit.conftest import Deploy
 from tests.unit.recorder import DIGEST
 from tests.unit.registered import Deployed, grants, lets
@@ -20,12 +21,19 @@ DEPLOYMENT = "aws:apigateway/deployment:Deployment"
 STAGE = "aws:apigateway/stage:Stage"
 SETTINGS = "aws:apigateway/methodSettings:MethodSettings"
 VALIDATOR = "aws:apigateway/requestValidator:RequestValidator"
+GATEWAY_RESPONSE = "aws:apigateway/response:Response"
+ACCOUNT = "aws:apigateway/account:Account"
 KEY = "aws:apigateway/apiKey:ApiKey"
 PLAN = "aws:apigateway/usagePlan:UsagePlan"
 PLAN_KEY = "aws:apigateway/usagePlanKey:UsagePlanKey"
 PERMISSION = "aws:lambda/permission:Permission"
 LOGS = "aws:cloudwatch/logGroup:LogGroup"
 
+GATEWAY = "aws:apigateway/"
+AUTHORIZERS = f"{GATEWAY}authorizer:Authorizer"
+POOL = "arn:aws:cognito-idp:us-east-1:222222222222:userpool/us-east-1_Ab1"
+AUTHORIZER = "arn:aws:lambda:us-east-1:222222222222:function:authorizer"
+CERTIFICATE = "arn:aws:acm:us-east-1:222222222222:certificate/1234"
 FUNCTION = "arn:aws:lambda:us-east-1:222222222222:function:cross-account-function"
 EXECUTE = "arn:aws:execute-api:us-east-1:222222222222:api"
 INVOKE = "arn:aws:apigateway:us-east-1:lambda:path/cross-account-function/invocations"
@@ -38,7 +46,17 @@ def with_api(deploy: Deploy, *, function: dict[str, Any] | None = None, **api: A
 def test_the_api_is_regional_and_has_the_functions_name(deploy: Deploy) -> None:
     api = with_api(deploy, function={"name": "orders"}).one(API)
     assert api.name == "function-api"
-    assert api.inputs == {"name": "orders", "endpointConfiguration": {"types": "REGIONAL"}}
+    # The provider keeps a compression that is left out: -1 turns it off.
+    regional = {"endpointConfiguration": {"types": "REGIONAL"}, "minimumCompressionSize": "-1"}
+    assert api.inputs == {"name": "orders", **regional}
+
+
+@pytest.mark.parametrize("size", [0, 1024])
+def test_answers_are_compressed_and_bytes_stay_bytes_on_request(deploy: Deploy, size: int) -> None:
+    types = ["image/png", "application/*"]
+    api = with_api(deploy, path="hello", minimumCompressionSize=size, binaryMediaTypes=types).one(API)
+    assert api.inputs["minimumCompressionSize"] == str(size)
+    assert api.inputs["binaryMediaTypes"] == types
 
 
 def test_a_call_is_handed_to_the_function_as_it_is(deploy: Deploy) -> None:
@@ -112,6 +130,70 @@ def test_paths_are_a_tree_of_which_each_part_is_there_once(deploy: Deploy) -> No
     assert {whole(one.inputs["resourceId"]) for one in done.of(METHOD)} == {"orders", "v1", "v1/orders"}
 
 
+def test_a_framework_gets_every_path_and_method(deploy: Deploy) -> None:
+    done = with_api(deploy, path="/", method="ANY", routes=[{"path": "{proxy+}", "method": "ANY"}])
+    proxy = done.one(RESOURCE)
+    assert (proxy.inputs["parentId"], proxy.inputs["pathPart"]) == ("root", "{proxy+}")
+    assert {one.inputs["resourceId"] for one in done.of(METHOD)} == {"root", f"{proxy.name}-id"}
+    assert {one.inputs["httpMethod"] for one in done.of(METHOD)} == {"ANY"}
+    assert done.outputs["endpointUrl"].endswith("/Prod/")
+
+
+def test_a_parameter_with_another_name_keeps_its_resource(deploy: Deploy) -> None:
+    # API Gateway refuses a second one in the same place, and Pulumi would create it before it deletes the first.
+    names = [[one.name for one in with_api(deploy, path=f"users/{part}/x").of(RESOURCE)] for part in ("{id}", "{name}")]
+    assert names[0] == names[1]
+    assert len(set(names[0])) == 3
+
+
+@pytest.mark.parametrize(
+    ("api", "expected"),
+    [
+        ({"path": "users/{id"}, 'api.path: "users/{id" is not allowed; it must be / or letters'),
+        ({"path": "{rest+}/more"}, 'api.path: "{rest+}/more" is not allowed'),
+        ({"path": "/hello"}, 'api.path: "/hello" is not allowed'),
+        ({"path": "a{id}"}, 'api.path: "a{id}" is not allowed'),
+        (
+            {"path": "users/{id}", "routes": [{"path": "users/{name}/orders"}]},
+            "api.routes: must have one parameter in each place; below users are {id} and {name}. Use one name",
+        ),
+        ({"path": "{id}", "routes": [{"path": "{proxy+}"}]}, "at the top are {id} and {proxy+}"),
+        ({"authorizer": {"ttl": 5}}, "api.authorizer: must have `userPools` or `function`"),
+        (
+            {"authorizer": {"userPools": [POOL], "function": AUTHORIZER}},
+            "api.authorizer.function: cannot be combined with `userPools`",
+        ),
+        ({"authorizer": {"userPools": ["pool"]}}, 'api.authorizer.userPools[0]: "pool" is not allowed'),
+        ({"authorizer": {"function": "authorizer"}}, 'api.authorizer.function: "authorizer" is not allowed'),
+        ({"domain": {"name": "api"}}, 'api.domain.name: "api" is not allowed; it must be a domain name'),
+        ({"domain": {"name": "api"}}, "api.domain.certificate: is missing"),
+        ({"binaryMediaTypes": ["png"]}, 'api.binaryMediaTypes[0]: "png" is not allowed'),
+        ({"minimumCompressionSize": -1}, "api.minimumCompressionSize: -1 is not allowed; it must be a whole number"),
+        ({"path": "/", "routes": [{"path": "/"}]}, "api.routes: must have each method and path once; more than once: "),
+    ],
+)
+def test_what_api_gateway_refuses_is_refused_before_anything_is_created(
+    deploy: Deploy, api: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(InvalidConfiguration) as refused:
+        with_api(deploy, **api)
+    assert expected in str(refused.value)
+
+
+def test_a_change_of_the_routes_deletes_their_methods_before_anything_is_deployed(deploy: Deploy) -> None:
+    done = with_api(deploy, path="hello", routes=[{"path": "bye"}], corsOrigin="*")
+    listed = done.one("pulumi:index:Stash")
+    assert listed.inputs["input"] == ["get-hello", "get-bye", "cors"]
+    assert listed.delete_before_replace
+    kinds = (METHOD, INTEGRATION, METHOD_RESPONSE, INTEGRATION_RESPONSE, GATEWAY_RESPONSE)
+    of_routes = [one for kind in kinds for one in done.of(kind)]
+    assert len(of_routes) == 14
+    assert {one.replace_with for one in of_routes} == {frozenset({listed.name})}
+    # What holds identity, and what lets the stage answer, stays.
+    others = {one.name for one in done.resources if one.replace_with} - {one.name for one in of_routes}
+    assert others == set()
+
+
 # ---- who may call the function
 
 
@@ -140,6 +222,27 @@ def test_a_route_for_any_method_may_be_called_with_each(deploy: Deploy) -> None:
         keys = {"aws:SourceArn": f"{EXECUTE}/Prod/{method}/{path}"}
         service = "apigateway.amazonaws.com"
         assert lets(policy, "lambda:InvokeFunction", FUNCTION, service=service, keys=keys) == expected
+
+
+@pytest.mark.parametrize(
+    ("route", "called", "not_called"),
+    [
+        ({"path": "/"}, "GET/", "GET/hello"),
+        ({"path": "users/{id}"}, "GET/users/{id}", "POST/users/{id}"),
+        ({"path": "users/{id}/orders"}, "GET/users/{id}/orders", "GET/users/{id}/more"),
+        ({"path": "files/{path+}", "method": "ANY"}, "*/files/{path+}", "*/more/{path+}"),
+        ({"path": "{proxy+}", "method": "ANY"}, "PUT/{proxy+}", None),
+    ],
+)
+def test_a_parameter_is_a_wildcard_in_the_permission(
+    deploy: Deploy, route: dict[str, Any], called: str, not_called: str | None
+) -> None:
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/arn-format-reference.html
+    policy = grants(with_api(deploy, **route))
+    service = "apigateway.amazonaws.com"
+    for source, expected in ((called, True), (not_called, False)):
+        keys = {"aws:SourceArn": f"{EXECUTE}/Prod/{source}"}
+        assert source is None or lets(policy, "lambda:InvokeFunction", FUNCTION, service=service, keys=keys) == expected
 
 
 def test_the_stage_goes_live_with_its_permissions(deploy: Deploy) -> None:
@@ -307,6 +410,110 @@ def test_without_an_origin_no_preflight_is_answered(deploy: Deploy) -> None:
     done = with_api(deploy, path="hello")
     assert not done.of(INTEGRATION_RESPONSE)
     assert [one.inputs["httpMethod"] for one in done.of(METHOD)] == ["GET"]
+
+
+def test_api_gateways_own_errors_can_be_read_from_another_origin(deploy: Deploy) -> None:
+    done = with_api(deploy, path="hello", corsOrigin="https://example.com")
+    header = {"gatewayresponse.header.Access-Control-Allow-Origin": "'https://example.com'"}
+    found = {one.inputs["responseType"]: one.inputs["responseParameters"] for one in done.of(GATEWAY_RESPONSE)}
+    assert found == {"DEFAULT_4XX": header, "DEFAULT_5XX": header}
+    # They are part of the snapshot as well.
+    assert {one.name for one in done.of(GATEWAY_RESPONSE)} <= done.one(DEPLOYMENT).depends_on
+    assert not with_api(deploy, path="hello").of(GATEWAY_RESPONSE)
+
+
+# ---- the account's role for logs
+
+
+def test_the_role_for_logs_is_created_on_request_and_kept(deploy: Deploy) -> None:
+    done = with_api(deploy, path="hello", accessLogRetention=30, loggingRole=True)
+    account, policy = done.one(ACCOUNT), done.one("aws:iam/rolePolicyAttachment:RolePolicyAttachment")
+    role = done.named("function-api-logging-role")
+    trust = json.loads(role.inputs["assumeRolePolicy"])["Statement"]
+    assert [statement["Principal"] for statement in trust] == [{"Service": "apigateway.amazonaws.com"}]
+    managed = "arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
+    assert policy.inputs["policyArn"] == managed
+    assert account.inputs == {"cloudwatchRoleArn": f"arn:aws:iam::222222222222:role/{role.name}"}
+    assert policy.name in account.depends_on
+    # Other APIs of the account and Region write with it.
+    assert {one.retain_on_delete for one in (account, policy, role)} == {True}
+    # API Gateway refuses to log before it is set.
+    assert account.name in done.one(STAGE).depends_on
+    assert not with_api(deploy, path="hello", accessLogRetention=30).of(ACCOUNT)
+
+
+# ---- who authorizes, and the domain
+
+
+@pytest.mark.parametrize(
+    ("authorizer", "authorization", "expected"),
+    [
+        (
+            {"userPools": [POOL]},
+            "COGNITO_USER_POOLS",
+            {"type": "COGNITO_USER_POOLS", "providerArns": [POOL], "authorizerResultTtlInSeconds": 300},
+        ),
+        (
+            {"function": f"{AUTHORIZER}:live", "header": "X-Token", "ttl": 0},
+            "CUSTOM",
+            {
+                "type": "TOKEN",
+                "authorizerUri": "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/"
+                f"{AUTHORIZER}:live/invocations",
+                "identitySource": "method.request.header.X-Token",
+                "authorizerResultTtlInSeconds": 0,
+            },
+        ),
+    ],
+)
+def test_an_authorizer_is_asked_for_routes_that_are_not_public(
+    deploy: Deploy, authorizer: dict[str, Any], authorization: str, expected: dict[str, Any]
+) -> None:
+    done = with_api(deploy, path="hello", routes=[{"path": "open", "public": True}], authorizer=authorizer)
+    found = done.one(AUTHORIZERS)
+    assert found.inputs.items() >= expected.items()
+    methods = {one.name: (one.inputs["authorization"], one.inputs.get("authorizerId")) for one in done.of(METHOD)}
+    assert methods == {
+        "function-api-get-hello-method": (authorization, f"{found.name}-id"),
+        "function-api-get-open-method": ("NONE", None),
+    }
+    asked = [one for one in done.of(PERMISSION) if "authorizer" in one.name]
+    assert [(one.inputs["function"], one.inputs["qualifier"], one.inputs["sourceArn"]) for one in asked] == (
+        [(AUTHORIZER, "live", f"{EXECUTE}/authorizers/{found.name}-id")] if "function" in authorizer else []
+    )
+    # The authorizer is part of the snapshot.
+    other = with_api(deploy, path="hello", routes=[{"path": "open", "public": True}])
+    assert other.one(DEPLOYMENT).inputs["triggers"] != done.one(DEPLOYMENT).inputs["triggers"]
+
+
+def test_a_domain_is_in_front_of_the_stage(deploy: Deploy) -> None:
+    domain = {"name": "api.example.com", "certificate": CERTIFICATE, "basePath": "v1"}
+    done = with_api(deploy, path="hello", domain=domain)
+    assert done.one(f"{GATEWAY}domainName:DomainName").inputs == {
+        "domainName": "api.example.com",
+        "regionalCertificateArn": CERTIFICATE,
+        "securityPolicy": "TLS_1_2",
+        "endpointConfiguration": {"types": "REGIONAL"},
+    }
+    mapped = {"restApi": "function-api-id", "stageName": "Prod", "basePath": "v1", "domainName": "api.example.com"}
+    assert done.one(f"{GATEWAY}basePathMapping:BasePathMapping").inputs == mapped
+    assert done.outputs["endpointUrl"] == "https://api.example.com/v1/hello"
+    assert done.outputs["domainTarget"] == "d-1.execute-api.us-east-1.amazonaws.com"
+    assert not done.of("aws:route53/record:Record")
+    assert with_api(deploy, path="hello").outputs["domainTarget"] is None
+
+
+@pytest.mark.parametrize("kind", ["rest", "http"])
+def test_the_record_of_a_domain_is_created_in_a_hosted_zone(deploy: Deploy, kind: str) -> None:
+    domain = {"name": "api.example.com", "certificate": CERTIFICATE, "hostedZone": "Z123"}
+    done = with_api(deploy, type=kind, path="hello", domain=domain)
+    assert done.one("aws:route53/record:Record").inputs == {
+        "zoneId": "Z123",
+        "name": "api.example.com",
+        "type": "A",
+        "aliases": [{"name": "d-1.execute-api.us-east-1.amazonaws.com", "zoneId": "Z9", "evaluateTargetHealth": False}],
+    }
+    assert done.outputs["endpointUrl"] == "https://api.example.com/hello"
 
 
 # ---- names

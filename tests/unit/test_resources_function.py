@@ -333,6 +333,7 @@ def test_each_output_has_its_value(deploy: Deploy) -> None:
         "aliasArn": "arn:live",
         "endpointUrl": "https://api.execute-api.us-east-1.amazonaws.com/Prod/hello",
         "apiKey": None,
+        "domainTarget": None,
         "logGroupName": f"/aws/lambda/{NAME}",
         "alarmTopicArn": "arn:topic",
         "triggerPolicies": None,
@@ -343,7 +344,7 @@ def test_each_output_has_its_value(deploy: Deploy) -> None:
 def test_outputs_of_what_is_not_there_are_empty(deploy: Deploy) -> None:
     done = deploy("consumer", image=EXISTING, api={"type": "none"})
     empty = {name for name, value in done.outputs.items() if value is None}
-    assert empty == {"endpointUrl", "apiKey", "aliasArn", "alarmTopicArn", "triggerPolicies"}
+    assert empty == {"endpointUrl", "apiKey", "domainTarget", "aliasArn", "alarmTopicArn", "triggerPolicies"}
     assert done.outputs["functionVersion"] == "$LATEST"
     assert not [one for one in done.resources if "apigateway" in one.type or "permission" in one.type]
 

@@ -1,0 +1,162 @@
+"""API Gateway of the local cloud, called as on AWS, and by the stand-in of the aws provider."""
+
+import json
+from typing import Any
+
+import pytest
+
+from offline.plugins.aws import AwsProvider
+from offline.plugins.provider import Values
+from tests.local.stand_in import configure, diff
+from tests.local.test_guard import OWNER, REGION, Cloud, cloud
+
+__all__ = ["cloud"]
+
+V1, V2 = "aws:apigateway/", "aws:apigatewayv2/"
+POOL = "arn:aws:cognito-idp:us-east-1:111111111111:userpool/us-east-1_"
+FUNCTION = (
+    "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/arn:aws:lambda:us-east-1:111111111111:function"
+)
+LOG = {"destinationArn": "arn:aws:logs:us-east-1:111111111111:log-group:a", "format": "{}"}
+HEADER = "gatewayresponse.header.Access-Control-Allow-Origin"
+
+
+@pytest.fixture
+def provider(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> AwsProvider:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{cloud.port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", OWNER)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", cloud.key(OWNER))
+    provider = AwsProvider()
+    configure(provider, region=REGION)
+    return provider
+
+
+@pytest.fixture
+def rest(provider: AwsProvider) -> str:
+    return provider.create(f"{V1}restApi:RestApi", "urn", {"name": "rest"})[0]
+
+
+@pytest.fixture
+def http(provider: AwsProvider) -> str:
+    return provider.create(f"{V2}api:Api", "urn", {"name": "http", "protocolType": "HTTP"})[0]
+
+
+def lifecycle(provider: AwsProvider, kind: str, inputs: Values, changed: Values) -> None:
+    """Create, read, change in place, read and delete a resource: what was given is what is there."""
+    first, second = (provider.check(kind, "it", {}, given, b"seed") for given in (inputs, {**inputs, **changed}))
+    identity, state = provider.create(kind, "urn", first)
+    for given in (first, second):
+        if given is second:
+            assert diff(provider, kind, first, second) == (set(changed), set())
+            state = provider.update(kind, "urn", identity, {**state, **first}, second, set(changed))
+        found = provider.read(kind, identity, state)
+        assert found is not None
+        assert {name: found[1].get(name) for name in given} == given
+    provider.delete(kind, identity, state)
+    assert provider.read(kind, identity, state) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "changed"),
+    [
+        ("response:Response", {"responseType": "DEFAULT_4XX", "responseParameters": {HEADER: "'*'"}},
+         {"responseParameters": {HEADER: "'https://a.a'"}}),
+        ("authorizer:Authorizer", {"type": "COGNITO_USER_POOLS", "providerArns": [f"{POOL}a"],
+                                   "identitySource": "method.request.header.Authorization"},
+         {"providerArns": [f"{POOL}b"], "identitySource": "method.request.header.X"}),
+        ("authorizer:Authorizer", {"type": "TOKEN", "authorizerUri": f"{FUNCTION}:a/invocations",
+                                   "identitySource": "method.request.header.Authorization"},
+         {"authorizerUri": f"{FUNCTION}:b/invocations", "authorizerResultTtlInSeconds": 5}),
+    ],
+)  # fmt: skip
+def test_parts_of_a_rest_api_are_as_they_were_given(
+    provider: AwsProvider, rest: str, kind: str, inputs: Values, changed: Values
+) -> None:
+    owner = {"restApiId": rest} if kind.startswith("response") else {"restApi": rest}
+    lifecycle(provider, f"{V1}{kind}", {**owner, **inputs}, changed)
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "changed"),
+    [
+        ("integration:Integration", {"integrationType": "AWS_PROXY", "integrationUri": f"{FUNCTION}:a/invocations",
+                                     "payloadFormatVersion": "2.0"}, {"integrationUri": f"{FUNCTION}:b/invocations"}),
+        ("route:Route", {"routeKey": "GET /a", "target": "integrations/a"}, {"authorizationType": "AWS_IAM"}),
+        ("stage:Stage", {"name": "$default", "autoDeploy": True},
+         {"accessLogSettings": LOG,
+          "defaultRouteSettings": {"throttlingRateLimit": 100, "throttlingBurstLimit": 50}}),
+        ("authorizer:Authorizer", {"authorizerType": "JWT", "identitySources": ["$request.header.Authorization"],
+                                   "jwtConfiguration": {"issuer": "https://a.a", "audiences": ["a"]}},
+         {"jwtConfiguration": {"issuer": "https://a.a", "audiences": ["a", "b"]}}),
+    ],
+)  # fmt: skip
+def test_parts_of_an_http_api_are_as_they_were_given(
+    provider: AwsProvider, http: str, kind: str, inputs: Values, changed: Values
+) -> None:
+    lifecycle(provider, f"{V2}{kind}", {"apiId": http, **inputs}, changed)
+
+
+def test_an_api_and_the_accounts_role_are_as_they_were_given(provider: AwsProvider) -> None:
+    cors = {"allowOrigins": ["*"], "allowMethods": ["GET"], "allowHeaders": ["authorization"]}
+    lifecycle(provider, f"{V2}api:Api", {"name": "a", "protocolType": "HTTP"}, {"corsConfiguration": cors})
+    sizes = {"binaryMediaTypes": ["image/png"], "minimumCompressionSize": "10"}
+    changed = {"binaryMediaTypes": ["a/b"], "minimumCompressionSize": "-1"}
+    api = {"name": "a", "endpointConfiguration": {"types": "REGIONAL"}}
+    kind = f"{V1}restApi:RestApi"
+    identity, state = provider.create(kind, "urn", {**api, **sizes})
+    assert {name: state[name] for name in sizes} == sizes
+    state = provider.update(kind, "urn", identity, {**api, **sizes}, {**api, **changed}, set(changed))
+    assert (state["binaryMediaTypes"], state["minimumCompressionSize"]) == (["a/b"], "")
+
+
+# ---- calls -------------------------------------------------------------------------------------------------------
+
+
+def call(cloud: Cloud, api: str, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], Any]:
+    host = f"{api}.execute-api.{REGION}.amazonaws.com"
+    status, found, body = cloud.call(method, path, {"Host": host, **headers})
+    return status, found, json.loads(body or b"null")
+
+
+def test_a_stage_answers_with_what_its_deployment_is_a_snapshot_of(cloud: Cloud, rest: str) -> None:
+    client = cloud.client("apigateway")
+    root = client.get_resources(restApiId=rest)["items"][0]["id"]
+    keys = {"restApiId": rest, "httpMethod": "GET", "resourceId": root}
+
+    def deploy() -> str:
+        return str(client.create_deployment(restApiId=rest)["id"])
+
+    client.put_method(**keys, authorizationType="NONE")
+    client.put_integration(**keys, type="MOCK", requestTemplates={"application/json": '{"statusCode": 200}'})
+    client.create_stage(restApiId=rest, stageName="Prod", deploymentId=deploy())
+    assert call(cloud, rest, "/Prod/")[0] == 200
+    client.delete_method(**keys)
+    assert call(cloud, rest, "/Prod/")[0] == 200
+    change = {"op": "replace", "path": "/deploymentId", "value": deploy()}
+    client.update_stage(restApiId=rest, stageName="Prod", patchOperations=[change])
+    status, _, body = call(cloud, rest, "/Prod/")
+    assert (status, body) == (403, {"message": "Missing Authentication Token"})
+
+
+def test_api_gateways_own_errors_have_the_header_of_a_gateway_response(cloud: Cloud, rest: str) -> None:
+    client = cloud.client("apigateway")
+    client.put_gateway_response(
+        restApiId=rest, responseType="DEFAULT_4XX", responseParameters={HEADER: "'https://a.a'"}
+    )
+    deployment = client.create_deployment(restApiId=rest)["id"]
+    client.create_stage(restApiId=rest, stageName="Prod", deploymentId=deployment)
+    status, headers, _ = call(cloud, rest, "/Prod/nowhere")
+    assert (status, headers["access-control-allow-origin"]) == (403, "https://a.a")
+
+
+def test_an_http_api_refuses_what_is_not_signed_and_what_is_not_there(cloud: Cloud, http: str) -> None:
+    client = cloud.client("apigatewayv2")
+    client.update_api(ApiId=http, CorsConfiguration={"AllowOrigins": ["https://a.a"], "AllowMethods": ["GET"]})
+    integration = client.create_integration(ApiId=http, IntegrationType="AWS_PROXY", IntegrationUri=f"{FUNCTION}:a")
+    target = f"integrations/{integration['IntegrationId']}"
+    client.create_route(ApiId=http, RouteKey="GET /users/{id}", Target=target, AuthorizationType="AWS_IAM")
+    client.create_stage(ApiId=http, StageName="$default", AutoDeploy=True)
+    assert call(cloud, http, "/users/7")[::2] == (403, {"message": "Forbidden"})
+    assert call(cloud, http, "/nowhere")[::2] == (404, {"message": "Not Found"})
+    asked = {"Origin": "https://a.a", "Access-Control-Request-Method": "GET"}
+    assert call(cloud, http, "/users/7", "OPTIONS", **asked)[1]["access-control-allow-origin"] == "https://a.a"
