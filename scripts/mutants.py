@@ -224,18 +224,19 @@ class Runs:
         self._root = root
 
     def of(self, mutant: Mutant, reaching: Set[str]) -> list[str]:
-        """The tests that run a mutant's statement, those that take least first.
+        """The tests for a mutant, those that take least first.
 
-        What is run by an import, such as a table, may be used anywhere: of it all tests of these files, those that run
-        something of the module first.
+        They are those that run its statement, and then the others of their files: what a fixture runs for several tests
+        counts as the first one's. What is run by an import, such as a table, may be used anywhere: of it all tests that
+        reach the module, those that run something of it first.
         """
         by_line = self._data.contexts_by_lineno(str((self._root / mutant.module).resolve()))
-        statement = set().union(*(by_line.get(line, ()) for line in mutant.lines))
-        if statement and "" not in statement:
-            return sorted(statement, key=self.seconds.__getitem__)
-        module = set().union(*by_line.values())
-        tests = [test for test in self.seconds if test.partition("::")[0] in reaching]
-        return sorted(tests, key=lambda test: (test not in module, self.seconds[test]))
+        near = set().union(*(by_line.get(line, ()) for line in mutant.lines))
+        files = {test.partition("::")[0] for test in near}
+        if not near or "" in near:
+            near, files = set().union(*by_line.values()), reaching
+        tests = [test for test in self.seconds if test.partition("::")[0] in files]
+        return sorted(tests, key=lambda test: (test not in near, self.seconds[test]))
 
 
 def files_of(tests: Iterable[str]) -> list[str]:

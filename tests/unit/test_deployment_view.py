@@ -311,6 +311,8 @@ def test_a_push_tells_its_bytes_and_rate(monkeypatch: pytest.MonkeyPatch) -> Non
     row.take(progress("Pushing  2.048kB"))
     row.take(progress("Pushed"))
     assert row.now == "pushing the image: 101 of 501 MB, 50 MB/s"
+    row.take(progress("Pushing [>          ]  100.2MB/1.5GB"))
+    assert "of 2001 MB" in row.now
 
 
 def test_on_a_terminal_what_only_informs_is_in_the_row_and_elsewhere_a_line() -> None:

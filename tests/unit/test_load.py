@@ -271,6 +271,26 @@ def test_a_variable_that_lambda_refuses_is_refused_before_without_its_value(
     assert any(name in str(refused.value) for variables in function.values() for name in (*variables, "bytes"))
 
 
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_DEFAULT_REGION", "AWS_EXECUTION_ENV", "AWS_REGION"),
+        *("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION"),
+        *("AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME"),
+        *("AWS_LAMBDA_RUNTIME_API", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+        *("LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT", "_HANDLER", "_X_AMZN_TRACE_ID"),
+    ],
+)
+def test_a_variable_of_lambda_itself_is_refused(name: str) -> None:
+    assert name in "\n".join(refusal(stack_file("consumer", function={"environment": {name: "x"}})))
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "ANY"])
+def test_every_method_of_api_gateway_is_read(method: str) -> None:
+    assert read(stack_file("consumer", api={"path": "hello", "method": method}))
+
+
 # ---- the project file
 
 

@@ -55,6 +55,8 @@ ANYTHING = {"type": "object", "additionalProperties": {"$ref": "pulumi.json#/Any
     [
         ("ImageFunction", "tracing", {"type": "boolean", "plain": True}),
         ("ImageFunction", "architecture", PLAIN_TEXT),
+        ("ImageFunction", "logKmsKey", PLAIN_TEXT),
+        ("ImageFunction", "vpc", {"$ref": f"{REFERENCE}Vpc", "plain": True}),
         ("ImageFunction", "command", {"type": "array", "items": PLAIN_TEXT, "plain": True}),
         ("ImageFunction", "statements", {"type": "array", "items": ANYTHING, "plain": True}),
         # Only here may an output of another resource be given.

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pulumi.runtime.proto import analyzer_pb2
+from pulumi_aws import apigateway, cloudwatch, ecr, iam, lambda_, scheduler, sns
 from pulumi_policy import (
     EnforcementLevel,
     Policy,
@@ -211,6 +212,17 @@ PASSING: list[tuple[str, Sequence[Resource], dict[str, Any]]] = [
             (
                 REPOSITORY_POLICY,
                 {"policy": compact(repository_policy([Consumer(account="1" * 12)], "us-east-1", owner="1" * 12))},
+            )
+        ],
+        {},
+    ),
+    # Everyone may create functions; that alone is for another rule.
+    (
+        "repository-both-statements",
+        [
+            (
+                REPOSITORY_POLICY,
+                {"policy": document({**account(), "Principal": "*"}, by_lambda(functions_of("333333333333"), "*"))},
             )
         ],
         {},
@@ -807,6 +819,31 @@ def test_a_policy_that_is_none_breaks_no_rule(policy: Any, text: bool) -> None:
             assert isinstance(found(rule, (REPOSITORY_POLICY, props)), list)
         assert isinstance(found("role-least-privilege", (ROLE_POLICY, props)), list)
     assert found("repository-named-principals", (REPOSITORY_POLICY, {"policy": "no JSON"})) == []
+
+
+@pytest.mark.parametrize(
+    ("token", "resource"),
+    [
+        *((FUNCTION, lambda_.Function), (FUNCTION_URL, lambda_.FunctionUrl), (PERMISSION, lambda_.Permission)),
+        *((INVOKE_CONFIG, lambda_.FunctionEventInvokeConfig), (LOG_GROUP, cloudwatch.LogGroup)),
+        *((METHOD, apigateway.Method), (METHOD_SETTINGS, apigateway.MethodSettings), (STAGE, apigateway.Stage)),
+        *((REPOSITORY, ecr.Repository), (REPOSITORY_POLICY, ecr.RepositoryPolicy), (LIFECYCLE, ecr.LifecyclePolicy)),
+        *((POLICY, iam.Policy), (ROLE, iam.Role), (ATTACHMENTS, iam.PolicyAttachment)),
+        *((ROLE_POLICY, iam.RolePolicy), (ATTACHMENT, iam.RolePolicyAttachment)),
+        *((SCHEDULE, scheduler.Schedule), (SUBSCRIPTION, sns.TopicSubscription), (TARGET, cloudwatch.EventTarget)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_rules_look_at_the_providers_types(token: str, resource: Any) -> None:
+    assert resource.pulumi_type == token
+
+
+def test_parameters_that_are_lists_are_lists_of_texts() -> None:
+    for rule in RULES:
+        for parameter in (rule.config_schema.properties if rule.config_schema else {}).values():
+            if parameter["type"] == "array":
+                assert parameter["items"] == {"type": "string"}
+                assert isinstance(parameter["default"], list)
 
 
 def test_configuration_that_no_rule_reads_is_named() -> None:
