@@ -14,7 +14,6 @@ from components.errors import InvalidConfiguration
 from components.iam import function_arn, partition
 from deployment import aws
 from deployment.errors import ConfigurationError
-from settings import parse
 
 FUNCTION = "cross-account-function"
 ACCOUNT, QUOTED = r"'(\d{12})'", r'"\1"'
@@ -54,6 +53,9 @@ def stack_files(project: str, registry: Side, consumer: Side, *, region: str, re
     Raises:
         ConfigurationError: with everything that the rules of the configuration refuse.
     """
+    # It imports the providers' SDKs, for which no other command should wait.
+    from settings import parse
+
     about = {"region": region}
     owner = {
         "stackType": "registry", "account": registry.account, **about, **registry.credentials,

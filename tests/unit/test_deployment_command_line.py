@@ -478,25 +478,22 @@ def test_exit_codes_are_in_the_help_and_in_the_documentation() -> None:
         assert f"| {code} | {meaning} |" in PAGES
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ("deployment hist", "history"),
-        ("deployment up --ch", "--check --check-seconds"),
-        ("deployment repair c", "consumer"),
-    ],
-)
-def test_a_shell_completes_commands_options_and_stacks(words: str, expected: str) -> None:
+def test_a_shell_completes_commands_options_and_stacks() -> None:
     script = f"""
         PATH={Path(sys.executable).parent}:$PATH
         eval "$(python -m deployment completion bash)"
-        COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
-        _deployment_completion
-        echo ${{COMPREPLY[@]}}
-        deployment status --help | head -1
+        complete_words() {{
+            COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+            _deployment_completion
+            echo ${{COMPREPLY[@]}}
+        }}
+        complete_words deployment hist
+        complete_words deployment up --ch
+        complete_words deployment repair c
+        deployment completion sh 2>&1
     """
-    ran = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
-    assert ran.stdout == f"{expected}\nUsage: python -m deployment status [OPTIONS]\n"
+    ran = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert ran.stdout.splitlines() == ["history", "--check --check-seconds", "consumer", "Shell sh not supported."]
 
 
 def test_other_shells_have_a_script_that_calls_the_module() -> None:
