@@ -234,7 +234,7 @@ class Runs:
         near = set().union(*(by_line.get(line, ()) for line in mutant.lines))
         files = {test.partition("::")[0] for test in near}
         if not near or "" in near:
-            near, files = set().union(*by_line.values()), reaching
+            near, files = set().union(*by_line.values()), set(reaching)
         tests = [test for test in self.seconds if test.partition("::")[0] in files]
         return sorted(tests, key=lambda test: (test not in near, self.seconds[test]))
 
