@@ -678,7 +678,7 @@ def test_exactly_the_granted_callers_may_pull(
 
 
 @reaches("allowed", "by_pattern", "by_organization", "another_region", "another_name")
-@examples(5)
+@examples(8)
 @given(policy_consumers(), FEW_REGIONS, ORGANIZATIONS, ACTIONS, FEW_ACCOUNTS, FEW_REGIONS, NAMES, ORGANIZATIONS)
 def test_exactly_the_granted_functions_are_pulled_for_by_lambda(
     consumers: list[Consumer],
