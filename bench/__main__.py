@@ -37,7 +37,7 @@ DEPLOYED: dict[str, Callable[[Ground, int], list[Measure]]] = {
 
 def main() -> int:
     """Measure and report. Returns 0; with `--check` 1 if a goal is missed; 2 if something could not be measured."""
-    given = _arguments()
+    given = _parser().parse_args()
     began = time.monotonic()
     try:
         measures = _measure(given.only or [*ALONE, *DEPLOYED, "fresh"], given.rounds, given.fresh)
@@ -60,7 +60,7 @@ def main() -> int:
     return MISSED if given.check and not all(measure.is_met for measure in measures) else 0
 
 
-def _arguments() -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     names = (*ALONE, *DEPLOYED, "fresh")
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__, epilog='make bench ARGS="--only imports"')
     parser.add_argument(
@@ -78,7 +78,7 @@ def _arguments() -> argparse.Namespace:
         "--fresh", type=Path, default=FRESH_RECORD, metavar="FILE",
         help=".local/logs/steps.jsonl after the first `make demo` of a fresh machine (default: fresh-steps.jsonl)",
     )  # fmt: skip
-    return parser.parse_args()
+    return parser
 
 
 def _measure(names: list[str], rounds: int, record: Path) -> list[Measure]:

@@ -95,7 +95,7 @@ def test_an_update_needs_the_registry_and_a_preview_names_it(empty: Clone) -> No
     for prepare in ("pulumi stack select --create consumer", "pulumi stack init registry"):
         previewed = empty.shell(f"{prepare} && pulumi preview -s consumer")
         assert previewed.returncode == 0, previewed.stdout
-        assert "warning: After the registry: The registry stack 'registry'" in previewed.stdout
+        assert "warning: Update the registry first. The registry stack 'registry'" in previewed.stdout
         assert "pulumi up -s registry" in previewed.stdout
         assert "Deploy it first: " in refused(empty, "pulumi up --yes --skip-preview -s consumer")
     both = empty.shell("python -m deployment preview --comment comment.md")

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.engine.clone import Clone
+from tests.pages import documented
 
 HELLO = {"message": "hello world!"}
 PYTHON = "python -c 'import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).read().decode())'"
@@ -18,12 +19,6 @@ def test_what_the_readme_calls_answers(deployed: Clone, client: str) -> None:
     assert url.split("/")[2].endswith(".execute-api.us-east-1.amazonaws.com")
     said = deployed.shell(f'{client} "$(pulumi stack output endpointUrl -s consumer)"')
     assert json.loads(said.stdout) == HELLO, said.stdout
-
-
-def test_a_demo_and_a_check_call_that_url(demo: tuple[Clone, str], deployed: Clone) -> None:
-    assert f"GET {deployed.output('consumer', 'endpointUrl')}\n200 " in demo[1]
-    checked = deployed.shell("python -m deployment up --check")
-    assert checked.returncode == 0, checked.stdout
 
 
 def test_other_hosts_are_refused_with_the_way_out(deployed: Clone) -> None:
@@ -48,8 +43,8 @@ def test_only_the_owner_reads_the_key_of_the_authority(deployed: Clone) -> None:
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_the_schema_of_the_plugin_is_found_by_the_path_of_the_readme(deployed: Clone) -> None:
-    shown = deployed.shell("pulumi package get-schema ./plugin 2>/dev/null")
+def test_the_schema_of_the_plugin_is_printed_by_the_command_of_its_page(deployed: Clone) -> None:
+    shown = deployed.shell(f"{documented('pulumi package get-schema ./plugin')} 2>/dev/null")
     assert shown.returncode == 0, shown.stdout
     assert "cross-account-ecr:index:ImageFunction" in json.loads(shown.stdout)["resources"]
 

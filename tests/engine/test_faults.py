@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.engine.clone import Clone
+from tests.engine.clone import ROOT, Clone
 from tests.engine.docker_proxy import docker_proxy
+from tests.pages import block, documented
 
 FUNCTION = "cross-account-function"
 UP = "pulumi up --yes --skip-preview -s consumer"
@@ -283,28 +284,31 @@ def test_a_second_update_is_told_who_holds_the_lock_and_a_killed_one_is_taken_up
     assert clone.planned("consumer") == {}
 
 
-def test_a_function_that_was_being_made_when_the_engine_was_killed_is_adopted(clone: Clone, message: str) -> None:
+@pytest.mark.parametrize("resource", ["function", "log group"])
+def test_a_resource_that_was_being_created_when_the_engine_was_killed_is_imported(
+    clone: Clone, message: str, resource: str
+) -> None:
     assert clone.shell("pulumi destroy --yes --skip-preview -s consumer").returncode == 0
-    with clone.faults({**CREATE_FUNCTION, "hold": True}):
+    page = (ROOT / "docs" / "failures.md").read_text()
+    *prepare, command = block("docs/failures.md", "pulumi refresh --clear-pending-creates -s consumer")
+    fault, said = CREATE_FUNCTION, f"Function already exist: {FUNCTION}"
+    if resource == "log group":
+        fault, said = {"target": "CreateLogGroup"}, f"The log group /aws/lambda/{FUNCTION} exists in account"
+        (end,) = re.findall(r"end the last command with `(.*)`", page)
+        command = f"{command.partition(' aws:lambda/')[0]} {end}"
+    with clone.faults({**fault, "hold": True}):
         killed = clone.begin(UP)
         until(lambda: clone.control("GET") == [1])
         kill_engine(clone, killed)
-    until(lambda: "functions" in clone.owned())
-    assert clone.shell("pulumi cancel --yes -s consumer").returncode == 0
-    said = fails(clone)
-    assert "function, interrupted while creating" in said
-    assert f"Function already exist: {FUNCTION}" in said
-    # What the README says to do.
-    urn = "urn:pulumi:consumer::cross-account-ecr::"
-    adopted = clone.shell(
-        "pulumi refresh --yes --skip-preview --clear-pending-creates -s consumer && "
-        "pulumi import --yes --generate-code=false --protect=false -s consumer "
-        f"--parent parent={urn}cross-account-ecr:index:ImageFunction::function "
-        f"--provider provider={urn}pulumi:providers:aws::consumer "
-        f"aws:lambda/function:Function function {FUNCTION}"
-    )
-    assert "1 imported" in adopted.stdout, adopted.stdout
-    next_run_serves(clone, message)
+    until(lambda: f"{resource}s" in clone.owned())
+    confirm = "export PULUMI_SKIP_CONFIRMATIONS=true"
+    assert clone.shell(f"{confirm} && {documented('pulumi cancel -s consumer')}").returncode == 0
+    assert said in fails(clone)
+    imported = clone.shell(" && ".join([confirm, *prepare, command]))
+    assert "1 imported" in imported.stdout, imported.stdout
+    again = clone.shell(f"{confirm} && {documented('pulumi up --refresh -s consumer')}")
+    assert again.returncode == 0, again.stdout
+    assert clone.get() == (200, {"message": message})
 
 
 def test_a_demo_that_was_killed_while_it_made_something_starts_anew(clone: Clone, message: str) -> None:

@@ -348,7 +348,7 @@ def test_a_second_consumer_runs_what_the_first_has_tested(deployed: Clone) -> No
         assert "update of the stack registry, which goes first, lets account 333333333333 use" in comment.stdout
         alone = deployed.shell("pulumi preview -s production")
         assert alone.returncode == 0, alone.stdout
-        assert "warning: After the registry: Account 333333333333 may not use the repository" in alone.stdout
+        assert "warning: Update the registry first. Account 333333333333 may not use the repository" in alone.stdout
         refused = deployed.shell("pulumi up --yes --skip-preview -s production")
         assert refused.returncode != 0
         assert "granted are 222222222222. Write in the registry's stack file" in refused.stdout

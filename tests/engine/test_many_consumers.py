@@ -7,10 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.engine.clone import ROOT, Clone
+from tests.pages import block, documented
 
 EXAMPLE = ROOT / "examples" / "many-consumers"
 STACKS = ("registry", "development", "production", "europe")
 NAME = "orders-api"
+CONFIRM = "export PULUMI_SKIP_CONFIRMATIONS=true"
 
 
 @pytest.fixture
@@ -34,8 +36,7 @@ def copying(clone: Clone, image: str) -> str:
     """The command of docs/configuration.md that copies an image to a replica, after a login."""
     clone.log_in_to_registry()
     urls = json.loads(clone.shell("pulumi stack output repositoryUrls -s registry").stdout)
-    page = (ROOT / "docs" / "configuration.md").read_text()
-    (command,) = (line for line in page.splitlines() if line.startswith("docker buildx imagetools"))
+    command = documented("docker buildx imagetools create --prefer-index=false --tag REPLICA_URL:TAG URL@sha256:DIGEST")
     for name, value in {"REPLICA_URL": urls["eu-west-1"], "TAG": "kept", "URL@sha256:DIGEST": image}.items():
         command = command.replace(name, value)
     return command
@@ -46,8 +47,9 @@ def test_three_accounts_in_two_regions_run_what_one_has_built(clone: Clone) -> N
     serving = (clone.root / "Pulumi.registry.yaml").read_text()
     one_region = "".join(line for line in serving.splitlines(keepends=True) if "444444444444" not in line)
     (clone.root / "Pulumi.registry.yaml").write_text(one_region.replace(", replicas: [eu-west-1]", ""))
-    for stack in STACKS[:3]:
-        made = clone.shell(f"pulumi stack init {stack} && pulumi up --yes --skip-preview -s {stack}")
+    *first, _ = block("examples/many-consumers/README.md", "pulumi stack init registry && pulumi up -s registry")
+    for command in first:
+        made = clone.shell(f"{CONFIRM} && {command}")
         assert made.returncode == 0, made.stdout
     (clone.root / "Pulumi.registry.yaml").write_text(serving)
     late = clone.shell("pulumi up --yes --skip-preview -s registry")

@@ -22,12 +22,6 @@ def test_every_option_says_what_it_is_and_what_is_allowed(model: type[RegistrySe
     assert silent == []
 
 
-def test_every_make_target_named_exists() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", Path("Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"`make ([a-z-]+)|^make ([a-z-]+)", README, re.MULTILINE))
-    assert {"demo", "test", "shell", "down"} <= {first or second for first, second in named} <= targets
-
-
 def test_every_file_and_folder_that_a_page_links_to_exists() -> None:
     pages = [Path("README.md"), Path("CONTRIBUTING.md"), Path("CHANGELOG.md"), *Path("docs").rglob("*.md")]
     links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text())]

@@ -1,0 +1,127 @@
+"""The commands of the pages, run as they are written there, from an empty cloud to an empty cloud."""
+
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine.clone import ROOT, Clone
+from tests.pages import block, commands, documented
+
+HELLO = '{"message": "hello world!"}'
+# A person confirms each update; a test cannot.
+CONFIRM = "export PULUMI_SKIP_CONFIRMATIONS=true"
+
+
+class Reader(Clone):
+    """Somebody who types what the pages say."""
+
+    def type(self, *lines: str) -> str:
+        """Run command lines in the environment of the local run. Returns what they print."""
+        ran = self.shell(f"{CONFIRM}; " + " && ".join(lines))
+        assert ran.returncode == 0, f"{lines}\n{ran.stdout}"
+        return ran.stdout
+
+    def type_outside(self, *lines: str) -> str:
+        """Type command lines into a shell outside of the local run. Returns what they print."""
+        # As from a keyboard, `make shell` reads the lines behind it.
+        ran = subprocess.run(
+            ["bash"], cwd=self.root, env={**self.env, "SHELL": "/bin/bash"}, input="\n".join([*lines, ""]), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        assert ran.returncode == 0, f"{lines}\n{ran.stdout}"
+        return ran.stdout
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    """A clone in which both stacks are deployed by the commands for a user's own accounts."""
+    reader = Reader.make_in(tmp_path_factory.mktemp("reader"))
+    try:
+        reader.type_outside(documented("make setup"))
+        _, *deploy = block("README.md", "pulumi install")
+        assert deploy == block("docs/credentials.md", "pulumi install")[1:]
+        assert HELLO in reader.type(*deploy)
+        yield reader
+    finally:
+        reader.make("down")
+
+
+def test_both_stacks_deploy_and_a_changed_line_is_served(reader: Reader) -> None:
+    block("README.md", "make demo")
+    printed = reader.type_outside(documented("make demo"))
+    assert re.search(rf"GET https://\S+/Prod/hello\n200 {re.escape(HELLO)}", printed)
+    reader.edit("app/app.py", "hello world!", "hello reader!")
+    enter, *inside, down = block("README.md", "make shell")
+    printed = reader.type_outside(enter, CONFIRM, *inside)
+    assert '{"message": "hello reader!"}' in printed
+    assert down == "make down"
+
+
+def test_the_policy_pack_is_used_as_its_page_says(reader: Reader) -> None:
+    _, *commands = block("docs/policy-pack.md", "(cd policy_pack && pulumi install)")
+    assert len(commands) == 3
+    assert "function-timeout" not in reader.type(*commands)
+
+
+def test_the_commands_of_the_deployment_do_what_their_page_says(reader: Reader) -> None:
+    assert "1 updated" not in reader.type(documented("python -m deployment preview"))
+    assert "200 in" in reader.type(documented("python -m deployment up --check"))
+    reader.type(documented("python -m deployment up --refresh"), documented("python -m deployment refresh"))
+    assert "endpointUrl" in reader.type(documented("python -m deployment status --json"))
+    reader.type(documented("python -m deployment status"), documented("python -m deployment drift"))
+    assert '{\\"message\\": \\"hello reader!\\"}' in reader.type(documented("python -m deployment invoke consumer"))
+    follow = documented("python -m deployment logs --follow")
+    assert "invocation" in reader.type(f"(timeout --signal=INT 5 {follow} || true)")
+
+    running = reader.output("consumer", "imageDigest")
+    reader.type(documented("python -m deployment rollback consumer"))
+    assert reader.get() == (200, json.loads(HELLO))
+    assert running[:19] in reader.type(documented("python -m deployment history consumer"))
+    digest = "sha256:2f6d1b0c9a4e"
+    back = documented("python -m deployment rollback consumer --to sha256:2f6d1b0c9a4e")
+    reader.type(back.replace(digest, running))
+    assert reader.get() == (200, {"message": "hello reader!"})
+    reader.type(documented("python -m deployment repair consumer"))
+
+
+def test_an_idle_function_of_the_local_cloud_is_pulled_again(reader: Reader) -> None:
+    _, age = block(
+        "docs/local-cloud.md",
+        "aws ecr get-login-password --profile registry | docker login -u AWS --password-stdin localhost:4566",
+    )
+    reader.type(age.replace("4566", str(reader.port)))
+    function = reader.client("consumer", "lambda").get_function(FunctionName="cross-account-function")
+    assert function["Configuration"]["State"] == "Inactive"
+
+
+def test_records_of_the_measurements_are_copied(reader: Reader) -> None:
+    reader.type(documented("cp .local/logs/steps.jsonl bench/fresh-steps.jsonl"))
+    reader.type(documented("cp bench/results.json bench/before.json"))
+    reader.restore()
+
+
+def test_every_pulumi_and_docker_command_that_a_sentence_names_exists(reader: Reader) -> None:
+    named = {command.text for command in commands() if not command.run}
+    named = {text.replace(" …", "") for text in named if text.startswith(("pulumi ", "docker "))}
+    assert len(named) > 10
+    for text in sorted(named):
+        assert "Usage:" in reader.type(f"{shlex.join(shlex.split(text))} --help"), text
+
+
+def test_a_destroy_as_the_readme_says_leaves_nothing(reader: Reader) -> None:
+    reader.type(
+        documented("python -m deployment destroy --no-registry --yes"), documented("pulumi destroy -s consumer")
+    )
+    (line,) = re.findall(r"`(repository: \{name: ….*?\})`", (ROOT / "README.md").read_text())
+    loose = line.replace("…", "cross-account-function")
+    reader.edit("Pulumi.registry.yaml", "repository: {name: cross-account-function}", loose)
+    reader.type(documented("pulumi up -s registry"), documented("pulumi destroy -s registry"))
+    assert reader.owned() == {}
+    reader.type_outside(documented("make down"))
+    assert reader.processes() == []
+    assert not Path(reader.root, ".local", "state").exists()
