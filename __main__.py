@@ -1,11 +1,11 @@
-"""The Pulumi program: one stack of the two, whichever this is."""
+"""The Pulumi program: deploys the registry stack or a consumer stack."""
 
 import atexit
 import gc
 import signal
 
-# The language host ends the program with SIGINT when the engine gives up. Python's own handler would print a traceback
-# behind the error that the user has to read.
+# When the engine stops, the language host ends the program with SIGINT. Python's own handler would print a traceback
+# after the error that the user has to read.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import pulumi  # noqa: E402
@@ -14,11 +14,11 @@ from settings import RegistrySettings, load  # noqa: E402
 
 settings = load(pulumi.Config())
 
-# Looking for garbage takes a third of the processor time of the imports below, 0.6 of 1.8 s (tests/unit/test_main.py).
+# Garbage collection takes a third of the processor time of the imports below, 0.6 of 1.8 s (tests/unit/test_main.py).
 gc.disable()
 atexit.register(gc.freeze)
 
-# Only the module of this stack is imported, and with it only the providers that it uses.
+# Only this stack's module is imported, so that only the providers that it uses are loaded.
 if isinstance(settings, RegistrySettings):
     from stacks import registry
 

@@ -1,7 +1,7 @@
-"""Configuration as typed, checked values. Nothing else reads `pulumi.Config`.
+"""Loads the configuration as typed, validated settings. No other module reads `pulumi.Config`.
 
-The options are declared in the models of `components/`; here they become the settings of the two stacks. All wrong
-values are reported at once, before a resource is created.
+The models in `components/` declare the options; this module combines them into the settings of the two stacks. All
+invalid values are reported at once, before a resource is created.
 """
 
 import json
@@ -56,8 +56,8 @@ class Role(Model):
     session_name: SessionName | None = None
     """Name of the session in CloudTrail. Default: a generated one."""
     duration: Duration | None = None
-    """How long a session lasts; the provider starts another one when it ends. Default: 15m. At most what the role
-    allows, and 1h if a role's session assumes it.
+    """Duration of a session; when it ends, the provider starts another one. Default: 15m. The maximum is the role's
+    own, and 1h if another role's session assumes it.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_manage-assume.html"""
 
 
@@ -82,7 +82,7 @@ class AssumeRoleWithWebIdentity(Role):
 
 
 class Credentials(Model):
-    """Whose credentials an account is used with, in the words of `aws.Provider`.
+    """The credentials for an account, with the option names of `aws.Provider`.
 
     https://www.pulumi.com/registry/packages/aws/api-docs/provider/
     """
@@ -93,8 +93,8 @@ class Credentials(Model):
         Sequence[AssumeRole],
         allowed("a list of roles", [{"roleArn": "arn:aws:iam::222222222222:role/deployer"}]),
     ] = ()
-    """Roles to assume, the first with the profile or the default credential chain, each further one with the one
-    before. The last one is a role of the account."""
+    """Roles to assume: the first with the profile or the default credential chain, each other one with the role before
+    it. The last one must be a role in the account."""
     assume_role_with_web_identity: AssumeRoleWithWebIdentity | None = None
     """Role to assume with a token of an OIDC provider, in place of a profile."""
 
@@ -117,19 +117,19 @@ class Credentials(Model):
 
 
 class RegistryReference(Credentials):
-    """How a consumer finds the registry, and with what credentials it pushes."""
+    """The registry's stack, and the credentials that push to its repository."""
 
     stack: Annotated[str, allowed("the name of the registry's stack", "registry", min_length=1)]
     """Name of the registry's stack, or `organization/project/stack`."""
 
 
 class Account(Model):
-    """Where a stack's resources are."""
+    """The account and Region of a stack's resources."""
 
     account: AccountId
     """Account of the stack's resources. Credentials of any other account are refused."""
     region: Region
-    """Region of the stack's resources. Lambda takes images from its own Region only."""
+    """Region of the stack's resources. Lambda uses images from its own Region only."""
 
 
 class StackSettings(Credentials, Account):
@@ -141,11 +141,11 @@ class StackSettings(Credentials, Account):
     @classmethod
     def _of_the_account(cls, value: Any, info: ValidationInfo) -> Any:
         if "assume_roles" not in info.data and info.field_name != "assume_roles":
-            return value  # they have an error of their own, and may be what ends with a role of the account
+            return value  # `assume_roles` is invalid itself, and its last role may be one of the account
         roles = info.data.get("assume_roles") or value
         last = roles[-1] if isinstance(roles, Sequence) and roles else value
         if last and (account := info.data.get("account")) and f"::{account}:" not in last.role_arn:
-            raise rule(f"ends with {last.role_arn}; the last role must be one of account {account}")
+            raise rule(f"ends with {last.role_arn}; the last role must be a role in account {account}")
         return value
 
 
@@ -181,7 +181,7 @@ class ConsumerSettings(StackSettings):
     function: Function = Function()
     """The Lambda function."""
     api: Endpoint = RestApi()
-    """What the function is called through."""
+    """The endpoint of the function."""
 
     _is_secret: bool = PrivateAttr(default=False)
 
@@ -198,7 +198,7 @@ STACKS: dict[str, type[RegistrySettings] | type[ConsumerSettings]] = {
 FIELDS = {to_camel(name): field for model in STACKS.values() for name, field in model.model_fields.items()}
 STRUCTURED = [key for key, field in FIELDS.items() if models_of(field)]
 KEYS = ["stackType", *(key for key in FIELDS if key != "stackType")]
-# Where a value that is set with `--secret` stays one: nothing else of `function` needs to be.
+# Keys that keep a value secret that is set with `--secret`.
 SECRET_KEYS = ("function",)
 
 
@@ -206,10 +206,10 @@ def load(config: pulumi.Config) -> RegistrySettings | ConsumerSettings:
     """Read and check the stack's configuration.
 
     Raises:
-        InvalidConfiguration: naming every wrong key with its value, if it cannot be a secret, the rule and an example.
+        InvalidConfiguration: names each invalid key with its value (unless it may be secret), the rule and an example.
     """
     texts = {key: text for key in KEYS if (text := config.get(key))}
-    # Misspelt keys are not asked for by name. The CLI hands all of them to the program's environment.
+    # `config.get` finds only keys that it is asked for. Misspelled keys are in the environment of the program.
     namespace = f"{config.name}:"
     others = (key for key in pulumi.runtime.get_config_env() if key.startswith(namespace))
     texts |= {key: "" for name in others if (key := name.removeprefix(namespace)) not in KEYS}
@@ -220,12 +220,12 @@ def load(config: pulumi.Config) -> RegistrySettings | ConsumerSettings:
 def parse(
     texts: Mapping[str, str], project: str, secret: Set[str] = frozenset()
 ) -> RegistrySettings | ConsumerSettings:
-    """Check configuration values as Pulumi keeps them: a text each, of structured values the JSON.
+    """Validate configuration values as Pulumi stores them: text, or JSON for structured values.
 
     Args:
-        texts: by key, without the namespace.
-        project: the namespace, for errors.
-        secret: the keys of which something was set with `--secret`. No error repeats their values.
+        texts: the values by key, without the namespace.
+        project: the namespace, which errors show.
+        secret: the keys with a value that was set with `--secret`. No error shows their values.
 
     Raises:
         InvalidConfiguration: see `load`.
@@ -233,7 +233,7 @@ def parse(
     kind = texts.get("stackType", "")
     if kind not in STACKS:
         shown = "the value given" if "stackType" in secret else repr(kind)
-        renamed = " It was called role before." if "role" in texts else ""
+        renamed = " It was named role before." if "role" in texts else ""
         raise InvalidConfiguration(
             f"{project}:stackType: {shown} is not allowed; it must be {' or '.join(STACKS)}.{renamed} "
             f"Example: {project}:stackType: consumer"
@@ -249,15 +249,17 @@ def parse(
             shown = "the value given" if key in (*secret, "function", "image") else repr(text)
             found.append(f"{project}:{key}: {shown} is not a structured value. Write it in the stack file, as YAML.")
             continue
-        # Pulumi.yaml gives a structured key that a stack leaves out an empty default.
+        # Pulumi.yaml has an empty default for each structured key that a stack file leaves out.
         if value in ({}, []):
             continue
         if key in known:
             values[key] = value
         elif new := model.RENAMED.get(key):
-            found.append(f"{project}:{key}: is called {new} now. Rename it.")
+            found.append(f"{project}:{key}: is now named {new}. Rename it.")
         else:
-            found.append(f"{project}:{key}: is not read by a {kind} stack, which has {', '.join(known)}. Remove it.")
+            found.append(
+                f"{project}:{key}: is not an option of a {kind} stack; its options are {', '.join(known)}. Remove it."
+            )
     settings = None
     try:
         settings = model.model_validate(values, by_alias=True, by_name=False)
@@ -284,16 +286,16 @@ def parse(
 
 def _shown(project: str, key: str) -> str:
     return (
-        f"{project}:{key}: is set with --secret, but can be read in names, outputs or the image: only values "
-        "of function.environment are kept secret. Set it without --secret, or leave it out."
+        f"{project}:{key}: is set with --secret, but its value can be read in names, outputs or the image. Only "
+        "values of function.environment are kept secret. Set it without --secret, or remove it."
     )
 
 
 def _structured(text: str) -> Any:
-    """What a JSON text says.
+    """Parse a JSON text.
 
     Raises:
-        ValueError: it is none, or has characters that are no text.
+        ValueError: it is not JSON, or has characters that cannot be encoded.
     """
     value = json.loads(text)
     json.dumps(value, ensure_ascii=False).encode()

@@ -27,7 +27,7 @@ class Alarms(Model):
     its metrics there, and needs an alarm there.
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html"""
     topic: TopicArn | None = None
-    """SNS topic that is notified. Default: one is created."""
+    """SNS topic that receives the alarms. Default: a new topic."""
 
 
 def create_alarms(
@@ -38,15 +38,15 @@ def create_alarms(
     queues: Mapping[str, str],
     opts: pulumi.ResourceOptions,
 ) -> pulumi.Output[str]:
-    """Create the alarms of one function, and the topic if none is given. Returns the topic's ARN.
+    """Create the alarms of a function and, unless `alarms` names one, the topic. Returns the topic's ARN.
 
     Args:
-        name: beginning of the resources' names.
+        name: prefix of the resources' names.
         alarms: their thresholds and topic.
         function_name: the function to watch.
         timeout: the function's, in seconds.
         queues: ARNs of the queues it reads, by names of their triggers.
-        opts: of every resource.
+        opts: options of every resource.
     """
     topic = pulumi.Output.from_input(alarms.topic) if alarms.topic else aws.sns.Topic(f"{name}-alarms", opts=opts).arn
 

@@ -1,13 +1,13 @@
-"""What this program refuses, all of it before a resource is made.
+"""The errors of the program and its components. Each is raised before a resource is created.
 
 DeploymentError
-├── InvalidConfiguration   a stack file says something that is not allowed
-├── InvalidArgument        a component is given something that is not allowed
+├── InvalidConfiguration   a value in a stack file is not allowed
+├── InvalidArgument        an argument of a component is not allowed
 ├── RegistryUnusable       the registry stack is missing, lacks an output, or does not serve this consumer
-├── ImageUnusable          the image cannot be built from, found, or run by Lambda
+├── ImageUnusable          the image cannot be built, found, or run by Lambda
 └── NameTaken              another stack has a function of this name
 
-Pulumi shows the text of a `RunError` alone, without a traceback.
+Pulumi shows a `RunError` without a traceback.
 https://www.pulumi.com/docs/reference/pkg/python/pulumi/#pulumi.RunError
 """
 
@@ -15,24 +15,24 @@ import pulumi
 
 
 class DeploymentError(pulumi.RunError):
-    """Base of all refusals. The text says what is wrong, where, what is allowed, and what to do."""
+    """Base of all errors. The text says what is wrong, where, what is allowed, and what to do."""
 
 
 class InvalidConfiguration(DeploymentError):
-    """Raised when settings are read; names every wrong key, its value, the rule and an example."""
+    """Raised when settings are loaded; names each invalid key, its value, the rule and an example."""
 
 
 class InvalidArgument(DeploymentError):
-    """Raised by a component's arguments when they are made."""
+    """Raised when a component's arguments are created."""
 
 
 class RegistryUnusable(DeploymentError):
-    """Raised when the consumer reads the registry stack; names the command that mends it."""
+    """Raised when the consumer reads the registry stack; names the command that fixes it."""
 
 
 class ImageUnusable(DeploymentError):
-    """Raised when the image's sources are read or its digest is known."""
+    """Raised when the build context is read, or when the image is found in the registry."""
 
 
 class NameTaken(DeploymentError):
-    """Raised before anything is created; names another function name."""
+    """Raised before a resource is created; suggests another function name."""

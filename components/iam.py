@@ -1,4 +1,4 @@
-"""Policy documents and ARNs, as pure functions of plain values: a function for each statement."""
+"""Policy documents and ARNs: pure functions, one for each statement."""
 
 import json
 import re
@@ -9,7 +9,7 @@ Document = dict[str, Any]
 Statement = dict[str, Any]
 VERSION = "2012-10-17"
 
-# All that Lambda needs to take an image; neither allows a push.
+# The permissions to pull an image. Neither allows a push.
 # https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#configuration-images-xaccount-permissions
 PULL_ACTIONS = ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 
@@ -22,7 +22,7 @@ PUSH_ACTIONS = (
     "ecr:UploadLayerPart",
 )
 
-# What a preview reads of images, besides a pull: which there are.
+# The permissions of a preview: pull, and list images.
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-policy-examples.html
 READ_ACTIONS = ("ecr:BatchGetImage", "ecr:DescribeImages", "ecr:GetDownloadUrlForLayer", "ecr:ListImages")
 
@@ -47,7 +47,7 @@ RESULT_ACTIONS = {
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html
 POLICY_CHARACTERS = 10_240
 
-# The beginnings of the Regions of each partition but `aws`, as the SDK's table has them; a test compares the two.
+# Prefixes of the Regions in each partition except `aws`. A test compares them with the SDK's table.
 # Service principals are the same in all of them: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html
 # https://github.com/boto/botocore/blob/develop/botocore/data/partitions.json
 PARTITIONS = {
@@ -60,7 +60,7 @@ PARTITIONS = {
     "eusc-": "aws-eusc",
 }
 
-# What says for whom a service acts, with the operators that compare it.
+# Condition keys that say for whom a service acts, and the operators that compare them.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
 SOURCE_KEYS = {"aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "aws:sourceorgpaths"}
 COMPARES = re.compile(r"(ForAnyValue:)?(String(Equals(IgnoreCase)?|Like)|Arn(Equals|Like))", re.IGNORECASE)
@@ -72,7 +72,7 @@ def partition(region: str) -> str:
 
 
 def account_arn(account: str, region: str) -> str:
-    """The principal that stands for a whole account. ECR rewrites a bare account ID to this form."""
+    """The principal of a whole account. ECR changes a bare account ID to this form."""
     return f"arn:{partition(region)}:iam::{account}:root"
 
 
@@ -82,7 +82,7 @@ def function_arn(account: str, region: str, name: str) -> str:
 
 
 def compact(policy: Document) -> str:
-    """A policy as JSON without a space: ECR counts characters."""
+    """A policy as JSON without spaces, because ECR limits its length."""
     return json.dumps(policy, separators=(",", ":"))
 
 
@@ -91,15 +91,15 @@ def document(*statements: Statement) -> Document:
     return {"Version": VERSION, "Statement": list(statements)}
 
 
-# ---- of a repository's policy
+# ---- repository policy
 
 
 def callers_pull(principals: list[str] | str, organization: str | None) -> Statement:
-    """Let principals of other accounts create and update functions with a repository's images.
+    """Allow principals of other accounts to create and update functions with a repository's images.
 
     Args:
-        principals: their ARNs, sorted, for ECR may reorder them; or `*`.
-        organization: ID of the AWS organization that they must belong to besides.
+        principals: their ARNs, sorted because ECR may reorder them; or `*`.
+        organization: ID of the AWS organization that they must also belong to.
     """
     condition = {"Condition": {"StringEquals": {"aws:PrincipalOrgID": organization}}} if organization else {}
     return {
@@ -112,7 +112,7 @@ def callers_pull(principals: list[str] | str, organization: str | None) -> State
 
 
 def lambda_pulls(functions: list[str], organization: str | None) -> Statement:
-    """Let the Lambda service pull an image again after a function was idle for weeks and became `INACTIVE`.
+    """Allow the Lambda service to pull an image again after a function was idle for weeks and became `INACTIVE`.
 
     Without it a function works at first and fails later. A service principal never matches `aws:PrincipalOrgID`.
     https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#configuration-images-xaccount-permissions
@@ -120,7 +120,7 @@ def lambda_pulls(functions: list[str], organization: str | None) -> Statement:
 
     Args:
         functions: patterns of the functions' ARNs.
-        organization: ID of the AWS organization that they must belong to besides.
+        organization: ID of the AWS organization that they must also belong to.
     """
     condition: Document = {"StringLike": {"aws:sourceArn": functions}}
     if organization:
@@ -135,10 +135,10 @@ def lambda_pulls(functions: list[str], organization: str | None) -> Statement:
 
 
 def own_lambda_pulls(account: str, region: str) -> Statement:
-    """Let the Lambda service pull for the functions of the repository's own account.
+    """Allow the Lambda service to pull images for functions in the repository's own account.
 
-    Lambda adds this statement by itself, if it is missing and the deployer may set the policy; a policy without it
-    would drift. Who may deploy such functions, the policies of the account's own principals decide.
+    If this statement is missing and the deployer may set the policy, Lambda adds it, and the policy drifts. The
+    policies of the account's own principals decide who may deploy such functions.
     https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#configuration-images-permissions
     """
     return {
@@ -148,17 +148,17 @@ def own_lambda_pulls(account: str, region: str) -> Statement:
 
 
 def readers_read(principals: list[str]) -> Statement:
-    """Let principals look at images and pull them."""
+    """Allow principals to list and pull images."""
     return {"Sid": "Readers", "Effect": "Allow", "Action": list(READ_ACTIONS), "Principal": {"AWS": principals}}
 
 
 def publishers_push(principals: list[str]) -> Statement:
-    """Let principals push."""
+    """Allow principals to push images."""
     return {"Sid": "Publishers", "Effect": "Allow", "Action": list(PUSH_ACTIONS), "Principal": {"AWS": principals}}
 
 
 def is_for_any_source(statement: Mapping[str, Any]) -> bool:
-    """Whether a statement allows a service something, no matter for whose account, resource or organization it acts."""
+    """Whether a statement allows a service to act for any account, resource or organization."""
     principal = statement.get("Principal")
     if statement.get("Effect") != "Allow" or not isinstance(principal, Mapping) or "Service" not in principal:
         return False
@@ -172,14 +172,14 @@ def is_for_any_source(statement: Mapping[str, Any]) -> bool:
     )
 
 
-# ---- of a deployer's policy
+# ---- deployer policy
 
 
 def deployer_policy(repositories: Iterable[str], functions: Iterable[str]) -> Document:
-    """What a principal needs that deploys functions with the images of repositories of another account.
+    """The policy of a principal that deploys functions with images of another account's repositories.
 
-    The repository's policy alone is not enough: across accounts the caller's own policy has to allow it as well. Which
-    other rights it needs to manage functions, roles, logs and APIs is for its account to decide.
+    Across accounts, the repository policy and the caller's own policy must both allow the pull. This policy contains no
+    permissions to manage functions, roles, logs and APIs.
     https://repost.aws/knowledge-center/lambda-ecr-image
 
     Args:
@@ -188,7 +188,7 @@ def deployer_policy(repositories: Iterable[str], functions: Iterable[str]) -> Do
     """
     return document(
         allow("UseImages", PULL_ACTIONS, sorted(repositories)),
-        # A log-in to a registry knows no resource; with it the image is checked before Lambda gets it.
+        # This action does not support resources. With the token, the program checks the image before Lambda pulls it.
         allow("LogIn", ["ecr:GetAuthorizationToken"], "*"),
         allow(
             "DeployFunctions",
@@ -198,11 +198,11 @@ def deployer_policy(repositories: Iterable[str], functions: Iterable[str]) -> Do
     )
 
 
-# ---- of an execution role
+# ---- execution role
 
 
 def lambda_trust_policy() -> Document:
-    """Let the Lambda service assume a role.
+    """Allow the Lambda service to assume a role.
 
     https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
     """
@@ -210,31 +210,32 @@ def lambda_trust_policy() -> Document:
 
 
 def writes_logs(log_group_arn: str) -> Statement:
-    """Write to a log group, which exists before the function does; `log_group_arn` is without `:*`."""
+    """Allow writing to an existing log group; `log_group_arn` does not end in `:*`."""
     return allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], f"{log_group_arn}:*")
 
 
 def reads_secrets(secrets: list[str]) -> Statement:
-    """Read secrets of Secrets Manager, which puts six characters of its own behind a secret's name.
+    """Allow reading secrets in Secrets Manager, which adds a suffix of six characters to a secret's name.
 
-    An ARN without them is granted as well. A secret under a key of yours needs `kms:Decrypt` besides.
+    The statement allows ARNs with and without the suffix. A secret with a customer managed key also needs
+    `kms:Decrypt`.
     https://docs.aws.amazon.com/secretsmanager/latest/userguide/getting-started.html
     """
     return allow("Secrets", ["secretsmanager:GetSecretValue"], [*secrets, *(f"{arn}-??????" for arn in secrets)])
 
 
 def reads_parameters(parameters: list[str]) -> Statement:
-    """Read parameters of SSM."""
+    """Allow reading SSM parameters."""
     return allow("Parameters", ["ssm:GetParameter"], parameters)
 
 
 def sends_dead_letters(target: str) -> Statement:
-    """Send events of failed asynchronous calls to a queue or a topic."""
+    """Allow sending events of failed asynchronous calls to a queue or a topic."""
     return allow("DeadLetters", ["sqs:SendMessage" if ":sqs:" in target else "sns:Publish"], target)
 
 
 def joins_network() -> Statement:
-    """Attach a function to a network. The actions know no resource before the interface exists.
+    """Allow attaching a function to a network. The network interface does not exist yet, so the resource is `*`.
 
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions
     """
@@ -285,7 +286,7 @@ def mounts_file_system(access_point: str, *, read_only: bool) -> Statement:
 
 
 def sends_traces() -> Statement:
-    """Send traces, which know no resource either. https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html."""
+    """Allow sending traces. The actions do not support resources. https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html."""
     return allow("Traces", ["xray:PutTelemetryRecords", "xray:PutTraceSegments"], "*")
 
 
@@ -360,5 +361,5 @@ def service_sends(service: str, source: str, queue: str) -> Statement:
 
 
 def allow(sid: str, actions: Iterable[str], resource: str | list[str]) -> Statement:
-    """A statement of an identity's policy."""
+    """A statement of an identity policy."""
     return {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": resource}

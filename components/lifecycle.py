@@ -10,10 +10,10 @@ from components.model import Model, Whole, allowed, rule
 
 
 class LifecycleRule(Model):
-    """A rule that deletes images: those beyond a number, or those older than some days, whether they run or not.
+    """A rule that deletes images by number or by age, whether functions run them or not.
 
-    It applies to images that have tags for all of the prefixes or all of the patterns, or to untagged ones, or, with
-    none of the three, to all images.
+    It applies to images with tags that match all of the prefixes or all of the patterns, or to untagged images, or,
+    without any of these options, to all images.
     """
 
     description: Annotated[str, allowed("what the rule is for", "release candidates")] = ""
@@ -44,18 +44,18 @@ class LifecycleRule(Model):
 
     @property
     def is_for_all(self) -> bool:
-        """Whether it looks at all images."""
+        """Whether it applies to all images."""
         return not (self.tag_prefixes or self.tag_patterns or self.untagged)
 
 
-# No rule can tell which images functions run: neither their age nor their number nor their last pull says it, since
-# Lambda keeps a copy. It fails a function whose image is gone, at the latest when it pulls it again. So by default
-# nothing is deleted. https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-images.html
+# No rule can tell which images functions run. Lambda keeps a copy, so neither the age nor the number nor the last pull
+# shows it. A function whose image was deleted fails when Lambda pulls it again. So the default deletes no image.
+# https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-images.html
 DEFAULT_LIFECYCLE: tuple[LifecycleRule, ...] = ()
 
 
 def require_order(rules: Sequence[LifecycleRule]) -> None:
-    """Check that each image has one rule that decides. https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html."""
+    """Check that at most one rule decides for each image. https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html."""
     selections = [(one.untagged, frozenset(one.tag_prefixes), frozenset(one.tag_patterns)) for one in rules]
     if len(set(selections)) != len(selections):
         raise rule("must not have two rules for the same images")
@@ -64,9 +64,9 @@ def require_order(rules: Sequence[LifecycleRule]) -> None:
 
 
 def lifecycle_policy(rules: Sequence[LifecycleRule]) -> dict[str, Any]:
-    """The policy document of rules in their order of priority.
+    """The policy document of rules, in the order of their priority.
 
-    An image that a rule looks at is not deleted by later ones, but counted by them.
+    An image that matches a rule is not deleted by later rules, but they count it.
     https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html#lp_evaluation_rules
     """
     return {"rules": [_rule(one, priority) for priority, one in enumerate(rules, start=1)]}

@@ -1,4 +1,4 @@
-"""Types and bounds of options that more than one model has."""
+"""Types and limits of options that several models share."""
 
 from typing import Annotated, Any, Literal
 
@@ -12,12 +12,13 @@ TIMEOUT_SECONDS = range(1, 900 + 1)
 STORAGE_MB = range(512, 10_240 + 1)
 ENVIRONMENT_BYTES = 4096
 
-# An image has at most 10 GB, and the context is rarely meant to be a fifth of it: whoever sends more says so.
+# An image has at most 10 GB. A context of more than a fifth of that is usually a mistake, so it must be allowed
+# explicitly.
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 CONTEXT_MB = range(1, 10_240 + 1)
 CONTEXT_LIMIT_MB = 2_048
 
-# The retention periods that CloudWatch Logs knows.
+# The retention periods that CloudWatch Logs allows.
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
 RETENTION_DAYS = (
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
@@ -26,7 +27,7 @@ RETENTION_DAYS = (
 ON_OFF = allowed("true or false", True)
 Switch = Annotated[bool, ON_OFF]
 Retention = Annotated[
-    Literal[RETENTION_DAYS],  # type: ignore[valid-type]  # the table is the type
+    Literal[RETENTION_DAYS],  # type: ignore[valid-type]  # the type is the table
     BeforeValidator(no_switch),
     allowed(f"one of {', '.join(map(str, RETENTION_DAYS))} days", 30),
 ]
@@ -44,12 +45,12 @@ _NAME = "[a-zA-Z0-9_+=,.@/-]+"
 
 
 def arn(what: str, tail: str, example: str) -> Any:
-    """The form of an ARN; `tail` is a pattern of what follows the partition."""
+    """The rule of an ARN; `tail` is a pattern for the part after the partition."""
     return allowed(what, example, pattern=rf"^{_ARN}:{tail}$")
 
 
 def _digits(value: Any) -> Any:
-    """An account ID without quotes, which YAML reads as a number."""
+    """Convert an account ID without quotes, which YAML reads as a number."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -59,7 +60,7 @@ AccountId = Annotated[
     allowed("an AWS account ID, 12 digits in quotes", "222222222222", pattern=r"^[0-9]{12}$"),
 ]
 Region = Annotated[str, allowed("an AWS Region", "us-east-1", pattern=r"^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$")]
-# A principal knows no wildcards but * alone, which is everybody.
+# A principal supports no wildcard except a single *, which means everyone.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
 RoleArn = Annotated[
     str, arn("the ARN of a role", f"iam::[0-9]{{12}}:role/{_NAME}", "arn:aws:iam::222222222222:role/deployer")
@@ -95,7 +96,7 @@ TargetArn = Annotated[
         "arn:aws:sqs:us-east-1:222222222222:failed",
     ),
 ]
-# The role is granted what these name: one thing each, without a wildcard.
+# The execution role may read what these ARNs name, so a wildcard is not allowed.
 SecretArn = Annotated[
     str,
     arn(

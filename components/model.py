@@ -1,8 +1,8 @@
-"""`Model`: an option is declared once, as a field of a model beside the component that uses it.
+"""`Model`: each option is declared once, as a field of a model in the module of the component that uses it.
 
-A field has its type, its default, its limits and an example; `description` is its rule, which an error shows behind
-"must be", and the docstring below it is its meaning. The configuration, the arguments of the components, the schema of
-the plugin, `docs/reference.md` and `Pulumi.yaml` are all read from these fields.
+A field has a type, a default, limits and an example. Its `description` is the rule that an error shows after "must be";
+the docstring below it is its meaning. The configuration, the components' arguments, the plugin's schema,
+`docs/reference.md` and `Pulumi.yaml` are derived from these fields.
 """
 
 import ast
@@ -24,7 +24,7 @@ from components.errors import InvalidArgument
 
 
 class Key(str):
-    """A part of a location that is no option, but the user's own, and is written as it is."""
+    """A part of a location that the user chose, such as a variable's name. It is shown unchanged."""
 
 
 Location = tuple[str | int, ...]
@@ -32,12 +32,12 @@ Spelling = Callable[[str], str]
 
 
 class Model(BaseModel):
-    """Options that belong together: fixed once read, and nothing else is allowed.
+    """A frozen group of options. Unknown options are refused.
 
-    A program names its options in snake case, a stack file and other languages in camel case.
+    Option names are in snake case in Python, and in camel case in stack files and other languages.
 
     Raises:
-        InvalidArgument: in a program, if a value is not allowed. All such values are named.
+        InvalidArgument: a value is not allowed. The error names all such values.
     """
 
     model_config = ConfigDict(
@@ -49,7 +49,7 @@ class Model(BaseModel):
         arbitrary_types_allowed=True,
     )
     RENAMED: ClassVar[Mapping[str, str]] = {}
-    """Old keys of a stack file, with what to write instead."""
+    """Renamed keys of a stack file, each with its new name."""
 
     def __init__(self, /, **given: Any) -> None:
         try:
@@ -59,20 +59,21 @@ class Model(BaseModel):
             raise InvalidArgument("\n".join(one.word(f"{name}.", str) for one in problems(type(self), error))) from None
 
     def options(self) -> dict[str, Any]:
-        """The options with their values, for another model that has them as well."""
+        """The options with their values, for another model with the same options."""
         return {name: getattr(self, name) for name in type(self).model_fields}
 
-    # Pydantic's own mark: models inside of others are checked with them, and not by a call of this (see RootModel).
+    # Pydantic's own marker: nested models are validated with their parent, without a call of this method (see
+    # RootModel).
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
 
 def allowed(text: str, *example: Any, **limits: Any) -> Any:
-    """What an option may be: its rule, which an error shows behind "must be", an example, and the type's limits."""
+    """The rule of an option, which an error shows after "must be", with an example and the limits of its type."""
     return Field(description=text, examples=list(example) or None, **limits)
 
 
 def no_switch(value: Any) -> Any:
-    """Refuse true and false, which Python takes for 1 and 0."""
+    """Refuse true and false, which Python treats as 1 and 0."""
     if isinstance(value, bool):
         raise PydanticCustomError("number_type", "not a number")
     return value
@@ -81,15 +82,15 @@ def no_switch(value: Any) -> Any:
 Whole = Annotated[int, BeforeValidator(no_switch)]
 Share = Annotated[float, BeforeValidator(no_switch)]
 Late = str | pulumi.Output[str]
-"""A text that may be known later, as an output of another resource."""
+"""A text, or an output of another resource."""
 
 
 def rule(text: str, *at: str | int) -> PydanticCustomError:
-    """What a validator raises that looks at more than one value.
+    """The error of a validator that checks more than one value.
 
     Args:
-        text: the whole refusal; names of options are in snake case, in backticks.
-        at: where below the validated value the wrong value is. Default the value itself.
+        text: the message; option names are in snake case, in backticks.
+        at: path from the validated value to the invalid one. Default: the validated value itself.
     """
     return PydanticCustomError("rule", "{text}", {"text": text, "at": at})
 
@@ -99,9 +100,9 @@ class Problem:
     """A value that is not allowed.
 
     Attributes:
-        kind: what is wrong, in Pydantic's words, or `rule`.
-        text: of a rule, the whole refusal.
-        path: option names, keys and indexes that lead to the value.
+        kind: Pydantic's type of the error, or `rule`.
+        text: the message of a rule.
+        path: option names, keys and indexes from the outermost model to the value.
         fields: the options on that path.
         model: the model that the last option belongs to, or should.
         value: the value itself.
@@ -115,12 +116,12 @@ class Problem:
     value: Any
 
     def word(self, prefix: str, spell: Spelling, *, secret: bool = False) -> str:
-        """The problem as a line: which option, which value, what is allowed, an example.
+        """One line that names the option, the value, what is allowed, and an example.
 
         Args:
-            prefix: of the option's name.
-            spell: how an option's name is written.
-            secret: whether no value may be repeated.
+            prefix: prefix of the option's name.
+            spell: converts an option's name from snake case.
+            secret: whether the values must not be shown.
         """
 
         def spelled(path: Location) -> str:
@@ -132,7 +133,7 @@ class Problem:
             return f"{key}: {re.sub('`([a-z_]+)`', lambda name: f'`{spell(name[1])}`', text)}."
         if self.kind == "extra_forbidden":
             if new := self.model.RENAMED.get(str(self.path[-1])):
-                return f"{key}: is called {new} now. Rename it."
+                return f"{key}: is now named {new}. Rename it."
             return f"{key}: there is no such option; there are {', '.join(map(spell, self.model.model_fields))}."
         field = self.fields[-1]
         hidden = secret or any(not one.repr for one in self.fields) or _has_hidden(field)
@@ -152,13 +153,13 @@ class Problem:
 
 
 def problems(model: "type[Model]", error: ValidationError) -> Iterator[Problem]:
-    """The values that a validation refuses."""
+    """The invalid values that a validation found."""
     for found in error.errors():
         context = found.get("ctx", {})
-        if context.get("class") == "Output":  # the other half of a text that may be known later
+        if context.get("class") == "Output":  # the second alternative of `Late`
             continue
         location = (*found["loc"], *context.get("at", ()))
-        is_extra = found["type"] == "extra_forbidden"  # also an option in the other spelling
+        is_extra = found["type"] == "extra_forbidden"  # also raised for an option in the other spelling
         path, fields, owner, among = _path(model, location[:-1] if is_extra else location)
         if is_extra:
             path, owner = (*path, Key(location[-1])), among[0]
@@ -166,7 +167,7 @@ def problems(model: "type[Model]", error: ValidationError) -> Iterator[Problem]:
 
 
 def about(field: FieldInfo, *, inner: bool = False) -> tuple[str, list[Any]]:
-    """The rule of a field and examples; of the values in a list or a map, if they have a rule of their own."""
+    """The rule and the examples of a field, or of the values in its list or map if they have their own rule."""
     nested = (part for part in _parts(field.annotation) if isinstance(part, FieldInfo))
     described = [(one.description, one.examples or []) for one in (field, *nested) if one.description]
     return (described[-1 if inner else 0]) if described else ("", [])
@@ -187,14 +188,14 @@ def assigned(key: str, value: Any, spell: Spelling) -> str:
 
 def as_yaml(value: Any) -> str:
     """A value as YAML, on one line."""
-    import yaml  # only to word an error: it takes milliseconds of every run
+    import yaml  # imported only for an error: it takes milliseconds
 
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000, sort_keys=False)
     return str(text).removesuffix("...\n").strip()
 
 
 def models_of(field: FieldInfo) -> list[type[Model]]:
-    """The models that a field holds: alone, optional, in a list, or one of several. None if it holds plain values."""
+    """The models of a field: one, several alternatives, or those of a list. Empty for plain values."""
     return [kind for kind in _parts(field.annotation) if isinstance(kind, type) and issubclass(kind, Model)]
 
 
@@ -215,7 +216,7 @@ def _parts(annotation: Any) -> Iterator[Any]:
 
 
 def _has_hidden(field: FieldInfo) -> bool:
-    """Whether something below a field is not repeated."""
+    """Whether a nested field's value must not be shown."""
     return any(
         not inner.repr or _has_hidden(inner) for kind in models_of(field) for inner in kind.model_fields.values()
     )
@@ -224,9 +225,9 @@ def _has_hidden(field: FieldInfo) -> bool:
 def _path(
     model: type[Model], location: Location
 ) -> tuple[Location, tuple[FieldInfo, ...], type[Model], list[type[Model]]]:
-    """What of a location of Pydantic's the user has written; the rest is about types.
+    """The parts of a Pydantic location that the user wrote, without those that name types.
 
-    And the fields on it, the model of the last one, and the models that may be below it.
+    Returns them with the fields on the path, the model of the last field, and the models that may be below it.
     """
     path: list[str | int] = []
     fields: list[FieldInfo] = []
@@ -248,7 +249,7 @@ def _path(
 
 
 def meanings(kind: type) -> dict[str, str]:
-    """The docstrings below the fields of a class and its bases, each on one line, read from the source."""
+    """The docstrings below the fields of a class and its bases, read from the source, each on one line."""
     found: dict[str, str] = {}
     for one in reversed(kind.__mro__):
         if one.__module__.partition(".")[0] not in ("components", "settings"):

@@ -1,4 +1,4 @@
-"""`CrossAccountRepository`: a private ECR repository whose images Lambda functions of other accounts run."""
+"""`CrossAccountRepository`: a private ECR repository for Lambda functions in other accounts."""
 
 import json
 import math
@@ -41,7 +41,7 @@ EVERY_FUNCTION = ("*",)
 
 
 def _listed(value: Any) -> Any:
-    """A single text in place of a list."""
+    """Convert a single text to a list."""
     return [value] if isinstance(value, str) else value
 
 
@@ -51,7 +51,7 @@ class Consumer(Model):
     account: AccountId
     """ID of the account."""
     regions: Annotated[Sequence[Region], allowed("a list of Regions", ["us-east-1"])] = ()
-    """Regions of its functions. Default: all that the repository is in."""
+    """Regions of its functions. Default: all Regions of the repository."""
     functions: Annotated[
         Sequence[
             Annotated[
@@ -66,16 +66,16 @@ class Consumer(Model):
         BeforeValidator(_listed),
         allowed("a list of function names, with the wildcards * and ?", ["orders-*"], min_length=1),
     ] = EVERY_FUNCTION
-    """Names of its functions, for which Lambda pulls; a single one needs no list. Default: all."""
+    """Names of its functions that may use the images. A single name does not need a list. Default: all functions."""
     roles: Annotated[
         Sequence[RoleArn], allowed("a list of role ARNs", ["arn:aws:iam::222222222222:role/deployer"])
     ] = ()
-    """The only roles of the account that may deploy such functions. They must exist, or ECR refuses the policy.
+    """The only roles of the account that may deploy these functions. They must exist; otherwise ECR refuses the policy.
     Default: every principal that the account allows."""
     readers: Annotated[
         Sequence[RoleArn], allowed("a list of role ARNs", ["arn:aws:iam::222222222222:role/preview"])
     ] = ()
-    """Roles of the account that may list and pull images besides, such as the one that previews. They must exist."""
+    """Further roles of the account that may list and pull images, such as the role of previews. They must exist."""
 
     @field_validator("roles", "readers")
     @classmethod
@@ -87,7 +87,7 @@ class Consumer(Model):
         return roles
 
     def is_in(self, region: str) -> bool:
-        """Whether it has functions in a Region."""
+        """Whether the account has functions in a Region."""
         return not self.regions or region in self.regions
 
 
@@ -110,8 +110,8 @@ class Repository(Model):
     scan_on_push: Switch = True
     """Whether every pushed image is scanned for known vulnerabilities."""
     kms_key: KmsKeyArn | None = None
-    """KMS key that encrypts the images. Default: AES-256 with a key of ECR. Another key later replaces the repository,
-    and its images are lost. https://docs.aws.amazon.com/AmazonECR/latest/userguide/encryption-at-rest.html"""
+    """KMS key that encrypts the images. Default: AES-256 with a key of ECR. A change replaces the repository, and its
+    images are lost. https://docs.aws.amazon.com/AmazonECR/latest/userguide/encryption-at-rest.html"""
     mutable_tags: Annotated[
         Sequence[
             Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[a-zA-Z0-9._-]*(\*[a-zA-Z0-9._-]*){0,2}$")]
@@ -123,8 +123,8 @@ class Repository(Model):
     organization: Annotated[
         str | None, allowed("the ID of an AWS organization", "o-abcdef1234", pattern=r"^o-[a-z0-9]{10,32}$")
     ] = None
-    """AWS organization that callers and functions must belong to. Without consumers, all of its accounts are granted.
-    AWS advises to list accounts instead."""
+    """AWS organization that callers and functions must belong to. Without `consumers`, all of its accounts may use the
+    images. AWS recommends listing accounts instead."""
     publishers: Annotated[
         Sequence[PrincipalArn], allowed("a list of principal ARNs", ["arn:aws:iam::222222222222:role/publisher"])
     ] = ()
@@ -136,23 +136,25 @@ class Repository(Model):
             [{"Sid": "Auditors", "Effect": "Allow", "Action": "ecr:ListImages", "Principal": {"AWS": "…"}}],
         ),
     ] = ()
-    """Further statements of the repository's policy. One that allows a service something needs a condition on
-    `aws:SourceAccount`, `aws:SourceArn` or `aws:SourceOrgID`, if only `*`."""
+    """Further statements of the repository's policy. A statement for a service needs a condition on
+    `aws:SourceAccount`, `aws:SourceArn` or `aws:SourceOrgID`; its value may be `*`."""
     lifecycle: Annotated[
         Sequence[LifecycleRule], allowed("a list of rules", [{"days": 30, "tag_prefixes": ["pr-"]}])
     ] = DEFAULT_LIFECYCLE
-    """Rules that delete images. Default: none, for no rule can tell which images functions run."""
+    """Rules that delete images. Default: none, because no rule can tell which images functions run."""
     replicas: Annotated[Sequence[Region], allowed("a list of Regions", ["eu-west-1"])] = ()
-    """Further Regions that have the images, each in a repository with the same policy. ECR selects by the beginning of
-    the name, and has one set of replication rules for the registry: nothing else of the account may set them.
+    """Further Regions to copy the images to, each with a repository with the same policy. ECR has one set of
+    replication rules for the whole registry, so nothing else in the account may set them. A rule selects repositories
+    by name prefix.
     https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication.html"""
     protect: Switch = True
-    """Whether Pulumi refuses to delete it. https://www.pulumi.com/docs/iac/concepts/resources/options/protect/"""
+    """Whether Pulumi refuses to delete the repository. https://www.pulumi.com/docs/iac/concepts/resources/options/protect/"""
     retain_on_delete: Switch = True
-    """Whether it stays in AWS when it leaves the program or its stack is destroyed.
+    """Whether the repository stays in AWS when it is removed from the program or its stack is destroyed.
     https://www.pulumi.com/docs/iac/concepts/resources/options/retainondelete/"""
     force_delete: Switch = False
-    """Whether destroy may delete it while it holds images. It has to be applied (`pulumi up`) before the destroy."""
+    """Whether a destroy may delete the repository with its images. Run `pulumi up` with this option before the
+    destroy."""
 
     @field_validator("statements")
     @classmethod
@@ -163,7 +165,7 @@ class Repository(Model):
                 raise rule('must have a Sid that no other statement has. Example: {"Sid": "AuditorsMayList", …}', index)
             if is_for_any_source(statement):
                 raise rule(
-                    "allows a service to act for anyone. Add a Condition on aws:SourceAccount, aws:SourceArn or "
+                    "lets a service act for anyone. Add a Condition on aws:SourceAccount, aws:SourceArn or "
                     'aws:SourceOrgID. Example: {"StringEquals": {"aws:SourceAccount": "222222222222"}}; if any source '
                     'is meant: {"StringLike": {"aws:SourceAccount": "*"}}',
                     index,
@@ -182,24 +184,24 @@ class Repository(Model):
         if len(set(replicas)) < len(replicas):
             raise rule("must name each Region once")
         if replicas and info.data.get("kms_key"):
-            raise rule("must not be set together with `kms_key`, for a key belongs to one Region")
+            raise rule("cannot be combined with `kms_key`, because a key belongs to one Region")
         return replicas
 
     @field_validator("force_delete")
     @classmethod
     def _deletable(cls, force_delete: bool, info: ValidationInfo) -> bool:
         if force_delete and (info.data.get("protect") or info.data.get("retain_on_delete")):
-            raise rule("needs `protect` and `retain_on_delete` to be false, for both keep the repository")
+            raise rule("requires `protect` and `retain_on_delete` to be false, because both keep the repository")
         return force_delete
 
 
 def _served(consumers: Sequence[Consumer], info: ValidationInfo) -> Sequence[Consumer]:
-    """See `require_served`; the repository's options are beside the consumers, or in a section."""
+    """See `require_served`. The repository's options are next to the consumers, or in `repository`."""
     repository = info.data.get("repository")
     options = {**(repository.options() if repository else {}), **info.data}
     if "name" in options:
         return require_served(consumers, **options)
-    # The repository is wrong itself; what does not need it is checked.
+    # The repository itself is invalid. Check only what does not depend on it.
     return require_served(consumers, account=options.get("account")) if consumers else consumers
 
 
@@ -214,10 +216,10 @@ class CrossAccountRepositoryArgs(Repository):
     """Arguments of `CrossAccountRepository`."""
 
     account: AccountId | None = None
-    """ID of the account that owns the repository. Set it if the account is one of the consumers: its functions need
-    another statement."""
+    """ID of the account that owns the repository. Required if this account is also a consumer, because its functions
+    need another statement."""
     region: Region
-    """Region of the repository. Only functions in the same Region can use it."""
+    """Region of the repository. Only functions in the same Region can use its images."""
     consumers: Consumers = ()
     """Accounts whose Lambda functions may use the images."""
 
@@ -229,7 +231,7 @@ class CrossAccountRepositoryArgs(Repository):
 
     @property
     def regions(self) -> list[str]:
-        """All Regions that it is in, the one that is pushed to first."""
+        """All Regions of the repository. Images are pushed to the first one."""
         return [self.region, *self.replicas]
 
     @cached_property
@@ -259,14 +261,14 @@ def require_served(
     organization: str | None = None,
     **_: Any,
 ) -> Sequence[Consumer]:
-    """Check that each consumer is served, and each Region of the repository serves one.
+    """Check that each consumer has a repository in its Regions, and each Region has a consumer.
 
     Args:
-        consumers: of the repository.
-        account: that owns the repository.
-        region: of the repository; None if it is wrong itself.
+        consumers: consumers of the repository.
+        account: account that owns the repository.
+        region: Region of the repository; None if it is invalid.
         replicas: further Regions of the repository.
-        organization: of the repository.
+        organization: organization of the repository.
     """
     accounts = [consumer.account for consumer in consumers]
     if not accounts and not organization:
@@ -289,14 +291,14 @@ def require_served(
     if region is None:
         return consumers
     if region in replicas:
-        raise rule(f"cannot be served: `replicas` must name other Regions than {region}, which the repository is in")
+        raise rule(f"cannot be used: `replicas` must not contain {region}, the Region of the repository")
     regions = [region, *replicas]
     for index, consumer in enumerate(consumers):
         if not any(map(consumer.is_in, regions)):
-            raise rule(f"must name a Region that the repository is in: {', '.join(regions)}", index, "regions")
+            raise rule(f"must contain a Region of the repository: {', '.join(regions)}", index, "regions")
     for one in regions:
         if consumers and not any(consumer.is_in(one) for consumer in consumers):
-            raise rule(f"must name an account with functions in {one}, or `replicas` must not name {one}")
+            raise rule(f"must contain an account with functions in {one}; otherwise remove {one} from `replicas`")
     return consumers
 
 
@@ -309,18 +311,19 @@ def repository_policy(
     publishers: Iterable[str] = (),
     statements: Iterable[Mapping[str, Any]] = (),
 ) -> Document:
-    """Let the Lambda functions of accounts use a repository's images.
+    """Allow Lambda functions of accounts to use a repository's images.
 
     Args:
-        consumers: in any order.
-        region: the repository's Region, which is the functions' as well.
-        owner: account that owns the repository, whose functions have a statement of their own.
+        consumers: the accounts, in any order.
+        region: Region of the repository and of the functions.
+        owner: account that owns the repository. Its functions have a separate statement.
         organization: ID of the AWS organization that callers and functions must belong to. Without consumers, all of
-            its accounts are granted.
+            its accounts may use the images.
         publishers: ARNs of the principals that may push.
         statements: further statements.
     """
-    # An organization grants all of its accounts only if no consumer is named at all, not if none is left in a Region.
+    # An organization allows all of its accounts only if there are no consumers at all, not if there are none in a
+    # Region.
     listed = list(consumers)
     named = sorted((one for one in listed if one.is_in(region)), key=lambda one: one.account)
     others = [one for one in named if one.account != owner]
@@ -348,8 +351,9 @@ def require_size(policy: str, consumers: Sequence[Consumer], region: str) -> Non
         each = (granting[1] - granting[0]) / max(len(named) - 1, 1)
         fit = max(len(named) - math.ceil((len(policy) - POLICY_CHARACTERS) / max(each, 1)), 0)
         raise rule(
-            f"makes a policy of {len(policy)} characters for {len(named)} accounts; ECR allows {POLICY_CHARACTERS}, "
-            f"which is about {fit} accounts here. Serve the rest from a second repository, or set `organization`",
+            f"needs a policy of {len(policy)} characters for {len(named)} accounts; ECR allows {POLICY_CHARACTERS}, "
+            f"which is about {fit} accounts here. Use a second repository for the other accounts, or set "
+            "`organization`",
             "consumers",
         )
 
@@ -357,12 +361,12 @@ def require_size(policy: str, consumers: Sequence[Consumer], region: str) -> Non
 class CrossAccountRepository(pulumi.ComponentResource):
     """A private ECR repository with the two policy statements that cross-account Lambda needs.
 
-    Tags are immutable: a tag names one image for ever, which is what lets a consumer trust it.
+    Tags are immutable: a tag always names the same image.
     https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html
     """
 
     url: pulumi.Output[str]
-    """Registry and name to push to and pull from, without a tag. Known only after the policy is in place."""
+    """URL without a tag, to push to and pull from. Known only after the policy is set."""
     arn: pulumi.Output[str]
     """ARN of the repository."""
     repository_name: pulumi.Output[str]
@@ -370,7 +374,7 @@ class CrossAccountRepository(pulumi.ComponentResource):
     registry_id: pulumi.Output[str]
     """ID of the account that owns it."""
     region: pulumi.Output[str]
-    """Region that is pushed to."""
+    """Region of the repository that images are pushed to."""
     urls: pulumi.Output[dict[str, str]]
     """URL by Region, replicas included."""
     deployer_policies: pulumi.Output[dict[str, str]]
@@ -380,7 +384,7 @@ class CrossAccountRepository(pulumi.ComponentResource):
         super().__init__("cross-account-ecr:index:CrossAccountRepository", name, None, opts)
         self._args = args
         if not (args.protect or args.retain_on_delete):
-            # A destroy does not run the program: the update before it is the last chance to name who is served.
+            # A destroy does not run the program, so warn in the update before it.
             pulumi.log.warn(_deletable(args), self)
         primary, primary_url = self._repository_in(args.region, name)
         replicas = {region: self._repository_in(region, f"{name}-{region}") for region in args.replicas}
@@ -411,11 +415,11 @@ class CrossAccountRepository(pulumi.ComponentResource):
         )
 
     def _repository_in(self, region: str, name: str) -> tuple[aws.ecr.Repository, pulumi.Output[str]]:
-        """The repository of one Region with its policies, and its URL, which is known when they are in place."""
+        """The repository in one Region with its policies, and its URL, which is known when the policies are set."""
         args = self._args
-        # Without its policy a repository that stays would stop serving its consumers, so both stay.
+        # A retained repository needs its policy to stay usable for its consumers, so the policy is retained as well.
         child = pulumi.ResourceOptions(parent=self, protect=args.protect, retain_on_delete=args.retain_on_delete)
-        # The provider's own Region needs no mention.
+        # The provider's own Region is the default.
         elsewhere = region if region != args.region else None
         repository = aws.ecr.Repository(
             name,
@@ -431,8 +435,8 @@ class CrossAccountRepository(pulumi.ComponentResource):
             force_delete=args.force_delete,
             opts=child,
         )
-        # Policies go with the repository, and not before it: ECR refuses to delete one that holds images, and it has to
-        # go on serving its consumers then.
+        # The policy is deleted with the repository, not before it. If ECR refuses to delete a repository with images,
+        # its consumers can still use it.
         policy = aws.ecr.RepositoryPolicy(
             f"{name}-policy",
             repository=repository.name,
@@ -441,7 +445,7 @@ class CrossAccountRepository(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(deleted_with=repository)),
         )
         if args.lifecycle:
-            # Other rules are another resource to the provider. It is not protected, since without it no image is lost.
+            # A change of the rules replaces this resource. It is not protected, because deleting it deletes no images.
             aws.ecr.LifecyclePolicy(
                 f"{name}-lifecycle",
                 repository=repository.name,
@@ -453,7 +457,7 @@ class CrossAccountRepository(pulumi.ComponentResource):
         return repository, url
 
     def _replicate(self, name: str, registry_id: pulumi.Output[str], replicas: list[aws.ecr.Repository]) -> None:
-        """Have ECR copy what is pushed. The targets exist before, else ECR would create them without their policies."""
+        """Replicate pushed images to existing repositories. ECR would create missing ones without their policies."""
         aws.ecr.ReplicationConfiguration(
             f"{name}-replication",
             replication_configuration={
@@ -471,7 +475,7 @@ class CrossAccountRepository(pulumi.ComponentResource):
 
 
 def deployer_policy_of(consumer: Consumer, arns: Iterable[str], regions: Iterable[str]) -> Document:
-    """The policy of a consumer's deploying principal, in the Regions in which it is served."""
+    """The policy of the principal that deploys in a consumer account, for all of its Regions."""
     served = [region for region in regions if consumer.is_in(region)]
     return deployer_policy(
         (arn for arn in arns if arn.split(":")[3] in served),
@@ -480,11 +484,11 @@ def deployer_policy_of(consumer: Consumer, arns: Iterable[str], regions: Iterabl
 
 
 def _deletable(args: CrossAccountRepositoryArgs) -> str:
-    """What it means for its consumers that a repository may be deleted."""
+    """The warning for a repository that can be deleted."""
     when = "with all its images" if args.force_delete else "once it holds no image"
     accounts = ", ".join(sorted(consumer.account for consumer in args.consumers))
     return (
-        f"The repository {args.name} is not protected: `pulumi destroy` deletes it, {when}. Functions of "
-        f"{accounts or args.organization} that run its images fail then, at the latest when Lambda pulls them again. "
-        "Destroy the stacks of these consumers first."
+        f"The repository {args.name} is not protected: `pulumi destroy` deletes it, {when}. Then functions in "
+        f"{accounts or args.organization} that run its images fail when Lambda pulls an image again. Destroy the "
+        "stacks of these consumers first."
     )

@@ -25,7 +25,7 @@ MARKER = "<!-- deployment preview -->"
 LIMIT = 65_536
 
 # How the warning of a consumer begins that needs the registry's update first: `stacks/served.py`.
-AFTER = "After the registry:"
+AFTER = "Update the registry first."
 
 POLICY = "aws:ecr/repositoryPolicy:RepositoryPolicy"
 PROVIDER = "pulumi:providers:"

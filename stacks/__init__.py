@@ -1,4 +1,4 @@
-"""One module for each stack: its providers, its components, its outputs."""
+"""One module for each stack, with its providers, components and outputs."""
 
 import asyncio
 from typing import Any
@@ -8,18 +8,18 @@ import pulumi_aws as aws
 
 from settings import Credentials
 
-# Between attempts to read a state that is being written.
+# Waits between attempts to read a state that the engine is writing.
 WAIT_SECONDS = (0.1, 0.3, 1, 3)
 
 
 def account_provider(name: str, *, account: str, region: str, credentials: Credentials) -> aws.Provider:
-    """The provider of one account, which refuses the credentials of any other.
+    """The provider of one account. It refuses the credentials of any other account.
 
     Args:
         name: name of the provider.
         account: account ID, 12 digits.
-        region: Region of what is made with it.
-        credentials: those it is configured with.
+        region: Region of its resources.
+        credentials: the credentials for the account.
     """
     roles = [
         aws.ProviderAssumeRoleArgs(
@@ -51,7 +51,7 @@ def account_provider(name: str, *, account: str, region: str, credentials: Crede
 
 
 async def stack_outputs(stack: str = "") -> dict[str, Any]:
-    """The outputs of a stack's last update, without a reference to it in this stack's state. Default: of this stack."""
+    """The outputs of a stack's last update, by default of this stack. Adds no stack reference to the state."""
     return await _read("readStackOutputs", name=qualified(stack or pulumi.get_stack()))
 
 
@@ -66,7 +66,7 @@ async def _read(function: str, **arguments: str) -> dict[str, Any]:
         try:
             return dict((await pulumi.runtime.invoke_async(f"pulumi:pulumi:{function}", arguments))["outputs"])
         except Exception as error:
-            # The engine writes a state in a file in place, this stack's during its own update.
+            # The file backend overwrites a state in place, also this stack's state during the update.
             seconds = next(waits, None)
             if seconds is None or "failed to load checkpoint" not in str(error):
                 raise
@@ -74,7 +74,7 @@ async def _read(function: str, **arguments: str) -> dict[str, Any]:
 
 
 def qualified(stack: str) -> str:
-    """A bare stack name means the same organization and project.
+    """The full name of a stack. A bare stack name means the same organization and project.
 
     https://www.pulumi.com/docs/iac/concepts/stacks/#stackreferences
     """
@@ -82,5 +82,5 @@ def qualified(stack: str) -> str:
 
 
 def reason(error: Exception) -> str:
-    """What the engine says of a failed call, without the names of the functions it went through."""
+    """The engine's message for a failed call, without the names of the functions that it passed through."""
     return str(error).rpartition("error: ")[2]

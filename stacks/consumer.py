@@ -1,4 +1,4 @@
-"""A consumer stack: an image of the registry as a Lambda function, in another account."""
+"""A consumer stack: runs an image from the registry as a Lambda function in another account."""
 
 import os
 
@@ -24,18 +24,18 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
 
     Raises:
         RegistryUnusable: the registry stack is not deployed, or does not serve this account and Region.
-        ImageUnusable: there is nothing to build, or no such image.
+        ImageUnusable: the image cannot be built or found.
         NameTaken: another stack has a function of this name.
     """
     repository = await find_repository(settings)
     consumer_account = account_provider(
         "consumer", account=settings.account, region=settings.region, credentials=settings
     )
-    # Providers check their credentials when they are first used: now, not after a push.
+    # A provider checks its credentials at its first call. Make that call before the push.
     caller = await aws.get_caller_identity(opts=pulumi.InvokeOptions(provider=consumer_account))
     build = _image_build(settings.image, PLATFORMS[settings.function.architecture]) if _is_with_build() else None
     reader = await _reader(repository.url, consumer_account) if repository.url else None
-    # A digest is taken as it is: only a tag has to be looked up, and a push made.
+    # A digest needs no lookup. Only a tag and a push need access to the registry's account.
     tag = build.tag if build else settings.image.tag
     is_own_login = needs_no_registry_account(repository, settings, caller.arn)
     registry_account = None
@@ -57,13 +57,13 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     if repository.is_served and reader and reference:
         await require_runnable(reader, reference, settings.function.architecture, missing=is_built)
     if plan.is_gone:
-        pulumi.log.warn(f"The image {plan.tag} is gone from the repository; it is built and pushed again.")
+        pulumi.log.warn(f"The repository no longer has the image {plan.tag}. It is built and pushed again.")
     if build and is_built:
         image = _built_image(build, repository, registry_account, plan.push)
         providers.append(docker.Provider("docker", opts=pulumi.ResourceOptions(transformations=[_without_host])))
     else:
         image = ExistingImage(uri=f"{repository.url}@{plan.digest}" if plan.digest and repository.url else _unknown())
-    # The name of the component is part of every URN and never changes; the function's own may.
+    # The component's name is part of every URN and never changes; the function's name may change.
     function = ImageFunction(
         "function",
         function_args(settings, image, plan.previous_version),
@@ -94,7 +94,7 @@ def _is_with_build() -> bool:
 def function_args(
     settings: ConsumerSettings, image: BuiltImage | ExistingImage, previous_version: str
 ) -> ImageFunctionArgs:
-    """The function as the settings describe it; `previous_version` may keep a share of the calls."""
+    """The arguments of the component; `previous_version` may keep a share of the calls."""
     return ImageFunctionArgs(
         **settings.function.options(),
         image=image,
@@ -105,14 +105,14 @@ def function_args(
 
 
 def needs_no_registry_account(repository: Repository, settings: ConsumerSettings, caller: str) -> bool:
-    """Whether the stack's own credentials look tags up and push, in place of credentials of the registry's account.
+    """Whether the stack's own credentials look up tags and push, instead of credentials of the registry's account.
 
-    They do if `registry` names none, and they may push or do not have to. A preview does not push: a publisher in the
-    account is enough, since the role that previews may be another one than the role that deploys.
+    This is the case if `registry` names no credentials, and the stack's own may push or no push is needed. A preview
+    does not push, and its role may differ from the role that deploys, so any publisher in the account is enough.
 
     Args:
-        repository: what the registry stack serves.
-        settings: the stack's.
+        repository: the registry's repository.
+        settings: settings of the stack.
         caller: ARN of the stack's own credentials.
     """
     named = settings.registry
@@ -126,9 +126,9 @@ def needs_no_registry_account(repository: Repository, settings: ConsumerSettings
 
 
 def is_principal(caller: str, principal: str) -> bool:
-    """Whether a policy's principal is the one that calls: an account, a user, a role or one of its sessions.
+    """Whether a principal in a policy includes the caller: an account, a user, a role or a session of a role.
 
-    The ARN of a role's session leaves out the role's path.
+    The ARN of a role session does not contain the role's path.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-arns
     """
     account, resource = caller.split(":")[4:6]
@@ -148,7 +148,7 @@ def _image_build(image: Image, platform: Platform) -> ImageBuild | None:
 
 
 def _without_host(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
-    """Keep the address of this machine's Docker engine, which the SDK copies from `DOCKER_HOST`, out of the state."""
+    """Keep the address of the Docker engine, which the SDK copies from `DOCKER_HOST`, out of the state."""
     props = {name: value for name, value in args.props.items() if name != "host"}
     return pulumi.ResourceTransformationResult(props=props, opts=args.opts)
 
@@ -160,7 +160,7 @@ def _registry_account(settings: ConsumerSettings, repository: Repository) -> aws
 
 
 def _built_image(build: ImageBuild, repository: Repository, account: aws.Provider | None, push: int) -> BuiltImage:
-    if account is None:  # a preview of what the registry's update creates
+    if account is None:  # a preview before the registry's update creates the repository
         login = RegistryLogin(server=_unknown(), username=_unknown(), password=pulumi.Output.secret(_unknown()))
         return BuiltImage(build=build, repository_url=_unknown(), login=login, push=push)
     token = aws.ecr.get_authorization_token_output(
@@ -175,12 +175,12 @@ def _built_image(build: ImageBuild, repository: Repository, account: aws.Provide
 
 
 def _unknown() -> pulumi.Output[str]:
-    """A value that only an update tells."""
+    """A value that is unknown until the update."""
     return pulumi.Output.from_input(pulumi.UNKNOWN).apply(str)
 
 
 async def _reader(url: str, account: aws.Provider) -> RepositoryReader:
-    """The repository as this account sees it: Lambda takes an image only if the deployer may pull it."""
+    """The repository with this account's permissions. Lambda accepts an image only if the deployer may pull it."""
     token = await aws.ecr.get_authorization_token(opts=pulumi.InvokeOptions(provider=account))
     return RepositoryReader(url=url, username=token.user_name, password=token.password)
 
@@ -198,7 +198,7 @@ async def _existing_digest(
         return ""
     if tag not in digests:
         known = (
-            f"There are: {', '.join(sorted(digests)) or 'none'}. Name one of them" if is_listed else "Name another one"
+            f"Its tags: {', '.join(sorted(digests)) or 'none'}. Name one of them" if is_listed else "Name another one"
         )
         raise ImageUnusable(f"There is no image {tag!r} in {repository.url}. {known}, or push it first.")
     return digests[tag]
@@ -220,7 +220,7 @@ async def _promoted_digest(stack: str) -> str:
 
 
 async def _digests(repository: Repository, provider: aws.Provider) -> dict[str, str]:
-    """The repository's tags, each with the digest it names."""
+    """The repository's tags, each with the digest of its image."""
     found = await aws.ecr.get_images(
         repository_name=repository.name,
         registry_id=repository.registry_id,

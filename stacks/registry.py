@@ -1,4 +1,4 @@
-"""The registry stack: the repository, in the account that owns it."""
+"""The registry stack: the repository in the registry's account."""
 
 from collections.abc import Mapping
 
@@ -19,7 +19,7 @@ async def deploy(settings: RegistrySettings) -> pulumi.Inputs:
         "repositoryUrl": repository.url,
         "repositoryArn": repository.arn,
         "repositoryName": repository.repository_name,
-        # Known in the first preview as well, for that of the consumers.
+        # From the settings, so that it is known in the first preview and for the previews of the consumers.
         "registryId": settings.account,
         "region": repository.region,
         "repositoryUrls": repository.urls,
@@ -35,17 +35,17 @@ async def deploy(settings: RegistrySettings) -> pulumi.Inputs:
 
 
 def _warn_of_late_replicas(args: CrossAccountRepositoryArgs, deployed: Mapping[str, str]) -> None:
-    """ECR copies only what is pushed from then on.
+    """Warn about replicas that are added to an existing repository: ECR does not copy older images.
 
     https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication.html
 
     Args:
-        args: of the repository.
-        deployed: its URLs by Region as of the last update.
+        args: arguments of the repository.
+        deployed: its URLs by Region after the last update.
     """
     late = [region for region in args.replicas if deployed and region not in deployed]
     if late:
         pulumi.log.warn(
-            f"The repository {args.name} gets a replica in {', '.join(late)}, to which ECR copies only images that are "
-            "pushed from then on. Copy those that run there, by digest: docs/configuration.md, Replicas."
+            f"The repository {args.name} gets a replica in {', '.join(late)}. ECR copies only images that are pushed "
+            "after this update. Copy the images that functions there will run: docs/configuration.md, Replicas."
         )

@@ -1,4 +1,4 @@
-"""The repository that the registry stack serves to a consumer, or in a preview is planned to serve."""
+"""Finds the repository of the registry stack that a consumer may use, or will be allowed to use in a preview."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from stacks import qualified, reason, stack_outputs
 
 
 class Registry(BaseModel):
-    """The outputs of the registry stack, under their names in camel case. A preview may not know the URLs."""
+    """The outputs of the registry stack. In a preview, the URLs may be unknown."""
 
     model_config = ConfigDict(frozen=True, alias_generator=to_camel)
 
@@ -25,7 +25,7 @@ class Registry(BaseModel):
     consumer_accounts: list[str]
     consumer_regions: dict[str, list[str]]
     organization: str
-    # Registries that were deployed before it do not have it.
+    # Registries that were deployed by older versions do not have this output.
     publishers: list[str] = []
 
 
@@ -34,11 +34,11 @@ class Repository:
     """The repository in the consumer's Region.
 
     Attributes:
-        url: registry and name; empty in a preview if only the registry's update tells it.
-        name: its name; empty as well if the registry stack has never been deployed.
-        registry_id: account that owns it; empty as well.
-        publishers: ARNs of the principals that may push besides the account.
-        is_served: whether the consumer may pull from it already. Only previews go on without.
+        url: URL without a tag; empty in a preview if it is unknown until the registry's update.
+        name: name of the repository; empty if the registry stack was never deployed.
+        registry_id: account that owns the repository; empty if the registry stack was never deployed.
+        publishers: ARNs of the principals of other accounts that may push.
+        is_served: whether the consumer may already pull from it. Always true in an update.
     """
 
     url: str
@@ -51,8 +51,8 @@ class Repository:
 async def find_repository(settings: ConsumerSettings) -> Repository:
     """The repository that the consumer uses.
 
-    A preview takes as done what the registry's update does first: what `python -m deployment preview` has planned in
-    the same run; without that, all that is missing, with a warning that names it.
+    A preview assumes that the registry is updated first. `python -m deployment preview` passes the planned outputs of
+    the registry. Without them, the preview warns about what the registry's update must add.
 
     Raises:
         RegistryUnusable: the registry stack is not deployed, or does not serve this account and Region.
@@ -67,7 +67,7 @@ async def find_repository(settings: ConsumerSettings) -> Repository:
         raise RegistryUnusable(refused)
     expected = planned or deployed
     if expected is None:
-        pulumi.log.warn(f"After the registry: {missing} What only its update tells is unknown here.")
+        pulumi.log.warn(f"Update the registry first. {missing} Until then, its URLs are unknown.")
         return Repository(url="", is_served=False)
     _require_pushable(expected, settings)
     urls = expected.repository_urls
@@ -75,11 +75,11 @@ async def find_repository(settings: ConsumerSettings) -> Repository:
     is_served = bool(url) and not missing
     if planned and not is_served:
         missing = (
-            f"the update of the stack {stack}, which goes first, lets account {settings.account} use the repository "
+            f"The planned update of the stack {stack} allows account {settings.account} to use the repository "
             f"{planned.repository_name} in {settings.region}."
         )
     if not is_served:
-        pulumi.log.warn(f"After the registry: {missing}")
+        pulumi.log.warn(f"Update the registry first. {missing}")
     return Repository(
         url=url,
         name=expected.repository_name,
@@ -90,10 +90,10 @@ async def find_repository(settings: ConsumerSettings) -> Repository:
 
 
 async def _deployed(stack: str) -> tuple[Registry | None, str]:
-    """The registry stack's outputs, or why there are none, as before its first update.
+    """The registry stack's outputs; or None and the reason, if the stack was not deployed.
 
     Raises:
-        RegistryUnusable: they cannot be read.
+        RegistryUnusable: the outputs cannot be read.
     """
     try:
         await stack_outputs(stack)
@@ -103,7 +103,7 @@ async def _deployed(stack: str) -> tuple[Registry | None, str]:
         if "unknown stack" in said:
             return None, f"{text} Deploy it first: pulumi stack init {stack} && pulumi up -s {stack}"
         raise RegistryUnusable(text) from None
-    # The reference is what the engine records; of a missing stack it would only say "unknown stack".
+    # The engine records a stack reference. For a missing stack, its error would only be "unknown stack".
     reference = pulumi.StackReference(qualified(stack))
     try:
         return Registry.model_validate(await reference.outputs.future() or {}), ""
@@ -113,7 +113,7 @@ async def _deployed(stack: str) -> tuple[Registry | None, str]:
 
 
 def _planned(stack: str, deployed: Registry | None) -> Registry | None:
-    """What `python -m deployment preview` knows of the registry's update, if this is part of such a run."""
+    """The registry's outputs that `python -m deployment preview` has planned, if this preview is part of such a run."""
     given: dict[str, Any] = pulumi.Config("deployment").get_object("registry") or {}
     if not given or qualified(given["stack"]) != qualified(stack):
         return None
@@ -122,47 +122,47 @@ def _planned(stack: str, deployed: Registry | None) -> Registry | None:
     except ValidationError:
         return None
     if deployed and (deployed.registry_id, deployed.repository_name) == (planned.registry_id, planned.repository_name):
-        # One repository that is created makes all URLs unknown; the others keep theirs.
+        # If one repository is created, all URLs are unknown in the plan. The existing repositories keep their URLs.
         known = {name: url for name, url in deployed.repository_urls.items() if name in planned.consumer_regions}
         return planned.model_copy(update={"repository_urls": {**known, **planned.repository_urls}})
     return planned
 
 
 def _refusal(registry: Registry, settings: ConsumerSettings) -> str:
-    """Why the registry does not serve this consumer, and what to run first; nothing if it does."""
+    """Why this consumer may not use the registry, and what to run first. Empty if it may."""
     project, stack, regions = pulumi.get_project(), settings.registry.stack, registry.consumer_regions
     if settings.region not in regions:
         return (
-            f"{project}:region is {settings.region}, the repository is in {', '.join(regions)}, and Lambda takes "
-            f"images from its own Region only. Write in this stack's file: {project}:region: {registry.region}, or "
-            f"add {settings.region} to the registry's repository.replicas and run: pulumi up -s {stack}"
+            f"{project}:region is {settings.region}, but the repository is in {', '.join(regions)}. Lambda uses "
+            f"images from its own Region only. Set {project}:region: {registry.region} in this stack's file, or add "
+            f"{settings.region} to repository.replicas of the registry and run: pulumi up -s {stack}"
         )
     if settings.account in regions[settings.region] or (registry.organization and not registry.consumer_accounts):
         return ""
     if settings.account in registry.consumer_accounts:
         return (
             f"Account {settings.account} may use the repository {registry.repository_name}, but not in "
-            f"{settings.region}. Add the Region to its consumers entry in the registry's stack file and run: "
-            f"pulumi up -s {stack}"
+            f"{settings.region}. In the registry's stack file, add the Region to the account's entry in consumers, "
+            f"and run: pulumi up -s {stack}"
         )
     accounts = sorted([*registry.consumer_accounts, settings.account])
     entries = ", ".join(f'{{account: "{account}"}}' for account in accounts)
     return (
-        f"Account {settings.account} may not use the repository {registry.repository_name}; granted are "
-        f"{', '.join(registry.consumer_accounts)}. Write in the registry's stack file: {project}:consumers: "
-        f"[{entries}] and run: pulumi up -s {stack}"
+        f"Account {settings.account} may not use the repository {registry.repository_name}; only "
+        f"{', '.join(registry.consumer_accounts)} may. In the registry's stack file, set {project}:consumers: "
+        f"[{entries}], and run: pulumi up -s {stack}"
     )
 
 
 def _require_pushable(registry: Registry, settings: ConsumerSettings) -> None:
-    """Refuse to build where images only arrive as copies.
+    """Refuse to build in the Region of a replica.
 
     Raises:
-        RegistryUnusable: the stack builds in the Region of a replica.
+        RegistryUnusable: the stack builds an image, and its Region has a replica.
     """
     if settings.image.context is not None and settings.region != registry.region:
         raise RegistryUnusable(
-            f"Images are pushed to {registry.region} and copied to {settings.region} by ECR, some time later. Build in "
-            f"a consumer stack of {registry.region} and name what it has built here. Example: "
+            f"Images are pushed to {registry.region} and copied to {settings.region} by ECR. Build the image in a "
+            f"consumer stack in {registry.region}, and name its digest here. Example: "
             f'{pulumi.get_project()}:image: {{digest: "sha256:…"}}'
         )

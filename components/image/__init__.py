@@ -1,1 +1,1 @@
-"""A function's image: what it is built from, what the registry holds, and which of the two runs."""
+"""A function's image: the build, the checks in the registry, and the plan which image runs."""

@@ -1,4 +1,4 @@
-"""What an image is built from, and the content tag that names it."""
+"""The build of an image, and its content tag."""
 
 import filecmp
 import hashlib
@@ -20,14 +20,14 @@ from components.model import allowed
 
 TAG_PREFIX = "content-"
 TAG_DIGITS = 32
-# Version of the rule that computes the tag. Another version gives all content another tag.
+# Version of the rule that computes the tag. A new version changes the tags of all images.
 RULE = "2"
 CHUNK_BYTES = 2**20
 Platform = Literal["linux/amd64", "linux/arm64"]
 
 
 class ImageBuild(BuildOptions):
-    """What an image is built from. Paths are relative to the program's folder.
+    """The build of an image. Paths are relative to the program's folder.
 
     Raises:
         ImageUnusable: the folder or the Dockerfile is missing, the Dockerfile is for another platform or copies a file
@@ -35,13 +35,13 @@ class ImageBuild(BuildOptions):
     """
 
     context: Context
-    """Folder that is sent to the builder, without what its ignore file excludes."""
+    """Folder that is sent to the builder, without the files that its ignore file excludes."""
     platform: Annotated[Platform, allowed("linux/amd64 or linux/arm64", "linux/amd64")] = "linux/amd64"
     """Platform of the image."""
 
     @model_validator(mode="after")
     def _readable(self) -> "ImageBuild":
-        # Path.is_dir raises for a name that is too long.
+        # os.path, because Path.is_dir raises for a name that is too long.
         if not os.path.isdir(self.context):  # noqa: PTH112
             raise ImageUnusable(
                 f"image context {self.context!r} is not a folder below {Path.cwd()}. "
@@ -71,7 +71,7 @@ class ImageBuild(BuildOptions):
 
     @property
     def ignore_path(self) -> Path:
-        """The Dockerfile's own ignore file if there is one, else the context's.
+        """The Dockerfile's own ignore file if it exists, otherwise the context's.
 
         https://docs.docker.com/build/concepts/context/#filename-and-location
         """
@@ -98,12 +98,12 @@ class ImageBuild(BuildOptions):
 
     @cached_property
     def tag(self) -> str:
-        """The content tag: the same content has the same tag on every machine, other content another one.
+        """The content tag. The same content has the same tag on every machine.
 
         It is a hash of target, platform and build arguments, the Dockerfile and its path as staged, each file's path,
         executable bit and content, and each symbolic link's path and text. Owner, time, other mode bits and empty
-        folders do not count: the staged context has none of them. Of the base image only the name counts; name it by
-        digest to get another tag for another base.
+        folders are not part of it, because the staged context does not have them. The base image is part of it by name
+        only; name it by digest to get a new tag for a new base image.
         """
         sha = hashlib.sha256()
         options = [self.target, self.platform, *(f"{key}={value}" for key, value in sorted(self.args.items()))]
@@ -130,7 +130,7 @@ class ImageBuild(BuildOptions):
 
     @cached_property
     def files(self) -> tuple[File, ...]:
-        """What is sent to the builder, in a fixed order."""
+        """The files that are sent to the builder, in a fixed order."""
         return files_of(Path(self.context), self.ignore_path)
 
     @cached_property
@@ -140,9 +140,9 @@ class ImageBuild(BuildOptions):
 
     @cached_property
     def staged_dockerfile(self) -> str:
-        """Path of the Dockerfile in the staged context: of a file with the same content, or of a copy with a free name.
+        """Path of the Dockerfile in the staged context: a file with the same content, or a copy with a free name.
 
-        So only its content counts: the same Dockerfile outside of the context gives the same tag as one in it.
+        The same Dockerfile therefore gives the same tag, inside or outside of the context.
         """
         path, own = self.dockerfile_path, os.path.relpath(self.dockerfile_path, self.context)
         size = path.stat().st_size
@@ -160,19 +160,19 @@ class ImageBuild(BuildOptions):
 
     @property
     def staged_ignore_file(self) -> str:
-        """Path of the ignore file in the staged context. It excludes only what staging adds."""
+        """Path of the ignore file in the staged context. It excludes only the files that staging adds."""
         return f"{self.staged_dockerfile}.dockerignore"
 
 
 def _add(sha: "hashlib._Hash", part: str | bytes) -> None:
-    """Add a part with its length in front, so that two lists of parts never read alike."""
+    """Add a part with its length in front, so that different lists of parts have different hashes."""
     data = os.fsencode(part)
     sha.update(f"{len(data)}:".encode())
     sha.update(data)
 
 
 def _add_content(sha: "hashlib._Hash", path: Path) -> None:
-    """Add a file's content in the same way, without reading all of it into memory."""
+    """Add a file's content in the same way, in chunks."""
     with readable(), path.open("rb") as file:
         sha.update(f"{os.fstat(file.fileno()).st_size}:".encode())
         while chunk := file.read(CHUNK_BYTES):

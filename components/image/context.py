@@ -1,4 +1,4 @@
-"""The build context: which files of a folder are sent to the builder, and which are refused."""
+"""The build context: the files that are sent to the builder, and checks of these files."""
 
 import os
 import posixpath
@@ -14,14 +14,14 @@ from components.image.dockerfile import WILDCARD, Copy
 from components.image.ignore import Patterns, pattern_of
 from components.limits import CONTEXT_MB
 
-# Where contexts are staged, in the project's folder. Never part of a context itself.
+# Folder of staged contexts, in the project's folder. It is never part of a context.
 STAGING = Path(".local/context")
 
 LISTED = 10
-# A chain of more links is taken for a circle.
+# A longer chain of links is treated as a circle.
 LINKS = 40
 
-# Secrets by their names. What is sent is in the image if the Dockerfile copies the whole folder.
+# Names of files that usually hold secrets. If the Dockerfile copies the whole folder, they are in the image.
 SECRETS = Patterns(
     [
         *("**/.env", "**/.env.*", "!**/.env.example", "!**/.env.sample", "!**/.env.template"),
@@ -34,7 +34,7 @@ SECRETS = Patterns(
 
 
 class File(NamedTuple):
-    """A file, or a symbolic link, that is sent to the builder.
+    """A file or a symbolic link that is sent to the builder.
 
     Attributes:
         name: path within the context.
@@ -50,7 +50,7 @@ class File(NamedTuple):
 
     @property
     def staged_mode(self) -> int:
-        """Its permissions in the staged context and in the image."""
+        """The permissions in the staged context and in the image."""
         return 0o755 if self.mode & stat.S_IXUSR else 0o644
 
 
@@ -95,8 +95,8 @@ def require_sendable(files: Sequence[File], ignore_file: Path, *, allow_secrets:
     """Check that files may be sent to the builder.
 
     Raises:
-        ImageUnusable: there is something that is neither file nor link, a link that leads out of the context or in a
-            circle, a file that looks like a secret and is not allowed, or more than the limit.
+        ImageUnusable: the context has something other than files and links, a link that leads out of it or in a circle,
+            a file that looks like a secret and is not allowed, or more than the limit.
     """
     _require_files(files, ignore_file)
     _require_links(files, ignore_file)
@@ -126,9 +126,9 @@ def _require_links(files: Sequence[File], ignore_file: Path) -> None:
 
 
 def _leads_out(name: str, links: dict[str, str]) -> bool:
-    """Whether a link, followed step by step, leaves the context or does not end. A target need not exist."""
+    """Whether a link, followed step by step, leaves the context or does not end. Its target may be missing."""
     if links[name].startswith("/"):
-        # What this machine does not have may be in the image.
+        # A target that is missing on this machine may exist in the image.
         return os.path.exists(links[name])  # noqa: PTH110  # Path.exists raises for a name that is too long
     here, left, followed = list[str](), name.split("/"), 0
     while left:
@@ -142,7 +142,7 @@ def _leads_out(name: str, links: dict[str, str]) -> bool:
             text = links.get("/".join(here))
             if text is not None:
                 followed += 1
-                # An absolute link is checked by itself.
+                # An absolute link is checked separately.
                 if followed > LINKS or text.startswith("/"):
                     return followed > LINKS
                 here.pop()
@@ -165,14 +165,14 @@ def _is_secret(file: File) -> bool:
         return False
     if not file.name.endswith(".pem"):
         return True
-    # Certificates are public, and part of many libraries.
+    # Certificates are public, and many libraries contain them.
     with readable():
         text = file.path.read_bytes()
     return b"-----BEGIN CERTIFICATE-----" not in text or b"PRIVATE KEY" in text
 
 
 def _secret_part(name: str) -> str:
-    """The part of a path that makes it a secret: `.git` of `.git/config`."""
+    """The part of a path that looks like a secret: `.git` of `.git/config`."""
     ends = [index for index, character in enumerate(name) if character == "/"]
     return next((name[:end] for end in ends if SECRETS.match(name[:end])), name)
 
@@ -187,10 +187,10 @@ def _require_size(files: Sequence[File], ignore_file: Path, limit_mb: int) -> No
             sizes[file.name.partition("/")[0]] += file.size
     largest = sizes.most_common(LISTED)
     raise ImageUnusable(
-        f"The image context has {len(files)} files of {_mb(size)} together; allowed are {limit_mb} MB. The largest "
+        f"The image context has {len(files)} files with {_mb(size)} in total; the limit is {limit_mb} MB. The largest "
         f"folders and files: {', '.join(f'{_shown(name)} ({_mb(part)})' for name, part in largest)}. Exclude what the "
         f"image does not need: {_lines([largest[0][0]], ignore_file)}\n"
-        f"If it needs them, allow more, up to {CONTEXT_MB[-1]} MB. Example: contextLimit: {-(-size // 2**20)}"
+        f"If it needs them, set a higher limit, up to {CONTEXT_MB[-1]} MB. Example: contextLimit: {-(-size // 2**20)}"
     )
 
 
@@ -239,10 +239,10 @@ def _unsent(source: str, files: Sequence[File], context: Path) -> str:
 
 @contextmanager
 def readable() -> Iterator[None]:
-    """Turn an unreadable file into an error of this program.
+    """Report an unreadable file as an error of the program.
 
     Raises:
-        ImageUnusable: names the file and the reason.
+        ImageUnusable: a file cannot be read; names it and the reason.
     """
     try:
         yield
@@ -259,9 +259,9 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _lines(names: Sequence[str], ignore_file: Path) -> str:
-    """The fix: what to write, and where."""
+    """The fix: the lines to add to the ignore file."""
     lines = "".join(f"\n    {_shown(pattern_of(name))}" for name in names)
-    return f"write into {ignore_file}{lines}"
+    return f"add to {ignore_file}{lines}"
 
 
 def _shown(name: str) -> str:

@@ -60,36 +60,36 @@ class Copy(NamedTuple):
 
 
 def require_platform(text: str, dockerfile: Path, platform: str, *, target: str, args: Mapping[str, str]) -> None:
-    """Check that no stage that the image is based on names another platform.
+    """Check that the image is based on no stage with another platform.
 
-    BuildKit records the target platform in the image whatever the base is, so nothing shows it later. A base image for
-    another processor that is named without `--platform` is not found here.
+    BuildKit records the target platform in the image whatever the base image is, so the finished image does not show
+    the difference. A base image for another architecture without `--platform` is not found.
 
     Args:
-        text: the Dockerfile.
+        text: content of the Dockerfile.
         dockerfile: its path, for the error.
-        platform: the function's.
-        target: the stage that is built; empty for the last.
+        platform: platform of the function.
+        target: the stage to build; empty for the last.
         args: build arguments.
 
     Raises:
-        ImageUnusable: FROM names another platform, or that of the machine that builds.
+        ImageUnusable: FROM names another platform, or the platform of the machine that builds.
     """
     stage = _first_stage(list(_stages(text, args, platform)), target.lower())
     if stage is None or not stage.platform:
         return
     given = "/".join(PROCESSORS.get(part, part) for part in stage.platform.lower().split("/"))
     given = given if "/" in given else f"linux/{given}"
-    # v8 is the only variant of arm64.
+    # arm64 has only the variant v8.
     if given.removesuffix("/v8") != platform:
         raise ImageUnusable(
-            f"{dockerfile}: FROM --platform={stage.platform} {stage.base} given, the function's image is for "
-            f"{platform}. Leave out --platform, or set the function's architecture."
+            f"{dockerfile}: FROM --platform={stage.platform} {stage.base} is not allowed; the function's image is for "
+            f"{platform}. Remove --platform, or change the function's architecture."
         )
 
 
 def _first_stage(stages: list[Stage], target: str) -> Stage | None:
-    """The stage that the target is based on, directly or through others: its platform is that of all."""
+    """The stage that the target is based on, directly or through other stages. Its platform applies to all of them."""
     names = [stage.name.lower() for stage in stages]
     index = _index(stages, target)
     while index >= 0 and (base := stages[index].base.lower()) in names[:index]:

@@ -1,4 +1,4 @@
-"""The patterns of a `.dockerignore` file, matched as the builder matches them.
+"""The patterns of a `.dockerignore` file, matched in the same way as in the builder.
 
 They differ from those of a `.gitignore` and of a shell: https://docs.docker.com/build/concepts/context/#dockerignore-files
 and https://github.com/moby/patternmatcher, which Docker and BuildKit use.
@@ -13,23 +13,23 @@ from components.errors import ImageUnusable
 CHARACTER = r"(?:\\.|[^\]\\-])"
 RANGE = re.compile(rf"({CHARACTER})(?:-({CHARACTER}))?", re.DOTALL)
 TOKEN = re.compile(rf"\*\*/?|\*|\?|\[\^?(?:{CHARACTER}(?:-{CHARACTER})?)+\]|\\.|[^\\\[]", re.DOTALL)
-# A pattern with ** in front and no other special character matches the end of a path, even within a name.
+# A pattern that begins with ** and has no other special character matches the end of a path, even within a name.
 ENDING = re.compile(r"\*\*([^/*?\[\]\\][^*?\[\]\\]*)")
 
 
 class Patterns:
-    """The lines of an ignore file. Of those that match a path or a folder above it, the last decides.
+    """The lines of an ignore file. The last line that matches a path, or a folder above it, decides.
 
     Args:
-        lines: with comments and empty lines.
-        of: the file or option that an error names.
+        lines: the lines, including comments and empty lines.
+        of: the file or option, for errors.
 
     Raises:
         ImageUnusable: a line is not a pattern.
     """
 
     def __init__(self, lines: Iterable[str], *, of: str = ".dockerignore") -> None:
-        # A comment has its # in the first column.
+        # Only a # in the first column begins a comment.
         numbered = [(number, line.strip()) for number, line in enumerate(lines, 1) if not line.startswith("#")]
         self._lines = [(number, line) for number, line in numbered if line]
         kept = [line for _, line in self._lines]
@@ -38,11 +38,11 @@ class Patterns:
 
     @property
     def have_exceptions(self) -> bool:
-        """Whether a folder that matches may contain paths that do not."""
+        """Whether a matching folder may contain paths that do not match."""
         return any(is_exception for _, is_exception in self._patterns)
 
     def match(self, path: str) -> bool:
-        """Whether the lines match a path, relative to the context and with slashes."""
+        """Whether the lines match a path. The path is relative to the context and has slashes."""
         return self._results(path)[0]
 
     def deciding(self, path: str) -> tuple[int, str]:
@@ -54,8 +54,8 @@ class Patterns:
     def _results(self, path: str) -> tuple[bool, list[bool]]:
         """Whether the lines match a path, and the result of each line.
 
-        A line that matches a folder matches everything below it. A line that could change nothing is skipped, so an
-        exception does not match a folder that is not ignored, nor what is ignored below it.
+        A line that matches a folder matches everything below it. A line that would not change the result is skipped, so
+        an exception applies neither to a folder that is not ignored nor to ignored paths below it.
         """
         folder = posixpath.dirname(path)
         if folder not in self._of_folders:
@@ -69,7 +69,7 @@ class Patterns:
 
 
 def pattern_of(path: str) -> str:
-    """The pattern that matches this path alone."""
+    """The pattern that matches only this path."""
     return re.sub(r"([*?\[\]\\]|^[#!])", r"\\\1", path)
 
 
@@ -87,8 +87,8 @@ def _expression(pattern: str, of: str) -> re.Pattern[str]:
         return re.compile(f"{''.join(map(_translated, tokens[:-1]))}{end}", re.DOTALL)
     except (ValueError, re.error):
         raise ImageUnusable(
-            f"{of}: {pattern!r} is not a pattern; allowed are paths with *, **, ? and [a-z], and a backslash "
-            "before a special character. Example: **/*.log"
+            f"{of}: {pattern!r} is not a pattern. A pattern is a path with *, **, ? and [a-z], and a backslash before "
+            "other special characters. Example: **/*.log"
         ) from None
 
 

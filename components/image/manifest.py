@@ -1,4 +1,4 @@
-"""Checks of an image in the registry, before Lambda gets it: whether it may be pulled, and whether Lambda can run it.
+"""Checks of an image in the registry: whether it may be pulled, and whether Lambda can run it.
 
 Registries follow the distribution API: https://distribution.github.io/distribution/spec/api/
 """
@@ -21,7 +21,7 @@ from components.image.source import PLATFORMS
 # Lambda takes a single image, not an index: https://docs.aws.amazon.com/lambda/latest/dg/images-create.html
 SINGLE = ("application/vnd.docker.distribution.manifest.v2+json", "application/vnd.oci.image.manifest.v1+json")
 INDEX = ("application/vnd.docker.distribution.manifest.list.v2+json", "application/vnd.oci.image.index.v1+json")
-# The limit is on all layers unpacked; a manifest has their packed sizes.
+# The limit applies to the unpacked layers; a manifest contains the packed sizes.
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 IMAGE_BYTES = 10 * 1024**3
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 401, 403, 404
@@ -33,21 +33,21 @@ ANSWER_SECONDS = 30
 
 
 class UnreadableAnswer(Exception):
-    """Raised when an answer is not one of a registry, such as a proxy's page."""
+    """Raised when a response is not from a registry, for example the page of a proxy."""
 
 
 class PullRefused(Exception):
-    """Raised when a preview may not pull. The text is the registry's reason."""
+    """Raised when a preview may not pull. The text is the reason from the registry."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RepositoryReader:
-    """A repository as one principal sees it.
+    """A repository, read with the permissions of one principal.
 
     Attributes:
         url: registry and repository, without a tag.
         username: `AWS` for ECR.
-        password: that of an ECR authorization token.
+        password: password of an ECR authorization token.
     """
 
     url: str
@@ -59,15 +59,15 @@ class RepositoryReader:
 
         Raises:
             OSError: the registry cannot be reached, or returns an unexpected status.
-            http.client.HTTPException: the answer is cut off, or not HTTP.
+            http.client.HTTPException: the response is incomplete, or not HTTP.
         """
         host, _, name = self.url.partition("/")
-        # Docker also uses HTTP for this host alone.
+        # Docker also uses HTTP only for this host.
         scheme = "http" if host.partition(":")[0] == "localhost" else "https"
         request = urllib.request.Request(f"{scheme}://{host}/v2/{name}/{path}")  # noqa: S310  # no other scheme
         request.add_header("Accept", ", ".join((*SINGLE, *INDEX)))
         login = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
-        # ECR redirects to S3, which refuses a request with two signatures.
+        # ECR redirects to S3, which refuses a request with a second signature.
         request.add_unredirected_header("Authorization", f"Basic {login}")
         try:
             with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
@@ -81,18 +81,18 @@ class RepositoryReader:
 async def require_runnable(repository: RepositoryReader, reference: str, architecture: str, *, missing: bool) -> None:
     """Check that the principal that deploys may pull an image, and that Lambda can run it.
 
-    A refused pull is tried again for some seconds, since its policy may be new. In a preview it is a warning, since
-    previews need only read access. A registry that cannot be asked is a warning as well.
+    A denied pull is repeated for some seconds, because the policy may be new. In a preview it is a warning, because the
+    role of a preview may have fewer permissions. A registry that cannot be reached is a warning as well.
 
     Args:
-        repository: the repository, as that principal sees it.
+        repository: the repository, read by that principal.
         reference: the image's tag or digest.
-        architecture: the function's, `x86_64` or `arm64`.
-        missing: whether the image may be missing.
+        architecture: architecture of the function, `x86_64` or `arm64`.
+        missing: whether a missing image is allowed.
 
     Raises:
-        RegistryUnusable: the pull is refused.
-        ImageUnusable: there is no such image, or Lambda cannot run it.
+        RegistryUnusable: the pull is denied.
+        ImageUnusable: the image does not exist, or Lambda cannot run it.
     """
     try:
         status, body = await _pull(repository, f"manifests/{reference}")
@@ -107,28 +107,30 @@ async def require_runnable(repository: RepositoryReader, reference: str, archite
         _require_architecture(configuration, architecture, reference)
     except PullRefused as refused:
         pulumi.log.warn(
-            f"{repository.url} may not be pulled from here ({refused}). The update checks whether Lambda takes "
-            f"{reference}."
+            f"These credentials may not pull from {repository.url} ({refused}). The update checks whether Lambda can "
+            f"run {reference}."
         )
     except (OSError, http.client.HTTPException, UnreadableAnswer) as error:
         reason = str(error) or type(error).__name__
-        pulumi.log.warn(f"{repository.url} cannot be asked ({reason}). Lambda will tell whether it takes {reference}.")
+        pulumi.log.warn(
+            f"{repository.url} cannot be reached ({reason}). The update checks whether Lambda can run {reference}."
+        )
 
 
 async def find_tag(repository: RepositoryReader, tag: str) -> dict[str, str] | None:
-    """The tag with its digest, by the right to pull alone. Empty if there is no such tag.
+    """The tag with its digest, found with only the permission to pull. Empty if the tag does not exist.
 
-    None if a preview may not pull: previews need only read access.
+    None if a preview may not pull.
 
     Raises:
-        RegistryUnusable: the pull is refused, or the registry cannot be asked.
+        RegistryUnusable: the pull is denied, or the registry cannot be reached.
     """
     try:
         status, body = await _pull(repository, f"manifests/{tag}")
     except PullRefused:
         return None
     except (OSError, http.client.HTTPException) as error:
-        raise RegistryUnusable(f"{repository.url} cannot be asked: {str(error) or type(error).__name__}") from None
+        raise RegistryUnusable(f"{repository.url} cannot be reached: {str(error) or type(error).__name__}") from None
     return {} if status == NOT_FOUND else {tag: f"sha256:{hashlib.sha256(body).hexdigest()}"}
 
 
@@ -144,20 +146,20 @@ async def _pull(repository: RepositoryReader, path: str) -> tuple[int, bytes]:
         if seconds is None:
             raise RegistryUnusable(
                 f"The principal that deploys may not pull from {repository.url}: {_reason(body) or status}. Two "
-                "policies have to allow it: the repository's, which names this account, and the deployer's own, as in "
-                "the registry stack's output deployerPolicies."
+                "policies must allow it: the repository policy, and the principal's own policy (see the output "
+                "deployerPolicies of the registry stack)."
             )
-        pulumi.log.info(f"{repository.url} may not be pulled from yet. Trying again in {seconds} s.")
+        pulumi.log.info(f"Not yet allowed to pull from {repository.url}. Next attempt in {seconds} s.")
         await asyncio.sleep(seconds)
 
 
 def _require_single(body: bytes, url: str, reference: str) -> str:
-    """Check that a manifest is of a single image that is not too large. Returns the digest of its configuration."""
+    """Check that a manifest describes a single image that is not too large. Returns the digest of its configuration."""
     manifest = _object(body, "schemaVersion")
     if not {"layers", "config"} <= manifest.keys():
         raise ImageUnusable(
-            f"{reference} in {url} is not a single image ({manifest.get('mediaType', 'of no known type')}), and Lambda "
-            "takes nothing else. Push one platform without attestations: docker buildx build --platform linux/amd64 "
+            f"{reference} in {url} is not a single image ({manifest.get('mediaType', 'unknown media type')}), which "
+            "Lambda requires. Push one platform without attestations: docker buildx build --platform linux/amd64 "
             "--provenance=false --sbom=false --push …"
         )
     try:
@@ -166,25 +168,25 @@ def _require_single(body: bytes, url: str, reference: str) -> str:
         raise UnreadableAnswer("the answer is not an image manifest") from error
     if size > IMAGE_BYTES:
         raise ImageUnusable(
-            f"{reference} in {url} has {size / 1024**3:.1f} GB packed; Lambda allows 10 GB unpacked. Leave out what "
-            "the function does not need."
+            f"{reference} in {url} has {size / 1024**3:.1f} GB packed; Lambda allows 10 GB unpacked. Remove files "
+            "that the function does not need."
         )
     return digest
 
 
 def _require_architecture(body: bytes, architecture: str, reference: str) -> None:
-    """Check that an image, by its configuration, is for the function's processor. Lambda itself does not."""
+    """Check that an image is for the function's architecture. Lambda does not check this."""
     config = _object(body, "os", "architecture")
     built_for = f"{config['os']}/{config['architecture']}"
     if built_for != PLATFORMS[architecture]:
         raise ImageUnusable(
-            f"{reference} is built for {built_for}; the function's architecture {architecture} takes "
-            f"{PLATFORMS[architecture]}. Build the image for it, or set the function's architecture."
+            f"{reference} is built for {built_for}; the function's architecture {architecture} needs "
+            f"{PLATFORMS[architecture]}. Build the image for it, or change the function's architecture."
         )
 
 
 def _object(body: bytes, *keys: str) -> dict[str, Any]:
-    """A JSON object that has these keys."""
+    """Parse a JSON object with these keys."""
     try:
         value = json.loads(body)
     except ValueError:
@@ -195,7 +197,7 @@ def _object(body: bytes, *keys: str) -> dict[str, Any]:
 
 
 def _reason(body: bytes) -> str:
-    """The registry's reason."""
+    """The reason in a registry's error."""
     try:
         return str(json.loads(body)["errors"][0]["message"])
     except (ValueError, LookupError, TypeError):

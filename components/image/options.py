@@ -1,4 +1,4 @@
-"""Options of an image: how it is built, or which one of the repository runs."""
+"""Options of an image: how it is built, or which existing image runs."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -28,31 +28,31 @@ class BuildOptions(Model):
     """How an image is built."""
 
     dockerfile: Annotated[str, allowed("a file, relative to Pulumi.yaml", "app/Dockerfile", pattern="^([^/]|$)")] = ""
-    """Dockerfile. Default: the one of the context."""
+    """Dockerfile. Default: `Dockerfile` in the context."""
     args: Annotated[
         Mapping[ArgumentName, str | None],
         allowed(
             "build arguments with a text each; null takes the value from the environment", {"VERSION": "1"}, repr=False
         ),
     ] = {}
-    """Build arguments. They can be read in the image and in the state: use them for no secrets."""
+    """Build arguments. They can be read in the image and in the state, so do not use them for secrets."""
     cache_from: Annotated[
         Sequence[str], allowed("a list of image names with their registry", ["registry/app:cache"])
     ] = ()
-    """Images whose layers the builder may reuse, such as a recent one of this repository. They are pulled with the
-    login of the push, so they have to be in its registry, and they need inline cache data, which the build argument
-    `BUILDKIT_INLINE_CACHE: "1"` adds. A missing image is no error.
+    """Images whose layers the builder may reuse, such as a recent image of this repository. They are pulled with the
+    credentials of the push, so they must be in the same registry. They need inline cache data, which the build argument
+    `BUILDKIT_INLINE_CACHE: "1"` adds. A missing image is ignored.
     https://docs.docker.com/build/cache/backends/inline/"""
     network: Annotated[Literal["", "host", "none", "default"], allowed("host, none or default", "host")] = ""
-    """Network of the build's steps. Default: the builder's."""
+    """Network of the build steps. Default: the builder's default."""
     target: Annotated[str, allowed("a stage of the Dockerfile", "release")] = ""
     """Stage to build. Default: the last."""
     allow_secrets: Annotated[
         Sequence[str], allowed("a list of patterns as in a .dockerignore", ["certificates/*.pem"])
     ] = ()
-    """Files that look like secrets but may be sent to the builder; any other such file is refused."""
+    """Files that look like secrets but may be sent to the builder. Other such files are refused."""
     context_limit: Annotated[Whole, within(CONTEXT_MB, "MB")] = CONTEXT_LIMIT_MB
-    """MB that the files of the context may have together. An image has at most 10,240 MB.
+    """Maximum size of all files of the context in MB. An image has at most 10,240 MB.
     https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
     @field_validator("args")
@@ -61,14 +61,14 @@ class BuildOptions(Model):
         for name, value in args.items():
             if value is None and SECRET_NAME.search(name):
                 raise rule(
-                    "looks like a secret, and null would put its value from the environment into the image and the "
-                    "state, in clear. Write a text that is not secret, or read the secret when the function runs",
+                    "looks like a secret; null would write its value from the environment to the image and the state "
+                    "in clear text. Use a value that is not secret, or read the secret when the function runs",
                     name,
                 )
         return args
 
     def known_args(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """The build arguments with their values. null takes the environment's, if there is one.
+        """The build arguments with their values. null uses the value of the environment, if it is set there.
 
         https://docs.docker.com/reference/cli/docker/buildx/build/#build-arg
         """
@@ -80,15 +80,15 @@ SOURCES = ("context", "digest", "tag", "promote")
 
 
 class Image(BuildOptions):
-    """Image that a stack runs: exactly one of `context`, `digest`, `tag` and `promote`."""
+    """The image that a stack runs: exactly one of `context`, `digest`, `tag` and `promote`."""
 
     context: Context | None = None
-    """Folder to build, without what its `.dockerignore` excludes."""
+    """Folder to build from, without the files that its `.dockerignore` excludes."""
     digest: Annotated[
         str | None,
         allowed("sha256: and 64 hex digits, in quotes", "sha256:" + "0" * 64, pattern=r"^sha256:[0-9a-f]{64}$"),
     ] = None
-    """Run this image of the repository: nothing is built, no Docker is needed."""
+    """Digest of an existing image to run. Nothing is built, and Docker is not needed."""
     tag: Annotated[
         str | None,
         allowed(
@@ -97,9 +97,9 @@ class Image(BuildOptions):
             pattern=r"^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$",
         ),
     ] = None
-    """The same by tag. Lambda gets the digest that the tag names now."""
+    """Tag of an existing image to run. The function uses the digest of the tag at the time of the update."""
     promote: Annotated[str | None, allowed("the name of a consumer stack", "consumer-test", min_length=1)] = None
-    """Run the image that another consumer stack runs, without building."""
+    """Another consumer stack. The function runs the same image, without a build."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "Image":
@@ -108,5 +108,5 @@ class Image(BuildOptions):
             raise rule(f"must be exactly one of context, digest, tag and promote; given: {', '.join(given) or 'none'}")
         if self.context is None and (unused := sorted(self.model_fields_set - set(SOURCES))):
             names = ", ".join(f"`{name}`" for name in unused)
-            raise rule(f"must not have {names} without a context: nothing is built")
+            raise rule(f"cannot have {names} without a context, because nothing is built")
         return self

@@ -1,4 +1,4 @@
-"""The decision which image a consumer stack runs: one that it builds, or one that is in the repository."""
+"""Decides which image a consumer stack runs: one that it builds, or one that exists in the repository."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ Source = Literal["built", "reused", "existing"]
 
 @dataclass(frozen=True, kw_only=True)
 class ImagePlan:
-    """What one update runs.
+    """The image of one update.
 
     Attributes:
         source: `built` by this stack, `reused` if another stack or an interrupted update pushed it, or `existing` if
@@ -17,10 +17,10 @@ class ImagePlan:
         digest: the digest to run; empty before the push.
         tag: the content tag; empty for an existing image.
         inputs: hash of the build's inputs; empty for an existing image.
-        push: number of this stack's push of the tag. It is raised when the image is gone from the repository.
+        push: number of this stack's push of the tag. It is increased if the image was deleted from the repository.
         is_gone: whether this stack pushed the image before and the repository no longer has it.
-        previous_version: version of the function that ran the image before this one; empty if there is none.
-        previous_digest: digest of that image; empty if there is none.
+        previous_version: version of the function with the previous image; empty if there is none.
+        previous_digest: digest of the previous image; empty if there is none.
     """
 
     source: Source
@@ -42,10 +42,11 @@ class ImagePlan:
 
 
 def plan_build(tag: str, inputs: str, tags: Mapping[str, str] | None, before: Mapping[str, Any]) -> ImagePlan:
-    """Decide whether to build content, or to run what the repository holds under its tag.
+    """Decide whether to build the image, or to run the image in the repository with this tag.
 
     ECR refuses a second push to a tag, even of the same image, so an image that another stack or an interrupted update
-    pushed is reused. An image that this stack pushed keeps its resource: the next preview would show a deletion.
+    pushed is reused. An image that this stack pushed keeps its resource; without it, the next preview would show a
+    deletion.
 
     Args:
         tag: the content tag.
@@ -76,7 +77,7 @@ def plan_build(tag: str, inputs: str, tags: Mapping[str, str] | None, before: Ma
 
 
 def plan_existing(digest: str, before: Mapping[str, Any]) -> ImagePlan:
-    """Run an image that the configuration names.
+    """Plan to run an existing image.
 
     Args:
         digest: `sha256:…`.
@@ -87,7 +88,7 @@ def plan_existing(digest: str, before: Mapping[str, Any]) -> ImagePlan:
 
 
 def _previous(before: Mapping[str, Any], *, is_changed: bool) -> tuple[str, str]:
-    """Version and digest of the image before: of the one that ran until now, if this one is another."""
+    """Version and digest of the previous image. If the image changes, that is the one that runs now."""
     names = ("functionVersion", "imageDigest") if is_changed else ("previousVersion", "previousImageDigest")
     version, digest = (str(before.get(name) or "") for name in names)
     return version, digest

@@ -1,4 +1,4 @@
-"""Where a function's image comes from: built and pushed by this update, or already in the repository."""
+"""The source of a function's image: built and pushed by this update, or already in the repository."""
 
 import re
 from typing import Annotated
@@ -23,28 +23,28 @@ class RegistryLogin(Model):
     """Credentials of a push."""
 
     server: Annotated[Late, allowed("a host", "111111111111.dkr.ecr.us-east-1.amazonaws.com")]
-    """Host of the registry, the part of the repository URL before the first slash."""
+    """Host of the registry: the part of the repository URL before the first slash."""
     username: Annotated[Late, allowed("a user name", "AWS")]
     """User; `AWS` for ECR."""
     password: Annotated[Late, allowed("an authorization token of ECR", repr=False)]
-    """Password of an ECR authorization token; valid for 12 hours, kept as a secret."""
+    """Password of an ECR authorization token. It is valid for 12 hours and stored as a secret."""
 
 
 class BuiltImage(Model):
     """An image that is built by this update and pushed under its content tag."""
 
     build: ImageBuild
-    """What it is built from."""
+    """The build."""
     repository_url: Annotated[Late, allowed("a repository", "REGISTRY/cross-account-function")]
     """Repository to push to, without a tag."""
     login: RegistryLogin
     """Credentials of the push."""
     push: Annotated[Whole, allowed("a whole number, 0 or more", 1, ge=0)] = 0
-    """Number of the push. Another number builds and pushes the same content again, after the image was deleted."""
+    """Number of the push. A new number builds and pushes the same content again after the image was deleted."""
 
 
 class ExistingImage(Model):
-    """An image that is in the repository already: no build, no push, no Docker engine.
+    """An image that exists in the repository. It needs no build, no push and no Docker engine.
 
     Raises:
         ImageUnusable: the URI has another form. If it is an output, this is raised before the function is created.
@@ -62,9 +62,9 @@ class ExistingImage(Model):
 def push(name: str, image: BuiltImage, opts: pulumi.ResourceOptions) -> docker.Image:
     """The resource that builds an image and pushes it under its content tag.
 
-    Its name and all its inputs but network and cache come from the tag. Other content is another resource, not an
-    update of this one: if an update fails after the push and is taken back, the previous resource is unchanged, whereas
-    an update would push to a tag that is taken.
+    Its name and all its inputs except network and cache depend on the tag. New content is therefore a new resource, not
+    an update of this one. If the update fails after the push and the change is reverted, the previous resource is
+    unchanged; an update of it would push to an existing tag.
 
     Raises:
         ImageUnusable: the build context cannot be staged.
@@ -94,11 +94,11 @@ def push(name: str, image: BuiltImage, opts: pulumi.ResourceOptions) -> docker.I
 
 
 def _explain_taken_tag(failed: pulumi.ErrorHookArgs) -> bool:
-    """Say how to go on if another run pushed the tag during this build. Another push would be refused as well."""
+    """Show what to do if another run pushed the tag during this build. A retry would fail again."""
     if any("immutable" in error for error in failed.errors):
         pulumi.log.warn(
-            "Another run pushed the same content to this tag during the build. Run `pulumi up` again. It runs that "
-            "image and builds nothing."
+            "Another run pushed the same content to this tag during the build. Run `pulumi up` again: it uses that "
+            "image without a build."
         )
     return False
 

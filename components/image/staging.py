@@ -1,7 +1,7 @@
-"""The staged build context: a folder that holds what the tag was computed from, and nothing else.
+"""The staged build context: a folder with exactly the files from which the tag was computed.
 
-Tag, resource name, the docker provider's own hash and what it sends to the builder all come from this folder. Files
-have mode 0644 or 0755, folders 0755. Owners, other mode bits and empty folders are left out.
+The tag, the resource name, the Docker provider's own hash and the files that it sends to the builder all depend on this
+folder. Files have mode 0644 or 0755, folders 0755. Owners, other mode bits and empty folders are left out.
 """
 
 import contextlib
@@ -20,14 +20,14 @@ from components.image.build import ImageBuild
 from components.image.context import STAGING, File, files_of
 from components.image.ignore import pattern_of
 
-# Smaller files are copied: editors write into them, also during a build, and a hard link would show that.
+# Smaller files are copied, because an editor may change them during a build, and a hard link would change with them.
 LINKED_BYTES = 2**20
 UNUSED_SECONDS = 24 * 60 * 60
 
 
 @dataclass(frozen=True, kw_only=True)
 class StagedBuild:
-    """What the docker provider is given. Both paths are relative to the project's folder, the same on every machine.
+    """The inputs of the Docker provider. Both paths are relative to the project's folder.
 
     Attributes:
         context: the staged folder.
@@ -39,9 +39,9 @@ class StagedBuild:
 
 
 def stage(build: ImageBuild) -> StagedBuild:
-    """Stage a build's context in `.local/context/TAG`, unless it is there already.
+    """Stage a build's context in `.local/context/TAG`, unless it is already staged.
 
-    Concurrent runs may stage the same content: each fills a folder of its own, and the first to rename it wins.
+    Concurrent runs may stage the same content. Each fills its own folder, and the first one that is renamed is used.
 
     Raises:
         ImageUnusable: a file cannot be read or written, or changed after the tag was computed.
@@ -58,15 +58,15 @@ def stage(build: ImageBuild) -> StagedBuild:
                 _discard(path)
     except OSError as error:
         raise ImageUnusable(
-            f"The image context {build.context!r} cannot be staged in {STAGING}: {error}. Files have to be readable, "
-            f"and {STAGING} writable with enough free space."
+            f"The image context {build.context!r} cannot be staged in {STAGING}: {error}. The files must be readable, "
+            f"and {STAGING} must be writable and have enough free space."
         ) from None
     return StagedBuild(context=folder.as_posix(), dockerfile=(folder / build.staged_dockerfile).as_posix())
 
 
 def _fill(folder: Path, build: ImageBuild) -> None:
     newest = next((path for _, path in reversed(_by_age()) if not path.name.startswith(".")), None)
-    # Copies of the staging before are linked. If the tag shows that one is wrong, everything is copied.
+    # Link to unchanged files of the previous staging. If the tag does not match then, copy everything.
     for before in (newest, None):
         filled = Path(tempfile.mkdtemp(prefix=".", dir=STAGING))
         try:
@@ -113,12 +113,13 @@ def _make_folders(folder: Path) -> None:
 
 
 def _to_link(file: File, copy: Path | None, linked: set[tuple[int, int]]) -> Path | None:
-    """What a hard link to serves as a staged file: a large file itself, or the copy that was staged before.
+    """The file to hard-link as the staged file: a large file itself, or its copy in the previous staging.
 
     Args:
         file: the file to stage.
-        copy: its path in the staging before.
-        linked: devices and inodes of the files linked so far. Two names of one file would be a hard link in the image.
+        copy: its path in the previous staging.
+        linked: devices and inodes of the files linked so far. A second link to the same file would be a hard link in
+            the image.
     """
     status = file.path.stat(follow_symlinks=False)
     if file.size >= LINKED_BYTES:
@@ -142,7 +143,7 @@ def _try_link(source: Path | None, to: Path) -> bool:
 
 
 def _staged(folder: Path, build: ImageBuild) -> ImageBuild:
-    """The same build of a staged folder; it has the same tag."""
+    """The build of the staged folder, which has the same tag."""
     changed = {"dockerfile": str(folder / build.staged_dockerfile), "allow_secrets": ("**",)}
     return ImageBuild(**{**build.options(), "context": str(folder), **changed})
 
@@ -162,9 +163,10 @@ def _publish(filled: Path, folder: Path, build: ImageBuild) -> None:
 
 
 def _is_intact(folder: Path, build: ImageBuild) -> bool:
-    """Whether a staged folder has the build's files, by names, modes and sizes.
+    """Whether a staged folder has the build's files, with the same names, modes and sizes.
 
-    Nobody else writes to its small files. Large ones are compared, unless they are the same file.
+    The content of small files is not compared, because no one else writes to them. Large files are compared, unless
+    they are hard links.
     """
     try:
         pairs = zip(build.files, files_of(folder, folder / build.staged_ignore_file), strict=True)
@@ -186,7 +188,7 @@ def _is_same(source: File, staged: File) -> bool:
 
 
 def _by_age() -> list[tuple[float, Path]]:
-    """When each staging was used last, the oldest first; those that killed runs left included."""
+    """The staged folders with the time of their last use, the oldest first, including those of killed runs."""
     found = []
     for path in STAGING.iterdir():
         with contextlib.suppress(FileNotFoundError):  # another run removed it
