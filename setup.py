@@ -1,7 +1,7 @@
-"""Puts the program's packages into one, `cross_account_ecr`, for the wheel.
+"""Combines the program's packages into the package `cross_account_ecr` for the wheel.
 
-Pulumi runs the program in this folder, where `settings` and `components` are top-level names. In site-packages those
-would clash with a user's own modules, such as the settings of a Django project.
+Pulumi runs the program in this folder, where `settings` and `components` are top-level modules. In site-packages, these
+names would conflict with a user's own modules, such as the settings of a Django project.
 """
 
 import re
@@ -17,7 +17,7 @@ OWN_NAME = re.compile(r"(^ *from |python -m )(?=(components|deployment|settings|
 
 
 class BuildPackage(build_py):
-    """Prefixes the program's modules where they import one another, and where a text says how to run them."""
+    """Adds the prefix `cross_account_ecr.` to the imports between the program's modules and to `python -m` commands."""
 
     def build_module(self, module: Any, module_file: Any, package: Any) -> Any:  # noqa: D102
         built, copied = super().build_module(module, module_file, package)
@@ -26,7 +26,7 @@ class BuildPackage(build_py):
         return built, copied
 
 
-# Nothing is left in this folder, and nothing of an earlier build gets into the wheel.
+# Build in a temporary folder, so that the wheel contains no files of an earlier build.
 with TemporaryDirectory() as scratch:
     setup(
         cmdclass={"build_py": BuildPackage},

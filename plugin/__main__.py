@@ -1,4 +1,4 @@
-"""The components as a Pulumi package, for programs in every language: `pulumi package add REPOSITORY/plugin`.
+"""The components as a Pulumi package for programs in all languages: `pulumi package add REPOSITORY/plugin`.
 
 https://www.pulumi.com/docs/iac/extending-pulumi/build-a-component/
 """
@@ -15,7 +15,7 @@ from pulumi.provider import ConstructResult, Provider, main
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
-# The engine runs a plugin by its folder, which hides the components beside it (tests/engine/test_package.py).
+# The engine runs a plugin in its own folder, where the parent folder is not on the path (tests/engine/test_package.py).
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from components.function import ImageFunction, ImageFunctionArgs
@@ -31,7 +31,7 @@ COMPONENTS: dict[type[pulumi.ComponentResource], type[Model]] = {
 
 
 class Package(Provider):
-    """Creates the components that programs in other languages ask for."""
+    """Creates the components for programs in other languages."""
 
     def __init__(self) -> None:
         super().__init__(VERSION, json.dumps(schema(NAME, VERSION, COMPONENTS)))
@@ -42,13 +42,13 @@ class Package(Provider):
         """Create a component.
 
         Raises:
-            InputPropertyError: an argument is wrong.
+            InputPropertyError: an argument is not allowed.
         """
         component = next(kind for kind in COMPONENTS if kind.__name__ == resource_type.rpartition(":")[2])
         model = COMPONENTS[component]
         try:
             args = model.model_validate(_whole(inputs), by_alias=True, by_name=False)
-            created: Any = component(name, args, options)  # type: ignore[arg-type]  # each has arguments of its own
+            created: Any = component(name, args, options)  # type: ignore[arg-type]  # each has its own arguments
         except ValidationError as error:
             found = "\n".join(one.word(f"{component.__name__}.", to_camel) for one in problems(model, error))
             raise InputPropertyError("args", found) from None
@@ -60,7 +60,7 @@ class Package(Provider):
 
 
 def _whole(value: Any) -> Any:
-    """Whole numbers as int: the engine sends every number as a float, and a policy document shows the difference."""
+    """Convert whole numbers to int. The engine sends every number as a float, which would be visible in policies."""
     if isinstance(value, Mapping):
         return {key: _whole(item) for key, item in value.items()}
     if isinstance(value, list):

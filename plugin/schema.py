@@ -1,4 +1,4 @@
-"""The schema of the package, read from the models and the outputs of its components.
+"""The schema of the package, derived from the models and the outputs of its components.
 
 https://www.pulumi.com/docs/iac/using-pulumi/extending-pulumi/schema/
 """
@@ -41,11 +41,11 @@ def outputs(component: type[pulumi.ComponentResource]) -> dict[str, Any]:
 
 
 class Package:
-    """Writes types as the schema has them.
+    """Converts types to types of the schema.
 
     Attributes:
-        name: of the package.
-        types: the types written so far, by token.
+        name: name of the package.
+        types: the types so far, by token.
     """
 
     def __init__(self, name: str, types: dict[str, Any]) -> None:
@@ -74,7 +74,7 @@ class Package:
         }
 
     def inputs(self, models: Sequence[type[Model]], owner: str) -> dict[str, Any]:
-        """The options of a model, or of several that are alternatives."""
+        """The options of a model, or of several alternative models."""
         written: dict[str, Any] = {}
         for model in models:
             texts = meanings(model)
@@ -93,7 +93,7 @@ class Package:
         return written
 
     def kind_of(self, kind: Any, name: str, *, plain: bool = True) -> dict[str, Any]:
-        """A type, plain where no output may be given; `name` is that of the type that is written for alternatives."""
+        """A type; plain if outputs are not allowed. `name` is the name of a new type for alternatives."""
         origin, inner = get_origin(kind), get_args(kind)
         mark = {"plain": True} if plain else {}
         if kind is Any:
@@ -118,7 +118,7 @@ class Package:
         return self.reference(kind.__name__, [kind], mark)
 
     def reference(self, name: str, kinds: Iterable[Any], mark: Mapping[str, bool]) -> dict[str, Any]:
-        """A reference to a type of the package, which is written if it is new."""
+        """A reference to a type of the package. A new type is added."""
         token = f"{self.name}:index:{name}"
         models: list[type[Model]] = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in kinds]
         if token not in self.types:

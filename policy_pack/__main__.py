@@ -9,13 +9,13 @@ from rules import RULES, unread
 
 
 class Analyzer(policy._PolicyAnalyzerServicer):
-    """Refuses configuration that no rule reads, which the engine and the SDK ignore: a typo would leave a rule off.
+    """Refuses unknown rules and parameters. The engine and the SDK ignore them, so a typing error would disable a rule.
 
-    The SDK has no hook for it, so its private servicer is extended; `test_wrong_configuration_is_refused` guards that.
+    The SDK has no hook for this, so its private servicer is extended. `test_wrong_configuration_is_refused` checks it.
     """
 
     def Configure(self, request: Any, context: Any) -> Any:  # noqa: N802  # of the gRPC protocol
-        """Take the configuration of all rules, with the defaults filled in by the engine."""
+        """Check the configuration of all rules, in which the engine has filled in the defaults."""
         given = {name: json_format.MessageToDict(config.properties) for name, config in request.policyConfig.items()}
         if wrong := unread(given):
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "\n".join(wrong))

@@ -1,8 +1,8 @@
-"""The rules of the policy pack: small checks of plain properties, each below the facts of its rule.
+"""The rules of the policy pack: small checks of properties, each with the description of its rule.
 
-A check's name and docstring are those of its rule. A check yields a sentence for each violation. A property that a
-preview does not know yet raises `UnknownValueError` when it is read: the rule skips the resource, and the update checks
-it.
+A check's name and docstring are the name and the description of its rule. A check yields a sentence for each violation.
+If a check reads a property that is unknown in a preview, `UnknownValueError` is raised, and the rule skips the
+resource. The update checks it.
 """
 
 import re
@@ -26,7 +26,7 @@ from pulumi_policy import (
 )
 from pulumi_policy.proxy import UnknownValueError
 
-# A property that every resource of its type has is missing where the provider has refused the resource already.
+# A required property may be missing here, in a resource that the provider refuses.
 NotThere = (UnknownValueError, KeyError)
 
 Parameters = Mapping[str, Any]
@@ -66,26 +66,26 @@ ADVISORY, MANDATORY, DISABLED = EnforcementLevel.ADVISORY, EnforcementLevel.MAND
 LOW, MEDIUM, HIGH, CRITICAL = Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL
 
 RULES: list[Policy] = []
-"""All rules, in the order in which they are written here."""
+"""All rules, in the order of this file."""
 
 
 ACCOUNT = re.compile(r"\d{12}")
 DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 BROAD_MANAGED_POLICY = re.compile(r":aws:policy/(.*/)?(AdministratorAccess|PowerUserAccess|[\w-]*FullAccess)[\w-]*$")
-# An action of one service, of whose name some is there.
+# An action of one service with at least a part of its name.
 NAMED_ACTION = re.compile(r"[\w-]+:[^*?]*[\w-].*")
-# What the program calls an image: `content-` and a hash. components/image/build.py
+# A content tag of the program: components/image/build.py
 CONTENT_TAG = (*"content-", *["0123456789abcdef"] * 32)
 
-# All that Lambda needs to take an image.
+# The permissions to pull an image.
 # https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#configuration-images-xaccount-permissions
 PULL_ACTIONS = ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 
-# Operators that only hold if the key is there and has one of the values.
+# Operators that match only if the key exists and has one of the values.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
 BINDING_OPERATORS = ("ArnEquals", "ArnLike", "StringEquals", "StringEqualsIgnoreCase", "StringLike")
 
-# Actions of an execution role that know no resource.
+# Actions of an execution role that do not support resources.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions
 # https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html
 UNSCOPED_ACTIONS = [
@@ -115,15 +115,15 @@ SECRET_VALUE = re.compile(
     r"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+"  # JSON web token
     r"|://[^/:@\s]*:[^/@\s]+@"  # URL with a password
 )
-# The ARN or the path of a parameter refers to a secret and is none.
+# An ARN or the path of a parameter refers to a secret, but is not a secret.
 REFERENCE = re.compile(r"arn:\S+|(/[\w.-]+)+")
 
 
-# ---- how a rule is written
+# ---- declaration of rules
 
 
 def bounds(least: int, most: int, default: int) -> dict[str, dict[str, Any]]:
-    """The parameters `minimum` and `maximum` of a whole number that AWS bounds itself."""
+    """The parameters `minimum` and `maximum` for a whole number with limits of AWS."""
     number = {"type": "integer", "minimum": least, "maximum": most}
     return {"minimum": {**number, "default": least}, "maximum": {**number, "default": default}}
 
@@ -146,12 +146,12 @@ def about(
     """The fields of a rule.
 
     Args:
-        check: its name is that of the rule, its docstring says what the rule requires, and why.
-        fix: what to write instead.
-        url: where the rule comes from.
-        level: what a violation does by default.
+        check: its name is the name of the rule, its docstring says what the rule requires, and why.
+        fix: the change that fixes a violation.
+        url: the source of the rule.
+        level: the default enforcement level.
         severity: how bad a violation is.
-        ids: of the same rule in Security Hub, AWS Config and checkov.
+        ids: IDs of the equivalent controls in Security Hub, AWS Config and checkov.
         parameters: JSON schema of each parameter, with a default.
     """
     name = check.__name__.replace("_", "-")
@@ -173,7 +173,7 @@ def about(
 
 
 def resource_rule(*types: str, **facts: Any) -> Callable[[Check], Check]:
-    """Make a check the rule of resources of these types: it looks at one before it is created or updated."""
+    """Declare a rule for resources of these types. It checks a resource before it is created or updated."""
 
     def register(check: Check) -> Check:
         def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
@@ -182,7 +182,7 @@ def resource_rule(*types: str, **facts: Any) -> Callable[[Check], Check]:
                     for found in check(args, args.get_config()):
                         report(f"{found} {facts['fix']}\n{facts['url']}", args.urn)
                 except NotThere:
-                    args.not_applicable("a property is not known yet")
+                    args.not_applicable("a property is unknown until the update")
 
         RULES.append(ResourceValidationPolicy(validate=validate, **about(check, **facts)))
         return check
@@ -191,7 +191,7 @@ def resource_rule(*types: str, **facts: Any) -> Callable[[Check], Check]:
 
 
 def stack_rule(*types: str, **facts: Any) -> Callable[[StackCheck], StackCheck]:
-    """Make a check the rule of a resource and of what is beside it in the stack, when all are known."""
+    """Declare a rule for a resource and the other resources of the stack. It runs when all resources are known."""
 
     def register(check: StackCheck) -> StackCheck:
         def validate(args: StackValidationArgs, report: ReportViolation) -> None:
@@ -209,11 +209,11 @@ def stack_rule(*types: str, **facts: Any) -> Callable[[StackCheck], StackCheck]:
     return register
 
 
-# ---- what IAM policies say
+# ---- IAM policies
 
 
 def statements(policy: object) -> list[Statement]:
-    """The statements of a policy document, as text or as an object, that allow something."""
+    """The Allow statements of a policy document, which is a text or an object."""
     if isinstance(policy, str):
         try:
             policy = loads(policy)
@@ -224,30 +224,30 @@ def statements(policy: object) -> list[Statement]:
 
 
 def several(value: Any) -> list[Any]:
-    """In a policy one value stands for a list of one."""
+    """Convert a single value to a list, as IAM does."""
     if value is None:
         return []
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
 
 
 def words(value: Any) -> list[str]:
-    """A text or a list of texts; what is neither, AWS refuses."""
+    """A text or a list of texts. AWS refuses other values."""
     return [each for each in several(value) if isinstance(each, str)]
 
 
 def section(value: Any) -> Mapping[str, Any]:
-    """An object; nothing where there is none."""
+    """An object; empty for other values."""
     return value if isinstance(value, Mapping) else {}
 
 
 def principals(statement: Statement, kind: str) -> list[str]:
-    """A statement's principals of one kind, `AWS` or `Service`; a bare `*` is short for `AWS`."""
+    """A statement's principals of one kind, `AWS` or `Service`. A bare `*` means `AWS`."""
     principal = statement.get("Principal")
     return words(principal if isinstance(principal, str) and kind == "AWS" else section(principal).get(kind))
 
 
 def anybody(statement: Statement) -> str:
-    """Why a statement is for principals that nobody has named; empty if it is not."""
+    """Why a statement applies to unnamed principals; empty if it does not."""
     if "NotPrincipal" in statement:
         return "NotPrincipal grants everyone else"
     principal = statement.get("Principal")
@@ -256,7 +256,7 @@ def anybody(statement: Statement) -> str:
 
 
 def bound_to(statement: Statement, key: str) -> list[str]:
-    """The values that a condition key has to have."""
+    """The values that a condition key must have."""
     return [
         value
         for operator, keys in section(statement.get("Condition")).items()
@@ -268,13 +268,13 @@ def bound_to(statement: Statement, key: str) -> list[str]:
 
 
 def account_of(value: str) -> str:
-    """The account in an ARN or an account ID; the text itself where there is none."""
+    """The account of an ARN, or the text itself."""
     parts = value.split(":")
     return parts[4] if len(parts) > 5 else value
 
 
 def sources(statement: Statement) -> set[str]:
-    """The accounts whose resources a service may act for: `*` for any, by what the conditions leave open."""
+    """The accounts for whose resources the conditions allow a service to act; `*` for any account."""
     named = [bound_to(statement, "aws:SourceAccount"), bound_to(statement, "aws:SourceArn")]
     closed = [{account_of(value) for value in values} for values in named if values]
     return next((accounts for accounts in closed if all(map(ACCOUNT.fullmatch, accounts))), {"*"})
@@ -287,7 +287,7 @@ def allows(statement: Statement, actions: Sequence[str]) -> bool:
 
 
 def sid(statement: Statement) -> str:
-    """How a statement is called in a message."""
+    """The name of a statement in a message."""
     return f"Statement {statement.get('Sid') or 'without a Sid'}"
 
 
@@ -405,7 +405,7 @@ def repository_both_statements(policy: ResourceValidationArgs, _: Parameters) ->
     """An account that may pull is in both statements, its own and Lambda's. Otherwise functions fail after weeks."""
     pulling = [each for each in statements(policy.props.get("policy")) if allows(each, PULL_ACTIONS)]
     callers = {account_of(principal) for statement in pulling for principal in principals(statement, "AWS")}
-    # What is no account is the remainder of a principal that was deleted.
+    # Anything else than an account is the ID of a deleted principal.
     granted = {account for account in callers if account == "*" or ACCOUNT.fullmatch(account)}
     by_lambda = [each for each in pulling if "lambda.amazonaws.com" in principals(each, "Service")]
     served = {account for statement in by_lambda for account in sources(statement)}
@@ -439,7 +439,7 @@ def repository_lifecycle(policy: ResourceValidationArgs, _: Parameters) -> Itera
 
 
 def matches(pattern: str, characters: Sequence[str]) -> bool:
-    """Whether a pattern with `*` takes some text of which each character is one of several."""
+    """Whether a pattern with `*` matches a text that consists only of these characters."""
     reached = {0}
     for each in pattern:
         if each == "*":
@@ -498,7 +498,7 @@ def function_memory(function: ResourceValidationArgs, parameters: Parameters) ->
 
 
 def outside(name: str, value: float, unit: str, parameters: Parameters) -> Iterator[str]:
-    """A number that is out of the bounds `minimum` and `maximum`."""
+    """A sentence for a number outside of `minimum` and `maximum`."""
     least, most = parameters["minimum"], parameters["maximum"]
     if not least <= value <= most:
         yield f"{name} is {value:.0f}; allowed are {least:.0f} to {most:.0f} {unit}."
@@ -538,7 +538,7 @@ def function_environment_secrets(function: ResourceValidationArgs, parameters: P
             value = str(variables[name])
         except UnknownValueError:
             continue
-        # The value is repeated nowhere.
+        # The message must not show the value.
         if SECRET_VALUE.search(value) or (SECRET_NAME.search(name) and value and not REFERENCE.fullmatch(value)):
             yield f"The variable {name} looks like a secret."
 
@@ -587,7 +587,7 @@ def log_retention(group: ResourceValidationArgs, parameters: Parameters) -> Iter
 def function_permission_source(permission: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
     """No wildcard principal may invoke the function, and a service may invoke it only for a named source."""
     props = permission.props
-    # The two statements of a public function URL hold for calls of that URL only; endpoint-authorization reports it.
+    # The two statements of a public function URL apply only to calls of that URL; endpoint-authorization reports it.
     # https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
     url = (props.get("action"), props.get("functionUrlAuthType"), bool(props.get("invokedViaFunctionUrl")))
     if url in [("lambda:InvokeFunctionUrl", "NONE", False), ("lambda:InvokeFunction", None, True)]:
@@ -598,7 +598,7 @@ def function_permission_source(permission: ResourceValidationArgs, _: Parameters
             yield f"The principal is a wildcard for {props.get('action')}."
     elif not ACCOUNT.fullmatch(principal) and not principal.startswith("arn:"):
         account, arn = props.get("sourceAccount") or "", (props.get("sourceArn") or "").split(":", 5)
-        # The ARN of a bucket has no account, and names one bucket of all accounts.
+        # The ARN of a bucket contains no account, but bucket names are unique across accounts.
         of_one = len(arn) == 6 and (ACCOUNT.fullmatch(arn[4]) or not (arn[4] or "*" in arn[5] or "?" in arn[5]))
         if not ACCOUNT.fullmatch(account) and not of_one:
             yield f"{principal} may invoke it for any account: neither sourceArn nor sourceAccount names one."
@@ -698,7 +698,7 @@ def role_least_privilege(resource: ResourceValidationArgs, parameters: Parameter
 
 
 def is_any(resource: str) -> bool:
-    """Whether an ARN names no service: `*`, `arn:aws:*` and the like."""
+    """Whether an ARN matches resources of any service, such as `*` or `arn:aws:*`."""
     parts = resource.split(":")
     return all(not part.strip("*?") for part in (parts[2:] if parts[0] == "arn" and len(parts) > 2 else parts[-1:]))
 
@@ -729,7 +729,7 @@ def api_access_log(stage: ResourceValidationArgs, _: Parameters) -> Iterator[str
     HTTP_STAGE,
     level=ADVISORY,
     severity=MEDIUM,
-    # The account's own limit, where it was not raised.
+    # The default limit of an account.
     parameters={"maximumRate": {"type": "integer", "minimum": 1, "default": 10_000}},
     fix="Write api: {throttle: {rate: CALLS, burst: CALLS}}.",
     url="https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html",
@@ -756,7 +756,7 @@ def api_throttling(stage: PolicyResource, parameters: Parameters, stack: Sequenc
 
 
 def refers(resource: PolicyResource, key: str, other: PolicyResource, name: str) -> bool:
-    """Whether a property is the name of another resource, by what it was made from or by its value."""
+    """Whether a property is the name of another resource, by its dependencies or by its value."""
     made_from = resource.property_dependencies.get(key)
     if made_from:
         return other.urn in [each.urn for each in made_from]
@@ -808,7 +808,7 @@ def endpoint_authorization(endpoint: ResourceValidationArgs, parameters: Paramet
 
 
 def unread(configuration: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What of a pack's configuration no rule reads: one line each, with what there is."""
+    """The unknown rules and parameters of a pack's configuration, one line each, with what is allowed."""
     known = {rule.name: list(rule.config_schema.properties) if rule.config_schema else [] for rule in RULES}
     wrong = []
     for name, values in configuration.items():

@@ -1,9 +1,10 @@
-"""Change the code in one place at a time, and list the changes that the unit tests do not notice.
+"""Mutation tests: change the code in one place at a time, and list the changes that no unit test detects.
 
     make mutants
     make mutants ARGS="deployment/grants.py --sample 100"
 
-The changes are mutmut's. Its own command line mutates neither tables nor regular expressions, and takes no sample.
+The mutations are those of mutmut. Its own command line does not mutate tables and regular expressions, and cannot
+sample.
 """
 
 import argparse
@@ -36,13 +37,13 @@ ROOT = Path(__file__).parents[1]
 CODE = ("settings.py", "components/**/*.py", "stacks/*.py", "deployment/*.py", "policy_pack/rules.py", "plugin/*.py")
 SEED = 15
 
-# What takes most of a test's start.
+# Imports that take most of the start of a test run.
 SLOW = (
     *("hypothesis.strategies", "ministack.core.iam_evaluator", "pulumi", "pulumi.automation", "pulumi_aws"),
     *("pulumi_docker", "pulumi_policy", "pydantic", "yaml", "rich.table"),
 )
 
-# A module, a part of it, and what may stand in that part's place.
+# A module, a node in it, and the possible replacements of that node.
 Place = tuple[Module, CSTNode, list[CSTNode]]
 
 
@@ -68,8 +69,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Mutation tests of the unit tests.")
     parser.add_argument("modules", nargs="*", help="paths of modules; default all")
     parser.add_argument("--sample", type=int, default=330, help="number of mutants over all modules (%(default)s)")
-    parser.add_argument("--goal", type=int, default=85, help="percentage that each module needs (%(default)s)")
-    parser.add_argument("--seconds", type=int, default=900, help="no mutant is begun after that (%(default)s)")
+    parser.add_argument("--goal", type=int, default=85, help="required score of each module in percent (%(default)s)")
+    parser.add_argument(
+        "--seconds", type=int, default=900, help="time limit in minutes for starting mutants (%(default)s)"
+    )
     options = parser.parse_args()
     sizes = {module: size for pattern in CODE for module in map(str, Path().glob(pattern)) if (size := size_of(module))}
     chosen = [
@@ -77,7 +80,7 @@ def main() -> int:
         for module in sorted(options.modules or sizes)
         for mutant in sample(module, max(5, options.sample * sizes[module] // sum(sizes.values())))
     ]
-    # Shuffled, so that a run that is out of time has looked at every module.
+    # Shuffled, so that a run that reaches its time limit has tested every module.
     random.Random(SEED).shuffle(chosen)  # noqa: S311  # a sample, not a secret
     return report(run(chosen, options.seconds), options.goal)
 
@@ -88,7 +91,7 @@ def size_of(module: str) -> int:
 
 
 def places(module: str) -> list[Place]:
-    """The places of a module that can be changed."""
+    """The nodes of a module that have mutations."""
     tree, mutations, *_ = create_mutations(module, Path(module).read_text())
     changes: dict[CSTNode, list[CSTNode]] = defaultdict(list)
     for mutation in mutations:
@@ -97,7 +100,7 @@ def places(module: str) -> list[Place]:
 
 
 def sample(module: str, size: int) -> Iterator[Mutant]:
-    """A seeded choice of places and of one change at each."""
+    """A seeded choice of nodes, with one mutation each."""
     chance = random.Random(f"{SEED} {module}")  # noqa: S311
     code = Path(module).read_text().splitlines()
     statements = statements_of(Path(module))
@@ -124,7 +127,7 @@ def statements_of(file: Path) -> dict[int, range]:
 
 
 def run(mutants: list[Mutant], seconds: float) -> list[tuple[Mutant, bool]]:
-    """Run the tests of each mutant, in a copy of the project for each processor. Gives which have survived."""
+    """Run the tests of each mutant, in a copy of the project for each processor. Yields the mutants that survived."""
     files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], check=True, capture_output=True, text=True)
     for name in SLOW:
         importlib.import_module(name)
@@ -141,7 +144,7 @@ def run(mutants: list[Mutant], seconds: float) -> list[tuple[Mutant, bool]]:
         process = start(free[0], tests, Recorder(Path(scratch, "coverage"), Path(scratch, "seconds")))
         process.join()
         if process.exitcode:
-            sys.exit(f"the tests fail without a change; look with: python -m pytest {' '.join(tests)}")
+            sys.exit(f"the tests fail without a mutation. Run: python -m pytest {' '.join(tests)}")
         runs = Runs(Path(scratch, "coverage"), Path(scratch, "seconds"), free[0])
         end = time.monotonic() + seconds
         results: list[tuple[Mutant, bool]] = []
@@ -157,7 +160,7 @@ def run(mutants: list[Mutant], seconds: float) -> list[tuple[Mutant, bool]]:
                     print(f"\n{mutant.change}", end="", flush=True)
                     continue
                 (copy / mutant.module).write_text(mutant.text)
-                # What was compiled before is reused for a file of the same size and time.
+                # Python reuses compiled files for a source of the same size and time.
                 os.utime(copy / mutant.module, (len(waiting), len(waiting)))
                 limit = 20 + 4 * sum(runs.seconds[test] for test in chosen)
                 running[copy] = mutant, start(copy, files_of(chosen), Chosen(chosen)), time.monotonic() + limit
@@ -245,16 +248,16 @@ def files_of(tests: Iterable[str]) -> list[str]:
 
 
 def start(copy: Path, tests: Iterable[str], plugin: object) -> multiprocessing.Process:
-    """Start tests in a copy, in a process that has the slow packages already."""
+    """Start tests in a copy, in a process that has already imported the slow packages."""
 
     def child() -> None:
         os.chdir(copy)
-        # Modules of the project are found in the copy only.
+        # The modules of the project are imported from the copy.
         sys.path[:] = [str(copy), *(each for each in sys.path if Path(each or ".").resolve() != ROOT)]
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         os.dup2(null, 2)
-        # The threads that a test has left behind are not waited for.
+        # Do not wait for threads of the tests.
         options = ["-qx", "-W", "ignore:Module already imported:pytest.PytestWarning"]
         os._exit(pytest.main([*options, *tests], plugins=[plugin]))
 
@@ -290,7 +293,7 @@ def imports(file: Path) -> set[str]:
 
 
 def path(name: str) -> str:
-    """The file of a module of the project; empty for others."""
+    """The file of a module of the project; empty for other modules."""
     file = Path(name.replace(".", "/"))
     return next((str(each) for each in (file.with_suffix(".py"), file / "__init__.py") if each.is_file()), "")
 

@@ -1,7 +1,7 @@
-"""Write `docs/policies/`, the IAM policies that the committed stacks are deployed with: `make policies`.
+"""Write `docs/policies/`, the IAM policies for deploying the committed stacks: `make policies`.
 
-The table below says who asks for what, and at which step. `tests/engine/test_rights.py` takes out each line of it and
-sees that step fail. What the provider calls was read from its source:
+The table below lists the actions of each principal and the step that needs them. `tests/engine/test_rights.py` removes
+each line once, and checks that the step fails. The actions are from the source of the AWS provider:
 https://github.com/hashicorp/terraform-provider-aws/tree/main/internal/service
 """
 
@@ -22,24 +22,25 @@ FOLDER = ROOT / "docs" / "policies"
 PROJECT = "cross-account-ecr"
 
 Step = Literal["create", "refresh", "preview", "update", "destroy"]
-# Statement, action, and what of the Pulumi package `aws` or `docker` asks for it.
+# Statement, action, and the resource or function of the Pulumi package `aws` or `docker` that needs it.
 Line = tuple[str, str, str]
 
 PRINCIPALS = {
     "registry-deployer": "deploys the registry stack: `profile` in `Pulumi.registry.yaml`",
     "registry-pusher": "finds and pushes images for the consumer stack: `registry.profile` in `Pulumi.consumer.yaml`",
-    "registry-preview": "previews both stacks in place of these two, and cannot change anything",
+    "registry-preview": "previews both stacks with read access only",
     "consumer-deployer": "deploys the consumer stack: `profile` in `Pulumi.consumer.yaml`",
-    "consumer-preview": "previews it in place of this one, and cannot change anything",
+    "consumer-preview": "previews the consumer stack with read access only",
 }
 
-# Who assumes them: a role of the consumer's account, such as that of an SSO login or of a workflow.
+# The login that assumes them: a role in the consumer's account, such as the role of an SSO permission set or a
+# workflow.
 LOGINS = {
     "deploy-login": ("registry-deployer", "registry-pusher", "consumer-deployer"),
     "preview-login": ("registry-preview", "consumer-preview"),
 }
 PRINCIPALS |= {name: f"assumes the roles {', '.join(f'`{role}`' for role in roles)}" for name, roles in LOGINS.items()}
-# Which workflows log in, by OIDC subject. https://docs.github.com/en/actions/reference/security/oidc
+# The OIDC subjects of the workflows that log in. https://docs.github.com/en/actions/reference/security/oidc
 ISSUER = "token.actions.githubusercontent.com"
 MAIN, PULL_REQUEST = "repo:OWNER/NAME:ref:refs/heads/main", "repo:OWNER/NAME:pull_request"
 WORKFLOWS = {"deploy-login": [MAIN], "preview-login": [MAIN, PULL_REQUEST]}
@@ -58,7 +59,7 @@ REGISTRY_READS: list[Line] = [
     ("Repository", "ecr:GetRepositoryPolicy", "ecr.RepositoryPolicy"),
     ("Repository", "ecr:GetLifecyclePolicy", "ecr.LifecyclePolicy"),
 ]
-# The program itself looks at an image before it hands it to Lambda, and Lambda asks for the same two rights.
+# The program checks an image before it passes it to Lambda. Lambda requires the same two permissions.
 PULLS: list[Line] = [
     ("Token", "ecr:GetAuthorizationToken", "ecr.getAuthorizationToken"),
     *(("Repository", action, "lambda.Function") for action in PULL_ACTIONS),
@@ -82,11 +83,11 @@ CONSUMER_READS: list[Line] = [
 
 
 def statement_of(role: str) -> str:
-    """The statement by which a role is assumed: `ConsumerDeployer`."""
+    """The Sid of the statement that allows assuming a role, such as `ConsumerDeployer`."""
     return role.title().replace("-", "")
 
 
-# Within a step in the order in which the engine comes to it.
+# Each step's actions are in the order of the calls.
 TABLE: dict[str, dict[Step, list[Line]]] = {
     "registry-deployer": {
         "create": [
@@ -200,14 +201,14 @@ TRIGGER_PRINCIPALS = {
     "triggers-preview": "previews it: in addition to `consumer-preview`",
 }
 
-# No local step makes these calls. Principal and action, and why they are granted all the same.
+# Actions that no local step needs: principal and action, with the reason why they are included.
 NOT_SEEN = {
     ("triggers-deployer", "iam:PassRole"): (
         "Scheduler asks for it, which the local cloud does not "
         "([AWS](https://docs.aws.amazon.com/scheduler/latest/UserGuide/setting-up.html))"
     ),
     ("registry-pusher", "ecr:BatchGetImage"): (
-        "a Docker engine with the containerd image store asks for the manifest before it pushes one "
+        "a Docker engine with the containerd image store reads the manifest before it pushes one "
         "([AWS](https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html))"
     ),
 }
@@ -223,14 +224,14 @@ CONDITIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Permission:
-    """One line of the table.
+    """A line of the table.
 
     Attributes:
-        principal: who has it, a key of `PRINCIPALS`.
-        step: the step that fails without it. Others may need it as well.
-        statement: the policy's statement it is in.
-        action: in IAM's words, such as `iam:PassRole`.
-        used_by: resource or function that asks for it.
+        principal: a key of `PRINCIPALS`.
+        step: the step that fails without the permission. Other steps may need it as well.
+        statement: the Sid of its statement.
+        action: the IAM action, such as `iam:PassRole`.
+        used_by: the resource or function that needs it.
     """
 
     principal: str
@@ -254,7 +255,7 @@ def permissions(table: dict[str, dict[Step, list[Line]]] = TABLE) -> list[Permis
 
 
 def resources(registry: RegistrySettings, consumer: ConsumerSettings) -> dict[str, str]:
-    """The resource of each statement. A `*` stands for what is made up by AWS or Pulumi, such as an API's ID."""
+    """The resource of each statement. A `*` matches generated parts, such as the ID of an API."""
     aws, region, account = partition(consumer.region), consumer.region, consumer.account
     name, api = consumer.function.name, cast("RestApi", consumer.api)
     log_group = f"arn:{aws}:logs:{region}:{account}:log-group"
@@ -268,10 +269,10 @@ def resources(registry: RegistrySettings, consumer: ConsumerSettings) -> dict[st
     }
     return {
         **{statement_of(name): arn for name, arn in roles.items()},
-        # A token is good for all that its owner may do with repositories.
+        # The action does not support resources.
         "Token": "*",
         "Repository": f"arn:{aws}:ecr:{region}:{registry.account}:repository/{registry.repository.name}",
-        # A log group's ARN ends in `:*` in policies, but for tags:
+        # In policies, the ARN of a log group ends in `:*`, except for tags:
         # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_LogGroup.html
         "LogGroups": f"{log_group}:*",
         "LogGroup": f"{log_group}:/aws/lambda/{name}:*",
@@ -301,7 +302,7 @@ def resources(registry: RegistrySettings, consumer: ConsumerSettings) -> dict[st
 
 
 def policy(principal: str, *, without: Permission | None = None) -> Document:
-    """A principal's policy, whole or without one action of one statement."""
+    """The policy of a principal, optionally without one action of one statement."""
     lines = [
         (line.statement, line.action)
         for line in permissions(TABLE | TRIGGERS)
@@ -333,7 +334,7 @@ def trust(login: str) -> Document:
 
 
 def github_trust(login: str) -> Document:
-    """The trust policy of a login's own role, for workflows of GitHub."""
+    """The trust policy of the role of a login, for GitHub workflows."""
     _, consumer = committed()
     provider = f"arn:{partition(consumer.region)}:iam::{consumer.account}:oidc-provider/{ISSUER}"
     subjects = {f"{ISSUER}:aud": "sts.amazonaws.com", f"{ISSUER}:sub": WORKFLOWS[login]}
@@ -347,7 +348,7 @@ def github_trust(login: str) -> Document:
 
 
 def committed() -> tuple[RegistrySettings, ConsumerSettings]:
-    """What the committed stack files say."""
+    """The configuration in the committed stack files."""
     registry, consumer = (
         parse(
             {
@@ -365,29 +366,29 @@ def committed() -> tuple[RegistrySettings, ConsumerSettings]:
 
 HEAD = """# Policies
 
-What deploys and previews the committed stacks, and no more: IAM policies for the accounts, the Region and the names of
-`Pulumi.registry.yaml` and `Pulumi.consumer.yaml`. Written by `make policies` from the table in
-`scripts/permissions.py`; run it again after a change of a stack file.
+IAM policies with the least permissions to deploy and preview the committed stacks. `make policies` writes them from the
+table in `scripts/permissions.py`, for the accounts, the Region and the names in `Pulumi.registry.yaml` and
+`Pulumi.consumer.yaml`. Run it again after you change a stack file.
 """
 
-PROOF = """`tests/engine/test_rights.py` runs every step as users who have these policies, and takes out each line of
-the tables once: the step in its last column then fails and says what was denied. Other steps that make the same call
-need it as well. It takes the login out of each trust policy, too. A preview that may not pull the image goes on with a
-warning that says what was denied. Of the two tables for triggers, `tests/local/test_trigger_rights.py` takes out each
-line, and sees the call denied.
+PROOF = """`tests/engine/test_rights.py` runs every step as users with these policies. It removes each line of the
+tables once, and checks that the step in its last column fails and names the denied action. Other steps may need the
+same action. The test also removes the login from each trust policy. A preview that may not pull the image shows a
+warning with the denied action and continues. Of the two tables for triggers, `tests/local/test_trigger_rights.py` takes
+out each line, and sees the call denied.
 """
 
 ROLES = """## Trust policies
 
-A login assumes a role of each account. The files have its name as a role of the consumer's account; for an SSO login
-write the ARN of its permission set's role, or use the account's root with a condition on `aws:PrincipalArn`.
+A login assumes a role in each account. In the files, the login is a role in the consumer's account. For an SSO login,
+write the ARN of the permission set's role, or use the account's root with a condition on `aws:PrincipalArn`.
 
 | trust policy | attached to |
 | --- | --- |
 """
-OF_ROLES = "the roles that `{}` assumes. To ask for an external ID, add a condition on `sts:ExternalId`"
+OF_ROLES = "the roles that `{}` assumes. To require an external ID, add a condition on `sts:ExternalId`"
 OF_LOGIN = (
-    "the role `{}` itself, for GitHub: `OWNER/NAME` is the repository; repositories of 2026 and later have IDs in "
+    "the role `{}`, for GitHub. `OWNER/NAME` is the repository; repositories created in 2026 or later have IDs in "
     "their [subject](../pull-requests.md#github-actions)"
 )
 
@@ -408,9 +409,9 @@ LIMITS = """## Limits
 * Only `pulumi destroy -s registry` needs `ecr:DeleteRepository`. Without it, the repository cannot be deleted,
   whatever the stack file says.
 * Pulumi's state and the key of its secrets are read and written with the credentials of the backend, not with these.
-* Which ARN a call is judged on is AWS's
-  [service authorization reference](https://docs.aws.amazon.com/service-authorization/latest/reference/reference.html)
-  here, put into practice by MiniStack and `local/cloud/`. These policies have not been tried on AWS itself.
+* The tests run in the local cloud, which follows AWS's [service authorization
+reference](https://docs.aws.amazon.com/service-authorization/latest/reference/reference.html). These policies have not
+been tested on AWS.
 """
 
 

@@ -15,11 +15,11 @@ PAGE = ROOT / "docs" / "reference.md"
 PROJECT = ROOT / "Pulumi.yaml"
 HEAD = """# Options
 
-Keys of `Pulumi.STACK.yaml`, each with `cross-account-ecr:` in front; `a.b` is `b` inside of `a`, `a[]` an entry of a
-list. Written by `make reference` from the models in `components/` and `settings.py`.
+Keys of `Pulumi.STACK.yaml`. Each has the prefix `cross-account-ecr:`. `a.b` is the key `b` in `a`, and `a[]` is an
+entry of a list. `make reference` writes this page from the models in `components/` and `settings.py`.
 """
 COLUMNS = "| option | what it is | value | default |\n| --- | --- | --- | --- |"
-# In Pulumi.yaml everything from here on is written.
+# In Pulumi.yaml, everything after this line is generated.
 MARK = "  # Written by `make reference`; docs/reference.md has all options.\n"
 
 
@@ -33,7 +33,7 @@ def page() -> str:
 
 
 def options(model: type[Model], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
-    """Path, meaning, value and default of every option of a model, nested ones included."""
+    """Path, meaning, value and default of every option of a model and its nested models."""
     texts = meanings(model)
     for name, field in model.model_fields.items():
         path = f"{prefix}{to_camel(name)}"
@@ -47,14 +47,14 @@ def options(model: type[Model], prefix: str = "") -> Iterator[tuple[str, str, st
 
 
 def project() -> str:
-    """`Pulumi.yaml` with its keys as they are declared."""
+    """`Pulumi.yaml` with the declared keys."""
     kept = PROJECT.read_text().partition(MARK)[0]
     declared = (f"{key}: {as_yaml(_key(key))}" for key in KEYS)
     return kept + MARK + "".join(f"  {line}\n" for line in declared)
 
 
 def _key(key: str) -> dict[str, object]:
-    """What Pulumi has to know of a key. A key of one stack only has an empty default, for the other leaves it out."""
+    """The declaration of a key for Pulumi. A key of only one stack has an empty default, because the other omits it."""
     names = [name for name, model in STACKS.items() if key in map(to_camel, model.model_fields)]
     model = STACKS[names[0]]
     (name,) = (name for name in model.model_fields if to_camel(name) == key)

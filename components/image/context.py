@@ -187,7 +187,7 @@ def _require_size(files: Sequence[File], ignore_file: Path, limit_mb: int) -> No
             sizes[file.name.partition("/")[0]] += file.size
     largest = sizes.most_common(LISTED)
     raise ImageUnusable(
-        f"The image context has {len(files)} files with {_mb(size)} in total; the limit is {limit_mb} MB. The largest "
+        f"The image context has {len(files)} files of {_mb(size)} in total; the limit is {limit_mb} MB. The largest "
         f"folders and files: {', '.join(f'{_shown(name)} ({_mb(part)})' for name, part in largest)}. Exclude what the "
         f"image does not need: {_lines([largest[0][0]], ignore_file)}\n"
         f"If it needs them, set a higher limit, up to {CONTEXT_MB[-1]} MB. Example: contextLimit: {-(-size // 2**20)}"
@@ -261,7 +261,7 @@ def _listed(names: Sequence[str]) -> str:
 def _lines(names: Sequence[str], ignore_file: Path) -> str:
     """The fix: the lines to add to the ignore file."""
     lines = "".join(f"\n    {_shown(pattern_of(name))}" for name in names)
-    return f"add to {ignore_file}{lines}"
+    return f"write into {ignore_file}{lines}"
 
 
 def _shown(name: str) -> str:

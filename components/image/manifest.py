@@ -146,10 +146,10 @@ async def _pull(repository: RepositoryReader, path: str) -> tuple[int, bytes]:
         if seconds is None:
             raise RegistryUnusable(
                 f"The principal that deploys may not pull from {repository.url}: {_reason(body) or status}. Two "
-                "policies must allow it: the repository policy, and the principal's own policy (see the output "
+                "policies must allow it: the repository's policy, and the principal's own (see the output "
                 "deployerPolicies of the registry stack)."
             )
-        pulumi.log.info(f"Not yet allowed to pull from {repository.url}. Next attempt in {seconds} s.")
+        pulumi.log.info(f"{repository.url} does not allow the pull yet. Trying again in {seconds} s.")
         await asyncio.sleep(seconds)
 
 

@@ -1,4 +1,4 @@
-"""A function's container has no network but its own loopback, which it shares with its gate.
+"""The gate of a function: a second container that connects the function to the local cloud.
 
 The gate is a container without a network, too. It listens where the function looks for the local cloud and for its
 Runtime API; its standard input and output are carried here, through the Docker engine. So a function reaches the local
@@ -27,8 +27,8 @@ log = logging.getLogger("local.cloud.gate")
 
 # Where the Runtime API is, as on AWS; the second one where the local cloud itself has the first.
 RUNTIME_PORTS = (9001, 9002)
-# What a function has on AWS: a user without rights, whatever the image names, no capability of the kernel, no shared
-# memory, and nothing to write to but `/tmp`.
+# The restrictions of Lambda: an unprivileged user whatever user the image sets, no kernel capabilities, no shared
+# memory, and a read-only file system except `/tmp`.
 # https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#images-reqs
 USER = "993:990"
 CONFINED: dict[str, Any] = {
@@ -37,7 +37,7 @@ CONFINED: dict[str, Any] = {
 START_SECONDS = 60
 MEMORY = "128m"
 PROCESSES = 16
-# Frames of 64 KiB.
+# Number of frames, each of 64 KiB.
 WAITING = 64
 
 
@@ -45,17 +45,17 @@ class Gate:
     """The gate of one function's container.
 
     Args:
-        client: of the Docker engine.
-        image: has Python.
-        cloud: loopback port of the local cloud, here and in the function's container.
+        client: client of the Docker engine.
+        image: an image with Python.
+        cloud: loopback port of the local cloud, on this machine and in the function's container.
 
     Attributes:
         runtime: the function's Runtime API.
         address: where the function finds it.
 
     Raises:
-        DockerException: the engine does not start it.
-        RuntimeError: it does not answer.
+        DockerException: the engine cannot start the container.
+        RuntimeError: the gate does not respond.
     """
 
     def __init__(self, client: docker.DockerClient, image: str, cloud: int) -> None:
@@ -64,7 +64,7 @@ class Gate:
         self.address = f"127.0.0.1:{port}"
         source = Path(streams.__file__).read_text()
         labels = {container_reaper.INSTANCE_LABEL: container_reaper.instance_id()}
-        # Not detached: its input ends with this process, and so does the container.
+        # Not detached: when this process ends, the container's input ends, and then the container.
         self.id: str = client.api.create_container(
             image, [source, str(port), str(cloud)], entrypoint=["python3", "-c"], stdin_open=True, labels=labels,
             user=USER, host_config=client.api.create_host_config(
@@ -82,12 +82,12 @@ class Gate:
 
     @property
     def serves(self) -> bool:
-        """Whether it runs."""
+        """Whether the gate is running."""
         return not self._serving.done()
 
     def close(self) -> None:
-        """End it."""
-        # The response that the connection came with keeps it open: to close one end of it is not enough.
+        """Stop the gate."""
+        # Shut the connection down, because the HTTP response that it came with keeps it open.
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
         self._attached.close()
@@ -126,7 +126,7 @@ def runtime_port(cloud: int) -> int:
 
 
 class Gates:
-    """The gates of all functions. One is started ahead, since a function waits for its gate.
+    """The gates of all functions. One gate is started in advance, because a function waits for its gate.
 
     Args:
         image: has Python.
@@ -140,12 +140,12 @@ class Gates:
         self._spares: deque[Future[Gate]] = deque()
 
     def prepare(self, client: docker.DockerClient) -> None:
-        """Start one ahead, if there is none."""
+        """Start a gate in advance, unless there is one."""
         if not self._spares:
             self._spares.append(self._starter.submit(Gate, client, self._image, self._cloud))
 
     def take(self, client: docker.DockerClient) -> Gate:
-        """The gate that was started ahead, or a new one.
+        """The gate that was started in advance, or a new one.
 
         Raises:
             DockerException: the engine does not start it.
@@ -158,7 +158,7 @@ class Gates:
 
 
 class _Output:
-    """A container's standard output, out of the frames in which Docker sends it beside the standard error.
+    """A container's standard output, read from the frames in which Docker also sends standard error.
 
     https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
     """
@@ -182,7 +182,7 @@ class _Output:
 
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
-    """The event loop of all gates, in a thread of its own: functions are called from threads that wait."""
+    """The event loop of all gates, in a separate thread, because the threads that call functions block."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="gates", daemon=True).start()
     return loop

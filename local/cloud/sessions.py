@@ -1,7 +1,7 @@
-"""STS: what AWS checks before it gives out a role's credentials, and MiniStack does not.
+"""STS: the checks of AWS before it issues credentials of a role that MiniStack does not make.
 
-MiniStack checks trust policies, with their conditions on external IDs and web identities, and the signature of a
-session. https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+MiniStack checks trust policies with their conditions on external IDs and web identities, and the signatures of
+sessions. https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 """
 
 import re
@@ -27,7 +27,7 @@ Refusal = tuple[str, str]
 
 
 async def api(scope: Scope, receive: Receive, send: Send) -> None:
-    """Calls of STS; one without a caller is `AssumeRoleWithWebIdentity`."""
+    """Handle a call of STS. A call without a caller is `AssumeRoleWithWebIdentity`."""
     body = await read(receive)
     fields, caller, refusal = form(body), scope["caller"], None
     if caller is None:
@@ -41,12 +41,12 @@ async def api(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def form(body: bytes) -> dict[str, str]:
-    """The fields of a body."""
+    """The form fields of a request body."""
     return {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
 
 
 def expire(key: str) -> bool:
-    """End a session before its time. Returns whether there is one."""
+    """Expire a session now. Returns whether the session exists."""
     session = sts._sessions.get(key)
     if session is not None:
         session["Expiration"] = time.time() - 1
@@ -61,7 +61,7 @@ def _refusal(caller: Key, fields: Mapping[str, str]) -> Refusal | None:
     if principal.type == "Root":
         return "AccessDenied", "Roles may not be assumed by root accounts."
     role = _role(arn)
-    # Whether there is such a role is not told.
+    # The response does not show whether the role exists.
     if role is None or access.denial(caller, "sts:AssumeRole", arn):
         return "AccessDenied", f"User: {principal.arn} is not authorized to perform: sts:AssumeRole on resource: {arn}"
     return _session_refusal(role, name, fields, is_chained=principal.type == "AssumedRole")
@@ -86,9 +86,9 @@ def _session_refusal(
 
 
 def _web_identity_refusal(fields: Mapping[str, str]) -> Refusal | None:
-    """Why a token is refused: a provider of the role's account has to have issued it, for one of its audiences.
+    """Why a token is refused. An OIDC provider of the role's account must have issued it for one of its audiences.
 
-    The local cloud asks no provider for its keys. It takes the tokens of `credentials.web_identity_token`.
+    The local cloud does not fetch keys from providers. It accepts the tokens of `credentials.web_identity_token`.
     """
     arn, token = fields.get("RoleArn", ""), fields.get("WebIdentityToken", "")
     claims = credentials.claims(token, credentials.secret())
@@ -110,7 +110,7 @@ def _web_identity_refusal(fields: Mapping[str, str]) -> Refusal | None:
 
 
 def _role(arn: str) -> dict[str, Any] | None:
-    """What MiniStack keeps of a role, found by the whole of its ARN."""
+    """MiniStack's record of a role, found by its full ARN."""
     parts = arn.split(":")
     if len(parts) != 6:
         return None

@@ -333,7 +333,7 @@ def test_a_preview_that_may_not_pull_says_so_once_and_an_update_is_refused(progr
     try:
         with program.deployment() as deployment:
             result = deployment.preview()["consumer"]
-            assert sum("may not be pulled from" in line.text for line in result.diagnostics) == 1
+            assert sum("may not pull from" in line.text for line in result.diagnostics) == 1
             assert result.changes == {}
             with pytest.raises(ConfigurationError, match="may not pull"):
                 deployment.up()

@@ -33,7 +33,7 @@ def push_an_index(clone: Clone, tag: str) -> None:
 @pytest.mark.parametrize(
     ("push", "tag", "expected"),
     [
-        (push_for_arm, "arm", "is built for linux/arm64; the function's architecture x86_64 takes linux/amd64"),
+        (push_for_arm, "arm", "is built for linux/arm64; the function's architecture x86_64 needs linux/amd64"),
         (push_an_index, "index", "is not a single image (application/vnd.docker.distribution.manifest.list.v2+json)"),
     ],
     ids=["other processor", "index"],

@@ -345,13 +345,13 @@ def test_a_second_consumer_runs_what_the_first_has_tested(deployed: Clone) -> No
         assert comment.returncode == 0, comment.stdout
         assert "| `production`, after the registry |" in comment.stdout
         assert "| `consumer` |" in comment.stdout
-        assert "update of the stack registry, which goes first, lets account 333333333333 use" in comment.stdout
+        assert "The planned update of the stack registry allows account 333333333333 to use" in comment.stdout
         alone = deployed.shell("pulumi preview -s production")
         assert alone.returncode == 0, alone.stdout
         assert "warning: Update the registry first. Account 333333333333 may not use the repository" in alone.stdout
         refused = deployed.shell("pulumi up --yes --skip-preview -s production")
         assert refused.returncode != 0
-        assert "granted are 222222222222. Write in the registry's stack file" in refused.stdout
+        assert "only 222222222222 may. In the registry's stack file, set" in refused.stdout
 
         deployed.up("registry")
         made = deployed.shell("pulumi up --yes --skip-preview -s production")

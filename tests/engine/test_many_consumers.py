@@ -54,7 +54,7 @@ def test_three_accounts_in_two_regions_run_what_one_has_built(clone: Clone) -> N
     (clone.root / "Pulumi.registry.yaml").write_text(serving)
     late = clone.shell("pulumi up --yes --skip-preview -s registry")
     assert late.returncode == 0, late.stdout
-    assert "a replica in eu-west-1, to which ECR copies only images that are pushed from then on" in late.stdout
+    assert "a replica in eu-west-1. ECR copies only images that are pushed after this update" in late.stdout
     refused = clone.shell("pulumi stack init europe && pulumi preview -s europe")
     assert refused.returncode != 0
     assert f"There is no image {clone.output('production', 'imageDigest')} in " in refused.stdout

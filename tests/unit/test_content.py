@@ -102,8 +102,8 @@ SECRET_NAMES = [
 
 @pytest.mark.parametrize("name", SECRET_NAMES)
 def test_null_for_a_name_that_looks_like_a_secret_is_refused_with_the_reason(app: Path, name: str) -> None:
-    reason = "null would put its value from the environment into the image and the state, in clear. Write a text"
-    with pytest.raises(DeploymentError, match=rf"args\.{name}: looks like a secret, and {reason}"):
+    reason = "null would write its value from the environment to the image and the state in clear text. Use a value"
+    with pytest.raises(DeploymentError, match=rf"args\.{name}: looks like a secret; {reason}"):
         tag(args={"VERSION": None, name: None})
     assert tag(args={name: "a text"}) != tag()
 
@@ -360,7 +360,7 @@ def test_a_large_context_is_refused_with_what_is_large(app: Path) -> None:
             file.truncate(size)  # a hole: no disk is filled
     with pytest.raises(ImageUnusable) as refused:
         ImageBuild(context="app")
-    assert "5 files of 4,097 MB together; allowed are 2048 MB" in str(refused.value)
+    assert "5 files of 4,097 MB in total; the limit is 2048 MB" in str(refused.value)
     assert "data (3,073 MB), data/big (3,072 MB), model (1,024 MB), data/small (1 MB)" in str(refused.value)
     assert "write into app/.dockerignore\n    data\n" in str(refused.value)
     assert "Example: contextLimit: 4098" in str(refused.value)

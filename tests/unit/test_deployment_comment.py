@@ -190,7 +190,7 @@ def test_a_replacement_names_the_properties_that_force_it() -> None:
 
 
 def test_a_preview_of_after_the_registrys_update_says_so() -> None:
-    said = "After the registry: the update of the stack registry, which goes first, lets account 333333333333 use it."
+    said = "Update the registry first. The planned update of the stack registry allows account 333333333333 to use it."
     line = Diagnostic(stack="consumer", severity="warning", text=said)
     registry, after = result(step("create", ROLE), stack="registry"), result(step("create", FUNCTION), lines=(line,))
     text = comment({"registry": registry, "consumer": after, "other": result(stack="other")}, {})

@@ -214,7 +214,7 @@ FOR_LAMBDA = {"Sid": "More", "Effect": "Allow", "Principal": {"Service": "lambda
     ],
 )
 def test_a_statement_for_a_service_without_its_source_is_refused(condition: dict[str, Any]) -> None:
-    with pytest.raises(InvalidArgument, match=r"statements\[0\]: allows a service to act for anyone"):
+    with pytest.raises(InvalidArgument, match=r"statements\[0\]: lets a service act for anyone"):
         Repository(name="it", statements=[{**FOR_LAMBDA, **condition}])
 
 

@@ -49,7 +49,7 @@ def test_a_misspelt_key_is_refused_whatever_its_value_is(stack: str, key: str, v
 @pytest.mark.parametrize(("stack", "key"), [("registry", "image"), ("consumer", "repository")])
 def test_a_key_of_the_other_stack_is_refused(stack: str, key: str) -> None:
     _, line = refusal(stack_file(stack, **{key: {"name": "it"}}))
-    assert line.startswith(f"{PROJECT}:{key}: is not read by a {stack} stack")
+    assert line.startswith(f"{PROJECT}:{key}: is not an option of a {stack} stack")
 
 
 @pytest.mark.parametrize("empty", [{}, []])

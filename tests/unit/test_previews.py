@@ -41,7 +41,7 @@ def test_replicas_of_a_repository_that_is_there_are_warned_of(
     assert warned == []
     recorder.stacks[OWN_STACK] = {"repositoryUrls": {"us-east-1": "url"}}
     run(lambda: registry.deploy(replicated))
-    assert "gets a replica in eu-west-1, to which ECR copies only images that are pushed from then on" in warned[0]
+    assert "gets a replica in eu-west-1. ECR copies only images that are pushed after this update" in warned[0]
 
 
 # ---- names
@@ -123,7 +123,7 @@ def test_a_preview_goes_on_without_a_registry_and_names_it(
     assert len(previewed.of(FUNCTION)) == 1
     assert previewed.of("pulumi:pulumi:StackReference") == []
     (said,) = warned
-    assert said.startswith("After the registry: The registry stack 'registry' cannot be read: unknown stack")
+    assert said.startswith("Update the registry first. The registry stack 'registry' cannot be read: unknown stack")
     assert "pulumi up -s registry" in said
 
 
@@ -133,7 +133,7 @@ def test_a_preview_ahead_of_a_grant_names_it_and_does_not_pull(
     monkeypatch.setattr(RepositoryReader, "get", lambda self, path: pytest.fail("pulls"))
     previewed = preview(recorder, account="333333333333")
     assert previewed.one(IMAGE).inputs["imageName"].startswith(f"{URL}:content-")
-    assert [said.startswith("After the registry: Account 333333333333 may not use") for said in warned] == [True]
+    assert [said.startswith("Update the registry first. Account 333333333333 may not use") for said in warned] == [True]
 
 
 def test_a_preview_takes_a_planned_grant_as_done(
@@ -142,7 +142,7 @@ def test_a_preview_takes_a_planned_grant_as_done(
     planned(GRANTED)
     preview(recorder, account="333333333333")
     assert warned == [
-        "After the registry: the update of the stack registry, which goes first, lets account 333333333333 use the "
+        "Update the registry first. The planned update of the stack registry allows account 333333333333 to use the "
         "repository cross-account-function in us-east-1."
     ]
     warned.clear()

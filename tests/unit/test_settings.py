@@ -103,7 +103,7 @@ def test_an_endpoint_is_public_only_when_it_is_said() -> None:
             {"consumers": [{"acount": "2" * 12}]},
             "consumers[0].acount: there is no such option; there are acc",
         ),
-        (REGISTRY, {"image": {"context": "app"}}, "image: is not read by a registry stack"),
+        (REGISTRY, {"image": {"context": "app"}}, "image: is not an option of a registry stack"),
         (CONSUMER, {"registry": {}}, "registry: is missing"),
         (CONSUMER, {"image": {}}, "image: is missing"),
         (
@@ -154,7 +154,7 @@ def test_an_endpoint_is_public_only_when_it_is_said() -> None:
         (REGISTRY, {"assumeRoles": [{"arn": "x"}]}, "assumeRoles[0].arn: there is no such option; there are roleArn"),
         (CONSUMER, {"assumeRoles": [{"roleArn": ROLE, "duration": "13h"}]}, "duration: must be from 15m to 12h"),
         (CONSUMER, {"assumeRoles": [{"roleArn": ROLE}, {"roleArn": ROLE, "duration": "61m"}]}, "must be at most 1h"),
-        (REGISTRY, {"assumeRoles": [{"roleArn": ROLE}]}, "the last role must be one of account 111111111111"),
+        (REGISTRY, {"assumeRoles": [{"roleArn": ROLE}]}, "the last role must be a role in account 111111111111"),
         (
             REGISTRY,
             {"assumeRoleWithWebIdentity": {"roleArn": ROLE, "webIdentityTokenFile": "token"}},
@@ -221,7 +221,9 @@ def test_errors_of_one_section_do_not_hide_those_of_the_whole() -> None:
 
 
 def test_a_misspelt_key_is_refused() -> None:
-    assert "functon: is not read by a consumer stack, which has account" in refusal({**CONSUMER, "functon": "{}"})
+    assert "functon: is not an option of a consumer stack; its options are account" in refusal(
+        {**CONSUMER, "functon": "{}"}
+    )
 
 
 def test_an_option_in_the_spelling_of_a_program_is_refused() -> None:

@@ -114,22 +114,22 @@ KEY = "arn:aws:kms:us-east-1:111111111111:key/1234abcd"
         ({"organization": "acme"}, 'organization: "acme" is not allowed; it must be the ID of an AWS organization'),
         ({"mutable_tags": ["a"] * 6}, r"mutable_tags: \[.*\] is not allowed; it must be a list of up to 5"),
         ({"mutable_tags": ["dev *"]}, r"mutable_tags\[0\]: \"dev \*\" is not allowed"),
-        ({"force_delete": True}, "force_delete: needs `protect` and `retain_on_delete` to be false"),
-        ({"replicas": ["us-east-1"]}, "`replicas` must name other Regions than us-east-1"),
+        ({"force_delete": True}, "force_delete: requires `protect` and `retain_on_delete` to be false"),
+        ({"replicas": ["us-east-1"]}, "`replicas` must not contain us-east-1"),
         (
             {"replicas": ["eu-west-1"], "kms_key": KEY},
-            "replicas: must not be set together with `kms_key`",
+            "replicas: cannot be combined with `kms_key`",
         ),
         (
             {"consumers": [Consumer(account="2" * 12, regions=["eu-west-1"])]},
-            r"consumers\[0\].regions: must name a Region that the repository is in: us-east-1",
+            r"consumers\[0\].regions: must contain a Region of the repository: us-east-1",
         ),
         (
             {
                 "consumers": [Consumer(account="2" * 12, regions=["us-east-1"])],
                 "replicas": ["eu-west-1"],
             },
-            "consumers: must name an account with functions in eu-west-1",
+            "consumers: must contain an account with functions in eu-west-1",
         ),
         ({"consumers": [Consumer(account=f"{n:012}") for n in range(200)]}, "ECR allows 10240"),
     ],
