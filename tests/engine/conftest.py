@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 
+from scripts.pictures import chromium
 from tests.engine.clone import Clone
 
 
@@ -72,11 +73,6 @@ def empty(stale: tuple[Clone, str]) -> Iterator[Clone]:
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
     """Chromium, which calls addresses of the local run as a user's browser does."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    # Chromium's sandbox does not work for root; the pages are our own.
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={tmp_path}"):
-        options.add_argument(argument)
-    driver = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
+    driver = chromium(tmp_path)
     yield driver
     driver.quit()

@@ -527,10 +527,6 @@ def test_every_documented_command_is_one(command: str, monkeypatch: pytest.Monke
     assert run(name, *arguments).exit_code == 0
 
 
-def test_the_documented_comment_is_that_of_a_real_preview() -> None:
-    assert f"````markdown\n{Path('tests/engine/comment.md').read_text()}````\n" in PAGES
-
-
 def test_the_documented_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     [block] = re.findall(r"^```python\n(.*?)^```", PAGES, re.MULTILINE | re.DOTALL)
     urn = "urn:pulumi:production::p::pulumi:pulumi:Stack::production"

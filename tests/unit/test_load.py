@@ -183,7 +183,7 @@ def test_all_errors_are_shown_at_once_one_a_line() -> None:
         ("registry", {"consumers": [{"account": "2" * 12}] * 2}, "more than once: 222222222222"),
         ("consumer", {"image": {"target": "it"}}, "exactly one of context, digest, tag and promote; given: none"),
         ("consumer", {"image": {"context": "app", "digest": DIGEST}}, "given: context, digest"),
-        ("consumer", {"image": {"digest": DIGEST, "args": {}}}, "must not have `args` without a context"),
+        ("consumer", {"image": {"digest": DIGEST, "args": {}}}, "cannot have `args` without a context"),
         ("consumer", {"api": {"type": "url", "apiKey": True}}, "api.apiKey: there is no such option"),
         ("consumer", {"api": {"type": "none", "public": True}}, "api.public: there is no such option; there are type."),
         ("consumer", {"api": {"path": "a", "routes": [{"path": "a"}]}}, "more than once: GET a"),

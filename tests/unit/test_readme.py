@@ -41,3 +41,10 @@ def tracked() -> list[str]:
 
 def test_project_file_is_that_of_the_models() -> None:
     assert PROJECT.read_text() == project(), "run `make reference`"
+
+
+def test_every_picture_is_on_a_page_and_small() -> None:
+    pictures = list(Path("docs/images").iterdir())
+    assert [picture.name for picture in pictures if picture.stat().st_size > 150_000] == []
+    pages = "".join(page.read_text() for page in Path("docs").glob("*.md"))
+    assert {f"images/{picture.name}" for picture in pictures} == set(re.findall(r"!\[[^]]+\]\((\S+)\)", pages))

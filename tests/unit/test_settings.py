@@ -122,7 +122,7 @@ def test_an_endpoint_is_public_only_when_it_is_said() -> None:
         ),
         (CONSUMER, {"api": {"path": "/hello"}}, 'api.path: "/hello" is not allowed; it must be / or letters, digits'),
         (CONSUMER, {"api": {"public": "perhaps"}}, 'api.public: "perhaps" is not allowed; it must be true or false'),
-        (CONSUMER, {"image": {"tag": "v1", "target": "a"}}, "image: must not have `target` without a context"),
+        (CONSUMER, {"image": {"tag": "v1", "target": "a"}}, "image: cannot have `target` without a context"),
         (CONSUMER, {"image": {"context": ""}}, 'image.context: "" is not allowed; it must be a folder'),
         (
             CONSUMER,

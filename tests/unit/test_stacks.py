@@ -51,7 +51,7 @@ def test_an_image_that_lambda_cannot_run_is_refused_before_anything_is_made(
         (
             {"consumerRegions": {"eu-west-1": ["222222222222"]}},
             {},
-            "region is us-east-1, the repository is in eu-west-1",
+            "region is us-east-1, but the repository is in eu-west-1",
         ),
         (
             {"region": "eu-west-1"},
