@@ -1,4 +1,4 @@
-"""One machine in place of two AWS accounts: the tools, a Docker engine and a local cloud.
+"""The local run: tools, a Docker engine and a local cloud on one machine, instead of two AWS accounts.
 
-Nothing here is imported by the Pulumi program. `python3 -m local --help` lists the commands.
+The Pulumi program imports nothing from this package. `python3 -m local --help` lists the commands.
 """

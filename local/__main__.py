@@ -22,7 +22,7 @@ def venv() -> None:
 
 def tools(*besides: Callable[[], None]) -> None:
     """Create the Python environment, find or install the tools, find or start a Docker engine."""
-    # To build the CLI takes longest, where it cannot be downloaded.
+    # Building the CLI takes longest, if it cannot be downloaded.
     side_by_side(
         [toolchain.pulumi, toolchain.plugins],
         [toolchain.python_environment, docker_engine.engine, base_image.base_image, *besides],
@@ -37,13 +37,13 @@ def setup() -> None:
 
 
 def demo() -> None:
-    """Set everything up, deploy both stacks, call the endpoint; again: change nothing, in seconds."""
+    """Set up the local run, deploy both stacks and call the endpoint."""
     began = time.monotonic()
     setup()
     for stack in stacks.STACKS:
         stacks.up(stack)
     stacks.call()
-    print(f"\nEverything stays up ({time.monotonic() - began:.0f} s). Go on with `make shell`, end with `make down`.")
+    print(f"\nBoth stacks stay up ({time.monotonic() - began:.0f} s). Next: `make shell`. To stop: `make down`.")
 
 
 def env() -> None:
@@ -63,17 +63,16 @@ def shell() -> None:
 
 
 def test(*arguments: str) -> int:
-    """Run the tests (further arguments are pytest's) with a local cloud of their own. Returns pytest's exit code.
+    """Run the tests with separate local clouds; arguments are passed to pytest. Returns its exit code.
 
-    Without arguments all tests are run, the files of tests side by side, and how much of the program they reach is
-    printed. Each process has a local cloud of its own.
+    Without arguments, all tests run in parallel, and their coverage is printed.
     """
     everything = ["--cov", "--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"]
     return _with_tools("pytest", *(arguments or everything), besides=[toolchain.browser])
 
 
 def bench(*arguments: str) -> int:
-    """Run the measurements (see `bench/README.md`) with a local cloud of their own. Returns their exit code."""
+    """Run the measurements (see `bench/README.md`) with a separate local cloud. Returns their exit code."""
     return _with_tools("bench", *arguments)
 
 
@@ -92,11 +91,11 @@ def _with_tools(module: str, *arguments: str, besides: Sequence[Callable[[], Non
 def down() -> int:
     """Destroy both stacks and stop what was started; the caches in .local/ stay. Returns 1 if a destroy failed."""
     if workspace.PORT_FILE.exists():
-        # What runs is ended, whatever port the next one shall have.
+        # Stop the local cloud that is running, whatever port is set for the next one.
         os.environ.pop("LOCAL_CLOUD_PORT", None)
     failed = False
     for what, end in {
-        "The stacks were not destroyed in order, but ended with the local cloud": _destroy,
+        "The stacks were not destroyed, but their resources ended with the local cloud": _destroy,
         "The local cloud did not stop": cloud.stop,
         "The Docker engine did not stop": docker_engine.stop,
         "A server did not stop": _stop_others,
@@ -105,10 +104,10 @@ def down() -> int:
         try:
             end()
         except Exception as error:
-            # The rest ends in any case.
+            # Continue with the other steps.
             failed = True
             print(f"{what}: {type(error).__name__}: {error}", file=sys.stderr)
-    print("Stopped. Caches stay in .local/; delete the folder to be rid of them.")
+    print("Stopped. Caches stay in .local/; delete this folder to remove them.")
     return FAILED if failed else 0
 
 
@@ -143,7 +142,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "down": down,
     "pin": toolchain.pin,
 }
-# Their arguments are those of what they run.
+# Commands that pass their arguments on.
 PASSING_ON = ("test", "bench")
 
 
@@ -175,7 +174,7 @@ def main() -> int:
 
 
 def _enter_environment() -> None:
-    """Go on in the Python environment, if there is one: to empty the repository takes an AWS client."""
+    """Continue in the Python environment, if it exists: emptying the repository needs an AWS client."""
     if VENV.exists() and sys.prefix != str(VENV):
         os.execv(PYTHON, [str(PYTHON), "-m", "local", *sys.argv[1:]])
 

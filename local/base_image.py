@@ -1,4 +1,4 @@
-"""The base image of the function: the public one, or a stand-in where it cannot be pulled."""
+"""The base image of the function: the public image, or a stand-in if it cannot be pulled."""
 
 import re
 import shutil
@@ -10,12 +10,12 @@ from local.workspace import LOCAL, PYTHON, ROOT, RUN, LocalError
 from offline import base_image as stand_in
 
 CHOSEN = RUN / "base-image"
-# For the gates of functions, where functions are not built on Python.
+# Image with Python for gates, if the function's base image has no Python.
 PYTHON_IMAGE = "public.ecr.aws/lambda/python:3.13"
 
 
 def public_name() -> str:
-    """What the app's Dockerfile builds on unless LAMBDA_BASE_IMAGE is set."""
+    """The base image in the app's Dockerfile, which is used unless LAMBDA_BASE_IMAGE is set."""
     text = (ROOT / "app" / "Dockerfile").read_text()
     match = re.search(r"^ARG LAMBDA_BASE_IMAGE=(\S+)", text, re.MULTILINE)
     if match is None:
@@ -24,12 +24,12 @@ def public_name() -> str:
 
 
 def name() -> str | None:
-    """The stand-in's name, the value of LAMBDA_BASE_IMAGE; None where the public image is used."""
+    """The name of the stand-in, for LAMBDA_BASE_IMAGE; None if the public image is used."""
     return (CHOSEN.read_text() if CHOSEN.exists() else "") or None
 
 
 def with_python() -> str:
-    """An image with Python, which the local cloud needs besides those of the functions."""
+    """An image with Python, which the local cloud needs for gates."""
     chosen = name() or public_name()
     return chosen if "python" in chosen else PYTHON_IMAGE
 

@@ -1,4 +1,4 @@
-"""The secrets of a local run: random, and in files that only their owner reads."""
+"""The secrets of a local run. They are random, and stored in files that only their owner can read."""
 
 import base64
 import hashlib
@@ -12,14 +12,14 @@ from typing import Any
 
 from local.workspace import ACCOUNTS, AWS, LOCAL, REGION, RUN, port
 
-# Of the local cloud, from its first start until `make down`.
+# Secret of the local cloud, from its first start until `make down`.
 SECRET = RUN / "secret"
-# Of this folder: what Pulumi has encrypted with it outlives the local cloud.
+# Passphrase of this folder. It is kept, because it decrypts values in the copies of stack files.
 PASSPHRASE = LOCAL / "passphrase"
 
 
 def secret() -> str:
-    """The secret of the local cloud: the bearer token of its own calls, and what every account's key comes from."""
+    """The secret of the local cloud: the bearer token of its own API. All account keys are derived from it."""
     return _kept(SECRET)
 
 
@@ -30,7 +30,7 @@ def secret_access_key(account: str) -> str:
 
 
 def web_identity_token(claims: dict[str, Any], key: str) -> str:
-    """A token as an OIDC provider issues it, such as GitHub to a workflow. The local cloud takes no others.
+    """A token like that of an OIDC provider, such as GitHub's for a workflow. The local cloud accepts no other tokens.
 
     Args:
         claims: `iss`, `aud`, `sub` and `exp`, among others.
@@ -42,7 +42,7 @@ def web_identity_token(claims: dict[str, Any], key: str) -> str:
 
 
 def claims(token: str, key: str) -> dict[str, Any] | None:
-    """What a token says, or None if it is not signed with this key."""
+    """The claims of a token, or None if it is not signed with this key."""
     text, _, signature = token.rpartition(".")
     if not hmac.compare_digest(signature.encode(), _signature(text, key).encode()):
         return None
@@ -65,7 +65,7 @@ def passphrase_file() -> Path:
 
 
 def write_aws_profiles() -> None:
-    """The profiles `registry` and `consumer`: the roots of these accounts in the local cloud."""
+    """Write the profiles `registry` and `consumer`, with the root users of these accounts."""
     config, keys = [], []
     for profile, account in ACCOUNTS.items():
         config.append(f"[profile {profile}]\nregion = {REGION}\nendpoint_url = http://127.0.0.1:{port()}\n")
@@ -76,14 +76,14 @@ def write_aws_profiles() -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file that only its owner reads, whatever it was before."""
+    """Write a file that only its owner can read."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
 
 
 def _kept(path: Path) -> str:
-    """What is in a file; a random text if there is none yet. Of two that create it at once, the first one wins."""
+    """The content of a file, which is created with a random text if missing. Concurrent calls get the same text."""
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         mine = path.with_name(f"{path.name}.{os.getpid()}")

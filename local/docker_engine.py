@@ -1,4 +1,4 @@
-"""A Docker engine: the one that is running, or one of our own with its data in `.local/`; and a client for it."""
+"""Finds a running Docker engine, or starts one with its data in `.local/`; and finds a client for it."""
 
 import contextlib
 import hashlib
@@ -20,17 +20,17 @@ ANSWER_SECONDS = 10
 BRIDGE = Path("/sys/class/net/docker0")
 RUNTIMES = Path("/run")
 RUNTIME = "cross-account-ecr-"
-# From then on the client needs its buildx plugin; older ones have BuildKit inside.
+# Since this version, the client needs the buildx plugin for BuildKit.
 BUILDKIT_OUTSIDE = 23
 
 
 def runtime_folder() -> Path:
-    """Sockets and other files of a running engine of ours. Short, since a socket's path may have 107 bytes."""
+    """Folder for the files of our own engine. Its path is short, because a socket's path may have 107 bytes."""
     return RUNTIMES / f"{RUNTIME}{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
 
 
 def address() -> str:
-    """Where our own engine listens."""
+    """Address of our own engine."""
     return f"unix://{runtime_folder() / 'docker.sock'}"
 
 
@@ -43,14 +43,14 @@ def host() -> str | None:
 
 @cache
 def _first_answering() -> str:
-    # That there is none is not kept: one may be about to start in another thread.
+    # Do not cache that there is no engine: another thread may start one.
     return next(filter(_answers, _candidates()))
 
 
 def _candidates() -> Iterator[str]:
-    """Our own engine, the one that DOCKER_HOST gives, else the client's default and those of other clones.
+    """Our own engine and the engine of DOCKER_HOST; otherwise the client's default and the engines of other clones.
 
-    Clones share an engine: two with containers on one bridge give them the same addresses.
+    Clones share an engine, because two engines on one bridge would give their containers the same addresses.
     """
     if processes.is_running(NAME):
         yield address()
@@ -65,7 +65,7 @@ def _candidates() -> Iterator[str]:
 
 
 def _given() -> str | None:
-    """DOCKER_HOST; None where it is what `make shell` has set it to."""
+    """DOCKER_HOST; None if `make shell` has set it."""
     given = os.environ.get("DOCKER_HOST")
     return given if given != address() else None
 
@@ -74,7 +74,8 @@ def engine() -> None:
     """Find or start a Docker engine, and find a client that builds with BuildKit.
 
     Raises:
-        LocalError: DOCKER_HOST does not answer, or there is no engine or client and none can be installed here.
+        LocalError: the engine of DOCKER_HOST does not respond, or an engine or client is missing and cannot be
+            installed.
     """
     with step("Docker engine") as current:
         if shutil.which("docker") is None:
@@ -86,9 +87,9 @@ def engine() -> None:
                     "Start that engine, or unset DOCKER_HOST to use another one."
                 )
             if os.geteuid() != 0:
-                raise LocalError("No Docker engine answers, and only root can start one. Start Docker first.")
+                raise LocalError("No Docker engine is running, and only root can start one. Start Docker first.")
             if shutil.which("dockerd") is None:
-                # Where Debian starts services, the package starts its own.
+                # Debian's package may have started its own engine.
                 apt_install("docker.io", say=current.say)
         how = "running" if processes.is_running(NAME) else "found"
         if not host():
@@ -111,10 +112,10 @@ def _start() -> None:
 
 
 def _choose_client() -> None:
-    """Put a client that builds with BuildKit in front: the first one on PATH, or a link to another one there.
+    """Use a client that builds with BuildKit: the first client on PATH, or a link to a later one.
 
     Raises:
-        LocalError: there is none.
+        LocalError: no client builds with BuildKit.
     """
     link, plugins = BIN / "docker", DOCKER_CONFIG / "cli-plugins"
     own = Path.home() / ".docker" / "cli-plugins"
@@ -142,7 +143,7 @@ def _has_buildkit(client: Path) -> bool:
 
 
 def stop() -> bool:
-    """End the engine, if it is ours. Returns whether it was."""
+    """Stop the engine if it is ours. Returns whether it was stopped."""
     stopped = processes.stop(NAME)
     _first_answering.cache_clear()
     if stopped:
@@ -156,10 +157,10 @@ def apt_install(*packages: str, say: Callable[[str], None]) -> None:
     """Install Debian packages.
 
     Raises:
-        LocalError: this is no Debian, or not root.
+        LocalError: the system is not Debian, or the user is not root.
     """
     if shutil.which("apt-get") is None or os.geteuid() != 0:
-        raise LocalError(f"Please install {', '.join(packages)}: it is missing, and this is not root on Debian.")
+        raise LocalError(f"Please install {', '.join(packages)}. Only root on Debian can install it here.")
     say(f"installing Debian's {packages[0]}")
     env = {"DEBIAN_FRONTEND": "noninteractive"}
     run("apt-update", ["apt-get", "update", "-q"], env=env)
@@ -167,9 +168,9 @@ def apt_install(*packages: str, say: Callable[[str], None]) -> None:
 
 
 def variables() -> dict[str, str]:
-    """Environment variables with which `docker` uses the engine, and builds images that Lambda takes.
+    """Environment variables that make `docker` use the engine and build images that Lambda supports.
 
-    An attestation makes an index of an image, which Lambda refuses.
+    With an attestation, the result is an image index, which Lambda does not support.
     """
     return {
         "PATH": os.pathsep.join([str(BIN), os.environ["PATH"]]),
@@ -190,7 +191,7 @@ def _answers(address: str) -> bool:
 
 
 def _error(address: str) -> str:
-    """Why an engine does not answer; empty if it does."""
+    """Why an engine does not respond; empty if it does."""
     command = ["timeout", str(ANSWER_SECONDS), "docker", "version", "--format", "{{.Server.Version}}"]
     try:
         shown = subprocess.run(command, env={**os.environ, "DOCKER_HOST": address}, capture_output=True, text=True)
@@ -200,5 +201,5 @@ def _error(address: str) -> str:
 
 
 def _another_engine_runs() -> bool:
-    """Whether there is another dockerd, which may have come to use the bridge that ours made."""
+    """Whether another dockerd is running, which may use the bridge that our engine created."""
     return succeeds(["pgrep", "-x", "dockerd"])

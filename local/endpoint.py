@@ -1,7 +1,7 @@
-"""The way from a local run's shell to an endpoint's own URL, `https://API.execute-api.REGION.amazonaws.com/…`.
+"""Access to endpoints by their URLs on AWS, `https://API.execute-api.REGION.amazonaws.com/…`, in a local run.
 
-The local cloud serves a proxy on loopback (`cloud/proxy.py`) that ends TLS with the certificate authority of this
-folder. `variables` are what `curl`, Python, Node and Go need to go that way.
+The local cloud serves a proxy on loopback (`cloud/proxy.py`) with certificates from the certificate authority of this
+folder. `variables` makes `curl`, Python, Node and Go use this proxy.
 """
 
 import os
@@ -14,7 +14,7 @@ from local.workspace import LOCAL
 
 FOLDER = LOCAL / "endpoint"
 AUTHORITY, BUNDLE, PORT = "authority.pem", "bundle.pem", "port"
-# Clients read one spelling or the other, and some the small one first.
+# Some clients read only one spelling.
 PROXY = ("HTTPS_PROXY", "https_proxy")
 NO_PROXY = ("NO_PROXY", "no_proxy")
 CERTIFICATES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
@@ -22,10 +22,10 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def variables(docker: str | None) -> dict[str, str]:
-    """Environment variables of the local run; without the proxy before the local cloud has run once.
+    """Environment variables of the local run. They contain the proxy after the first start of the local cloud.
 
     Args:
-        docker: address of the Docker engine, which is never reached through the proxy.
+        docker: address of the Docker engine, for which the proxy is not used.
     """
     engine = urlsplit(docker or "").hostname
     hosts = (*LOOPBACK, *([engine] if engine else []))
@@ -41,12 +41,12 @@ def variables(docker: str | None) -> dict[str, str]:
 
 
 def address(folder: Path) -> str:
-    """URL of the proxy that a local cloud serves, from that cloud's folder."""
+    """URL of the proxy of a local cloud, read from its folder."""
     return f"http://127.0.0.1:{(folder / PORT).read_text()}"
 
 
 def opener(folder: Path = FOLDER) -> urllib.request.OpenerDirector:
-    """Opens endpoints of a local cloud from a process outside of its environment."""
+    """An opener for endpoints of a local cloud, for a process outside of its environment."""
     return urllib.request.build_opener(
         urllib.request.ProxyHandler({"https": address(folder)}),
         urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(folder / AUTHORITY))),
@@ -54,12 +54,12 @@ def opener(folder: Path = FOLDER) -> urllib.request.OpenerDirector:
 
 
 def outside(environment: dict[str, str]) -> dict[str, str]:
-    """The same environment for a command that downloads: with the proxy of this process, if it has one."""
+    """The environment for a command that downloads: with the proxy of this process instead of the local cloud's."""
     return {**environment, **{name: os.environ.get(name, "") for name in PROXY}}
 
 
 def leave() -> None:
-    """Take this process off the proxy: commands that are run in `make shell` download what they need."""
+    """Stop using the proxy in this process, so that commands in `make shell` can download."""
     if os.environ.get(CERTIFICATES[0]) == str(FOLDER / BUNDLE):
         for name in PROXY:
             os.environ.pop(name, None)

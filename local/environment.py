@@ -1,4 +1,4 @@
-"""The folder of a local run, and the environment in which plain `pulumi` works against the local cloud."""
+"""The folder of a local run, and the environment in which plain `pulumi` uses the local cloud."""
 
 import os
 import shlex
@@ -6,14 +6,14 @@ import shlex
 from local import base_image, credentials, docker_engine, endpoint, processes
 from local.workspace import AWS, BIN, EPHEMERAL, LAYOUT, LOCAL, REGION, STATE, VENV, remove
 
-# What of the caller's environment could lead to another cloud, backend or Python.
+# Prefixes of variables that could select another cloud, backend or Python.
 FOREIGN = ("AWS_", "PULUMI_", "VIRTUAL_ENV", "PYTHONPATH", "LAMBDA_BASE_IMAGE")
 
 
 def prepare() -> str | None:
-    """Create the folders; drop what another version left behind.
+    """Create the folders, and remove the state of another version.
 
-    Returns: a sentence about what was dropped, or None.
+    Returns: a message about what was removed, or None.
     """
     marker = LOCAL / "layout"
     dropped = None
@@ -24,14 +24,14 @@ def prepare() -> str | None:
         dropped = "dropped the state that another version left; caches are kept"
     for folder in (LOCAL, BIN, *EPHEMERAL):
         folder.mkdir(exist_ok=True)
-    # Nobody else on this machine reads secrets, state or what the functions were given.
+    # Other users of the machine must not read secrets and state.
     LOCAL.chmod(0o700)
     marker.write_text(LAYOUT)
     return dropped
 
 
 def environment() -> dict[str, str]:
-    """The caller's environment, changed so that `pulumi`, `docker` and AWS clients talk to the local cloud alone."""
+    """The caller's environment, changed so that `pulumi`, `docker` and AWS clients use only the local cloud."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     return {**kept, **_changes(), "PATH": os.pathsep.join([str(BIN), str(VENV / "bin"), os.environ["PATH"]])}
 

@@ -1,4 +1,4 @@
-"""The servers that were started here: known by process ID and start time, so that nothing else is ever stopped."""
+"""Servers that the local run starts. They are recorded by process ID and start time, so that no other is stopped."""
 
 import contextlib
 import json
@@ -12,17 +12,17 @@ from pathlib import Path
 from local.workspace import LOGS, RUN, LocalError
 
 STOP_SECONDS = 20
-# Where there is /proc, a process is known by boot and clock tick (proc_pid_stat(5), field 22); elsewhere `ps` tells.
+# The start time is the clock tick since boot in /proc (proc_pid_stat(5), field 22); without /proc, the output of `ps`.
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process, and not just what is left of one."""
+    """Whether a process exists and is not a zombie."""
     return bool(_started_at(pid))
 
 
 def _started_at(pid: int) -> str:
-    """When the process began, in a form that fits no other; empty if there is none, or only what is left of it."""
+    """A unique text for the start time of a process; empty if it does not exist or is a zombie."""
     try:
         boot = BOOT_ID.read_text().strip()
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -37,10 +37,10 @@ def _started_at(pid: int) -> str:
 
 
 def start(name: str, command: list[str], *, env: dict[str, str], is_ready: Callable[[], bool], seconds: float) -> None:
-    """Start a server that outlives this command and wait until it answers.
+    """Start a server that outlives this command, and wait until it responds.
 
     Raises:
-        LocalError: it ended or did not answer in time; the text ends with its last log lines.
+        LocalError: it ended, or did not respond in time. The text ends with the last lines of its log.
     """
     log = LOGS / f"{name}.log"
     with log.open("w") as output:
@@ -64,7 +64,7 @@ def is_running(name: str) -> bool:
 
 
 def stop(name: str) -> bool:
-    """End the server and wait for it. Returns whether there was one."""
+    """Stop a server and wait for it. Returns whether it was running."""
     pid = _pid(name)
     if pid is not None:
         _end(pid)
@@ -73,7 +73,7 @@ def stop(name: str) -> bool:
 
 
 def end_unrecorded(command: list[str]) -> bool:
-    """End what runs exactly this command although its record is gone. Returns whether there was something."""
+    """Stop processes with exactly this command whose record is missing. Returns whether there were any."""
     return _end_all(lambda words: words == command)
 
 
@@ -107,7 +107,7 @@ def _end(pid: int) -> None:
 
 
 def stop_all() -> list[str]:
-    """End every server that is still recorded. Returns their names."""
+    """Stop every recorded server. Returns their names."""
     names = sorted(path.stem for path in RUN.glob("*.json")) if RUN.exists() else []
     return [name for name in names if stop(name)]
 
@@ -127,6 +127,6 @@ def _pid(name: str) -> int | None:
 
 
 def _reap(pid: int) -> None:
-    """Collect a child of this very command, which would otherwise stay a zombie until it ends."""
+    """Wait for an ended child of this command, which would otherwise stay a zombie."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)

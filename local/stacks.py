@@ -1,4 +1,4 @@
-"""The two stacks on the local cloud: deploy, call, destroy. Plain `pulumi` does the work."""
+"""Deploys, calls and destroys the two stacks on the local cloud, with plain `pulumi`."""
 
 import json
 import signal
@@ -19,10 +19,10 @@ STACKS = tuple(ACCOUNTS)
 
 
 def up(stack: str) -> None:
-    """`pulumi up` of one stack, its output shown; with a refresh after an update that failed.
+    """Run `pulumi up` of one stack, with a refresh after a failed update.
 
     Raises:
-        LocalError: the update failed; what is there is left as it is.
+        LocalError: the update failed.
     """
     refresh = ["--refresh"] if any(item.get("initErrors") for item in _resources(stack)) else []
     print(f"\n$ {' '.join(['pulumi', 'up', *refresh, '-s', stack])}", flush=True)
@@ -35,7 +35,7 @@ def call() -> None:
     """GET the endpoint and print URL, status and body.
 
     Raises:
-        LocalError: there is no answer, or it is not 200.
+        LocalError: there is no response, or its status is not 200.
     """
     url = output("consumer", "endpointUrl")
     began = time.monotonic()
@@ -52,9 +52,9 @@ def call() -> None:
 
 
 def destroy() -> None:
-    """`pulumi destroy` of both stacks, the consumer first.
+    """Run `pulumi destroy` of both stacks, the consumer first.
 
-    The repository is protected, and ECR refuses to delete one that holds images: both are settled before.
+    Before that, remove the protection of the repository and its images, which ECR requires.
     """
     for stack in reversed(STACKS):
         if not exists(stack):
@@ -70,7 +70,7 @@ def destroy() -> None:
 
 
 def exists(stack: str) -> bool:
-    """Whether the local state backend knows the stack."""
+    """Whether the stack exists in the local state backend."""
     return any((STATE / ".pulumi" / "stacks").rglob(f"{stack}.json"))
 
 
@@ -78,7 +78,7 @@ def output(stack: str, name: str, *, or_else: str | None = None) -> str:
     """One output of a stack.
 
     Raises:
-        LocalError: there is no such output, and no `or_else`.
+        LocalError: the output is missing, and there is no `or_else`.
     """
     shown = subprocess.run(
         [BIN / "pulumi", "stack", "output", "--json", "-s", stack], env=environment(), capture_output=True, text=True
@@ -92,16 +92,16 @@ def output(stack: str, name: str, *, or_else: str | None = None) -> str:
 
 
 def recover() -> None:
-    """Clear what an interrupted update left: its lock and, if something was being made, the half-known cloud.
+    """Recover from an interrupted update: remove its lock and, after an interrupted create, reset the local cloud.
 
-    What was being updated or deleted, the next update does once more.
+    The next update repeats interrupted updates and deletes.
 
     Raises:
-        LocalError: an update is under way.
+        LocalError: an update is running.
     """
     locks = {path: _read(path) for path in (STATE / ".pulumi" / "locks").rglob("*.json")}
     if alive := [lock["pid"] for lock in locks.values() if processes.is_alive(lock["pid"])]:
-        raise LocalError(f"An update of a local stack is under way (process {alive[0]}). Wait for it, or end it.")
+        raise LocalError(f"An update of a local stack is running (process {alive[0]}). Wait for it, or stop it.")
     unknown = _pending_creates()
     if not unknown and not locks:
         return
@@ -113,13 +113,13 @@ def recover() -> None:
             for folder in (CLOUD_STATE, STATE):
                 remove(folder)
                 folder.mkdir()
-            current.done("recovered", f"{unknown} resources were being made: the local cloud starts anew")
+            current.done("recovered", f"creates were interrupted ({unknown}): the local cloud is reset")
         else:
             current.done("recovered", "a lock without an owner was removed")
 
 
 def pulumi(*arguments: str, quiet: bool = False) -> None:
-    """Run the CLI. Ctrl-C is the CLI's to handle: it ends what is under way and saves the state.
+    """Run the CLI. It handles Ctrl-C itself: it cancels the update and saves the state.
 
     Raises:
         LocalError: it failed.
@@ -154,7 +154,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _pending_creates() -> int:
-    """How many resources may be there or not, which only the one who was making them could tell."""
+    """Number of interrupted create operations, whose outcome is unknown."""
     pending = [state.get("pending_operations") or [] for state in _states("*")]
     return sum(operation["type"] == "creating" for operations in pending for operation in operations)
 

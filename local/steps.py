@@ -1,6 +1,6 @@
-"""One line when a step begins something that takes time, and one when it ends: how, and after how long.
+"""Progress of the set-up: a line when a step begins something slow, and a line with the result when it ends.
 
-Set-up runs before there is a Python environment, with the standard library alone.
+Uses only the standard library, because the set-up creates the Python environment.
 """
 
 import json
@@ -17,17 +17,17 @@ from pathlib import Path
 from local.processes import tail
 from local.workspace import LOGS, LocalError
 
-# A download of a plugin counts as a probe as well.
+# Also limits the download of a plugin.
 PROBE_SECONDS = 600
-# What each step took, a JSON object a line.
+# Duration of each step: one JSON object on each line.
 RECORD = LOGS / "steps.jsonl"
 
-# Steps run side by side; one writes at a time.
+# Steps run in parallel, so writing needs a lock.
 _output = threading.Lock()
 
 
 class Step:
-    """A step under way. `say` tells what is going on; `done` tells how it ended."""
+    """A running step. `say` reports what begins; `done` sets the result."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -35,7 +35,7 @@ class Step:
         self.how, self.detail = "done", ""
 
     def say(self, doing: str) -> None:
-        """Report what begins now."""
+        """Report what begins."""
         self.detail = doing
         with _output:
             print(f"… {self.title:<20} {doing}", flush=True)
@@ -58,7 +58,7 @@ class Step:
 
 @contextmanager
 def step(title: str) -> Iterator[Step]:
-    """Report one step. An error passes on, under a line that says which step failed."""
+    """Report one step. If it fails, report that and raise the error again."""
     current = Step(title)
     try:
         yield current
@@ -70,10 +70,10 @@ def step(title: str) -> Iterator[Step]:
 
 
 def side_by_side(*lanes: Sequence[Callable[[], None]]) -> None:
-    """Take the steps of each lane one after the other, and the lanes at once.
+    """Run the lanes in parallel, and the steps of each lane in order.
 
     Raises:
-        LocalError: steps failed; raised when all lanes have ended, with the texts of all.
+        LocalError: steps failed. Raised when all lanes have ended, with the texts of all errors.
     """
 
     def take(lane: Sequence[Callable[[], None]]) -> None:
@@ -92,10 +92,10 @@ def side_by_side(*lanes: Sequence[Callable[[], None]]) -> None:
 def run(
     name: str, command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> None:
-    """Run a command with changed variables, its output in `.local/logs/NAME.log`.
+    """Run a command with changed variables. Its output is in `.local/logs/NAME.log`.
 
     Raises:
-        LocalError: it cannot be started or fails; the text ends with its last lines.
+        LocalError: it cannot be started, or fails. The text ends with the last lines of its output.
     """
     log = LOGS / f"{name}.log"
     with log.open("w") as output:
@@ -117,7 +117,7 @@ def run(
 
 
 def succeeds(command: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> bool:
-    """Whether a quiet probe exits with 0."""
+    """Whether a command exits with 0. Its output is not shown."""
     try:
         probe = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_SECONDS)
     except (OSError, subprocess.TimeoutExpired):

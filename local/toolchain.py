@@ -1,6 +1,6 @@
-"""The Python environment, the Pulumi CLI and its plugins: what is on the machine is used, what is missing is installed.
+"""Finds or installs the Python environment, the Pulumi CLI and its plugins.
 
-Where an official download cannot be had, `offline` takes its place and the step says so.
+If an official download is not available, `offline` replaces it, and the step reports this.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ ARCHIVES = "https://get.pulumi.com/releases/sdk"
 CHECKSUMS = (
     f"https://github.com/pulumi/pulumi/releases/download/v{PULUMI_VERSION}/pulumi-{PULUMI_VERSION}-checksums.txt"
 )
-# Recorded by `python3 -m local pin`; the release's own checksums count only for a version of which none are recorded.
+# Recorded by `python3 -m local pin`. The release's own checksums are used only for a version without records.
 RECORDED = ROOT / "local" / "pulumi.sha256"
 PLATFORMS = ("linux-x64", "linux-arm64", "darwin-x64", "darwin-arm64")
 CONNECT_SECONDS = 30
@@ -39,18 +39,18 @@ TOOLS = LOCAL / "tools"
 
 
 def python_environment() -> None:
-    """`.local/venv` with the pinned packages; made anew when a pin changes."""
+    """Create `.local/venv` with the pinned packages, again if a pin changes."""
     pins = [ROOT / "requirements.txt", ROOT / "requirements-dev.txt"]
     marker = VENV / "pins"
     with step("Python environment") as current:
         if sys.version_info < (3, 11):
-            raise LocalError(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
+            raise LocalError(f"Python 3.11 or newer is required; this is {sys.version.split()[0]}.")
         wanted = digest(*pins)
         if sys.prefix == str(VENV) or (marker.exists() and marker.read_text() == wanted):
             current.done("found", "requirements.txt, requirements-dev.txt")
             return
         if VENV.is_symlink():
-            # `--clear` would empty what the link leads to, which others use.
+            # `--clear` would empty the target of a link, which others use.
             VENV.unlink()
         current.say("installing requirements.txt and requirements-dev.txt")
         run("venv", [sys.executable, "-m", "venv", "--clear", VENV])
@@ -60,14 +60,14 @@ def python_environment() -> None:
 
 
 def pulumi() -> None:
-    """The Pulumi CLI: on PATH, official download, or built from its Go module; then the wrapper for it."""
+    """Find, download or build the Pulumi CLI, and write the wrapper for it."""
     with step("Pulumi CLI") as current:
         cli = _pulumi_cli(current)
         _write_wrapper(cli)
 
 
 def plugins() -> None:
-    """Language host and providers: the official ones where they can be had, else the stand-ins."""
+    """Install the official language host and providers or, if they are not available, the stand-ins."""
     with step("Pulumi plugins") as current:
         chosen = RUN / "plugins"
         wanted = {name: _package_version(f"pulumi-{name}") for name in ("aws", "docker")}
@@ -86,7 +86,7 @@ def plugins() -> None:
 
 
 def browser() -> None:
-    """Chromium and its driver, for the test of the web example."""
+    """Install Chromium and its driver for tests."""
     with step("Browser") as current:
         if shutil.which("chromium") and shutil.which("chromedriver"):
             current.done("found", "chromium")
@@ -119,7 +119,7 @@ def _pulumi_cli(current: Step) -> Path:
 
 
 def _download(folder: Path) -> bool:
-    """Download the CLI and its language hosts into a folder. Returns whether they can be reached.
+    """Download the CLI and its language hosts to a folder. Returns whether they are available.
 
     Raises:
         LocalError: the archive does not have its checksum.
@@ -134,8 +134,7 @@ def _download(folder: Path) -> bool:
         return False
     if f"{hashlib.sha256(archive).hexdigest()}  {name}" not in sums.splitlines():
         raise LocalError(
-            f"{ARCHIVES}/{name} does not have the checksum that {RECORDED if known else CHECKSUMS} names. "
-            "Nothing of it was installed."
+            f"{ARCHIVES}/{name} does not have the checksum in {RECORDED if known else CHECKSUMS}. It was not installed."
         )
     folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
@@ -159,7 +158,7 @@ def pin() -> None:
     except OSError as error:
         raise LocalError(f"The release of Pulumi {PULUMI_VERSION} cannot be reached: {error}") from error
     if wrong := [line for line in lines if line not in sums]:
-        raise LocalError(f"{CHECKSUMS} does not name what {ARCHIVES} serves: {', '.join(wrong)}")
+        raise LocalError(f"{CHECKSUMS} has other checksums than the files in {ARCHIVES}: {', '.join(wrong)}")
     RECORDED.write_text("\n".join([*lines, ""]))
 
 
@@ -185,9 +184,9 @@ def _pulumi_version(cli: Path) -> tuple[int, ...] | None:
     return tuple(map(int, match.groups())) if match else None
 
 
-# The passphrase backend writes a salt into the stack file it is given. The committed stack files stay as they
-# are: the CLI gets copies of them, in a project whose program is this folder's. A copy is made anew when its source has
-# changed, so what `pulumi config set` writes into it lasts until then.
+# The passphrase provider writes a salt to the stack file. To keep the committed stack files unchanged, the CLI gets
+# copies of them, in a project with this folder's program. A copy is replaced when its source changes, so values of
+# `pulumi config set` are kept until then.
 WRAPPER = """#!/bin/sh
 # Runs the Pulumi CLI on copies of the project and stack files, so that a local run edits no committed file.
 set -eu
@@ -195,7 +194,7 @@ root={root} project={project}
 {{
   sed 's#^\\( *virtualenv:\\).*#\\1 "{venv}"#' "$root/Pulumi.yaml"
   printf '\\nmain: "%s"\\n' "$root"
-  # Of plugins that a project names the engine does not warn, time and again, that they come from PATH.
+  # For plugins that a project names, the engine does not warn that they come from PATH.
   if [ -e {bin}/pulumi-resource-aws ]; then
     printf 'plugins: {{languages: [{{name: python, path: "%s"}}], ' {bin}
     printf 'providers: [{{name: aws, path: "%s"}}, {{name: docker, path: "%s"}}]}}\\n' {bin} {bin}
@@ -211,7 +210,7 @@ for source in "$root"/Pulumi.*.yaml; do
   fi
 done
 case "$(pwd -P)/" in "$root"/*) ;; *) exec {cli} "$@" ;; esac
-# Paths are meant from where the user is, not from the project's folder.
+# Paths are relative to the user's folder, not to the project's.
 before= command=${{1-}}
 for argument; do
   shift

@@ -1,4 +1,4 @@
-"""Where everything generated lives."""
+"""The folder of generated files, `.local/`."""
 
 import hashlib
 import os
@@ -17,11 +17,10 @@ STATE = LOCAL / "state"
 CLOUD_STATE = LOCAL / "cloud"
 DOCKER_CONFIG = LOCAL / "docker-config"
 AWS = LOCAL / "aws"
-# The program's own: staged build contexts.
+# Staged build contexts, which the program writes.
 CONTEXTS = LOCAL / "context"
 
-# Removed when `.local/` comes from another version of this file; the other folders are caches that carry
-# the hash of what they were made from.
+# Removed if `.local/` was created by another version. The other folders are caches with hashes of their sources.
 LAYOUT = "4"
 EPHEMERAL = (RUN, PROJECT, STATE, CLOUD_STATE, DOCKER_CONFIG, AWS, LOGS)
 
@@ -33,14 +32,14 @@ PORT_FILE = RUN / "port"
 
 
 class LocalError(Exception):
-    """A step of the local run cannot go on. The text says why and what to do."""
+    """Raised if a step of the local run cannot continue. The text says why and what to do."""
 
 
 def port() -> int:
-    """The loopback port of the local cloud: of the one that runs, else `LOCAL_CLOUD_PORT`, else 4566.
+    """The loopback port of the local cloud: of the running one, otherwise `LOCAL_CLOUD_PORT`, otherwise 4566.
 
     Raises:
-        LocalError: the variable is no port, or another one than that of the cloud that runs.
+        LocalError: the variable is not a port, or differs from the port of the running local cloud.
     """
     value = os.environ.get("LOCAL_CLOUD_PORT", "")
     if value and not (value.isdigit() and int(value) in PORTS):
@@ -51,13 +50,13 @@ def port() -> int:
     remembered = int(PORT_FILE.read_text()) if PORT_FILE.exists() else None
     if remembered and value and int(value) != remembered:
         raise LocalError(
-            f"The local cloud runs on port {remembered}, LOCAL_CLOUD_PORT is {value}. End it first: make down"
+            f"The local cloud runs on port {remembered}, but LOCAL_CLOUD_PORT is {value}. Stop it first: make down"
         )
     return remembered or int(value or DEFAULT_PORT)
 
 
 def digest(*paths: Path) -> str:
-    """A short hash of the given files, by which a cached product knows that it is out of date."""
+    """A short hash of files, which shows whether a cached product is out of date."""
     sha = hashlib.sha256()
     for path in paths:
         sha.update(path.read_bytes())
@@ -65,6 +64,6 @@ def digest(*paths: Path) -> str:
 
 
 def remove(folder: Path) -> None:
-    """Delete a folder of `.local/`, if it is there."""
+    """Delete a folder of `.local/`, if it exists."""
     if folder.exists():
         shutil.rmtree(folder)

@@ -21,16 +21,16 @@ COMMAND = [str(PYTHON), "-m", "local.cloud.server"]
 READY_SECONDS = 60
 ANSWER_SECONDS = 10
 HEALTH = "/_local/health"
-# MiniStack labels its containers with this and the port; two clones on one engine differ in the port.
+# MiniStack labels its containers with this name and the port. Clones on one engine have different ports.
 INSTANCE = "cross-account-ecr"
 LABEL = "ministack.instance"
 
 
 def cloud() -> None:
-    """Find or start the local cloud, with what was in it before it ended.
+    """Find or start the local cloud. A restart keeps its contents.
 
     Raises:
-        LocalError: the port is taken by something else, or the server does not start.
+        LocalError: another program uses the port, or the server does not start.
     """
     with step("Local cloud") as current:
         if is_running():
@@ -55,7 +55,7 @@ def cloud() -> None:
 
 
 def stop() -> bool:
-    """End the local cloud and the containers of its functions. Returns whether it ran."""
+    """Stop the local cloud and the containers of its functions. Returns whether it was running."""
     stopped = processes.stop(NAME)
     stopped = processes.end_unrecorded(COMMAND) or stopped
     instance = f"label={LABEL}={INSTANCE}:{port()}"
@@ -87,13 +87,13 @@ def _remove_left_behind() -> None:
 
 
 def _listens(number: int) -> bool:
-    """Whether a loopback port is taken."""
+    """Whether a loopback port is in use."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", number)) == 0
 
 
 def _healthy() -> bool:
-    """Whether the local cloud of this folder answers, and not another one's at its port."""
+    """Whether the local cloud of this folder responds, and not another program on its port."""
     connection = http.client.HTTPConnection("127.0.0.1", port(), timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", HEALTH, headers={"Authorization": f"Bearer {credentials.secret()}"})
@@ -125,5 +125,5 @@ def _environment() -> dict[str, str]:
 
 
 def is_running() -> bool:
-    """Whether the local cloud that was started here is up."""
+    """Whether the local cloud of this folder is running."""
     return processes.is_running(NAME) and _healthy()

@@ -1,7 +1,7 @@
-"""Who asks, and whether it may: MiniStack's own policy evaluation, across accounts as well.
+"""Authentication and authorization, across accounts, with MiniStack's policy evaluation.
 
-MiniStack evaluates a caller within its own account. Here the resource may be another account's, whose policy then
-has to allow the call besides the caller's own, and the caller may be an AWS service.
+MiniStack evaluates calls within one account. Here, the resource may belong to another account; then its resource policy
+must also allow the call. The caller may also be an AWS service.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html
 """
 
@@ -32,7 +32,7 @@ class Key:
     account: str
 
     def principal(self) -> iam.PrincipalInfo | iam.AuthError:
-        """The user, role or root behind the key, with its policies as they are now."""
+        """The user, role or root user of the key, with its current policies."""
         with responses.request_scope(self.account, responses.get_region()):
             return iam.resolve_principal(self.id, self.account)
 
@@ -87,7 +87,8 @@ def signer(scope: Scope, body: bytes) -> Key | iam.AuthError:
 
 
 def signed_by_root(scope: Scope, body: bytes, account: str, region: str) -> Scope:
-    """The same request as the root of an account makes it in a Region, for what the caller may do there."""
+    """The request, signed by the root user of an account in a Region. Use it for calls that the caller is allowed to
+    make."""
     CHECKED.set(False)
     kept = {name: header(scope, name) for name in ("content-type", "host", "x-amz-target")}
     request = AWSRequest(scope["method"], f"http://{kept['host']}{scope['path']}", data=body, headers=kept)
@@ -110,12 +111,11 @@ def denial(
     Args:
         caller: who calls.
         action: such as `ecr:BatchGetImage`.
-        arn: the resource, whose Region and account are those of the ARN.
-        policy: the resource's own policy; None where the resource has none to decide with, so that the caller's own
-            policies decide alone, whatever account the resource is in.
+        arn: the ARN of the resource, which contains its Region and account.
+        policy: the resource policy; None if the resource type has none. Then only the caller's own policies decide.
         keys: further condition keys, in lower case.
 
-    Returns: the reason in AWS's words, or None when the call is allowed.
+    Returns: the reason, worded as by AWS, or None if the call is allowed.
     """
     _, _, _, region, owner, _ = arn.split(":", 5)
     if isinstance(caller, Service):
@@ -148,7 +148,7 @@ def denial(
 
 
 def lets_anyone(policy: str | Mapping[str, Any] | None, action: str, arn: str, keys: Mapping[str, Any]) -> bool:
-    """Whether a resource's policy allows a call that nobody has signed."""
+    """Whether a resource policy allows unsigned calls."""
     context = iam.EvalContext(
         principal_arn="anonymous", principal_type="Anonymous", principal_account="", action=action, resource_arn=arn,
         region=arn.split(":")[3], service_context=dict(keys),
@@ -166,10 +166,10 @@ def _message(who: str, action: str, arn: str, reason: str) -> str:
 
 @dataclass(frozen=True)
 class Token:
-    """What a registry token stands for.
+    """The session of a registry token.
 
     Attributes:
-        caller: who got it.
+        caller: the caller that requested the token.
         expires: seconds since the epoch.
     """
 
@@ -178,15 +178,15 @@ class Token:
 
     @property
     def expired(self) -> bool:
-        """Whether its time is over."""
+        """Whether the token has expired."""
         return time.time() >= self.expires
 
 
 class Tokens:
-    """The registry tokens that are out. They live as long as this process.
+    """The issued registry tokens. They are lost when this process ends.
 
     Args:
-        seconds: how long a token is good for.
+        seconds: lifetime of a token.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -194,15 +194,15 @@ class Tokens:
         self._issued: dict[str, Token] = {}
 
     def issue(self, caller: Caller) -> tuple[str, Token]:
-        """A new random token and what it stands for."""
+        """A new random token and its session."""
         secret, token = secrets.token_urlsafe(32), Token(caller, time.time() + self._seconds)
         self._issued[secret] = token
         return secret, token
 
     def find(self, secret: str) -> Token | None:
-        """What a token stands for, or None for one that was never issued."""
+        """The session of a token, or None if it was never issued."""
         return self._issued.get(secret)
 
     def revoke(self, secret: str) -> None:
-        """Take a token back before its time."""
+        """Revoke a token."""
         self._issued.pop(secret, None)

@@ -1,4 +1,4 @@
-"""The few ASGI steps that the layer in front of MiniStack is made of."""
+"""ASGI helpers for the layer in front of MiniStack."""
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -12,19 +12,19 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 
 def header(scope: Scope, name: str) -> str:
-    """The first value of a request header, or nothing."""
+    """The first value of a request header, or an empty text."""
     return next((value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name.encode()), "")
 
 
 def with_headers(scope: Scope, **changed: bytes | None) -> Scope:
-    """The same request with other values of some headers; None drops one. `_` stands for `-`."""
+    """The request with changed headers; None removes a header. `_` in a name means `-`."""
     names = {name.replace("_", "-").encode(): value for name, value in changed.items()}
     kept = [(name, value) for name, value in scope["headers"] if name.lower() not in names]
     return {**scope, "headers": [*kept, *((name, value) for name, value in names.items() if value is not None)]}
 
 
 async def read(receive: Receive) -> bytes:
-    """The whole body of a request."""
+    """The complete body of a request."""
     parts = []
     while True:
         message = await receive()
@@ -34,7 +34,7 @@ async def read(receive: Receive) -> bytes:
 
 
 def document(body: bytes) -> dict[str, Any]:
-    """A body of JSON; empty when it is no object."""
+    """A JSON body; empty if it is not an object."""
     try:
         data = json.loads(body or b"{}")
     except (ValueError, RecursionError):
@@ -43,7 +43,7 @@ def document(body: bytes) -> dict[str, Any]:
 
 
 def giving(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives this body first and then goes on as before."""
+    """A `receive` that returns this body first, and then continues with the original one."""
     pending = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def inner() -> MutableMapping[str, Any]:
@@ -61,7 +61,7 @@ async def answer(send: Send, status: int, body: object, headers: Headers = ()) -
 
 
 def rewriting(send: Send, rewrite: Callable[[bytes], bytes]) -> Send:
-    """A `send` that collects the body, rewrites it and sends it with its new length."""
+    """A `send` that rewrites the complete body and sends it with its new length."""
     started: list[MutableMapping[str, Any]] = []
     parts: list[bytes] = []
 

@@ -1,14 +1,14 @@
-"""Where MiniStack judges or answers otherwise than AWS, put right inside of it.
+"""Corrections inside MiniStack where it differs from AWS.
 
 * Lambda: who creates a function is judged on its ARN, not on `*`; calls about events by their names.
   https://docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html
 * EventBridge: who changes a rule's targets is judged on the rule.
   https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
-* CloudWatch Logs: a group's ARN ends in `:*` in policies, and has an empty name where all groups are asked for.
+* CloudWatch Logs: in policies, the ARN of a log group ends in `:*`, and has an empty name for calls on all groups.
   https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_LogGroup.html
-* Credentials: an account's root and a function's role have secrets that nobody guesses, and signatures are checked.
-* ECR: `ListImages` gives an image once for each of its tags. `BatchDeleteImage` removes a tag, and an image with its
-  last tag or by its digest.
+* Credentials: root users and functions' roles have random secrets, and signatures are checked.
+* ECR: `ListImages` returns an image once for each of its tags. `BatchDeleteImage` removes a tag; it removes the image
+with its last tag, or by digest.
   https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ListImages.html
   https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchDeleteImage.html
 * API Gateway: an API is called by AWS's host names, in every partition, and answers as it was deployed.
@@ -35,12 +35,12 @@ NEVER = re.compile(r"(?!)")
 # `failureCode` and `failureReason` of an image that is not deleted.
 MISSING = ("ImageNotFound", "Requested image not found")
 UNTAGGED = ("ImageTagDoesNotMatchDigest", "Provided tag does not match the provided digest")
-# Of these the ARN has no `:*` behind the group's name.
+# For these actions, the ARN does not end in `:*`.
 LOG_TAG_ACTIONS = {"TagResource", "UntagResource", "ListTagsForResource"}
 
 
 def apply() -> None:
-    """Replace what MiniStack looks up anew with each request."""
+    """Patch MiniStack. It looks these names up for each request."""
     iam_actions.extract_resource_arn = _judging_by_name(iam_actions.extract_resource_arn)
     iam_actions._lambda_action = _naming_event_calls(iam_actions._lambda_action)
     ecr._list_images = _listing_tags(ecr._list_images)
@@ -49,13 +49,14 @@ def apply() -> None:
     deployments.apply()
     for unused in app.SERVICE_HANDLERS.keys() - SERVICES:
         del app.SERVICE_HANDLERS[unused]
-    # It answers every page, whatever it asks for.
+    # MiniStack responds to preflight requests of every web page.
     app._handle_options_request = lambda *_: None
-    # The guard turns the host of an endpoint into a path, so that no other path of MiniStack can be behind that host.
+    # The guard converts the host of an endpoint to a path, so that this host gives no access to other paths of
+    # MiniStack.
     app._EXECUTE_API_RE = app._LAMBDA_URL_RE = NEVER
     app.pin_signed_request = _unless_checked(app.pin_signed_request)
     iam.is_root_access_key = sts.is_root_access_key = lambda key: False
-    # A session that has ended is told so, and is not unknown.
+    # An expired session is reported as expired, not as unknown.
     sts._evict_expired_sessions = lambda: None
     iam.resolve_credential = sts.resolve_credential = _root_by_secret(iam.resolve_credential)
     iam.resolve_caller_identity = _root_by_account(iam.resolve_caller_identity)
@@ -156,9 +157,9 @@ def _unless_checked(otherwise: Callable[..., None]) -> Callable[..., None]:
 
 
 def _root_by_secret(otherwise: Callable[..., Any]) -> Callable[..., Any]:
-    """An account's root has a secret as everybody else has, in place of any.
+    """The root user of an account has a secret; MiniStack accepts any.
 
-    Without a key a call passes as the root's: only endpoints get such calls, and they have checks of their own.
+    Calls without a key count as calls of the root user. Only endpoints get such calls, and they have their own checks.
     """
 
     def resolve_credential(key: str, account: str | None = None, token: Any = None) -> Any:
@@ -177,7 +178,7 @@ def _root_by_secret(otherwise: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _root_by_account(otherwise: Callable[..., Any]) -> Callable[..., Any]:
-    """Who an account's root is, for the events of methods that need a signature."""
+    """The identity of an account's root user, for the events of methods that require a signature."""
 
     def resolve_caller_identity(key: str) -> Any:
         if not ACCOUNT.fullmatch(key):
@@ -191,7 +192,7 @@ def _root_by_account(otherwise: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _with_secrets(otherwise: Callable[..., dict[str, str]]) -> Callable[..., dict[str, str]]:
-    """A function's credentials, which MiniStack derives from the names of function and role."""
+    """Random credentials for functions; MiniStack derives them from the names of the function and the role."""
 
     def execution_credentials(configuration: dict[str, Any]) -> dict[str, str]:
         given = otherwise(configuration)

@@ -1,7 +1,7 @@
-"""Faults on request, so that tests can show how every failure of a deployment ends. Inert until told.
+"""Faults on request, so that tests can show how each failure of a deployment ends.
 
-`POST /_local/faults` adds a fault (the JSON of a `Fault`), `DELETE` clears them, and each answer lists them with how
-often each has struck: a test asserts that what it prepared has happened. A registry that is busy twice:
+`POST /_local/faults` adds a fault (the JSON of a `Fault`), `DELETE` clears them, and each response lists the faults
+with their counts, so that a test can assert that its fault happened. For example, a registry that is unavailable twice:
 
     curl -d '{"method": "PUT", "path": "/manifests/", "status": 503, "times": 2}' http://127.0.0.1:4566/_local/faults
 """
@@ -19,14 +19,14 @@ CONTROL_PATH = "/_local/faults"
 
 
 class Fault(BaseModel):
-    """What happens to some requests in place of their answer: a `status`, a `cut` or a `hold`, one of them.
+    """A fault for some requests: exactly one of `status`, `cut` and `hold`.
 
     Attributes:
         method, path, target: the requests: HTTP method, regular expressions found in the path and in the header
             `X-Amz-Target`, which names the action of some services. Default: all.
-        skip, times: so many of these pass first, so many are struck then; those after them pass.
-        status, headers, body: the answer; a body is a text, or what is sent as JSON.
-        cut: the connection is closed without an answer.
+        skip, times: number of matching requests that pass first, and number of requests after them that fail.
+        status, headers, body: the response; a body that is not a text is sent as JSON.
+        cut: the connection is closed without a response.
         hold: the request waits until the faults are cleared, and then passes.
     """
 
@@ -47,11 +47,11 @@ class Fault(BaseModel):
     @model_validator(mode="after")
     def _one_kind(self) -> "Fault":
         if [self.status is not None, self.cut, self.hold].count(True) != 1:
-            raise ValueError("one of status, cut and hold has to be given")
+            raise ValueError("exactly one of status, cut and hold is required")
         return self
 
     def strikes(self, scope: Scope) -> bool:
-        """Whether it strikes this request, which it counts."""
+        """Whether the fault applies to this request. Counts the request."""
         of_mine = self.method in (None, scope["method"]) and self.path.search(scope["path"])
         if not of_mine or not self.target.search(header(scope, "x-amz-target")):
             return False
@@ -59,7 +59,7 @@ class Fault(BaseModel):
         return self.skip < self._matched <= self.skip + self.times
 
     def shown(self) -> dict[str, Any]:
-        """The fault as it was given, and how often it has struck."""
+        """The fault and its count."""
         struck = min(max(self._matched - self.skip, 0), self.times)
         return {**self.model_dump(mode="json", exclude_defaults=True), "struck": struck}
 
@@ -72,7 +72,7 @@ class Faults:
         self._faults: list[Fault] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a control call, strike, or pass the request on."""
+        """Handle a control call, apply a fault, or pass the request on."""
         if scope["type"] == "http" and scope["path"] == CONTROL_PATH:
             await self._control(scope["method"], receive, send)
             return
@@ -80,7 +80,7 @@ class Faults:
         if fault and fault.status:
             await _answer(send, fault.status, fault.body, fault.headers)
         elif fault and fault.cut:
-            # An interim answer and nothing behind it: the server has no way but to close the connection.
+            # After an interim response without a final one, the server closes the connection.
             await send({"type": "http.response.start", "status": 100, "headers": []})
         else:
             if fault:

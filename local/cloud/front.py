@@ -1,10 +1,10 @@
-"""The thin layer in front of MiniStack: what it leaves out and this program lives on.
+"""The thin layer in front of MiniStack, with features that this program needs and MiniStack does not have.
 
 * ECR (`registry.py`): registries that Docker can push to and pull from, tokens, access across accounts.
-* Lambda (`functions.py`): the checks of an image, and what becomes of an idle function.
-* STS (`sessions.py`): who may assume a role, and for how long.
-* API Gateway (`gateway.py`): calls find their API in whatever account, and need the function's permission.
-* What takes AWS days or weeks, at once: `POST /_local/functions/ACCOUNT/NAME/age` makes a function idle,
+* Lambda (`functions.py`): checks of images, and idle functions.
+* STS (`sessions.py`): checks of assumed roles.
+* API Gateway (`gateway.py`): APIs of all accounts, and the function's permission for the API.
+* Events that take days or weeks on AWS: `POST /_local/functions/ACCOUNT/NAME/age` makes a function idle,
   `POST /_local/repositories/ACCOUNT/REGION/NAME/lifecycle?days=N` applies the lifecycle policy as of N days from now,
   `POST /_local/sessions/KEY/expire` ends a role's session.
 """
@@ -32,11 +32,11 @@ SECONDS_A_DAY = 24 * 3600
 
 
 class Front:
-    """ASGI application around MiniStack's.
+    """ASGI application around MiniStack.
 
     Args:
-        port: the loopback port it is served on; part of every registry name.
-        token_seconds: how long a registry token is good for; on AWS twelve hours.
+        port: the loopback port, which is part of every registry name.
+        token_seconds: lifetime of a registry token; on AWS twelve hours.
         gate_image: an image with Python, for the gates of functions.
     """
 
@@ -51,7 +51,7 @@ class Front:
         gateway.guard(self._functions)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, most of them by MiniStack alone."""
+        """Handle a request."""
         if scope["type"] != "http":
             await ministack(scope, receive, send)
             return
@@ -70,7 +70,7 @@ class Front:
             await ministack(scope, receive, send)
 
     async def _local(self, scope: Scope, send: Send) -> None:
-        """Calls of the local cloud itself."""
+        """Handle a call of the local cloud's own API."""
         path, query = scope["path"], dict(parse_qsl(scope["query_string"].decode()))
         if match := AGE_PATH.fullmatch(path):
             aged = await self._functions.age(match[1], match[2])

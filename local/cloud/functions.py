@@ -1,8 +1,8 @@
-"""Lambda: images are checked and pulled when a function is deployed, and again when an idle function is called.
+"""Lambda: checks and pulls an image when a function is deployed, and again when an idle function is called.
 
-The caller's permissions count when a function is created or updated; Lambda then has a copy of the image. It drops
-the copy of a function that was idle for weeks, and pulls the image again with the next call, this time as itself: then
-the repository's policy has to allow the service.
+Creating or updating a function needs the caller's permission to pull; Lambda then keeps a copy of the image. After a
+function was idle for weeks, Lambda deletes the copy. The next call pulls the image again as the Lambda service, so the
+repository policy must allow the service.
 https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#configuration-images-xaccount-permissions
 """
 
@@ -32,7 +32,7 @@ log = logging.getLogger("local.cloud.functions")
 LAMBDA = "lambda.amazonaws.com"
 Document = dict[str, Any]
 
-# MiniStack takes any version of the API for any call.
+# MiniStack accepts any API version for any call.
 CALL = re.compile(r"/[^/]+/functions/(?P<name>[^/]+)/(?P<call>[^/]+)/?")
 NEW = re.compile(r"/[^/]+/functions/?")
 ONE = re.compile(r"/[^/]+/functions/(?P<name>[^/]+)/?")
@@ -45,10 +45,10 @@ FORBIDDEN = (
     "https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html"
 )
 
-# Code that MiniStack would run in a process of its own.
+# Code that MiniStack would run in its own process.
 ZIP = {"ZipFile", "S3Bucket", "S3Key", "S3ObjectVersion"}
 
-# `StateReasonCode` and `StateReason` of a function that Lambda cannot pull again, and of one that it has dropped.
+# `StateReasonCode` and `StateReason` of functions whose image cannot be pulled again, and of idle functions.
 # https://docs.aws.amazon.com/lambda/latest/api/API_GetFunctionConfiguration.html
 REVOKED = ("ImageAccessDenied", "The function does not have permission to access the specified image.")
 DELETED = ("ImageDeleted", "The function is trying to use a deleted image.")
@@ -59,11 +59,11 @@ class Functions:
     """Lambda of all accounts.
 
     Args:
-        registry: the address in front of registry names that users see.
-        lambda_registry: the one that Lambda pulls by: another name of the same registry, so that an image is not in
-            the engine's cache just because it was built here.
-        tokens: of the registry. A pull gets a token of its own, which ends with it.
-        gate_image: an image with Python, for what carries calls into and out of the functions' containers.
+        registry: the prefix of registry names for users.
+        lambda_registry: the prefix that Lambda uses: another name of the same registry, so that the engine does not use
+            a local build instead of a pull.
+        tokens: tokens of the registry. Each pull uses its own token.
+        gate_image: an image with Python, for the gates of functions.
     """
 
     def __init__(self, registry: str, lambda_registry: str, tokens: Tokens, gate_image: str = "") -> None:
@@ -77,7 +77,7 @@ class Functions:
         instances.install(self._gates, f"http://127.0.0.1:{port}")
 
     async def api(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Calls of the Lambda API."""
+        """Handle a call of the Lambda API."""
         method, path, body = scope["method"], scope["path"], await read(receive)
         caller, call, one = scope["caller"], CALL.fullmatch(path), ONE.fullmatch(path)
         send = rewriting(send, self._as_users_see_it)
@@ -109,7 +109,7 @@ class Functions:
         await ministack(scope, giving(body, receive), send)
 
     async def url(self, url: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Calls of a function URL, which wake an idle function as well."""
+        """Handle a call of a function URL."""
         if found := lambda_svc.resolve_function_url(url):
             account, region, name, qualifier, settings = found
             called = f"{name}:{qualifier}" if qualifier else name
@@ -125,9 +125,9 @@ class Functions:
         await ministack(scope, receive, send)
 
     async def age(self, account: str, name: str) -> list[str]:
-        """Make a function idle, as it becomes on AWS when nobody calls it for weeks.
+        """Make a function idle, as on AWS after weeks without a call.
 
-        Returns: the ARN of the function in each Region that has one of this name.
+        Returns: the ARNs of the functions with this name in all Regions.
         """
         aged = []
         for (owner, region, function), record in lambda_svc._functions.all_items():
@@ -139,14 +139,14 @@ class Functions:
         return aged
 
     async def wake(self, configuration: Document | None) -> None:
-        """Let Lambda pull the image of an idle function again.
+        """Pull the image of an idle function again.
 
-        On AWS the call that wakes a function is refused while the pull lasts; here it waits.
+        On AWS, the first call fails while Lambda pulls the image; here it waits.
         https://docs.aws.amazon.com/lambda/latest/dg/invocation-images.html
 
         Raises:
-            Refused: it may not be pulled any more, now or before, and the function is Failed; or the pull failed, and
-                the next call tries again.
+            Refused: Lambda may not pull the image, and the function is Failed; or the pull failed, and the next call
+                repeats it.
         """
         if configuration is None or configuration.get("PackageType") != "Image":
             return
@@ -166,21 +166,23 @@ class Functions:
             raise Refused(409, "CodeArtifactUserFailedException", configuration["StateReason"])
 
     async def _deploy(self, data: Document, code: Document, name: str, caller: Key, send: Send) -> Send:
-        """Check the image of a new function, or of new code, and pull it.
+        """Check and pull the image of a new function, or of new code.
 
         Args:
             data: the request.
-            code: the part of it that names the image.
-            name: the function's.
-            caller: who asks.
-            send: answers the request.
+            code: the part of the request that names the image.
+            name: name of the function.
+            caller: the caller.
+            send: sends the response.
 
-        Returns: a `send` that first lets the function run the image by digest, under the name that Lambda pulls by.
-            The request itself stays as it was signed.
+        Returns: a `send` that first changes the function's image to the digest and the name that Lambda pulls. The
+            signed request is not changed.
         """
         _require_pass_role(data, caller)
         if "ImageUri" not in code or not ZIP.isdisjoint(code) or data.get("PackageType", "Image") != "Image":
-            raise Refused(400, "InvalidParameterValueException", "Only container images run here: give ImageUri.")
+            raise Refused(
+                400, "InvalidParameterValueException", "The local cloud runs only container images. Set ImageUri."
+            )
         account, region, uri = caller.account, get_region(), code["ImageUri"]
         known = configuration_of(name, account, region) or {}
         architecture, *_ = data.get("Architectures") or known.get("Architectures") or ["x86_64"]
@@ -204,11 +206,11 @@ class Functions:
         return rewriting(send, adopt)
 
     def _pull(self, image: Image, caller: Caller) -> None:
-        """Let the engine pull an image with a token of the caller.
+        """Pull an image to the engine, with a token for the caller.
 
         Raises:
-            DockerException: the engine does not answer, or not as asked.
-            RuntimeError: there is none, or the pull failed.
+            DockerException: the engine does not respond, or returns an error.
+            RuntimeError: there is no engine, or the pull failed.
         """
         client = lambda_svc._get_docker_client()
         if client is None:
@@ -225,7 +227,7 @@ class Functions:
             self._tokens.revoke(secret)
 
     def _pull_before_start(self) -> None:
-        """Let Lambda pull an image that the engine has lost; MiniStack would, without a token."""
+        """Pull an image that the engine no longer has. MiniStack would pull it without a token."""
         start = lambda_svc._spawn_lambda_container
 
         def start_pulled(configuration: Document, *rest: Any, **options: Any) -> Any:
@@ -243,7 +245,7 @@ class Functions:
         return body.replace(f'"{self._lambda_registry}/'.encode(), f'"{self._registry}/'.encode())
 
     def _as_given(self, body: bytes, name: str, account: str) -> bytes:
-        """The answer of GetFunction, with the image as it was named besides the digest that it was resolved to."""
+        """The response of GetFunction, with the image name of the request and the resolved digest."""
         answered = json.loads(body)
         record, _, _ = lambda_svc._get_func_record_for_ref_in_scope(name, account_id=account, region=get_region())
         if "Code" in answered and "given_image_uri" in (record or {}):
@@ -268,7 +270,7 @@ def _shaping_urls() -> None:
 
 
 def _is_public(account: str, region: str, name: str, called: str) -> bool:
-    """Whether a function's policy lets anyone call it by a URL that asks for no signature.
+    """Whether a function's policy allows everyone to call its URL without a signature.
 
     https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
     """
@@ -280,21 +282,21 @@ def _is_public(account: str, region: str, name: str, called: str) -> bool:
 
 
 def configuration_of(reference: str, account: str, region: str) -> Document | None:
-    """MiniStack's own record of a function's configuration, or of its version's or alias'."""
+    """MiniStack's record of the configuration of a function, version or alias."""
     configuration: Document | None
     _, configuration, _ = lambda_svc._get_func_record_for_ref_in_scope(reference, account_id=account, region=region)
     return configuration
 
 
 def _qualified(name: str, scope: Scope) -> str:
-    """A function's name in a path, with the version or alias that the call names besides."""
+    """A function's name in a path, with the version or alias of the call."""
     query = dict(parse_qsl(scope["query_string"].decode()))
     qualifier = query.get("Qualifier") or header(scope, "x-amz-qualifier")
     return f"{name}:{qualifier}" if qualifier else name
 
 
 def _service_for(configuration: Document) -> Service:
-    """Lambda, when it acts for a function or one of its versions."""
+    """The Lambda service, acting for a function or one of its versions."""
     return Service(LAMBDA, ":".join(configuration["FunctionArn"].split(":")[:7]))
 
 
@@ -303,7 +305,7 @@ def _set_state(configuration: Document, state: str, code: str, reason: str) -> N
 
 
 def _require_pass_role(data: Document, caller: Key) -> None:
-    """Who gives a function a role needs the permission to pass it.
+    """Check that the caller may pass the role to a function.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html
     """
@@ -314,7 +316,7 @@ def _require_pass_role(data: Document, caller: Key) -> None:
 
 
 def _let_lambda_pull(repository: Repository, caller: Key) -> None:
-    """Within one account Lambda adds its own statement to the repository's policy, if the caller may do that.
+    """Within one account, add Lambda's statement to the repository policy, if the caller may set the policy.
 
     https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#configuration-images-permissions
     """

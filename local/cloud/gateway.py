@@ -1,4 +1,4 @@
-"""API Gateway: an unsigned call finds its API in whatever account, and calls a function only if that lets it."""
+"""API Gateway: finds the API of an unsigned call in all accounts, and checks the function's policy."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ def called_api(path: str, host: str) -> str | None:
 
 
 def select_owner(api: str) -> None:
-    """Make the API's owner the account and region of this request."""
+    """Set the account and Region of the API's owner for this request."""
     for apis in (apigateway_v1._rest_apis, apigateway._apis):
         for (account, region, api_id), _ in apis.all_items():
             if api_id == api:
@@ -50,9 +50,9 @@ def select_owner(api: str) -> None:
 
 
 def guard(functions: Functions) -> None:
-    """Put the function's policy, and its state, in front of every call that MiniStack's API Gateway makes.
+    """Check the function's policy and state before each call by MiniStack's API Gateway.
 
-    A call that is not allowed ends as on AWS: 500, and "Internal server error".
+    A denied call returns 500, "Internal server error", as on AWS.
     https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway.html#apigateway-permissions
     """
     apigateway_v1._lambda_proxy_response = proxy_response
@@ -165,7 +165,7 @@ async def _is_callable(function: str, account: str, region: str, source: str, fu
 
 
 def _permits(arn: str, called: str, source: str) -> bool:
-    """Whether a function's policy lets API Gateway call it, or its version or alias, for a method."""
+    """Whether the policy of a function, version or alias allows API Gateway to call it for a method."""
     region, account, name = (arn.split(":")[index] for index in (3, 4, 6))
     policy = lambda_svc._functions.get_scoped(account, region, name)["policy"]
     gateway, resource = Service("apigateway.amazonaws.com", source), called if called.startswith("arn:") else arn

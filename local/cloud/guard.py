@@ -1,11 +1,11 @@
-"""What of the local cloud can be reached, and by whom. Everything else is refused before its body is read.
+"""Restricts access to the local cloud. Other requests are refused before their bodies are read.
 
-A browser reaches loopback from any page, and every user of the machine does. So a request has to come from no page, to
-name a host that the local cloud answers for, and to show a secret of this run: a signature, a registry token, or the
-bearer token of the local cloud's own calls. Public, as on AWS, are the endpoints that functions are called by.
+Every web page in a browser and every user of the machine can connect to loopback. So a request must not come from a web
+page, must name a host of the local cloud, and must prove that it knows a secret of this run: with a signature, a
+registry token, or the bearer token of the local cloud's own API. Only endpoints of functions are public, as on AWS.
 
-The emulator has many more services and paths than this program uses, and some of them run what they are given on this
-machine. Only those of `SERVICES` are served.
+The emulator has many more services and paths than this program uses, and some of them run code on this machine. Only
+`SERVICES` are available.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from local.cloud.asgi import App, Receive, Scope, Send, answer, giving, header, 
 
 HEALTH = "/_local/health"
 
-# Where functions are called: by browsers as well, from any page.
+# Hosts of endpoints. Browsers may call them from any page.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-call-api.html
 # https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
 PUBLIC_HOST = re.compile(
@@ -35,20 +35,20 @@ PUBLIC_HOST = re.compile(
 )
 PUBLIC_PATH = re.compile(r"/(_aws/(execute-api|lambda-url)/\w+|restapis/\w+/[^/]+/_user_request_)/.*", re.DOTALL)
 REGISTRY_PATH = re.compile(r"/v2(/.*)?", re.DOTALL)
-# The emulator decodes a path once more and skips empty segments; no call of AWS needs either.
+# The emulator decodes a path twice and skips empty segments. No call of AWS needs this.
 AMBIGUOUS_PATH = re.compile(r"%|//|/\.\.?(/|$)|[\x00-\x1f\x7f]")
 SCOPE = re.compile(r"[^/,\s]+/\d{8}/[a-z0-9-]+/(?P<service>[a-z0-9-]+)/aws4_request")
-# Headers that decide something; of two the emulator and its front might each take another one.
+# Headers that affect authorization. If one appeared twice, the emulator and this layer could use different values.
 SINGLE = {b"host", b"authorization", b"content-type", b"content-encoding", b"origin", b"x-amz-target", b"x-amz-date"}
 
-# API Gateway takes 10 MB and Lambda 6 MB; an image has 10 GB at most.
+# The limits are 10 MB for API Gateway, 6 MB for Lambda and 10 GB for images.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 CALL_BYTES = 10 * 1024**2
 URL_BYTES = 6 * 1024**2
 # Without another part, of a body that is refused.
 DRAIN_SECONDS = 1
-# A token has 20,000 characters at most.
+# A token has at most 20,000 characters.
 # https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
 TOKEN_BYTES = 64 * 1024
 LAYER_BYTES = 10 * 1024**3
@@ -60,7 +60,7 @@ class Service:
 
     Attributes:
         path: its paths.
-        target: the beginning of `X-Amz-Target`; none where the path or the body names the action.
+        target: prefix of `X-Amz-Target`; empty if the path or the body names the action.
         actions: those that are served, by target or form fields; default: all.
     """
 
@@ -81,7 +81,7 @@ EVENTS = frozenset({
     "ListTargetsByRule", "PutEvents", "PutRule", "PutTargets", "RemoveTargets",
 })  # fmt: skip
 
-# By the name that requests are signed for.
+# The services by their names in signatures.
 SERVICES = {
     "apigateway": Service(re.compile(r"/(restapis|apikeys|usageplans|account|tags|v2/apis)(/[^/]+)*/?")),
     "events": Service(target="AWSEvents.", actions=EVENTS),
@@ -99,7 +99,7 @@ SERVICES = {
 
 
 class Refused(Exception):
-    """A request is not let in: HTTP status, error code and text."""
+    """Raised to refuse a request, with HTTP status, error code and text."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -119,9 +119,9 @@ class Guard:
     """ASGI application in front of all others.
 
     Args:
-        inner: gets what is let in; an API call with its `service` and its `caller` in the scope.
+        inner: handles allowed requests. The scope of an API call has its `service` and `caller`.
         port: the loopback port it is served on.
-        secret: the bearer token of the local cloud's own calls.
+        secret: the bearer token of the local cloud's own API.
     """
 
     def __init__(self, inner: App, port: int, secret: str) -> None:
@@ -130,12 +130,12 @@ class Guard:
         self._bearer = f"Bearer {secret}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request in, or answer why not."""
+        """Pass a request on, or refuse it."""
         if scope["type"] == "lifespan":
             await self._inner(scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()
-            await send({"type": "websocket.close", "code": 1008})  # before it is accepted: 403
+            await send({"type": "websocket.close", "code": 1008})  # closed before it is accepted: 403
         else:
             try:
                 await self._admit(scope, receive, send)
@@ -146,21 +146,21 @@ class Guard:
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         names = [name.lower() for name, _ in scope["headers"]]
         if any(names.count(name) > 1 for name in SINGLE):
-            raise _denied("A header is there twice.")
+            raise _denied("A header appears twice.")
         if not scope["query_string"].isascii():
-            raise Refused(400, "ValidationException", "A query has no other characters than those of ASCII.")
+            raise Refused(400, "ValidationException", "A query may contain only ASCII characters.")
         path, host = scope["path"], header(scope, "host").lower()
         if endpoint := PUBLIC_HOST.fullmatch(host):
             path = f"/_aws/{endpoint['kind']}/{endpoint['id']}{path}"
         if endpoint or (host in self._hosts and PUBLIC_PATH.fullmatch(path)):
             if not (app._parse_execute_api_url(host, path) or app._parse_lambda_url(host, path)):
-                raise _denied("Missing Authentication Token")  # the emulator would take it for another call
+                raise _denied("Missing Authentication Token")  # the emulator would handle it as another call
             await self._endpoint({**scope, "path": path}, receive, send)
             return
         if host not in self._hosts:
-            raise _denied(f"The local cloud does not answer for the host {host!r}.")
+            raise _denied(f"The local cloud does not serve the host {host!r}.")
         if self._is_foreign(scope):
-            raise _denied("The local cloud takes no calls of web pages.")
+            raise _denied("The local cloud refuses calls from web pages.")
         send = _without_cors(send)
         if path.startswith("/_local/"):
             await self._control(scope, receive, send)
@@ -184,7 +184,7 @@ class Guard:
         await self._inner(scope, giving(body, receive), send)
 
     def _is_foreign(self, scope: Scope) -> bool:
-        """Whether a web page of another origin makes this request."""
+        """Whether the request comes from a web page of another origin."""
         origins = {f"http://{host}" for host in self._hosts}
         origin, referer = header(scope, "origin"), header(scope, "referer")
         foreign = (origin and origin not in origins) or (referer and "/".join(referer.split("/")[:3]) not in origins)
@@ -193,14 +193,14 @@ class Guard:
     async def _control(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Calls of the local cloud itself."""
         if not secrets.compare_digest(header(scope, "authorization").encode(), self._bearer.encode()):
-            raise _denied("Calls of the local cloud itself need the token of .local/run/secret.")
+            raise _denied("The local cloud's own API needs the bearer token in .local/run/secret.")
         if scope["path"] == HEALTH:
             await answer(send, 200, {"status": "running"})
         else:
             await self._inner(scope, _bounded(scope, receive, CALL_BYTES), send)
 
     async def _api(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Calls of AWS APIs: those of a service that is used here, rightly signed."""
+        """Check a call of an AWS API: its service, and its signature."""
         if await self._web_identity(scope, receive, send):
             return
         name = _signed_for(scope)
@@ -211,7 +211,7 @@ class Guard:
         if target and not (service.target and target.startswith(service.target)):
             raise _unknown(f"{target} of {name}")
         if header(scope, "content-encoding").lower() not in ("", "identity"):
-            raise _denied("The local cloud takes no compressed calls.")
+            raise _denied("The local cloud does not support compressed requests.")
         body = await read(_bounded(scope, receive, CALL_BYTES))
         query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         fields = {**_form(scope, body), **query}
@@ -232,7 +232,7 @@ class Guard:
             await self._inner({**scope, "service": name, "caller": caller}, giving(body, receive), send)
 
     async def _web_identity(self, scope: Scope, receive: Receive, send: Send) -> bool:
-        """The one call that no key signs: its token says who calls. Returns whether it was one."""
+        """Handle the only unsigned call, which has a token instead. Returns whether it was this call."""
         is_form = header(scope, "content-type").startswith("application/x-www-form-urlencoded")
         if header(scope, "authorization") or scope["path"] != "/" or scope["query_string"] or not is_form:
             return False
@@ -247,7 +247,7 @@ class Guard:
 
 
 async def _fail(send: Send, service: str, headers: dict[str, str], error: iam.AuthError, status: int = 0) -> None:
-    """Answer with an error in the service's own protocol."""
+    """Send an error in the service's protocol."""
     usual, named, body = app._credential_failure(service, "", secrets.token_hex(16), error, headers)
     raw = [(name.lower().encode(), value.encode()) for name, value in named.items()]
     await send({"type": "http.response.start", "status": status or usual, "headers": raw})
@@ -255,7 +255,7 @@ async def _fail(send: Send, service: str, headers: dict[str, str], error: iam.Au
 
 
 def _signed_for(scope: Scope) -> str:
-    """The service that a request is signed for, in its header or its query."""
+    """The service in a request's signature, in its header or its query."""
     authorization = header(scope, "authorization")
     query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     presigned = [name for name in query if name.lower() in ("x-amz-credential", "awsaccesskeyid")]
@@ -266,7 +266,7 @@ def _signed_for(scope: Scope) -> str:
     elif not authorization and presigned == ["X-Amz-Credential"]:
         credential = query["X-Amz-Credential"][0] + ","
     else:
-        raise Refused(403, "IncompleteSignatureException", "One signature of the version 4 is needed.")
+        raise Refused(403, "IncompleteSignatureException", "Exactly one signature version 4 is required.")
     match = SCOPE.match(credential)
     if match is None or len(query.get("X-Amz-Credential", [])) > 1:
         raise Refused(
@@ -276,17 +276,17 @@ def _signed_for(scope: Scope) -> str:
 
 
 def _form(scope: Scope, body: bytes) -> dict[str, list[str]]:
-    """The fields of a body that is a form."""
+    """The fields of a form."""
     if not header(scope, "content-type").startswith("application/x-www-form-urlencoded"):
         return {}
     return parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
 
 
 def _bounded(scope: Scope, receive: Receive, limit: int) -> Receive:
-    """A `receive` that gives no more than so many bytes."""
+    """A `receive` with a limit in bytes."""
     length = header(scope, "content-length")
     if length and not (length.isdigit() and int(length) <= limit):
-        raise Refused(413, "RequestEntityTooLargeException", f"A body has {limit} bytes at most here.")
+        raise Refused(413, "RequestEntityTooLargeException", f"The body is limited to {limit} bytes.")
     received = 0
 
     async def inner() -> MutableMapping[str, Any]:
@@ -301,7 +301,7 @@ def _bounded(scope: Scope, receive: Receive, limit: int) -> Receive:
 
 
 def _without_cors(send: Send) -> Send:
-    """A `send` without the headers by which the emulator lets every page read its answers."""
+    """A `send` without the emulator's headers that allow every web page to read the response."""
 
     async def inner(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":

@@ -1,4 +1,4 @@
-"""The rules by which Lambda takes a container image, and the texts by which it refuses one.
+"""Lambda's requirements for container images, and its error messages.
 
 https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#images-reqs
 """
@@ -16,7 +16,7 @@ from local.cloud.registry import HOST, Repository
 PULL = ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 NAME = re.compile(rf"(?P<host>{HOST})/(?P<name>[a-z0-9._/-]+)(?::(?P<tag>[\w.-]+)|@(?P<digest>sha256:[0-9a-f]{{64}}))")
 
-# One image for one platform; no index, which attestations make of an image.
+# A single image for one platform, not an index, which a build with attestations creates.
 MANIFESTS = (
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.oci.image.manifest.v1+json",
@@ -36,7 +36,7 @@ NO_ACCESS = "Lambda does not have permission to access the ECR image. Check the 
 
 
 class Refused(Exception):
-    """Lambda does not do what is asked: HTTP status, error code and text."""
+    """Raised when Lambda refuses a request, with HTTP status, error code and text."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -53,17 +53,17 @@ class Image:
 
     @property
     def name(self) -> str:
-        """Its name behind a registry's address."""
+        """The image's name without the address of the registry."""
         return f"{self.repository.host}/{self.repository.name}@{self.digest}"
 
     @property
     def exists(self) -> bool:
-        """Whether it is in its repository."""
+        """Whether the repository has the image."""
         return self.repository.image(self.digest) is not None
 
     @classmethod
     def named(cls, uri: str) -> "Image":
-        """The image of a name with a digest, whatever address is in front."""
+        """The image for a name with a digest. The address is ignored."""
         match = NAME.search(uri)
         if match is None:
             raise ValueError(f"{uri!r} is no image by digest")
@@ -71,18 +71,17 @@ class Image:
 
 
 def accepted(uri: str, name: str, region: str, architecture: str, caller: Caller) -> Image:
-    """The image that Lambda takes for a name.
+    """Check an image name as Lambda does. Returns the image by digest.
 
     Args:
-        uri: as the caller gave it, for messages.
-        name: the same without an address in front; with a tag or a digest.
-        region: the function's.
-        architecture: the function's, `x86_64` or `arm64`.
-        caller: who creates or updates the function.
+        uri: the name in the request, for messages.
+        name: the name without the address, with a tag or a digest.
+        region: Region of the function.
+        architecture: architecture of the function, `x86_64` or `arm64`.
+        caller: the caller that creates or updates the function.
 
     Raises:
-        Refused: there is no such image in the function's Region, the caller may not pull it, or a function cannot
-            run it.
+        Refused: the image does not exist in the function's Region, the caller may not pull it, or Lambda cannot run it.
     """
     match = NAME.fullmatch(name)
     if match is None or match[3] != region:
@@ -101,13 +100,13 @@ def accepted(uri: str, name: str, region: str, architecture: str, caller: Caller
     built_for = str(platform.get("architecture"))
     found = f"{platform.get('os')}/{ARCHITECTURES.get(built_for, built_for)}"
     if found != f"linux/{architecture}":
-        # AWS takes such an image; every call then fails with "exec format error".
+        # AWS accepts such an image, and every call fails with "exec format error".
         raise _invalid(f"Source image {uri} is for {found}, the function for linux/{architecture}.")
     return Image(repository, image["imageDigest"])
 
 
 def is_supported(manifest: Mapping[str, Any]) -> bool:
-    """Whether a manifest is that of a single image, of media types that Lambda reads."""
+    """Whether a manifest describes a single image with media types that Lambda supports."""
     return (
         manifest.get("mediaType") in MANIFESTS
         and manifest.get("config", {}).get("mediaType") in CONFIGURATIONS

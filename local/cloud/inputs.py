@@ -1,7 +1,6 @@
-"""Whether the input of a call is of the shape that AWS's own model of the service says.
+"""Validates the input of a call against AWS's model of the service.
 
-The emulator takes what it gets and fails in its middle; AWS answers before it looks at anything. The models are those
-of the SDK for Python.
+The emulator does not validate inputs. AWS does, before anything else. The models are those of the SDK for Python.
 """
 
 import json
@@ -16,7 +15,7 @@ from botocore.model import OperationModel, ServiceModel, Shape
 
 from local.cloud.asgi import Scope, header
 
-# Services by their names in the SDK, and the code of an input that breaks a limit.
+# Services by their names in the SDK, and the error code for an input outside of a limit.
 CODES = {
     "apigateway": "BadRequestException",
     "apigatewayv2": "BadRequestException",
@@ -50,7 +49,7 @@ Problem = tuple[str, str]
 
 
 def problem(service: str, scope: Scope, body: bytes) -> Problem | None:
-    """Code and text of AWS's refusal of an input, or None."""
+    """Error code and text for an invalid input, or None."""
     if service == "apigateway" and scope["path"].startswith("/v2/"):
         service = "apigatewayv2"  # signed for the same name
     query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
@@ -78,7 +77,7 @@ def _model(service: str) -> ServiceModel:
 
 @cache
 def _paths(service: str) -> list[tuple[str, re.Pattern[str], OperationModel]]:
-    """Method and path of each operation."""
+    """The method and path of each operation."""
     model, found = _model(service), []
     for name in model.operation_names:
         operation = model.operation_model(name)
@@ -102,7 +101,7 @@ def _operation(service: str, scope: Scope, query: Mapping[str, list[str]]) -> Op
 
 
 def _numbers(shape: Shape, query: Mapping[str, list[str]], form: bool) -> Iterator[Problem]:
-    """What is wrong with the numbers of a query or a form."""
+    """The problem with the numbers of a query or a form."""
     for name, member in shape.members.items():
         asked = form or member.serialization.get("location") == "querystring"
         if asked and member.type_name in NUMBERS[:2]:
@@ -114,7 +113,7 @@ def _numbers(shape: Shape, query: Mapping[str, list[str]], form: bool) -> Iterat
 
 
 def _body(shape: Shape, data: Any) -> Iterator[Problem]:
-    """What is wrong with a body. What the model does not know is ignored, as AWS ignores it."""
+    """The problem with a body. Unknown members are ignored, as on AWS."""
     if not isinstance(data, dict):
         yield UNREADABLE, "The body is not an object."
         return
@@ -138,7 +137,7 @@ def _check(value: Any, shape: Shape, at: str) -> Iterator[Problem]:
         yield UNREADABLE, f"The value at {at!r} cannot be converted to a {kind}."
         return
     least, most = shape.metadata.get("min"), shape.metadata.get("max")
-    # Maps have no limit in the SDK either; an empty one is what no tags are.
+    # The SDK does not limit maps either; no tags are an empty map.
     limited = value if kind in NUMBERS else len(value) if kind in ("string", "list", "blob") else None
     if limited is not None and not (least or limited) <= limited <= (most or limited):
         yield "", f"Invalid parameter at {at!r}: it must be from {least} to {most}, and is {limited}."
@@ -157,5 +156,5 @@ def _check(value: Any, shape: Shape, at: str) -> Iterator[Problem]:
 def _matches(pattern: str, value: str) -> bool:
     try:
         return re.fullmatch(pattern, value) is not None
-    except re.error:  # of Java, which has constructs that Python's expressions do not have
+    except re.error:  # a Java expression with constructs that Python does not support
         return True

@@ -1,7 +1,6 @@
-"""The contents of the local cloud, kept on disk as they change: they outlive the server, even one that is killed.
+"""Saves the contents of the local cloud after each change, so that they survive a killed server.
 
-MiniStack saves its state only when it ends in order. What it would write as one text, the layers of images, is kept as
-a file for each layer here, written once.
+MiniStack saves its state only when it stops normally. The layers of images are saved here in one file each, once.
 """
 
 import logging
@@ -19,13 +18,13 @@ from local.cloud.asgi import App, Receive, Scope, Send
 
 FOLDER = Path(os.environ["STATE_DIR"])
 LAYERS = FOLDER / "layers"
-# Another name than MiniStack's for ECR: it neither loads nor saves it.
+# Not MiniStack's name for ECR, so that MiniStack neither loads nor saves it.
 REGISTRY = "registry"
 READING = ("GET", "HEAD")
 
 
 class Kept:
-    """ASGI application around another one: what an answer tells is on disk before it is sent."""
+    """ASGI application around another one. It saves changes before it sends the response."""
 
     def __init__(self, inner: App) -> None:
         self._inner = inner
@@ -40,7 +39,7 @@ class Kept:
             ecr.load_persisted_state(registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; if it may have changed something, save before its answer goes out."""
+        """Pass a request on. If it may have changed something, save before the response is sent."""
 
         async def saving(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
@@ -52,7 +51,7 @@ class Kept:
 
 
 def _registry() -> dict[str, Any]:
-    """ECR's state, with the digests of its layers in place of them."""
+    """The state of ECR, with the digests of layers instead of their content."""
     state: dict[str, Any] = ecr.get_state()
     layers = state["layer_blobs"]._data
     for repository, contents in layers.items():
@@ -66,7 +65,7 @@ def _registry() -> dict[str, Any]:
 
 
 def _functions() -> dict[str, Any]:
-    """Lambda's state; what a function is waiting for is over before the cloud is up again."""
+    """The state of Lambda. Pending states of functions are complete after a restart."""
     state: dict[str, Any] = lambda_svc.get_state()
     for function in state["functions"]._data.values():
         for version in (function, *function.get("versions", {}).values()):

@@ -1,4 +1,4 @@
-"""What ECR's lifecycle policies delete, as a pure function.
+"""Evaluates ECR's lifecycle policies, as a pure function.
 
 https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html#lp_evaluation_rules
 """
@@ -19,9 +19,9 @@ class Expired:
     """An image that a rule deletes.
 
     Attributes:
-        digest: of the image.
-        tags: those that go with it.
-        rule: the rule's priority.
+        digest: digest of the image.
+        tags: its tags, which are deleted with it.
+        rule: priority of the rule.
     """
 
     digest: str
@@ -32,8 +32,8 @@ class Expired:
 def expired(policy: Mapping[str, Any], images: Sequence[Record], now: float) -> list[Expired]:
     """The images that a lifecycle policy deletes.
 
-    An image belongs to the first rule that selects it, whether that one deletes it or not; every rule counts all
-    images that it selects. What an index refers to stays while the index does.
+    The first rule that selects an image decides, whether it deletes the image or not. Every rule counts all images that
+    it selects. The images of an index are kept with the index.
 
     Args:
         policy: the lifecycle policy.
@@ -54,7 +54,7 @@ def expired(policy: Mapping[str, Any], images: Sequence[Record], now: float) -> 
 
 
 def _selects(selection: Mapping[str, Any], image: Record) -> bool:
-    """Whether a rule is about an image. Of several prefixes or patterns, each must match one of its tags."""
+    """Whether a rule selects an image. Each of several prefixes or patterns must match one of its tags."""
     tags, status = image.get("imageTags", []), selection["tagStatus"]
     if status != "tagged":
         return status == "any" or not tags
@@ -63,18 +63,18 @@ def _selects(selection: Mapping[str, Any], image: Record) -> bool:
 
 
 def _matches(tag: str, pattern: str) -> bool:
-    """Whether a tag is of a pattern, in which `*` stands for any characters."""
+    """Whether a tag matches a pattern, in which `*` matches any characters."""
     return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), tag) is not None
 
 
 def _over(selection: Mapping[str, Any], images: Sequence[Record], now: float) -> Sequence[Record]:
-    """What of the selected images is too many or too old."""
+    """The selected images that exceed the number or the age."""
     number = selection["countNumber"]
     if selection["countType"] == "imageCountMoreThan":
         return images[: max(len(images) - number, 0)]
     if selection["countType"] == "sinceImagePushed":
         return [image for image in images if now - image["imagePushedAt"] > number * SECONDS_A_DAY]
-    raise ValueError(f"countType {selection['countType']!r} is not known here; known are imageCountMoreThan and "
+    raise ValueError(f"countType {selection['countType']!r} is not supported; use imageCountMoreThan or "
                      "sinceImagePushed")  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""API Gateway's patch operations as AWS carries them out: values have types, names are JSON pointers, stages a list.
+"""API Gateway's patch operations as on AWS: typed values, names as JSON pointers, and stages as a list.
 
 https://docs.aws.amazon.com/apigateway/latest/api/patch-operations.html
 """
@@ -16,12 +16,12 @@ TYPES: dict[str, Callable[[str], Any]] = {
 }
 # Their values are in the path.
 LISTS = ("binaryMediaTypes",)
-# `-1` turns a method's own limit off.
+# `-1` removes the limit of a method.
 UNLIMITED = -1
 
 
 def apply() -> None:
-    """Replace what MiniStack looks up anew with each request."""
+    """Patch MiniStack. It looks these names up for each request."""
     apigateway_v1._apply_patch = _applying(apigateway_v1._apply_patch)
     apigateway_v1._method_throttle_settings = _limiting(apigateway_v1._method_throttle_settings)
 

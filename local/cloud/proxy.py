@@ -1,7 +1,7 @@
-"""An HTTPS proxy on loopback to API endpoints and function URLs of the local cloud, and to nothing else.
+"""An HTTPS proxy on loopback that forwards only to API endpoints and function URLs of the local cloud.
 
-`CONNECT API.execute-api.REGION.amazonaws.com:443` ends here: the proxy shows a certificate for that host, issued by
-the authority of this clone (`local/endpoint.py`), and passes the request on to the local cloud, `Host` header included.
+For `CONNECT API.execute-api.REGION.amazonaws.com:443`, the proxy uses a certificate for this host from the certificate
+authority of this clone (`local/endpoint.py`), and forwards the request with its `Host` header to the local cloud.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from local.endpoint import AUTHORITY, BUNDLE, CERTIFICATES, FOLDER, PORT, PROXY
 # https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
 ENDPOINT = re.compile(r"CONNECT ([a-z0-9-]+\.(?:execute-api|lambda-url)\.[a-z0-9.-]+):443 HTTP/1\.[01]\r\n")
 SECONDS = 30
-# How a connection ends that a client breaks off.
+# Errors when a client closes a connection.
 ENDED = (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError)
 CERTIFICATE_HOSTS = 256
 Contexts = Callable[[str], ssl.SSLContext]
@@ -31,7 +31,7 @@ SYSTEM_CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs
 
 
 async def start(cloud: int) -> asyncio.Server:
-    """Serve the proxy, on the port it had before if that is free.
+    """Serve the proxy, if possible on its previous port.
 
     Args:
         cloud: port of the local cloud.
@@ -68,7 +68,7 @@ async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
             sink.write(data)
             await sink.drain()
     finally:
-        # The end of one direction ends the other: HTTP/1.1 knows no half-closed connection.
+        # Close both directions together: HTTP/1.1 has no half-closed connections.
         sink.close()
 
 
@@ -76,8 +76,8 @@ def _refusal(head: str) -> bytes:
     method, target, *_ = f"{head.splitlines()[0]} ? ?".split(" ")
     host = target if method == "CONNECT" else "this request"
     reason = (
-        f"{host} is outside of the local run, whose proxy leads to its own endpoints only. "
-        f"To reach the internet from this shell: unset {' '.join(PROXY)}"
+        f"{host} is outside of the local run. Its proxy forwards only to its own endpoints. To access the internet in "
+        f"this shell: unset {' '.join(PROXY)}"
     )
     # Python, pip, Go and wget show the reason.
     lines = [f"HTTP/1.1 403 {reason}", "Content-Type: text/plain", f"Content-Length: {len(reason)}", "", reason]
@@ -85,7 +85,7 @@ def _refusal(head: str) -> bytes:
 
 
 def _authority() -> trustme.CA:
-    """The authority of this clone. Whoever has its key could pose as any host to the shells of the local run."""
+    """The certificate authority of this clone. Its key is secret, because it could sign certificates for any host."""
     certificate, key = FOLDER / AUTHORITY, FOLDER / KEY
     FOLDER.mkdir(mode=0o700, exist_ok=True)
     if certificate.exists() and key.exists():
@@ -99,7 +99,7 @@ def _authority() -> trustme.CA:
 
 
 def _write_bundle(authority: trustme.CA) -> None:
-    """The certificates that this user trusts, and the authority's: `SSL_CERT_FILE` replaces what is trusted."""
+    """Write the user's trusted certificates and the authority's. `SSL_CERT_FILE` replaces the defaults."""
     given = os.environ.get(CERTIFICATES[0], "")
     files = [Path(given), *map(Path, SYSTEM_CERTIFICATES), Path(certifi.where())]
     trusted = next(file for file in files if file.is_file() and file != FOLDER / BUNDLE)

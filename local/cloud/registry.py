@@ -1,7 +1,7 @@
-"""ECR: registry tokens, the registry that Docker talks to, and the API, under the same rules for every account.
+"""ECR: registry tokens, the registry for Docker, and the API, with the same rules for all accounts.
 
-Every account's registry has a name that Docker can push to and pull from on loopback:
-`localhost:PORT/ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY`. ECR's answers carry it as `repositoryUri`.
+Docker can push to and pull from each registry under a loopback name:
+`localhost:PORT/ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY`. ECR returns it as `repositoryUri`.
 """
 
 import base64
@@ -39,7 +39,7 @@ REGISTRY_HOST = re.compile(HOST)
 REGISTRY_PATH = re.compile(rf"/v2/(?P<host>(\d{{12}})\.dkr\.ecr\.([a-z0-9-]+)\.(?:{partition.SUFFIXES}))/(?P<rest>.+)")
 MANIFEST_PATH = re.compile(r"/v2/(?P<name>.+)/manifests/(?P<reference>[^/]+)")
 
-# What each call of the registry protocol needs. ECR has no action, and no answer, for any other.
+# The actions that each call of the registry protocol needs. ECR does not support other calls.
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html
 ACTIONS = {
     ("manifest", "GET"): ("ecr:BatchGetImage",),
@@ -65,21 +65,21 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 REFERENCE = re.compile(rf"[a-zA-Z0-9_][a-zA-Z0-9._-]{{0,127}}|{DIGEST.pattern}")
 MANIFEST_BYTES = 4 * 1024**2
 
-# What the API says where the registry protocol says this.
+# The API's error codes for errors of the registry protocol.
 MANIFEST_ERRORS = {
     "MANIFEST_INVALID": "InvalidParameterException",
     "DIGEST_INVALID": "ImageDigestDoesNotMatchException",
     "MANIFEST_BLOB_UNKNOWN": "LayersNotFoundException",
     "MANIFEST_UNKNOWN": "ReferencedImagesNotFoundException",
 }
-# The calls that name a repository by its ARN.
+# Calls with the ARN of a repository.
 TAGGING = ("ListTagsForResource", "TagResource", "UntagResource")
 VERSION = [(b"docker-distribution-api-version", b"registry/2.0")]
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository by its name in a registry; it need not exist."""
+    """A repository, by its name in a registry. It may not exist."""
 
     account: str
     region: str
@@ -97,13 +97,13 @@ class Repository:
 
     @property
     def record(self) -> dict[str, Any] | None:
-        """What MiniStack keeps of it, or None when it does not exist."""
+        """MiniStack's record, or None if the repository does not exist."""
         found: dict[str, Any] | None = ecr._repositories.get_scoped(self.account, self.region, self.name)
         return found
 
     @property
     def policy(self) -> str:
-        """The text of its policy; nothing when it has none."""
+        """The text of its policy; empty if it has none."""
         return ecr._repo_policies.get_scoped(self.account, self.region, self.name) or ""
 
     @property
@@ -113,7 +113,7 @@ class Repository:
 
     @property
     def missing(self) -> str:
-        """What ECR says when it does not exist."""
+        """ECR's message if the repository does not exist."""
         return f"The repository with name '{self.name}' does not exist in the registry with id '{self.account}'"
 
     def image(self, reference: str) -> dict[str, Any] | None:
@@ -128,8 +128,9 @@ class Repository:
         return (ecr._layer_blobs.get_scoped(self.account, self.region, self.name) or {}).get(digest)
 
     def denial(self, caller: Caller, *actions: str) -> str | None:
-        """Why a caller may not do all of this here, or None when it may."""
-        # What does not exist has no policy: the caller's own decide whether it hears so.
+        """Why a caller may not use these actions, or None if it may."""
+        # A missing repository has no policy. The caller's policies decide whether the caller may know that it is
+        # missing.
         record, policy, keys = self.record, None, dict[str, str]()
         if record is not None:
             policy = self.policy
@@ -139,9 +140,9 @@ class Repository:
         return next(filter(None, reasons), None)
 
     def taken(self, tag: str | None) -> str | None:
-        """ECR's refusal of a push under a tag that exists already, or None.
+        """ECR's error for a push to an existing tag, or None.
 
-        An immutable tag is refused even with the content that it names already.
+        A push to an immutable tag is refused even with the same content.
         https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html
         """
         immutable = self.record is not None and self.record["imageTagMutability"] == "IMMUTABLE"
@@ -154,7 +155,7 @@ class Repository:
 
 
 class Refused(Exception):
-    """A call of the registry protocol is refused: HTTP status, error code, text, and headers of the answer."""
+    """Raised to refuse a call of the registry protocol, with HTTP status, error code, text and headers."""
 
     def __init__(self, status: int, code: str, message: str, headers: Headers = ()) -> None:
         super().__init__(message)
@@ -167,8 +168,8 @@ class Registry:
     """ECR of all accounts.
 
     Args:
-        address: host and port in front of every registry's name.
-        tokens: those that GetAuthorizationToken issues and the registry takes.
+        address: host and port, the prefix of every registry name.
+        tokens: the tokens that GetAuthorizationToken issues and the registry accepts.
     """
 
     def __init__(self, address: str, tokens: Tokens) -> None:
@@ -176,7 +177,7 @@ class Registry:
         self._tokens = tokens
 
     async def v2(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Registry protocol calls: `docker login`, push and pull."""
+        """Handle a call of the registry protocol: `docker login`, push and pull."""
         try:
             caller = self._caller(header(scope, "authorization"))
             if scope["path"] in ("/v2", "/v2/"):
@@ -189,7 +190,7 @@ class Registry:
                 _check_manifest(Repository(*_owner(host), match["name"]), match["reference"], body)
         except Refused as refused:
             while (await receive()).get("more_body"):
-                pass  # Docker reads no answer while it sends a layer
+                pass  # Docker does not read a response while it sends a layer
             fault = {"errors": [{"code": refused.code, "message": str(refused)}]}
             await answer(send, refused.status, fault, [*VERSION, *refused.headers])
             return
@@ -198,7 +199,7 @@ class Registry:
             replication.copy(*_owner(host), match["name"])
 
     async def api(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Calls of the ECR API, of the caller's own registry or of the one that `registryId` names."""
+        """Handle a call of the ECR API, for the caller's own registry or the registry in `registryId`."""
         body, action = await read(receive), header(scope, "x-amz-target").rpartition(".")[2]
         caller, data = scope["caller"], document(body)
         receive = giving(body, receive)
@@ -210,7 +211,7 @@ class Registry:
             return
         owner, repositories = _named(action, data, caller.account)
         if owner != caller.account and (not repositories or action == "CreateRepository"):
-            # Only a repository's policy opens a registry to another account.
+            # Other accounts have access only through the policy of a repository.
             arn = Repository(owner, get_region(), "*").arn
             await _fail(send, "AccessDeniedException", access.denial(caller, f"ecr:{action}", arn, "") or "")
             return
@@ -227,12 +228,12 @@ class Registry:
                 except Refused as refused:
                     await _fail(send, MANIFEST_ERRORS[refused.code], str(refused))
                     return
-        if repositories:  # which the caller may use; MiniStack knows no caller but the owner
+        if repositories:  # the caller is allowed to make the call; MiniStack supports only the owner as a caller
             scope = access.signed_by_root(scope, body, owner, repositories[0].region)
         await ministack(scope, receive, rewriting(send, self._localise))
 
     async def _replicate(self, action: str, data: Mapping[str, Any], caller: Key, send: Send) -> None:
-        """The two calls about replication, which MiniStack does not know."""
+        """Handle the two calls of replication, which MiniStack does not support."""
         account, region = caller.account, get_region()
         if denial := access.denial(caller, f"ecr:{action}", Repository(account, region, "*").arn):
             await _fail(send, "AccessDeniedException", denial)
@@ -246,9 +247,9 @@ class Registry:
         await answer(send, 200, {"registryId": account, "replicationConfiguration": configuration})
 
     def expire(self, repository: Repository, now: float) -> list[Expired] | None:
-        """Apply a repository's lifecycle policy, which ECR does within a day.
+        """Apply a repository's lifecycle policy now. ECR applies it within a day.
 
-        Returns: what was deleted, or None when the repository has no such policy.
+        Returns: the deleted images, or None if the repository has no lifecycle policy.
         """
         scope = repository.account, repository.region, repository.name
         policy = ecr._lifecycle_policies.get_scoped(*scope)
@@ -261,7 +262,7 @@ class Registry:
         return deleted
 
     def _caller(self, authorization: str) -> Caller:
-        """Who got the token that a request shows."""
+        """The caller that requested the token of a request."""
         kind, _, encoded = authorization.partition(" ")
         if kind.lower() != "basic":
             realm = f'Basic realm="http://{self._address}/",service="ecr.amazonaws.com"'
@@ -278,15 +279,19 @@ class Registry:
         return token.caller
 
     def _admit(self, scope: Scope, caller: Caller) -> tuple[str, Scope]:
-        """The call that MiniStack gets: the registry's host name moves from the path to the Host header.
+        """The call for MiniStack, with the registry's host name in the Host header instead of the path.
 
-        Returns: that host name, and the call.
+        Returns: the host name, and the call.
         """
         method, match = scope["method"], REGISTRY_PATH.fullmatch(scope["path"])
         call = ecr._parse_v2_path(f"/v2/{match['rest']}") if match else None
         if match is None or call is None:
             name = f"{self._address}/ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY"
-            raise Refused(404, "NAME_UNKNOWN", f"{scope['path']} names no repository. Its name here is {name}")
+            raise Refused(
+                404,
+                "NAME_UNKNOWN",
+                f"{scope['path']} is not the path of a repository. In the local cloud, its name is {name}",
+            )
         verb, name, reference = call
         repository = Repository(match[2], match[3], name)
         if not REPOSITORY_NAME.fullmatch(name):
@@ -304,7 +309,7 @@ class Registry:
         if repository.record is None:
             raise Refused(404, "NAME_UNKNOWN", repository.missing)
         if (verb, method) in (("manifest", "GET"), ("manifest", "HEAD")) and repository.image(reference) is None:
-            # MiniStack still serves the manifest of an image that the API deleted.
+            # MiniStack still serves manifests of images that were deleted through the API.
             raise Refused(404, "MANIFEST_UNKNOWN", "Requested image not found")
         if (verb, method) == ("manifest", "PUT") and (taken := repository.taken(reference)):
             raise Refused(400, "TAG_INVALID", taken)
@@ -314,9 +319,9 @@ class Registry:
         return match["host"], {**inner, **changed}
 
     def _query(self, scope: Scope, repository: Repository, host: str, caller: Caller) -> dict[str, str]:
-        """The query of a call. A layer is mounted only from a repository that the caller may pull from.
+        """The query of a call. A layer can be mounted only from a repository that the caller may pull from.
 
-        Otherwise the client is told to upload it, as ECR tells it.
+        Otherwise the client must upload it, as on ECR.
         https://docs.aws.amazon.com/AmazonECR/latest/userguide/blob-mounting.html
         """
         query = dict(parse_qsl(scope["query_string"].decode()))
@@ -333,9 +338,9 @@ class Registry:
         return query
 
     def _with_tokens(self, body: bytes, caller: Key, data: Mapping[str, Any]) -> bytes:
-        """The answer of GetAuthorizationToken with a token of its own for each registry that was asked for."""
+        """The response of GetAuthorizationToken, with one token for each requested registry."""
         answered = json.loads(body)
-        if "authorizationData" in answered:  # and not an error
+        if "authorizationData" in answered:  # not an error
             answered["authorizationData"] = [
                 self._authorization(caller, registry) for registry in data.get("registryIds") or [caller.account]
             ]
@@ -350,15 +355,15 @@ class Registry:
         }
 
     def _localise(self, body: bytes) -> bytes:
-        """Give registry names in an ECR answer the loopback address in front."""
+        """Add the loopback address to registry names in a response of ECR."""
         text = REGISTRY_HOST.sub(lambda match: f"{self._address}/{match[0]}", body.decode())
         return text.replace(f"https://{self._address}/", f"http://{self._address}/").encode()
 
 
 def _named(action: str, data: Mapping[str, Any], account: str) -> tuple[str, list[Repository]]:
-    """The registry that an API call is about, and the repositories in it that it names.
+    """The registry and the repositories of an API call.
 
-    Of what it names besides, which AWS ignores, MiniStack takes nothing either.
+    Other members are removed, because AWS ignores them and MiniStack might not.
     """
     if action in TAGGING:
         _, _, _, region, owner, resource = f"{data['resourceArn']}:::::".split(":")[:6]
@@ -375,7 +380,7 @@ def _owner(host: str) -> tuple[str, str]:
 
 
 def _check_manifest(repository: Repository, reference: str, body: bytes) -> None:
-    """ECR's checks of a manifest that is put under a tag or a digest.
+    """ECR's checks of a pushed manifest.
 
     https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html#API_PutImage_Errors
     """
@@ -397,12 +402,12 @@ def _check_manifest(repository: Repository, reference: str, body: bytes) -> None
 
 
 async def _fail(send: Send, code: str, message: str) -> None:
-    """Refuse a call of the ECR API."""
+    """Send an error of the ECR API."""
     await answer(send, 400, {"__type": code, "message": message})
 
 
 def _rewriting_location(send: Send, host: str) -> Send:
-    """A `send` that puts the registry's host back into the paths that Docker is told to go on with."""
+    """A `send` that adds the registry's host to the paths in `Location` headers."""
 
     async def inner(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":

@@ -1,6 +1,6 @@
-"""ECR: what is pushed is copied to the Regions that the registry's replication configuration names.
+"""ECR: copies pushed images to the Regions in the registry's replication configuration.
 
-ECR copies within minutes, here it is there at once. It copies to other accounts as well, which is refused here.
+ECR copies within minutes; here, images are copied at once. Replication to other accounts is not supported here.
 https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication.html
 """
 
@@ -12,7 +12,7 @@ from ministack.services import ecr
 Rules = list[dict[str, Any]]
 
 ACTIONS = ("PutReplicationConfiguration", "DescribeRegistry")
-# One configuration for each account and Region, under one name.
+# There is one configuration for each account and Region.
 CONFIGURATIONS = AccountRegionScopedDict()
 NAME = "replication"
 
@@ -23,16 +23,16 @@ def rules_of(account: str, region: str) -> Rules:
 
 
 def put(account: str, region: str, rules: Rules) -> str | None:
-    """Set a registry's rules. Returns why they are refused, or None."""
+    """Set a registry's rules. Returns an error, or None."""
     for place in (place for rule in rules for place in rule["destinations"]):
         if place["registryId"] != account or place["region"] == region:
-            return f"Replication to {place['registryId']} in {place['region']} is not carried out here."
+            return f"Replication to {place['registryId']} in {place['region']} is not supported here."
     CONFIGURATIONS.set_scoped(account, region, NAME, rules)
     return None
 
 
 def copy(account: str, region: str, name: str) -> None:
-    """Copy the images of a repository to its replicas, as far as they are not there yet."""
+    """Copy the images of a repository to its replicas, except those that they already have."""
     for rule in rules_of(account, region):
         prefixes = [chosen["filter"] for chosen in rule.get("repositoryFilters", [])] or [""]
         if name.startswith(tuple(prefixes)):
@@ -42,7 +42,7 @@ def copy(account: str, region: str, name: str) -> None:
 
 def _copy(account: str, name: str, source: str, target: str) -> None:
     if not ecr._repositories.contains_scoped(account, target, name):
-        # ECR makes the repository, without the policies of its source.
+        # ECR creates a missing repository without the policies of its source.
         record = ecr._repositories.get_scoped(account, source, name)
         places = {
             "repositoryArn": record["repositoryArn"].replace(f":{source}:", f":{target}:"),

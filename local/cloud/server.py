@@ -9,7 +9,7 @@ from typing import Any
 
 from local.workspace import CLOUD_STATE
 
-# MiniStack reads its settings when it is imported.
+# MiniStack reads its settings at import.
 PORT = os.environ["LOCAL_CLOUD_PORT"]
 HOST = os.environ.setdefault("BIND_HOST", "127.0.0.1")
 os.environ.update(
@@ -20,22 +20,22 @@ os.environ.update(
     PERSIST_STATE="1",
     STATE_DIR=str(CLOUD_STATE),
 )
-# Registry tokens live shorter where a test waits for their end.
+# Tests set a shorter lifetime of registry tokens.
 TOKEN_SECONDS = float(os.environ.get("LOCAL_CLOUD_TOKEN_SECONDS", "43200"))
 GATE_IMAGE = os.environ.get("LOCAL_CLOUD_GATE_IMAGE", "")
 
 
 class NotLoopback(OSError):
-    """Something was about to listen where other machines can reach it."""
+    """Raised if a socket would be bound to an address that other machines can access."""
 
 
 def refuse_other_interfaces(event: str, arguments: tuple[Any, ...]) -> None:
-    """An audit hook: whatever a setting says, this process binds no socket but to loopback.
+    """An audit hook that allows this process to bind sockets to loopback only, whatever is configured.
 
-    Nobody but this machine may talk to it.
+    Other machines must not access it.
 
     Raises:
-        NotLoopback: a socket is about to be bound to another address.
+        NotLoopback: the address is not loopback.
     """
     if event == "socket.bind" and isinstance(arguments[1], tuple) and not _is_loopback(str(arguments[1][0])):
         raise NotLoopback(
@@ -52,7 +52,7 @@ def _is_loopback(host: str) -> bool:
 
 
 async def main() -> None:
-    """Serve until SIGTERM or SIGINT, then let MiniStack remove the containers of its functions."""
+    """Serve until SIGTERM or SIGINT. Then MiniStack removes the containers of its functions."""
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
     from hypercorn.logging import Logger
@@ -65,7 +65,7 @@ async def main() -> None:
     from local.cloud.kept import Kept
 
     class WithoutSignatures(Logger):
-        """The access log, without the query of a presigned URL, which is as good as a key."""
+        """The access log, without the queries of presigned URLs, which are secret."""
 
         async def access(self, request: Any, response: Any, request_time: float) -> None:
             if b"x-amz-" in request["query_string"].lower():
@@ -76,7 +76,7 @@ async def main() -> None:
     config = Config()
     config.bind = [f"{HOST}:{PORT}"]
     config.keep_alive_timeout = 75
-    # One line a call, in `.local/logs/cloud.log`: what a deployment asked for can be read, and counted.
+    # One line for each call, in `.local/logs/cloud.log`.
     config.accesslog = "-"
     config.logger_class = WithoutSignatures
     config.access_log_format = "%(m)s %(Uq)s %({x-amz-target}i)s %(s)s"

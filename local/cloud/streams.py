@@ -26,13 +26,13 @@ Frames = asyncio.Queue[tuple[int, bytes]]
 
 
 class Streams:
-    """One end.
+    """One end of the pipes.
 
     Args:
-        read: waits for exactly so many bytes of the other end.
-        writer: leads to the other end.
+        read: reads exactly this number of bytes from the other end.
+        writer: writes to the other end.
         dial: connects what the other end opens to a port; None where that opens nothing.
-        waiting: frames that wait for one connection before the other end has to wait; 0: any number.
+        waiting: number of frames that one connection may queue before the other end must wait; 0: no limit.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Streams:
         self._ended = False
 
     async def run(self) -> None:
-        """Serve until the other end is gone; then every connection ends."""
+        """Serve until the other end closes; then close every connection."""
         try:
             while True:
                 number, kind, size = HEAD.unpack(await self._read(HEAD.size))
@@ -72,7 +72,7 @@ class Streams:
         """Carry a connection to a port of the other end. Returns when that is connected.
 
         Raises:
-            ConnectionRefusedError: it is not.
+            ConnectionRefusedError: the other end cannot connect.
         """
         number = next(self._numbers)
         frames = self._arrived[number] = asyncio.Queue(self._waiting)
@@ -95,7 +95,7 @@ class Streams:
         await self._carry(number, reader, writer)
 
     async def _carry(self, number: int, reader: StreamReader, writer: StreamWriter) -> None:
-        """Both directions. The end of one is the end of both: HTTP/1.1 knows no half-closed connection."""
+        """Forward both directions. Close them together: HTTP/1.1 has no half-closed connections."""
         arriving = asyncio.create_task(self._deliver(self._arrived[number], writer))
         try:
             while data := await reader.read(CHUNK):
@@ -121,7 +121,7 @@ class Streams:
             writer.close()
 
     def _forget(self, number: int) -> None:
-        # `run` may wait for room in it.
+        # `run` may wait for space in the queue.
         frames = self._arrived.pop(number)
         while not frames.empty():
             frames.get_nowait()

@@ -273,7 +273,7 @@ def test_a_second_update_is_told_who_holds_the_lock_and_a_killed_one_is_taken_up
         said = fails(clone)
         assert re.search(r"the stack is currently locked by 1 lock\(s\).*pulumi cancel", said)
         assert re.search(r"created by \S+@\S+ \(pid \d+\) at 20\S+", said)
-        assert re.search(r"An update of a local stack is under way \(process \d+\)", clone.make("demo").stdout)
+        assert re.search(r"An update of a local stack is running \(process \d+\)", clone.make("demo").stdout)
         kill_engine(clone, first)
     # The function may be updated or not; the state says that nobody knows, and the lock is still there.
     assert "pulumi cancel" in fails(clone)
@@ -318,7 +318,7 @@ def test_a_demo_that_was_killed_while_it_made_something_starts_anew(clone: Clone
         until(lambda: clone.control("GET") == [1])
         kill_engine(clone, killed)
     ran = clone.make("demo")
-    assert "1 resources were being made: the local cloud starts anew" in ran.stdout
+    assert "creates were interrupted (1): the local cloud is reset" in ran.stdout
     assert f'200 {{"message": "{message}"}}' in ran.stdout, ran.stdout
 
 

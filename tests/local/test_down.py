@@ -12,7 +12,7 @@ from local import __main__ as commands
 from local import cloud, docker_engine, processes, stacks, workspace
 
 STEPS: list[tuple[Any, str, str]] = [
-    (stacks, "destroy", "The stacks were not destroyed in order, but ended with the local cloud"),
+    (stacks, "destroy", "The stacks were not destroyed, but their resources ended with the local cloud"),
     (cloud, "stop", "The local cloud did not stop"),
     (docker_engine, "stop", "The Docker engine did not stop"),
     (processes, "stop_all", "A server did not stop"),
