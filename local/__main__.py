@@ -7,7 +7,18 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from local import base_image, cloud, docker_engine, endpoint, environment, processes, stacks, toolchain, workspace
+from local import (
+    base_image,
+    cloud,
+    credentials,
+    docker_engine,
+    endpoint,
+    environment,
+    processes,
+    stacks,
+    toolchain,
+    workspace,
+)
 from local.steps import side_by_side
 from local.workspace import BIN, LOCAL, PYTHON, ROOT, VENV, LocalError
 
@@ -49,12 +60,14 @@ def demo() -> None:
 def env() -> None:
     """Print the `export` lines for a shell: eval "$(make env)"."""
     _require_cloud()
+    credentials.add_profiles_of_stacks()
     print(environment.exports())
 
 
 def shell() -> None:
     """Open a shell in which `pulumi`, `docker` and AWS clients talk to the local cloud."""
     _require_cloud()
+    credentials.add_profiles_of_stacks()
     program = os.environ.get("SHELL", "/bin/sh")
     print("pulumi preview -s consumer | pulumi up -s consumer | pulumi stack output -s consumer; exit ends the shell")
     if (BIN / "pulumi-resource-aws").exists():

@@ -5,12 +5,13 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from local.workspace import ACCOUNTS, AWS, LOCAL, REGION, RUN, port
+from local.workspace import ACCOUNTS, AWS, LOCAL, REGION, ROOT, RUN, port
 
 # Secret of the local cloud, from its first start until `make down`.
 SECRET = RUN / "secret"
@@ -66,13 +67,27 @@ def passphrase_file() -> Path:
 
 def write_aws_profiles() -> None:
     """Write the profiles `registry` and `consumer`, with the root users of these accounts."""
-    config, keys = [], []
+    (AWS / "config").write_text("")
+    write(AWS / "credentials", "")
     for profile, account in ACCOUNTS.items():
-        config.append(f"[profile {profile}]\nregion = {REGION}\nendpoint_url = http://127.0.0.1:{port()}\n")
-        key = f"aws_access_key_id = {account}\naws_secret_access_key = {secret_access_key(account)}\n"
-        keys.append(f"[{profile}]\n{key}")
-    (AWS / "config").write_text("\n".join(config))
-    write(AWS / "credentials", "\n".join(keys))
+        _add_profile(profile, account, REGION)
+
+
+def add_profiles_of_stacks() -> None:
+    """Add the profiles in stack files that are missing, each with the root user of the stack's account."""
+    for file in sorted(ROOT.glob("Pulumi.*.yaml")):
+        # The standard library cannot read YAML. Other spellings get no profile.
+        found = dict(re.findall(r'^ +[\w-]+:(profile|account|region): "?([\w-]+)"? *$', file.read_text(), re.MULTILINE))
+        if len(found) == 3 and f"[profile {found['profile']}]" not in (AWS / "config").read_text():
+            _add_profile(**found)
+
+
+def _add_profile(profile: str, account: str, region: str) -> None:
+    with (AWS / "config").open("a") as file:
+        file.write(f"[profile {profile}]\nregion = {region}\nendpoint_url = http://127.0.0.1:{port()}\n\n")
+    with (AWS / "credentials").open("a") as file:
+        key = secret_access_key(account)
+        file.write(f"[{profile}]\naws_access_key_id = {account}\naws_secret_access_key = {key}\n\n")
 
 
 def write(path: Path, text: str) -> None:

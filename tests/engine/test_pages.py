@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.clone import ROOT, Clone
+from tests.engine.clone import ROOT, Clone, interrupt_at
 from tests.pages import block, commands, documented
 
 HELLO = '{"message": "hello world!"}'
@@ -75,8 +75,7 @@ def test_the_commands_of_the_deployment_do_what_their_page_says(reader: Reader) 
     assert "endpointUrl" in reader.type(documented("python -m deployment status --json"))
     reader.type(documented("python -m deployment status"), documented("python -m deployment drift"))
     assert '{\\"message\\": \\"hello reader!\\"}' in reader.type(documented("python -m deployment invoke consumer"))
-    follow = documented("python -m deployment logs --follow")
-    assert "invocation" in reader.type(f"(timeout --signal=INT 5 {follow} || true)")
+    interrupt_at(reader.begin(documented("python -m deployment logs --follow")), "took ")
 
     running = reader.output("consumer", "imageDigest")
     reader.type(documented("python -m deployment rollback consumer"))

@@ -32,6 +32,7 @@ NOT_RUN = {
     "--requirement app/requirements.txt": "needs PyPI",
     "pip install .": "test_wheel.py installs the same wheel without its dependencies",
     "pip install boto3": "needs PyPI",
+    "pip install watchfiles": "needs PyPI",
     "hypercorn examples.web.app:app": "test_web_example.py runs it with a port of its own",
     "aws configure sso": "needs a browser",
     "aws configure sso --profile registry": "needs a browser",
