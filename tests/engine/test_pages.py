@@ -86,6 +86,7 @@ def test_the_commands_of_the_deployment_do_what_their_page_says(reader: Reader) 
     reader.type(back.replace(digest, running))
     assert reader.get() == (200, {"message": "hello reader!"})
     reader.type(documented("python -m deployment repair consumer"))
+    assert "/Prod/hello" in reader.type(documented("python examples/embed.py"))
 
 
 def test_an_idle_function_of_the_local_cloud_is_pulled_again(reader: Reader) -> None:
@@ -116,9 +117,8 @@ def test_a_destroy_as_the_readme_says_leaves_nothing(reader: Reader) -> None:
     reader.type(
         documented("python -m deployment destroy --no-registry --yes"), documented("pulumi destroy -s consumer")
     )
-    (line,) = re.findall(r"`(repository: \{name: ….*?\})`", (ROOT / "README.md").read_text())
-    loose = line.replace("…", "cross-account-function")
-    reader.edit("Pulumi.registry.yaml", "repository: {name: cross-account-function}", loose)
+    (line,) = re.findall(r"`(cross-account-ecr:repository: \{.*?\})`", (ROOT / "README.md").read_text())
+    reader.edit("Pulumi.registry.yaml", "cross-account-ecr:repository: {name: cross-account-function}", line)
     reader.type(documented("pulumi up -s registry"), documented("pulumi destroy -s registry"))
     assert reader.owned() == {}
     reader.type_outside(documented("make down"))

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((RO
 
 def blocks(page: Path, language: str) -> list[str]:
     """The fenced blocks of a page."""
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    found = re.findall(rf"^ *```{language}\n(.*?)^ *```", page.read_text(), re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(block) for block in found]
 
 
 # ---- outputs
@@ -83,9 +85,8 @@ def test_the_base_image_of_the_page_is_named_by_digest(deploy: Deploy, app: Path
 
 
 def test_the_repository_is_deleted_as_the_readme_says(deploy: Deploy) -> None:
-    (line,) = re.findall(r"`(repository: \{.*?\})`", (ROOT / "README.md").read_text())
+    (line,) = re.findall(r"`cross-account-ecr:(repository: \{.*?\})`", (ROOT / "README.md").read_text())
     repository = yaml.safe_load(line)["repository"]
-    repository["name"] = "cross-account-function"
     made = deploy("registry", repository=repository).one("aws:ecr/repository:Repository")
     assert made.inputs["forceDelete"] is True
     assert not made.protect
