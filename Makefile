@@ -1,4 +1,4 @@
-# Every command of the README. `make help` lists them.
+# `make help` lists the commands.
 PYTHON ?= python3
 VENV := .local/venv/bin
 
@@ -8,34 +8,34 @@ VENV := .local/venv/bin
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14 | sed 's/\$$\$$/$$/'
 
-setup: ## install and start what the local run needs
+setup: ## install and start everything for the local run
 	@$(PYTHON) -m local setup
 
-demo: ## both stacks on this machine, without AWS: deploy, call GET /hello, stay up
+demo: ## deploy both stacks on this machine, without AWS, and call GET /hello
 	@$(PYTHON) -m local demo
 
-shell: ## a shell in which `pulumi` works against the local cloud
+shell: ## open a shell in which `pulumi` uses the local cloud
 	@$(PYTHON) -m local shell
 
-env: ## the same as export lines: eval "$$(make env)"
+env: ## print the variables of `make shell`: eval "$$(make env)"
 	@$(PYTHON) -m local env
 
-down: ## destroy both stacks, stop what was started
+down: ## destroy both stacks, and stop the local cloud
 	@$(PYTHON) -m local down
 
-test: lint ## everything that the tests need, then all tests and their coverage
+test: lint ## install everything for the tests, run all tests, and measure coverage
 	@$(PYTHON) -m local test
 
-bench: ## measurements against what a user would do instead (minutes); ARGS="--help" lists them
+bench: ## run the measurements (15 minutes); ARGS="--help" lists them
 	@$(PYTHON) -m local bench $(ARGS)
 
 test-unit: .local/venv ## the unit tests of the program alone, in seconds
 	@$(VENV)/python -m pytest -n auto tests/unit
 
-mutants: .local/venv ## changes of the code that the unit tests do not notice (15 minutes); ARGS="--help" lists options
+mutants: .local/venv ## run the mutation tests (15 minutes); ARGS="--help" lists options
 	@PYTHONPATH=. $(VENV)/python scripts/mutants.py $(ARGS)
 
-lint: .local/venv ## ruff, and mypy --strict
+lint: .local/venv ## run ruff, and mypy --strict
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
 	@$(VENV)/mypy
@@ -47,7 +47,7 @@ format: .local/venv ## fix and format with ruff
 reference: .local/venv ## write docs/reference.md and the keys of Pulumi.yaml from the models
 	@PYTHONPATH=. $(VENV)/python scripts/reference.py
 
-policies: .local/venv ## write docs/policies/ from the table of permissions
+policies: .local/venv ## write docs/policies/ from the table in scripts/permissions.py
 	@PYTHONPATH=. $(VENV)/python scripts/permissions.py
 
 lock: .local/venv ## pin the dependencies with hashes, and the Python packages of the base image

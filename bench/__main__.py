@@ -1,4 +1,4 @@
-"""The measurements. `make bench` runs them all and writes results.* and timeline.svg beside this file."""
+"""The measurements. `make bench` runs all of them, and writes results.* and timeline.svg to this folder."""
 
 import argparse
 import contextlib
@@ -22,7 +22,7 @@ BEFORE = HERE / "before.json"
 MISSED, FAILED, INTERRUPTED = 1, 2, 130
 ROUNDS = 5
 
-# By name: those that need nothing but this folder, and those that need both stacks deployed.
+# Measurements by name: without a deployment, and with both stacks deployed.
 ALONE: dict[str, Callable[[int], list[Measure]]] = {"hashing": program.hashing, "image": image}
 DEPLOYED: dict[str, Callable[[Ground, int], list[Measure]]] = {
     "imports": program.imports,
@@ -36,7 +36,7 @@ DEPLOYED: dict[str, Callable[[Ground, int], list[Measure]]] = {
 
 
 def main() -> int:
-    """Measure and report. Returns 0; with `--check` 1 if a goal is missed; 2 if something could not be measured."""
+    """Measure and report. Returns 0, 1 if a goal is missed with `--check`, or 2 if a measurement failed."""
     given = _parser().parse_args()
     began = time.monotonic()
     try:
@@ -65,14 +65,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__, epilog='make bench ARGS="--only imports"')
     parser.add_argument(
         "--only", action="append", choices=names, metavar="NAME",
-        help=f"measure this alone, and write no results; may be given again. One of: {', '.join(names)}",
+        help=f"measure only this, and write no results; repeatable. One of: {', '.join(names)}",
     )  # fmt: skip
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often each is measured (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="number of rounds (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is missed")
     parser.add_argument(
         "--before", type=Path, default=BEFORE, metavar="FILE",
-        help="results.json of another run to show beside (default: before.json)",
+        help="results.json of another run, for comparison (default: before.json)",
     )  # fmt: skip
     parser.add_argument(
         "--fresh", type=Path, default=FRESH_RECORD, metavar="FILE",
@@ -94,7 +94,7 @@ def _measure(names: list[str], rounds: int, record: Path) -> list[Measure]:
         if record.exists():
             measures += fresh(record)
         else:
-            tell(f"no record of a fresh machine: {record} is not there")
+            tell(f"no record of a fresh machine: {record} does not exist")
     return measures
 
 

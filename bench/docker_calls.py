@@ -1,4 +1,4 @@
-"""A Docker endpoint that passes everything on to the engine and counts what it is asked to build and to push."""
+"""A Docker endpoint that forwards to the engine, and counts builds and pushes."""
 
 import re
 import socket
@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from urllib.parse import urlsplit
 
-# BuildKit's builds open sessions, one or more; the classic builder's are a call.
+# A build with BuildKit opens one or more sessions; the classic builder makes one call.
 CALLS = {
     "build": re.compile(rb"POST (?:/v[\d.]+)?/(?:session|build)[? ]"),
     "push": re.compile(rb"POST (?:/v[\d.]+)?/images/\S+/push[? ]"),
@@ -17,14 +17,14 @@ CHUNK_BYTES = 1 << 16
 
 
 class DockerCalls:
-    """Listens on a socket of its own in front of an engine.
+    """A proxy socket in front of an engine.
 
     Args:
-        engine: the engine's address, a value of DOCKER_HOST.
+        engine: the engine's address, as in DOCKER_HOST.
 
     Attributes:
-        host: the value of DOCKER_HOST that is counted.
-        counted: calls of the builder (`build`), one or more a build, and pushes (`push`) so far.
+        host: the proxy's address, for DOCKER_HOST.
+        counted: number of calls of the builder (`build`, one or more for each build) and of pushes (`push`).
     """
 
     def __init__(self, engine: str) -> None:
@@ -39,7 +39,7 @@ class DockerCalls:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Stop accepting connections."""
         self._listener.close()
         self._folder.cleanup()
 
@@ -68,6 +68,6 @@ class DockerCalls:
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
         except OSError:
-            # The other side is gone, and with it whoever would care.
+            # The other side has closed the connection.
             source.close()
             target.close()

@@ -22,7 +22,7 @@ ANSWER_SECONDS = 60
 
 
 def unchanged(ground: Ground, rounds: int) -> list[Measure]:
-    """`pulumi up` of what is deployed already: its time, what it asks for, and what `make demo` adds to it."""
+    """`pulumi up` without changes: its time and calls, and the additional time of `make demo`."""
     empty, demo = list[Run](), list[Run]()
     stacks: dict[str, list[Run]] = {REGISTRY: [], CONSUMER: []}
     bounds: dict[str, list[Run]] = {REGISTRY: [], CONSUMER: []}
@@ -74,7 +74,7 @@ def _against_empty(what: str, stack: str, runs: list[Run], empty: list[Run], bou
 
 
 def change(ground: Ground, rounds: int) -> list[Measure]:
-    """A changed line until it answers, against the same by hand; and what is pushed for it."""
+    """The time from a changed line to its response, compared with the same by hand; and the bytes pushed."""
     ours, by_hand, bound = list[float](), list[float](), list[float]()
     pushed, needed, layers = list[float](), list[float](), list[float]()
     url, by_hand_url, hand = _by_hand(ground)
@@ -91,7 +91,7 @@ def change(ground: Ground, rounds: int) -> list[Measure]:
         ours.append(time.monotonic() - began - empty)
         asked = ground.calls() - before
         if not asked["build"] or asked["push"] != 1 or asked["manifest"] != 1 or asked["UpdateFunctionCode"] != 1:
-            raise CommandFailed(f"A changed line was to be built, pushed and deployed once; seen: {dict(asked)}")
+            raise CommandFailed(f"Expected one build, push and update for a changed line; found: {dict(asked)}")
         manifest = _manifest(ground)
         sizes = {part["digest"]: part["size"] for part in (*manifest["layers"], manifest["config"])}
         itself = len(json.dumps(manifest))
@@ -115,11 +115,11 @@ def change(ground: Ground, rounds: int) -> list[Measure]:
             values=ours,
             anchors=by_hand,
             bound=bound,
-            note="the engine's time with an empty program is taken off; bound: by hand, and the start of the providers",
+            note="without the engine's time for an empty program; bound: by hand, and the start of the providers",
         ),
         Measure(
             name="bytes pushed for a changed line",
-            against="the changed layer, and configuration and manifest that name it",
+            against="the changed layer, and its configuration and manifest",
             goal=1.2,
             values=pushed,
             anchors=needed,
@@ -173,7 +173,7 @@ def _watched(ground: Ground, rounds: int, url: str, by_hand_url: str, hand: Call
 
 
 def _by_hand(ground: Ground) -> tuple[str, str, Callable[[str], None]]:
-    """The URLs of both functions, and what a user does by hand to change the second, the flat program's."""
+    """The URLs of both functions, and a function that changes the flat program's function by hand."""
     ground.pulumi("stack", "init", "by-hand", program="flat")
     ground.up("by-hand", program="flat", config={"name": "by-hand"})
     outputs = ground.outputs("by-hand", program="flat")
@@ -199,7 +199,7 @@ def _by_hand(ground: Ground) -> tuple[str, str, Callable[[str], None]]:
 
 
 def edit(file: Path, text: str) -> None:
-    """Change the line that answers."""
+    """Change the response in the code."""
     changed, count = re.subn(r'"message": "[^"]*"', f'"message": "{text}"', file.read_text())
     if count != 1:
         raise CommandFailed(f"{file} has no line to change")
@@ -207,7 +207,7 @@ def edit(file: Path, text: str) -> None:
 
 
 def _until_answer(ground: Ground, url: str, text: str) -> None:
-    """Ask until the changed line answers."""
+    """Call until the changed response is returned."""
     deadline = time.monotonic() + ANSWER_SECONDS
     while (answer := ground.clone.get_url(url)) != (200, {"message": text}):
         if time.monotonic() > deadline:
@@ -245,7 +245,7 @@ FIRST_CONSUMER = """config:
 
 
 def first(ground: Ground, rounds: int) -> list[Measure]:
-    """Both stacks from nothing, the image's layers cached, against the same resources in one flat program."""
+    """First deployment of both stacks with cached image layers, compared with the flat program."""
     ours, flat, bound = list[float](), list[float](), list[float]()
     stacks = {"first-registry": FIRST_REGISTRY, "first-consumer": FIRST_CONSUMER}
     for stack, text in stacks.items():
@@ -271,13 +271,13 @@ def first(ground: Ground, rounds: int) -> list[Measure]:
             values=ours,
             anchors=flat,
             bound=bound,
-            note="bound: the flat program and a second run of the engine with its provider, for there are two stacks",
+            note="bound: the flat program, and a second run of the engine with its provider for the second stack",
         )
     ]
 
 
 def growth(ground: Ground, rounds: int) -> list[Measure]:
-    """Previews of more functions and more consumers, against the flat program's with as many."""
+    """Previews with more functions and consumers, compared with a flat program with the same number."""
     functions: dict[str, list[dict[int, Run]]] = {"composed": [], "flat": []}
     consumers: dict[str, list[dict[int, Run]]] = {"ours": [], "flat": []}
     for program in functions:
@@ -303,7 +303,7 @@ def growth(ground: Ground, rounds: int) -> list[Measure]:
     for small, large in ((1, 10), (10, 50)):
         measures.append(
             Measure(
-                name=f"processor time for a resource more, {small} to {large} functions",
+                name=f"processor time for each additional resource, {small} to {large} functions",
                 against="the flat program",
                 goal=1.1,
                 values=[_slope(runs, small, large) for runs in functions["composed"]],
@@ -324,7 +324,7 @@ def growth(ground: Ground, rounds: int) -> list[Measure]:
     for size in SIZES[1:]:
         measures.append(
             Measure(
-                name=f"processor time with {size} consumers, by that with one",
+                name=f"processor time with {size} consumers, divided by that with one",
                 against="the flat program's",
                 goal=1.1,
                 values=[runs[size].processor / runs[1].processor for runs in consumers["ours"]],
@@ -347,7 +347,7 @@ def growth(ground: Ground, rounds: int) -> list[Measure]:
 
 
 def _slope(runs: dict[int, Run], small: int, large: int) -> float:
-    """Processor seconds for a resource more."""
+    """Processor seconds for each additional resource."""
     return (runs[large].processor - runs[small].processor) / (_resources(runs[large]) - _resources(runs[small]))
 
 

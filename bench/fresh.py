@@ -1,4 +1,4 @@
-"""The set-up of `make demo` on a fresh machine, from its own record: against the critical path of its steps."""
+"""The set-up of `make demo` on a fresh machine, from its record, compared with the critical path of its steps."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.measure import CommandFailed, Measure
 
-# What each step waits for.
+# The steps that each step waits for.
 NEEDS: dict[str, tuple[str, ...]] = {
     "Python environment": (),
     "Docker engine": (),
@@ -18,20 +18,20 @@ NEEDS: dict[str, tuple[str, ...]] = {
 
 
 def fresh(record: Path) -> list[Measure]:
-    """The time of the set-up, against the longest chain of steps that wait for one another.
+    """The time of the set-up, compared with the longest chain of steps that wait for each other.
 
     Args:
         record: `.local/logs/steps.jsonl` of the machine, after its first `make demo`.
 
     Raises:
-        CommandFailed: it is no such record.
+        CommandFailed: the file is not such a record.
     """
     steps: dict[str, dict[str, Any]] = {}
     for line in record.read_text().splitlines():
         step = json.loads(line)
         steps.setdefault(step["title"], step)
     if missing := NEEDS.keys() - steps.keys():
-        raise CommandFailed(f"{record} is no record of a set-up: it has no step {', '.join(sorted(missing))}")
+        raise CommandFailed(f"{record} is not the record of a set-up: it has no step {', '.join(sorted(missing))}")
     longest: dict[str, float] = {}
     for title, before in NEEDS.items():
         longest[title] = steps[title]["seconds"] + max((longest[name] for name in before), default=0.0)

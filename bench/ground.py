@@ -1,4 +1,4 @@
-"""Where the engine is measured: a clone with both stacks deployed, and programs to compare with."""
+"""The environment of measurements: a clone with both stacks deployed, and programs for comparison."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tests.engine.clone import Clone
 PROGRAMS = Path(__file__).resolve().parent / "programs"
 REGISTRY, CONSUMER = "registry", "consumer"
 
-# Calls as the log of the local cloud has them: method, path, action, status.
+# Calls in the log of the local cloud: method, path, action, status.
 CLOUD_CALLS = {
     "UpdateFunctionCode": re.compile(r" PUT /2015-03-31/functions/[^/ ]+/code "),
     "manifest": re.compile(r" PUT /v2/\S+/manifests/"),
@@ -30,13 +30,13 @@ UPLOAD = re.compile(r" PUT /v2/\S+/blobs/uploads/\S+digest=(sha256(?::|%3A)[0-9a
 
 @dataclass
 class Ground:
-    """The clone and the programs beside it.
+    """The clone and the programs for comparison.
 
     Attributes:
         clone: the clone, after `make demo`.
-        folder: where the programs are, each in a folder of its name.
+        folder: folder of the programs.
         env: the clone's environment.
-        docker: the Docker endpoint of all that runs in it.
+        docker: the Docker endpoint that all of them use.
     """
 
     clone: Clone
@@ -45,7 +45,7 @@ class Ground:
     docker: DockerCalls
 
     def pulumi(self, *arguments: str, program: str = "") -> Run:
-        """Run the CLI on the clone's stacks, or on those of a program beside it."""
+        """Run the CLI on the stacks of the clone or of a program."""
         command: list[str | Path] = [self.clone.root / ".local" / "bin" / "pulumi", "--non-interactive", *arguments]
         return run(command, cwd=self.folder / program if program else self.clone.root, env=self.env)
 
@@ -64,7 +64,7 @@ class Ground:
         return dict(json.loads(self.pulumi("stack", "output", "--json", "--stack", stack, program=program).output))
 
     def _deploy_bounds(self) -> None:
-        """For each stack one with its providers and nothing else, which is what it cannot do without."""
+        """Deploy the bounds: for each stack, a program with only its providers."""
         for stack, profiles, docker in ((REGISTRY, ["registry"], False), (CONSUMER, ["consumer", "registry"], True)):
             config = {"docker": json.dumps(docker)}
             config |= {f"profiles[{number}]": profile for number, profile in enumerate(profiles)}
@@ -74,12 +74,12 @@ class Ground:
             self.up(stack, program="providers")
 
     def calls(self) -> Counter[str]:
-        """What the local cloud and Docker were asked for so far: builds, pushes, manifests, updates of code."""
+        """Number of calls of the local cloud and Docker: builds, pushes, manifests, updates of code."""
         log = self._log()
         return self.docker.counted + Counter({name: len(call.findall(log)) for name, call in CLOUD_CALLS.items()})
 
     def uploads(self) -> list[str]:
-        """Digests of all layers and configurations that were uploaded so far, each as often as it was."""
+        """Digests of all uploaded layers and configurations, with repetitions."""
         return [digest.replace("%3A", ":") for digest in UPLOAD.findall(self._log())]
 
     def _log(self) -> str:
@@ -88,10 +88,10 @@ class Ground:
 
 @contextmanager
 def ground() -> Iterator[Ground]:
-    """Make the clone, run `make demo` in it, set the programs up; at the end everything is taken down."""
+    """Create the clone, run `make demo` in it, and deploy the programs. Stops everything at the end."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        # One endpoint for all that is started here: the provider of Docker takes another one for a change.
+        # One endpoint for everything, because the Docker provider treats another one as a change.
         docker = DockerCalls(docker_engine.host() or "")
         os.environ["DOCKER_HOST"] = docker.host
         tell("a clone with both stacks: make demo")

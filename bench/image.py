@@ -1,4 +1,4 @@
-"""Measures of the image: its size and its cold start, against the base image with an empty handler."""
+"""Measurements of the image: size and cold start, compared with the base image with an empty handler."""
 
 import json
 import time
@@ -21,7 +21,7 @@ POLL_SECONDS = 0.005
 
 
 def image(rounds: int) -> list[Measure]:
-    """Size and cold start of the image as `app/` makes it."""
+    """Size and cold start of the image of `app/`."""
     names = {"app": f"bench-app:{free_port()}", "empty": f"bench-empty:{free_port()}"}
     with TemporaryDirectory(prefix="bench-image-") as folder:
         for file in ("Dockerfile", ".dockerignore"):
@@ -67,7 +67,7 @@ def _size(tag: str) -> float:
 
 
 def _cold_start(tag: str) -> float:
-    """Seconds from nothing to the first answer."""
+    """Seconds from `docker run` to the first response."""
     port = free_port()
     began = time.monotonic()
     started = docker("run", "--detach", "--rm", "--publish", f"127.0.0.1:{port}:8080", tag)

@@ -1,4 +1,4 @@
-"""What a measurement is, and how a command is timed."""
+"""Measurements, and the timing of commands."""
 
 import os
 import statistics
@@ -14,17 +14,17 @@ KIB = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """One row of the result: what was measured against what, round by round.
+    """One row of the results: a measure and its reference in each round.
 
     Attributes:
-        name: what was measured.
-        against: what it is compared with, measured in the same rounds.
-        goal: what the result may be at most.
-        values: one number a round.
-        anchors: the number of the same round that it is divided by; none where the value is the result itself.
-        unit: of values and anchors.
-        bound: the same ratio for what cannot be done without, one number a round, where the goal is below it.
-        note: what to know when reading it.
+        name: name of the measure.
+        against: name of the reference, which is measured in the same rounds.
+        goal: maximum of the result.
+        values: the measure in each round.
+        anchors: the reference in each round; empty if the measure is not a ratio.
+        unit: unit of values and anchors.
+        bound: the ratio for only the unavoidable work, in each round.
+        note: remark about the result.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Measure:
 
     @property
     def results(self) -> list[float]:
-        """The result of each round: a ratio where there is an anchor, else the value."""
+        """The result of each round: a ratio if there is a reference, otherwise the value."""
         if not self.anchors:
             return list(self.values)
         return [value / anchor for value, anchor in zip(self.values, self.anchors, strict=True)]
@@ -56,7 +56,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Run:
-    """What a command took: seconds, processor seconds with those of its children, and the largest process in MiB."""
+    """Seconds, processor seconds including child processes, and the memory of the largest process in MiB."""
 
     seconds: float
     processor: float
@@ -65,7 +65,7 @@ class Run:
 
 
 class CommandFailed(Exception):
-    """A command that is measured failed; the text is its output."""
+    """Raised if a measured command fails. The text is its output."""
 
 
 def run(command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | None = None) -> Run:
@@ -79,7 +79,7 @@ def run(command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | No
         command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         output = process.stdout.read() if process.stdout else ""
-        # Of all ways to wait, this one tells what the process and its own children used.
+        # wait4 returns the resources that the process and its children used.
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
@@ -88,5 +88,5 @@ def run(command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | No
 
 
 def tell(doing: str) -> None:
-    """A line of progress, apart from the result."""
+    """Print a line of progress to stderr."""
     print(f"… {doing}", file=sys.stderr, flush=True)

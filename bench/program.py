@@ -1,4 +1,4 @@
-"""Measures of the program alone: its imports, and the hash of a build context."""
+"""Measurements of the program without the engine: its imports, and the hash of a build context."""
 
 import json
 import os
@@ -15,14 +15,14 @@ STACKS = (REGISTRY, CONSUMER)
 FILES, FOLDERS, FILE_BYTES = 10_000, 100, 100_000
 SOURCE = f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
 HASH = "from components.image.build import ImageBuild; build = ImageBuild(context='context'); "
-# The program up to where it would begin to make resources.
+# Run the program until its first resource.
 PROGRAM = "import pulumi, runpy; pulumi.run = lambda program: None; runpy.run_path('__main__.py')"
-# A module that waits for its first use is of another type; to ask it for anything would be that use.
+# A lazily loaded module has another type until its first use. Reading an attribute would be the first use.
 LOADED = "import sys; print(*(name for name, module in sys.modules.items() if type(module) is type(sys)))"
 
 
 def imports(ground: Ground, rounds: int) -> list[Measure]:
-    """Processor time of the program before its first resource, and the provider modules it has by then."""
+    """Processor time of the program before its first resource, and the provider modules that it has loaded."""
     configurations = {stack: _configuration(ground, stack) for stack in STACKS}
     loaded = {stack: _loaded_modules(configurations[stack]) for stack in STACKS}
     alone = list[Run]()
@@ -33,7 +33,7 @@ def imports(ground: Ground, rounds: int) -> list[Measure]:
         alone.append(_python("import pulumi"))
         for stack in STACKS:
             program[stack].append(_python(PROGRAM, configurations[stack]))
-            # An import alone leaves a module for its first use.
+            # An import does not load a lazy module.
             use = "".join(f"; dir({module})" for module in loaded[stack])
             least[stack].append(_python(f"import {', '.join(['pulumi', *loaded[stack]])}{use}"))
     anchors = [one.processor for one in alone]
@@ -65,21 +65,21 @@ def imports(ground: Ground, rounds: int) -> list[Measure]:
 
 
 def _configuration(ground: Ground, stack: str) -> dict[str, str]:
-    """A stack's configuration as the engine hands it to the program, and what its build arguments are taken from."""
+    """A stack's configuration as the engine passes it to the program, and the values of its build arguments."""
     values = json.loads(ground.pulumi("config", "--json", "--stack", stack).output)
-    # Outside of the engine the project has this name.
+    # Without the engine, this is the project's name.
     texts = {key.replace("cross-account-ecr:", "project:"): value["value"] for key, value in values.items()}
     return {**ground.env, "PULUMI_CONFIG": json.dumps(texts), "LAMBDA_BASE_IMAGE": "any"}
 
 
 def _loaded_modules(configuration: dict[str, str]) -> set[str]:
-    """The SDK's modules that the program's imports load."""
+    """The modules of the SDK that the program's imports load."""
     loaded = _python(f"{PROGRAM}; {LOADED}", configuration).output
     return set(re.findall(r"\bpulumi_docker\b|\bpulumi_aws\.\w+(?=\._inputs\b)", loaded))
 
 
 def _used_modules(ground: Ground, stack: str) -> set[str]:
-    """The SDK's modules of the resource types that are in a stack's state."""
+    """The modules of the SDK for the resource types in a stack's state."""
     state = json.loads(ground.pulumi("stack", "export", "--stack", stack).output)
     modules = set[str]()
     for resource in state["deployment"]["resources"]:
@@ -119,6 +119,6 @@ def hashing(rounds: int) -> list[Measure]:
             goal=1.2,
             values=[one.seconds - begun.seconds for one, begun in zip(ours, start, strict=True)],
             anchors=[one.seconds for one in theirs],
-            note="the start of Python is taken off: the program has started anyway",
+            note="without the start of Python",
         )
     ]

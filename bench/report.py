@@ -1,4 +1,4 @@
-"""The result as a table, as a picture and as JSON."""
+"""The results as a table, a chart and JSON."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from bench.measure import Measure
 
-# The picture: one bar a measure, its length the result by its goal, so that all share one line to stay left of.
+# The chart has one bar for each measure. Its length is the result divided by the goal, so one line shows all goals.
 WIDTH, LABELS, NUMBERS, ROW, TOP, BAR = 1000, 350, 130, 26, 64, 14
 GOALS_SHOWN = 3.0
 MET, MISSED, BEYOND, BOUND, BEFORE = "#2e7d32", "#c62828", "#ef6c00", "#212121", "#9e9e9e"
@@ -22,14 +22,14 @@ def as_json(measures: Sequence[Measure]) -> str:
 
 
 class Earlier(NamedTuple):
-    """A measure in another run: the median of what was measured, and the result."""
+    """A measure of another run: the median of its values, and its result."""
 
     measured: float
     result: float
 
 
 def results_of(text: str) -> dict[str, Earlier]:
-    """The measures by name in the JSON of another run."""
+    """The measures of another run, by name."""
     rows: list[dict[str, Any]] = json.loads(text)
     return {row["name"]: Earlier(statistics.median(row["values"]), row["result"]) for row in rows}
 
@@ -57,7 +57,7 @@ def table(measures: Sequence[Measure], before: Mapping[str, Earlier]) -> str:
 
 
 def picture(measures: Sequence[Measure], before: Mapping[str, Earlier]) -> str:
-    """An SVG: the nearer to the left, the better; the line is the goal."""
+    """The chart as an SVG. Shorter bars are better; the line is the goal."""
     height = TOP + ROW * len(measures) + 12
     scale = (WIDTH - LABELS - NUMBERS) / GOALS_SHOWN
     goal = LABELS + scale
@@ -96,8 +96,8 @@ def _legend(with_before: bool) -> str:
     marks = [
         (MET, "met"),
         (MISSED, "missed"),
-        (BEYOND, "missed by the bound already"),
-        (BOUND, "bound: what cannot be done without"),
+        (BEYOND, "the bound already misses it"),
+        (BOUND, "bound: only the unavoidable work"),
     ]
     if with_before:
         marks.append((BEFORE, "before"))
@@ -120,7 +120,7 @@ def _colour(measure: Measure) -> str:
 
 
 def _in_goals(measure: Measure, result: float) -> float:
-    """A result by its goal; of a goal of nothing, anything is more than the picture shows."""
+    """A result divided by its goal. For a goal of 0, any other result exceeds the chart."""
     if measure.goal == 0:
         return 0.0 if result == 0 else GOALS_SHOWN
     return min(max(result / measure.goal, 0.0), GOALS_SHOWN)
@@ -131,7 +131,7 @@ def _result(measure: Measure, value: float) -> str:
 
 
 def _earlier(measure: Measure, earlier: Earlier | None) -> str:
-    """What was measured then and, where that is a ratio, the result."""
+    """The earlier measure and, if it is a ratio, its result."""
     if earlier is None:
         return ""
     measured = _number(earlier.measured, measure.unit)
@@ -139,13 +139,13 @@ def _earlier(measure: Measure, earlier: Earlier | None) -> str:
 
 
 def _number(value: float, unit: str) -> str:
-    """A number with four digits or less, and its unit."""
+    """A number with at most four digits, and its unit."""
     text = f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
     return f"{text} {unit}".strip()
 
 
 def _verdict(measure: Measure) -> str:
-    """Whether the goal is met, and what stands in the way."""
+    """Whether the goal is met, with the bound if it is not."""
     parts = ["met" if measure.is_met else "missed"]
     if measure.bound:
         parts.append(f"bound {statistics.median(measure.bound):.2f} x")

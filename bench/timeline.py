@@ -1,4 +1,4 @@
-"""A picture of where an update's time goes, from the engine's own trace."""
+"""A chart of the time of an update, from the engine's trace."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -20,14 +20,14 @@ NANOSECONDS = 1e9
 
 @dataclass(frozen=True)
 class Span:
-    """A part of the trace, in seconds from the start of the command. The name of a plugin's has its kind behind it."""
+    """A span of the trace, in seconds from the start of the command. The name of a plugin's span ends with its kind."""
 
     name: str
     begin: float
     end: float
 
 
-# The picture's rows: what of the trace is shown in each.
+# The rows of the chart, with their spans.
 ROWS: tuple[tuple[str, str, set[str]], ...] = (
     ("language host starts", ENGINE, {"newPlugin language"}),
     ("program imports, settings", PROGRAM, {"imports"}),
@@ -43,7 +43,7 @@ ASKED = {f"pulumirpc.ResourceMonitor/{call}" for call in ("Invoke", "ReadResourc
 
 
 def timeline(ground: Ground, rounds: int) -> list[Measure]:
-    """Draw a consumer's `pulumi up` that changes nothing, and one of a changed line. There is no measure in it."""
+    """Draw a consumer's `pulumi up` without changes, and with a changed line. Returns no measures."""
     tell("timeline")
     edit(ground.clone.root / "app" / "app.py", "timeline")
     line = _trace(ground, "line.json")
@@ -62,10 +62,10 @@ def _trace(ground: Ground, name: str) -> list[Span]:
 
 
 def read(file: Path) -> list[Span]:
-    """A trace's spans, and one that the engine does not see: the imports, until the program first asks for something.
+    """The spans of a trace, and a span for the imports, which end with the program's first request to the engine.
 
     Raises:
-        CommandFailed: it is no trace of an update.
+        CommandFailed: the file is not the trace of an update.
     """
     found = list(_spans(json.loads(line) for line in file.read_text().splitlines()))
     begin = min((span.begin for span in found), default=0.0)
@@ -73,7 +73,7 @@ def read(file: Path) -> list[Span]:
     ran = [span.begin for span in spans if span.name == "pulumirpc.LanguageRuntime/Run"]
     asked = [span.begin for span in spans if span.name in ASKED]
     if not ran or not asked:
-        raise CommandFailed(f"{file} is no trace of an update")
+        raise CommandFailed(f"{file} is not the trace of an update")
     return [*spans, Span("imports", ran[0], min(asked))]
 
 
@@ -89,7 +89,7 @@ def _spans(parts: Iterable[dict[str, Any]]) -> Iterable[Span]:
 
 
 def picture(traces: dict[str, Sequence[Span]]) -> str:
-    """An SVG: a panel for each trace, all with the same scale."""
+    """The chart as an SVG, with a panel for each trace. All panels have the same scale."""
     longest = max(span.end for spans in traces.values() for span in spans)
     scale = (WIDTH - LABELS - MARGIN) / longest
     panel = HEAD + ROW * len(ROWS) + AXIS

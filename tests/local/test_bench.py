@@ -139,6 +139,6 @@ def test_a_timeline_shows_each_start_of_a_provider(tmp_path: Path) -> None:
     assert "an &lt;up&gt;: 9.0 s" in picture
 
 
-def test_what_is_no_trace_of_an_update_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CommandFailed, match="no trace of an update"):
+def test_a_file_that_is_not_a_trace_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CommandFailed, match="not the trace of an update"):
         timeline.read(_trace(tmp_path, ("pulumi", 0, 10, "")))

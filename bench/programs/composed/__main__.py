@@ -1,4 +1,4 @@
-"""The two components in one program, as many functions as asked for: what growth is measured with."""
+"""Both components in one program with a variable number of functions, for `growth`."""
 
 import os
 

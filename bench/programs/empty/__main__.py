@@ -1,3 +1,3 @@
-"""The engine's own time: a program without resources."""
+"""A program without resources, for the time of the engine alone."""
 
 import pulumi  # noqa: F401  # every program does

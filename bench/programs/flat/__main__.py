@@ -1,4 +1,4 @@
-"""What a user would write instead: the resources of both stacks in one flat program, without settings or checks."""
+"""The resources of both stacks in one flat program without settings and checks, as a user might write it."""
 
 import json
 import os
@@ -77,7 +77,7 @@ aws.ecr.LifecyclePolicy(
     ),
     opts=there,
 )
-# As in the stack file of the consumer: the base image is the environment's, if it names one.
+# As in the consumer's stack file: the base image may be set in the environment.
 args = {key: value for key, value in os.environ.items() if key == "LAMBDA_BASE_IMAGE"}
 token = aws.ecr.get_authorization_token_output(opts=pulumi.InvokeOutputOptions(provider=registry))
 image = docker.Image(

@@ -1,4 +1,4 @@
-"""What no program can do without that has these providers: they are started and check their credentials."""
+"""A program with only providers, which start and check their credentials: the bound."""
 
 import pulumi
 import pulumi_aws as aws
