@@ -87,8 +87,7 @@ def signer(scope: Scope, body: bytes) -> Key | iam.AuthError:
 
 
 def signed_by_root(scope: Scope, body: bytes, account: str, region: str) -> Scope:
-    """The request, signed by the root user of an account in a Region. Use it for calls that the caller is allowed to
-    make."""
+    """The request, signed by the root user of an account in a Region. Only for allowed calls."""
     CHECKED.set(False)
     kept = {name: header(scope, name) for name in ("content-type", "host", "x-amz-target")}
     request = AWSRequest(scope["method"], f"http://{kept['host']}{scope['path']}", data=body, headers=kept)

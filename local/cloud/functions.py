@@ -180,9 +180,7 @@ class Functions:
         """
         _require_pass_role(data, caller)
         if "ImageUri" not in code or not ZIP.isdisjoint(code) or data.get("PackageType", "Image") != "Image":
-            raise Refused(
-                400, "InvalidParameterValueException", "The local cloud runs only container images. Set ImageUri."
-            )
+            raise Refused(400, "InvalidParameterValueException", "Only container images run here. Set ImageUri.")
         account, region, uri = caller.account, get_region(), code["ImageUri"]
         known = configuration_of(name, account, region) or {}
         architecture, *_ = data.get("Architectures") or known.get("Architectures") or ["x86_64"]
