@@ -70,9 +70,7 @@ def main() -> int:
     parser.add_argument("modules", nargs="*", help="paths of modules; default all")
     parser.add_argument("--sample", type=int, default=330, help="number of mutants over all modules (%(default)s)")
     parser.add_argument("--goal", type=int, default=85, help="required score of each module in percent (%(default)s)")
-    parser.add_argument(
-        "--seconds", type=int, default=900, help="time limit in minutes for starting mutants (%(default)s)"
-    )
+    parser.add_argument("--seconds", type=int, default=900, help="start no mutant after this time (%(default)s)")
     options = parser.parse_args()
     sizes = {module: size for pattern in CODE for module in map(str, Path().glob(pattern)) if (size := size_of(module))}
     chosen = [

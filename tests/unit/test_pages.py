@@ -33,6 +33,7 @@ NOT_RUN = {
     "pip install .": "test_wheel.py installs the same wheel without its dependencies",
     "pip install boto3": "needs PyPI",
     "pip install watchfiles": "needs PyPI",
+    'eval "$(python -m deployment completion bash)"': "test_deployment_command_line.py runs it",
     "hypercorn examples.web.app:app": "test_web_example.py runs it with a port of its own",
     "aws configure sso": "needs a browser",
     "aws configure sso --profile registry": "needs a browser",
