@@ -121,6 +121,8 @@ class FakeCli:
         return [call for call in self.calls if (call.name, call.stack) == (name, stack)]
 
     def _answer(self, call: Call) -> str:
+        if call.name in ("whoami", "config", "stack output", "stack history") and "--json" not in call.arguments:
+            return "a table for people"
         if call.name == "whoami":
             return json.dumps({"user": "me", "organizations": [], "url": self.backend})
         if call.name == "stack init":
@@ -143,6 +145,10 @@ class FakeCli:
             return json.dumps(
                 {"version": 3, "deployment": {"resources": state.resources, "pending_operations": pending}}
             )
+        elif call.name == "config":
+            structured = {key: {"objectValue": value} for key, value in call.config.items() if isinstance(value, dict)}
+            plain = {key: {"value": str(value)} for key, value in call.config.items() if key not in structured}
+            return json.dumps({f"p:{key}": value for key, value in (plain | structured).items()})
         elif call.name == "stack history":
             return json.dumps(self.stacks[call.stack].history or [HISTORY])
         return ""

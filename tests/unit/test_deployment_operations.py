@@ -496,6 +496,8 @@ def test_a_history_has_who_ran_an_update_and_the_image_that_ran_afterwards(deplo
     who = f"{getpass.getuser()}@{socket.gethostname()}"
     assert [update.who for update in history] == [who, who, "", who]
     assert (history[0].operation, history[0].result) == ("update", "succeeded")
+    # At most as many as docs/deployment.md says.
+    assert list(cli.of("stack history", "consumer")[0].option("--page-size")) == ["100"]
 
 
 @pytest.mark.parametrize("error", [KeyError("uid"), OSError("no name")])
@@ -741,6 +743,23 @@ def test_a_check_that_cannot_pass_is_refused_before_anything_is_done(
         assert cli.operations() == []
     else:
         assert set(deployment.up(check=Verdict(cli=cli, **check))) == {"registry", "consumer"}
+
+
+@pytest.mark.parametrize("public", [True, False])
+def test_without_settings_the_stack_file_says_whether_an_endpoint_is_public(
+    cli: FakeCli, folder: Path, public: bool
+) -> None:
+    (folder / "Pulumi.consumer.yaml").write_text(
+        f"config:\n  p:api: {{public: {str(public).lower()}}}\n  p:region: x\n"
+    )
+    cli.stacks["consumer"] = State()
+    with Deployment(folder, registry=None, consumers=["consumer"]) as deployment:
+        if public:
+            assert set(deployment.up(check=Verdict(cli=cli))) == {"consumer"}
+        else:
+            with pytest.raises(ConfigurationError, match="the endpoint of consumer is not public"):
+                deployment.up(check=Verdict(cli=cli))
+            assert cli.operations() == []
 
 
 # ---- limits and cancellation
