@@ -27,6 +27,7 @@ from deployment import (
     ConflictError,
     Deployment,
     DeploymentError,
+    Diagnostic,
     Ended,
     Event,
     Options,
@@ -184,7 +185,8 @@ def test_an_image_that_another_run_pushed_first_is_run_by_a_second_update(deploy
     results = deploy(on_event=told.append).up()
     assert results["consumer"].outputs["imageDigest"] == "sha256:new"
     assert cli.operations() == [("up", "registry"), ("up", "consumer"), ("up", "consumer")]
-    assert "Another run pushed the same image. Updating again." in [getattr(event, "text", "") for event in told]
+    text = "Another run pushed the same image. Updating again."
+    assert Diagnostic(stack="consumer", severity="info", text=text) in told
 
 
 @pytest.mark.parametrize(("text", "kind", "updates"), [(TAKEN, IMAGE, 2), ("EOF", IMAGE, 1), (TAKEN, "a:b:C", 1)])
@@ -498,6 +500,18 @@ def test_a_history_has_who_ran_an_update_and_the_image_that_ran_afterwards(deplo
     assert (history[0].operation, history[0].result) == ("update", "succeeded")
     # At most as many as docs/deployment.md says.
     assert list(cli.of("stack history", "consumer")[0].option("--page-size")) == ["100"]
+
+
+def test_a_history_has_the_commit_of_the_program(deploy: Deploy, folder: Path) -> None:
+    for command in ("init -q", "-c user.name=it -c user.email=it@localhost commit -q --allow-empty -m one"):
+        subprocess.run(["git", "-C", str(folder), *command.split()], check=True)
+    shown = subprocess.run(
+        ["git", "-C", str(folder), "rev-parse", "--short", "HEAD"], check=True, stdout=subprocess.PIPE
+    )
+    deployment = deploy(registry=None)
+    deployment.up()
+    who = f"{getpass.getuser()}@{socket.gethostname()}"
+    assert deployment.history("consumer")[0].who == f"{who}, commit {shown.stdout.decode().strip()}"
 
 
 @pytest.mark.parametrize("error", [KeyError("uid"), OSError("no name")])
