@@ -20,7 +20,13 @@ REPLACED = {
     "ministack.core.iam_evaluator.resolve_caller_identity": "access_key_id",
     "ministack.core.iam_evaluator.resolve_credential": "access_key_id account_id session_token",
     "ministack.core.lambda_runtime.execution_credentials": "config",
+    "ministack.services.apigateway._invoke_lambda_proxy": (
+        "integration api_id stage path method headers body query_params route_key path_params "
+        "* authorizer_claims authorizer_scopes authorizer_lambda_context authorizer_iam owner_account_id "
+        "owner_region raw_query_string"
+    ),
     "ministack.services.apigateway_v1._apply_patch": "obj patch_ops",
+    "ministack.services.apigateway_v1._create_deployment": "api_id data",
     "ministack.services.apigateway_v1._build_lambda_event_v1": (
         "api_id stage_name stage resource request_path method headers body query_params path_params * "
         "binary_media_types authorizer_context caller_identity"
@@ -52,6 +58,7 @@ OTHERS = {
     "ministack.app._EXECUTE_API_RE",
     "ministack.app._LAMBDA_URL_RE",
     "ministack.app.pin_signed_request",
+    "ministack.services.apigateway_v1._resources",
     "ministack.services.lambda_svc.execution_credentials",
     "ministack.services.sts.is_root_access_key",
     "ministack.services.sts.resolve_credential",
