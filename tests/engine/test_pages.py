@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,8 +108,8 @@ def test_every_pulumi_and_docker_command_that_a_sentence_names_exists(reader: Re
     named = {command.text for command in commands() if not command.run}
     named = {text.replace(" …", "") for text in named if text.startswith(("pulumi ", "docker "))}
     assert len(named) > 10
-    for text in sorted(named):
-        assert "Usage:" in reader.type(f"{shlex.join(shlex.split(text))} --help"), text
+    # An unknown command or option is an error before the help.
+    assert reader.type(*(f"{text} --help" for text in sorted(named))).count("Usage:") >= len(named)
 
 
 def test_a_destroy_as_the_readme_says_leaves_nothing(reader: Reader) -> None:
