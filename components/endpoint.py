@@ -16,7 +16,7 @@ from components.route import TYPES, CorsOrigin
 
 
 class FunctionUrl(Model):
-    """A URL of the function's own, without API Gateway.
+    """A function URL, without API Gateway.
 
     https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html
     """
@@ -24,20 +24,20 @@ class FunctionUrl(Model):
     type: Annotated[Literal["url"], allowed(TYPES, "url")] = "url"
     """What the function is called through: a REST API, an HTTP API, a function URL, or nothing."""
     public: Switch = False
-    """Whether anyone may call it; otherwise callers sign with AWS credentials."""
+    """Whether everyone may call it. Otherwise callers sign requests with AWS credentials."""
     cors_origin: CorsOrigin | None = None
-    """Origin whose pages may call it."""
+    """Origin whose web pages may call it."""
 
 
 class NoEndpoint(Model):
-    """Nothing to call the function through."""
+    """No endpoint."""
 
     type: Annotated[Literal["none"], allowed(TYPES, "none")] = "none"
     """What the function is called through: a REST API, an HTTP API, a function URL, or nothing."""
 
 
 def _endpoint_type(given: Any) -> str:
-    """Which kind of endpoint is given; what is no kind is refused by that of the REST API."""
+    """The type of an endpoint. The model of the REST API refuses unknown types."""
     kind = given.get("type", "rest") if isinstance(given, Mapping) else getattr(given, "type", "rest")
     kinds = {"http": "HttpApi", "url": "FunctionUrl", "none": "NoEndpoint"}
     return kinds.get(kind if isinstance(kind, str) else "", "RestApi")
@@ -110,11 +110,11 @@ def _some(known: pulumi.Output[str]) -> pulumi.Output[str | None]:
 def _public_grants(
     prefix: str, function: pulumi.Input[str], qualifier: pulumi.Input[str] | None, child: pulumi.ResourceOptions
 ) -> list[aws.lambda_.Permission]:
-    """The two statements without which a public URL answers 403.
+    """The two statements that a public URL needs; otherwise it returns 403.
 
     https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
-    The provider adds statements with these two IDs to a public URL that it creates, and never removes them. It
-    takes the ones that are there already: so they are created before the URL, and belong to the stack.
+    When the provider creates a public URL, it adds statements with these IDs if they are missing, and never removes
+    them. So they are created before the URL, as resources of the stack.
     https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/lambda/function_url.go
     """
     return [

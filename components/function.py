@@ -38,7 +38,7 @@ from components.triggers import (
     require_distinct,
 )
 
-# Lambda sets these itself and refuses to have them set.
+# Lambda sets these variables itself, and refuses them in the configuration.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
 RESERVED_VARIABLES = frozenset({
     "_HANDLER", "_X_AMZN_TRACE_ID", "AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_DEFAULT_REGION", "AWS_EXECUTION_ENV",
@@ -89,10 +89,11 @@ TagValue = Annotated[
 
 
 class Vpc(Model):
-    """A network that a function is attached to.
+    """The network of a function.
 
     Lambda deletes the function's network interfaces up to 20 minutes after the function, with the function's role. So
-    destroy the function first (`pulumi destroy --target URN --target-dependents`) and the rest when they are gone.
+    destroy the function first (`pulumi destroy --target URN --target-dependents`), and the rest when the network
+    interfaces are deleted.
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
     """
 
@@ -137,13 +138,13 @@ class Release(Model):
     """Published versions behind the alias `live`."""
 
     provisioned_concurrency: Annotated[Whole, allowed("a whole number of instances, 0 or more", 1, ge=0)] = 0
-    """Instances of the new version that are kept warm."""
+    """Number of instances of the new version that are kept warm."""
     previous_share: Annotated[Share, allowed("a number from 0 to below 1", 0.9, ge=0, lt=1)] = 0.0
-    """Share of the calls that the version of the previous image keeps, until this is 0 again. Lambda allows it only
+    """Share of the calls that the version with the previous image keeps, until this is 0 again. Lambda allows it only
     without provisioned concurrency. https://docs.aws.amazon.com/lambda/latest/dg/configuring-alias-routing.html"""
     test_event: Annotated[Mapping[str, Any] | None, allowed("an event", {"httpMethod": "GET"})] = None
-    """Event that a new version has to answer before the alias moves to it. If it fails, so does the update, and callers
-    keep the version they have. The answer is kept in the state."""
+    """Event that a new version must process before the alias moves to it. If the version fails, the update fails, and
+    callers keep the previous version. The response is stored in the state."""
 
     @field_validator("previous_share")
     @classmethod
@@ -164,20 +165,20 @@ class Function(Model):
     ] = "cross-account-function"
     """Name of the function. https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html"""
     description: Annotated[str, allowed("up to 256 characters", "Says hello", max_length=256)] = ""
-    """What the function is for."""
+    """Description of the function."""
     memory: Annotated[Whole, within(MEMORY_MB, "MB")] = 128
-    """MB of memory; processor time grows with it."""
+    """Memory in MB. The processor time increases with it."""
     timeout: Annotated[Whole, within(TIMEOUT_SECONDS, "seconds")] = 3
-    """Seconds that one call may take."""
+    """Maximum duration of a call in seconds."""
     architecture: Annotated[Literal["x86_64", "arm64"], allowed("x86_64 or arm64", "x86_64")] = "x86_64"
     """Instruction set of the function and its image."""
     storage: Annotated[Whole, within(STORAGE_MB, "MB")] = 512
-    """MB of `/tmp`."""
+    """Size of `/tmp` in MB."""
     environment: Annotated[
         Mapping[VariableName, Late], allowed("variables with a text each", {"STAGE": "test"}, repr=False)
     ] = {}
-    """Environment variables, 4 KB in all. Whoever can read the function can read them. Values that are set with
-    `--secret` are encrypted in the state and hidden in previews."""
+    """Environment variables, at most 4 KB in total. Everyone who may read the function can read them. Values that are
+    set with `--secret` are encrypted in the state and hidden in previews."""
     secrets: Annotated[
         Mapping[VariableName, SecretArn],
         allowed(
@@ -186,7 +187,8 @@ class Function(Model):
             repr=False,
         ),
     ] = {}
-    """Variables whose value is an ARN of Secrets Manager or SSM, which the function may read and fetches itself."""
+    """Variables with the ARN of a secret in Secrets Manager or a parameter in SSM. The function may read it, and
+    fetches it itself."""
     entry_point: Annotated[Sequence[str], allowed("a list of words", ["/entry.sh"])] = ()
     """Replaces the image's ENTRYPOINT."""
     command: Annotated[Sequence[str], allowed("a list of words", ["app.other"])] = ()
@@ -196,9 +198,9 @@ class Function(Model):
     ] = None
     """Replaces the image's WORKDIR."""
     reserved_concurrency: Annotated[Whole | None, allowed("a whole number of calls, 0 or more", 10, ge=0)] = None
-    """How many calls may run at a time, taken from the account's pool; 0 stops the function. Default: no own limit."""
+    """Number of concurrent calls that is reserved from the account's pool; 0 stops the function. Default: none."""
     vpc: Vpc | None = None
-    """Network that the function is attached to. Default: none."""
+    """Network of the function. Default: none."""
     file_system: FileSystem | None = None
     """EFS file system that the function mounts; it needs `vpc`. Default: none."""
     tracing: Switch = False
@@ -210,7 +212,7 @@ class Function(Model):
     log_kms_key: KmsKeyArn | None = None
     """KMS key that encrypts the log. Default: the key of CloudWatch Logs."""
     dead_letter: TargetArn | None = None
-    """Queue or topic that gets the events of failed asynchronous calls."""
+    """Queue or topic that receives the events of failed asynchronous calls."""
     asynchronous: Asynchronous | None = None
     """What becomes of asynchronous calls. Default: as Lambda has it, two retries within six hours."""
     triggers: Annotated[
@@ -222,7 +224,7 @@ class Function(Model):
     ] = ()
     """What calls the function by itself. Their order does not matter."""
     permissions_boundary: PolicyArn | None = None
-    """Policy that bounds the execution role."""
+    """Permissions boundary of the execution role."""
     statements: Annotated[
         Sequence[Mapping[str, Any]],
         allowed(
@@ -234,9 +236,10 @@ class Function(Model):
     tags: Annotated[Mapping[TagName, TagValue], allowed("tags with a text each", {"team": "orders"})] = {}
     """Tags of the function, its role and its log group."""
     release: Release | None = None
-    """Publish a version with each change and call the alias `live`. Default: callers get the newest."""
+    """Publish a version with each change, and let callers use the alias `live`. Default: callers use the newest
+    code."""
     alarms: Alarms | None = None
-    """CloudWatch alarms; `{}` for the usual ones."""
+    """CloudWatch alarms; `{}` for the default ones."""
 
     @field_validator("environment", "secrets")
     @classmethod
@@ -286,7 +289,7 @@ class Function(Model):
 
 
 def _image_type(given: Any) -> str:
-    """Which kind of image is given."""
+    """The kind of an image argument."""
     is_existing = isinstance(given, ExistingImage) or (isinstance(given, Mapping) and "uri" in given)
     return "ExistingImage" if is_existing else "BuiltImage"
 
@@ -298,9 +301,9 @@ class ImageFunctionArgs(Function):
         Annotated[BuiltImage, Tag("BuiltImage")] | Annotated[ExistingImage, Tag("ExistingImage")],
         Discriminator(_image_type),
     ]
-    """Image that the function runs: one that is in the repository, or one that is built and pushed."""
+    """Image that the function runs: an existing image, or one to build and push."""
     endpoint: Endpoint = NoEndpoint()
-    """What the function is called through. Default: nothing."""
+    """The endpoint of the function. Default: none."""
     secret_environment: Switch = False
     """Whether the values of `environment` are encrypted in the state and hidden in previews."""
     previous_version: Annotated[str | None, allowed("a version of the function", "3", pattern="^[0-9]+$")] = None
@@ -324,7 +327,7 @@ class ImageFunctionArgs(Function):
         return {**{name: hide(value) for name, value in self.environment.items()}, **self.secrets}
 
     def role_policy(self, log_group_arn: str) -> iam.Document:
-        """What the execution role may do: write to its own log group, and use what the arguments name."""
+        """The policy of the execution role: write to its log group, and use the resources in the arguments."""
         arns = sorted(set(self.secrets.values()))
         secrets = [arn for arn in arns if ":secretsmanager:" in arn]
         parameters = [arn for arn in arns if ":ssm:" in arn]
@@ -352,8 +355,8 @@ class ImageFunctionArgs(Function):
 class ImageFunction(pulumi.ComponentResource):
     """A Lambda function that runs a container image by digest.
 
-    Its execution role may write to its own log group and use what its arguments name; Lambda, not the role, pulls the
-    image. https://docs.aws.amazon.com/lambda/latest/dg/images-create.html
+    Its execution role may write to its log group and use the resources in its arguments. Lambda pulls the image, not
+    the role. https://docs.aws.amazon.com/lambda/latest/dg/images-create.html
     """
 
     image_uri: pulumi.Output[str]
@@ -365,17 +368,17 @@ class ImageFunction(pulumi.ComponentResource):
     function_arn: pulumi.Output[str]
     """ARN of the function."""
     version: pulumi.Output[str]
-    """The version published last; `$LATEST` before the first."""
+    """The latest published version; `$LATEST` if there is none."""
     alias_arn: pulumi.Output[str | None]
     """ARN of the alias `live`; None without a `Release`."""
     endpoint_url: pulumi.Output[str | None]
-    """URL that calls it; None without an endpoint."""
+    """URL of the endpoint; None without an endpoint."""
     api_key: pulumi.Output[str | None]
-    """The key that routes with `api_key` need, a secret; None without such a route."""
+    """The key for routes with `api_key`, a secret; None without such a route."""
     domain_target: pulumi.Output[str | None]
     """Name that the DNS record of the API's domain refers to; None without a domain."""
     alarm_topic_arn: pulumi.Output[str | None]
-    """ARN of the topic that alarms tell; None without alarms."""
+    """ARN of the topic that receives alarms; None without alarms."""
     log_group_name: pulumi.Output[str]
     """Name of its log group."""
     trigger_policies: pulumi.Output[Mapping[str, str] | None]
@@ -387,12 +390,12 @@ class ImageFunction(pulumi.ComponentResource):
         if isinstance(args.image, BuiltImage):
             pushed = push(f"{name}-image", args.image, self._child)
             self.image_uri = pushed.repo_digest.apply(require_digest)
-            # A build can fail in many ways; nothing else is created before it has succeeded.
+            # Build first, because it can fail. Nothing else is created before.
             self._child = pulumi.ResourceOptions(parent=self, depends_on=[pushed])
         else:
             self.image_uri = pulumi.Output.from_input(args.image.uri).apply(require_digest)
 
-        # Lambda would create the group itself, without a retention, at the first call.
+        # Otherwise Lambda creates the group at the first call, without a retention.
         log_group = aws.cloudwatch.LogGroup(
             f"{name}-logs",
             name=f"/aws/lambda/{args.name}",
@@ -471,7 +474,7 @@ class ImageFunction(pulumi.ComponentResource):
             architectures=[args.architecture],
             memory_size=args.memory,
             timeout=args.timeout,
-            # The provider keeps these three when they are left out, so they are always set.
+            # If these are left out, the provider keeps the old values, so they are always set.
             ephemeral_storage={"size": args.storage},
             environment={"variables": args.variables()} if args.variables() else None,
             reserved_concurrent_executions=args.reserved_concurrency,

@@ -36,7 +36,7 @@ class RestRoute(Route):
         Sequence[Annotated[str, Field(pattern=r"^(querystring|header)\.[a-zA-Z0-9._$-]+$")]],
         allowed("a list of querystring.NAME and header.NAME", ["querystring.name"]),
     ] = ()
-    """Query parameters and headers without which a call is answered with 400 and does not reach the function.
+    """Required query parameters and headers. A call without them gets 400 and does not reach the function.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-method-request-validation.html"""
 
 
@@ -89,24 +89,24 @@ class Authorizer(Model):
 
 
 class RestApi(RestRoute):
-    """A regional REST API to call a function through; its own path and method are its first route."""
+    """A regional REST API for a function. Its path and method are the first route."""
 
     type: Annotated[Literal["rest"], allowed(TYPES, "rest")] = "rest"
     """What the function is called through: a REST API, an HTTP API, a function URL, or nothing."""
     stage: Annotated[str, allowed("1 to 128 letters, digits, - and _", "Prod", pattern=r"^[a-zA-Z0-9_-]{1,128}$")] = (
         "Prod"
     )
-    """Name of the stage, which is the first part of every path.
+    """Name of the stage, the first part of every path.
     https://docs.aws.amazon.com/apigateway/latest/api/API_CreateStage.html"""
     routes: Annotated[Sequence[RestRoute], allowed("a list of routes", [{"path": "bye", "public": True}])] = ()
     """Further routes."""
     throttle: Throttle | None = None
-    """How many calls all routes take together. Default: the limits of the account."""
+    """Limits for the calls of all routes together. Default: the limits of the account."""
     access_log_retention: AccessLogRetention = 0
-    """Days that the access log is kept; 0: there is none. API Gateway writes it with a role that is set once for the
+    """Days that the access log is kept; 0 for no access log. API Gateway writes it with a role that is set once for the
     account and Region. https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html"""
     execution_logs: Switch = False
-    """Whether errors of API Gateway itself are logged, with the role that the access log needs."""
+    """Whether API Gateway logs its own errors. Requires the same role as the access log."""
     logging_role: Switch = False
     """Whether the stack creates the role with which API Gateway writes logs. An account needs one in each Region: set
     this in one stack, or set the role yourself. A destroy keeps it.
@@ -151,12 +151,12 @@ class RestApi(RestRoute):
 
     @property
     def all_routes(self) -> list[RestRoute]:
-        """Its own and the further ones."""
+        """All routes, including the first."""
         return [self, *self.routes]
 
 
 class FunctionApi(pulumi.ComponentResource):
-    """A regional REST API that hands its routes to a Lambda function.
+    """A regional REST API with routes to a Lambda function.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
     """
@@ -164,7 +164,7 @@ class FunctionApi(pulumi.ComponentResource):
     endpoint_url: pulumi.Output[str]
     """URL of the first route."""
     api_key: pulumi.Output[str | None]
-    """The key that routes with `api_key` need, a secret; None without such a route."""
+    """The key for routes with `api_key`, a secret; None without such a route."""
     domain_target: pulumi.Output[str | None]
     """Name that the record of the domain refers to; None without a domain."""
 
@@ -221,7 +221,7 @@ class FunctionApi(pulumi.ComponentResource):
         if args.cors_origin:
             answers += [self._preflight(path, paths[path]) for path in dict.fromkeys(route.path for route in routes)]
             answers += [self._gateway_response(kind) for kind in ("DEFAULT_4XX", "DEFAULT_5XX")]
-        # A deployment is a snapshot of the routes: without a trigger an edited route never goes live.
+        # A deployment is a snapshot of the routes. The trigger creates a new one when a route changes.
         # https://www.pulumi.com/registry/packages/aws/api-docs/apigateway/deployment/
         deployment = aws.apigateway.Deployment(
             f"{name}-deployment",
@@ -241,7 +241,7 @@ class FunctionApi(pulumi.ComponentResource):
             )
             for route in routes
         ]
-        # The stage goes live with what it may call: a running API that turns to the alias has no gap.
+        # Create the permissions before the stage, so that a change to the alias causes no failed calls.
         stage = self._stage(deployment, api_name, permissions)
         self.api_key = self._key(stage)
         self.domain_target = self._domain(args.domain, stage) if args.domain else pulumi.Output.from_input(None)
@@ -250,7 +250,7 @@ class FunctionApi(pulumi.ComponentResource):
         self.register_outputs({output: getattr(self, output) for output in FunctionApi.__annotations__})
 
     def _paths(self) -> dict[str, pulumi.Output[str]]:
-        """The IDs of all paths; what paths have in common is created once."""
+        """The IDs of all paths. Common parents are created once."""
         ids: dict[str, pulumi.Output[str]] = {"": self._api.root_resource_id}
         for parts in (route.parts for route in self._args.all_routes):
             for depth, part in enumerate(parts):
@@ -273,7 +273,7 @@ class FunctionApi(pulumi.ComponentResource):
         validator: aws.apigateway.RequestValidator | None,
         authorizer: aws.apigateway.Authorizer | None,
     ) -> aws.apigateway.Integration:
-        """A route's method, and the function that answers it."""
+        """The method of a route and its integration with the function."""
         method = aws.apigateway.Method(
             f"{self._prefix}-{route.name}-method",
             rest_api=self._api.id,
@@ -328,7 +328,7 @@ class FunctionApi(pulumi.ComponentResource):
         return authorizer
 
     def _preflight(self, path: str, resource_id: pulumi.Output[str]) -> aws.apigateway.IntegrationResponse:
-        """API Gateway's own answer to OPTIONS, which a browser sends before a call from another origin."""
+        """API Gateway's response to preflight requests (OPTIONS) of browsers."""
         prefix = f"{self._prefix}-options-{slug(path)}"
         methods = {route.method for route in self._args.all_routes if route.path == path}
         headers = {
@@ -439,7 +439,7 @@ class FunctionApi(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*permissions, *self._logging()]),
         )
         if args.throttle or args.execution_logs:
-            # The provider keeps a level that is left out: to turn logs off, it is set.
+            # If the level is left out, the provider keeps the old value, so it is always set.
             settings: aws.apigateway.MethodSettingsSettingsArgsDict = {
                 "logging_level": "ERROR" if args.execution_logs else "OFF"
             }
@@ -478,7 +478,7 @@ class FunctionApi(pulumi.ComponentResource):
         return name.regional_domain_name.apply(lambda target: target)
 
     def _key(self, stage: aws.apigateway.Stage) -> pulumi.Output[str | None]:
-        """The key and the plan that ties it to the stage, if a route needs one."""
+        """The key and its usage plan for the stage, if a route requires a key."""
         if not any(route.api_key for route in self._args.all_routes):
             return pulumi.Output.from_input(None)
         key = aws.apigateway.ApiKey(f"{self._prefix}-key", opts=self._child)
@@ -499,7 +499,7 @@ def _authorization(authorizer: Authorizer | None) -> str:
 
 
 def _snapshot(args: RestApi) -> str:
-    """What a deployment is a snapshot of. Another text deploys the API again."""
+    """The text of everything in a deployment. A changed text deploys the API again."""
     routes = [
         [route.path, route.method, route.public, route.api_key, list(route.request_parameters)]
         for route in args.all_routes
