@@ -38,7 +38,7 @@ def test_required_inputs_are_those_without_a_default(schema: dict[str, Any]) -> 
 
 def test_an_input_has_type_meaning_rule_and_default(schema: dict[str, Any]) -> None:
     inputs = schema["resources"][FUNCTION]["inputProperties"]
-    meaning, rule = "MB of memory; processor time grows with it.", "a whole number of MB from 128 to 10240"
+    meaning, rule = "Memory in MB. The processor time increases with it.", "a whole number of MB from 128 to 10240"
     described = f"{meaning} Allowed: {rule}. Default: 128."
     assert inputs["memory"] == {"type": "integer", "plain": True, "description": described}
     assert inputs["tags"]["additionalProperties"] == {"type": "string", "plain": True}
