@@ -64,7 +64,7 @@ def test_a_recorded_checksum_counts_and_not_the_releases(
 ) -> None:
     serve(monkeypatch, archive, line(archive))
     toolchain.RECORDED.write_text(line(b"another"))
-    with pytest.raises(LocalError, match=f"the checksum that {toolchain.RECORDED} names"):
+    with pytest.raises(LocalError, match=f"the checksum in {toolchain.RECORDED}"):
         toolchain._download(tmp_path / "bin")
     serve(monkeypatch, archive, line(b"another"))
     toolchain.RECORDED.write_text(line(archive))
