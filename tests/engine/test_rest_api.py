@@ -1,0 +1,117 @@
+"""Routes of a REST API and an HTTP API, called as on AWS, where a stage has what its deployment is a snapshot of."""
+
+import json
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.engine.clone import Clone
+
+API = "api: {path: hello, stage: Prod, public: true}"
+POLL_SECONDS = 0.05
+
+
+def test_routes_come_and_go_with_one_update_while_the_others_answer(deployed: Clone) -> None:
+    url = deployed.output("consumer", "endpointUrl")
+    root = url.removesuffix("hello")
+    parameters = "{path: 'users/{id}', public: true}, {path: 'files/{rest+}', method: ANY, public: true}"
+    routes = f"[{{path: /, public: true}}, {{path: bye, public: true}}, {parameters}]"
+    deployed.edit("Pulumi.consumer.yaml", API, f"{API[:-1]}, routes: {routes}}}")
+    with asking(deployed, url) as answers:
+        deployed.up("consumer")
+        for path in ("", "bye", "users/7", "files/a/b"):
+            assert deployed.get_url(f"{root}{path}")[0] == 200, path
+        assert deployed.planned("consumer") == {}
+
+        deployed.edit("Pulumi.consumer.yaml", "{path: bye, public: true}, ", "")
+        deployed.edit("Pulumi.consumer.yaml", "users/{id}", "users/{name}")
+        deployed.up("consumer")
+        assert deployed.get_url(f"{root}bye") == (403, {"message": "Missing Authentication Token"})
+        for path in ("", "users/7", "files/a/b"):
+            assert deployed.get_url(f"{root}{path}")[0] == 200, path
+    assert set(answers) == {200}
+    assert len(answers) > 50
+    assert deployed.planned("consumer") == {}
+    assert deployed.shell("pulumi refresh --yes --skip-preview -s consumer").returncode == 0
+    assert deployed.planned("consumer") == {}
+
+
+@contextmanager
+def asking(clone: Clone, url: str) -> Iterator[list[int]]:
+    """Ask a URL every 50 ms while the block lasts: the status of each answer."""
+    ended, answers = threading.Event(), list[int]()
+
+    def ask() -> None:
+        while not ended.wait(POLL_SECONDS):
+            try:
+                with clone.opener.open(url, timeout=60) as answer:
+                    answers.append(answer.status)
+            except urllib.error.HTTPError as error:
+                answers.append(error.code)
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    try:
+        yield answers
+    finally:
+        ended.set()
+        asker.join()
+
+
+def test_an_http_api_answers_at_its_routes(deployed: Clone) -> None:
+    routes = "[{path: 'users/{id}', public: true}, {path: signed}]"
+    options = "throttle: {rate: 100, burst: 50}, corsOrigin: 'https://example.com', accessLogRetention: 7"
+    api = f"api: {{type: http, path: hello, public: true, routes: {routes}, {options}}}"
+    deployed.edit("Pulumi.consumer.yaml", API, api)
+    deployed.up("consumer")
+    url = deployed.output("consumer", "endpointUrl")
+    assert url.endswith(".amazonaws.com/hello")
+    assert deployed.get() == (200, {"message": "hello world!"})
+    root = url.removesuffix("hello")
+    assert deployed.get_url(f"{root}users/7")[0] == 200
+    # Not signed, and not there.
+    assert deployed.get_url(f"{root}signed")[0] == 403
+    assert deployed.get_url(f"{root}bye") == (404, {"message": "Not Found"})
+    with deployed.opener.open(urllib.request.Request(url, headers={"Origin": "https://example.com"})) as answer:  # noqa: S310
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://example.com"
+    assert deployed.planned("consumer") == {}
+    assert deployed.shell("pulumi refresh --yes --skip-preview -s consumer").returncode == 0
+    assert deployed.planned("consumer") == {}
+
+    deployed.edit("Pulumi.consumer.yaml", "{path: 'users/{id}', public: true}, ", "")
+    deployed.up("consumer")
+    assert deployed.get_url(f"{root}users/7") == (404, {"message": "Not Found"})
+    assert deployed.get()[0] == 200
+
+
+def test_a_web_framework_is_served_under_every_path_and_method(deployed: Clone) -> None:
+    folder = "examples/web-framework"
+    done = subprocess.run(
+        ["make", "-C", folder, "package", f"PYTHON={sys.executable}"], cwd=deployed.root, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    deployed.edit("Pulumi.consumer.yaml", "context: app,", f"context: {folder},")
+    deployed.edit("Pulumi.consumer.yaml", "memory: 128, timeout: 3,", "memory: 512, timeout: 30,")
+    routes = "[{path: '{proxy+}', method: ANY, public: true}]"
+    options = f"binaryMediaTypes: ['*/*'], corsOrigin: 'https://example.com', routes: {routes}"
+    deployed.edit("Pulumi.consumer.yaml", API, f"api: {{path: /, method: ANY, public: true, {options}}}")
+    refused = deployed.shell("pulumi preview -s consumer")
+    assert "must not be set with a route for OPTIONS or ANY" in refused.stdout
+    deployed.edit("Pulumi.consumer.yaml", "corsOrigin: 'https://example.com', ", "")
+    deployed.up("consumer")
+    url = deployed.output("consumer", "endpointUrl")
+    assert deployed.get() == (200, {"message": "hello world!"})
+    assert deployed.get_url(f"{url}users/anna?greeting=hi") == (200, {"message": "hi anna!"})
+    assert deployed.get_url(f"{url}nowhere/at/all") == (404, {"detail": "Not Found"})
+    sent = urllib.request.Request(f"{url}length", b'{"a": "four"}', {"Content-Type": "application/json"})  # noqa: S310
+    with deployed.opener.open(sent, timeout=60) as answer:
+        assert json.load(answer) == {"a": 4}
+    asked = urllib.request.Request(f"{url}pixel.png", headers={"Accept": "image/png"})  # noqa: S310
+    with deployed.opener.open(asked, timeout=60) as answer:
+        assert answer.headers["Content-Type"] == "image/png"
+        assert answer.read().startswith(b"\x89PNG\r\n\x1a\n")
+    assert deployed.planned("consumer") == {}
