@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import re
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
@@ -39,6 +40,9 @@ ONE = re.compile(r"/[^/]+/functions/(?P<name>[^/]+)/?")
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 EVENT_BYTES = 1024**2
+
+# Status with which callers are told that a function has failed.
+FAILED_STATUS: ContextVar[int] = ContextVar("FAILED_STATUS", default=502)
 
 FORBIDDEN = (
     "Forbidden. For troubleshooting Function URL authorization issues, see: "
@@ -252,16 +256,17 @@ class Functions:
 
 
 def _shaping_urls() -> None:
-    """A function URL tells nothing of an error but that there was one.
+    """A function URL and an HTTP API report only that the function failed.
 
     https://docs.aws.amazon.com/lambda/latest/dg/urls-monitoring.html
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-troubleshooting-lambda.html
     """
     otherwise = lambda_svc.lambda_execute_result_to_api_proxy_response
 
-    def shaped(result: Document) -> tuple[Document | None, str | None]:
+    def shaped(result: Document) -> tuple[Document, str | None]:
         if result.get("error") and not result.get("throttle"):
-            return None, "error"
-        found: tuple[Document | None, str | None] = otherwise(result)
+            return {"statusCode": FAILED_STATUS.get(), "body": json.dumps({"message": "Internal Server Error"})}, None
+        found: tuple[Document, str | None] = otherwise(result)
         return found
 
     lambda_svc.lambda_execute_result_to_api_proxy_response = shaped

@@ -11,7 +11,7 @@ from ministack.services import apigateway, apigateway_v1, lambda_svc
 
 from local.cloud import access, partition
 from local.cloud.access import Service
-from local.cloud.functions import Functions, configuration_of
+from local.cloud.functions import FAILED_STATUS, Functions, configuration_of
 from local.cloud.images import Refused
 from local.cloud.instances import CALLED_ARN, Document
 
@@ -144,6 +144,7 @@ def _guarded_http(invoke: Callable[..., Awaitable[Any]], functions: Functions) -
         source = f"arn:aws:execute-api:{region}:{account}:{api}/{stage}/{target}"
         if not await _is_callable(function, account, region, source, functions):
             return 500, {"Content-Type": "application/json"}, b'{"message":"Internal Server Error"}'
+        FAILED_STATUS.set(500)
         return await invoke(integration, api, stage, path, method, headers, body, query, route, *rest, **scope)
 
     return invoke_if_allowed
