@@ -19,7 +19,7 @@ FUNCTION = "cross-account-function"
 ACCOUNT, QUOTED = r"'(\d{12})'", r'"\1"'
 COMMENTS = {
     "registry": "A bare stack name means the same project and organization.",
-    "image": "A build argument without a value is taken from the environment, if it is set there.",
+    "image": "The value of this build argument is read from the environment, if it is set there.",
     "api": "Without `public` a caller has to sign requests with AWS credentials.",
 }
 
