@@ -13,6 +13,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 from selenium_axe_python import Axe
 
+from scripts.pictures import take
 from tests.engine.clone import Clone, free_port
 
 DEPLOY_SECONDS = 180
@@ -138,6 +139,7 @@ def test_functions_are_deployed_rolled_back_and_deleted_in_the_browser(page: Pag
     assert page.slot("service") == "Answers"
     assert page.slot("error").startswith("RuntimeError: {'httpMethod': 'GET', 'path': '/hello'}\n")
     assert empty.get_url(endpoint) == (200, {"message": "hello world!"})
+    take(page.browser, "web")
     page.require_accessible()
 
     page.button("logs").click()
