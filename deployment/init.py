@@ -20,7 +20,7 @@ ACCOUNT, QUOTED = r"'(\d{12})'", r'"\1"'
 COMMENTS = {
     "registry": "A bare stack name means the same project and organization.",
     "image": "The value of this build argument is read from the environment, if it is set there.",
-    "api": "Without `public` a caller has to sign requests with AWS credentials.",
+    "api": "Without `public`, callers must sign requests with AWS credentials.",
 }
 
 
