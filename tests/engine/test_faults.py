@@ -297,7 +297,8 @@ def test_a_resource_that_was_being_created_when_the_engine_was_killed_is_importe
         (end,) = re.findall(r"end the last command with `(.*)`", page)
         command = f"{command.partition(' aws:lambda/')[0]} {end}"
     with clone.faults({**fault, "hold": True}):
-        killed = clone.begin(UP)
+        # One at a time: nothing else is created when the engine is killed.
+        killed = clone.begin(f"{UP} --parallel 1")
         until(lambda: clone.control("GET") == [1])
         kill_engine(clone, killed)
     until(lambda: f"{resource}s" in clone.owned())
