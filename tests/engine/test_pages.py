@@ -74,7 +74,7 @@ def test_the_commands_of_the_deployment_do_what_their_page_says(reader: Reader) 
     reader.type(documented("python -m deployment status"), documented("python -m deployment drift"))
     assert '{\\"message\\": \\"hello reader!\\"}' in reader.type(documented("python -m deployment invoke consumer"))
     follow = documented("python -m deployment logs --follow")
-    interrupt_at(reader.begin(f"timeout --signal=INT 60 {follow}"), "took ")
+    interrupt_at(reader.begin(f"timeout --foreground --signal=INT 60 {follow}"), "took ")
 
     running = reader.output("consumer", "imageDigest")
     reader.type(documented("python -m deployment rollback consumer"))
