@@ -1,0 +1,157 @@
+"""What calls the function by itself: on the engine, what is sent arrives, and what fails reaches its failure path.
+
+The emulator does not carry what `docs/local-cloud.md` lists; `tests/unit/test_triggers.py` holds what AWS gets of it.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.engine.clone import Clone
+
+# A schedule has minutes, and the emulator looks at it every ten seconds.
+SECONDS = 120
+FUNCTION = "cross-account-function"
+APP = '''"""Writes each event to its log, and fails if one says so."""
+
+import json
+
+
+def handler(event, context):
+    """Answer anything but an event that is to fail."""
+    text = json.dumps(event)
+    print("arrived", text)
+    failed = [one["messageId"] for one in event.get("Records", []) if "one-fails" in one.get("body", "")]
+    if "all-fails" in text:
+        raise ValueError(text)
+    return {"batchItemFailures": [{"itemIdentifier": one} for one in failed]}
+'''
+TRIGGERS = [
+    {"type": "queue", "name": "orders", "queue": "arn:aws:sqs:us-east-1:222222222222:orders", "partialFailures": True},
+    {
+        "type": "topic",
+        "name": "news",
+        "topic": "arn:aws:sns:us-east-1:222222222222:news",
+        "filter": {"kind": ["order"]},
+    },
+    {"type": "events", "name": "created", "pattern": {"source": ["shop"]}},
+    {"type": "schedule", "name": "often", "expression": "rate(1 minute)", "input": {"task": "scheduled"}},
+]
+ASYNCHRONOUS = {"retries": 0, "onFailure": "arn:aws:sqs:us-east-1:222222222222:failed"}
+
+
+@dataclass
+class Triggered:
+    """The deployed consumer with triggers.
+
+    Attributes:
+        clone: it.
+        queues: URL of each queue, by its name.
+    """
+
+    clone: Clone
+    queues: dict[str, str]
+
+    def client(self, service: str) -> Any:
+        return self.clone.client("consumer", service)
+
+    def arrives(self, *texts: str) -> None:
+        """Wait until the function has written all of these into its log."""
+        deadline = time.monotonic() + SECONDS
+        while missing := [text for text in texts if text not in self.log()]:
+            assert time.monotonic() < deadline, (missing, self.log())
+            time.sleep(0.5)
+
+    def log(self) -> str:
+        events = self.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{FUNCTION}")["events"]
+        return "\n".join(event["message"] for event in events if "arrived" in event["message"])
+
+    def send(self, *bodies: str) -> None:
+        for body in bodies:
+            self.client("sqs").send_message(QueueUrl=self.queues["orders"], MessageBody=body)
+
+    def received(self, queue: str) -> str:
+        """The next message of a queue."""
+        deadline = time.monotonic() + SECONDS
+        while True:
+            found = self.client("sqs").receive_message(QueueUrl=self.queues[queue], WaitTimeSeconds=5)
+            for message in found.get("Messages", []):
+                self.client("sqs").delete_message(QueueUrl=self.queues[queue], ReceiptHandle=message["ReceiptHandle"])
+                return str(message["Body"])
+            assert time.monotonic() < deadline, (queue, self.log())
+
+
+@pytest.fixture(scope="module")
+def triggered(clone: Clone) -> Iterator[Triggered]:
+    sqs, sns = clone.client("consumer", "sqs"), clone.client("consumer", "sns")
+    redrive = {"deadLetterTargetArn": "arn:aws:sqs:us-east-1:222222222222:unread", "maxReceiveCount": "1"}
+    queues = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("failed", "unread")}
+    # As long as a cold start may take, and as a message that failed waits before it is moved.
+    attributes = {"VisibilityTimeout": "10", "RedrivePolicy": json.dumps(redrive)}
+    queues["orders"] = sqs.create_queue(QueueName="orders", Attributes=attributes)["QueueUrl"]
+    topic = sns.create_topic(Name="news")["TopicArn"]
+    (clone.root / "app" / "app.py").write_text(APP)
+    options = json.dumps({"triggers": TRIGGERS, "asynchronous": ASYNCHRONOUS, "alarms": {}})
+    clone.edit("Pulumi.consumer.yaml", "{memory: 128, timeout: 3, architecture: x86_64}", options)
+    assert clone.up("consumer")["create"] >= 12
+    yield Triggered(clone, queues)
+    clone.restore()
+    clone.up("consumer")
+    for url in queues.values():
+        sqs.delete_queue(QueueUrl=url)
+    sns.delete_topic(TopicArn=topic)
+
+
+def test_a_message_of_the_queue_arrives_and_one_that_fails_goes_where_the_queue_says(triggered: Triggered) -> None:
+    triggered.send("first")
+    triggered.arrives("first")
+    triggered.send("this one-fails", "all-fails")
+    assert {triggered.received("unread"), triggered.received("unread")} == {"this one-fails", "all-fails"}
+
+
+def test_a_message_of_the_topic_arrives_if_the_filter_takes_it(triggered: Triggered) -> None:
+    topic = "arn:aws:sns:us-east-1:222222222222:news"
+    for kind, text in (("refund", "not for it"), ("order", "news for it")):
+        attributes = {"kind": {"DataType": "String", "StringValue": kind}}
+        triggered.client("sns").publish(TopicArn=topic, Message=text, MessageAttributes=attributes)
+    triggered.arrives("news for it")
+    assert "not for it" not in triggered.log()
+
+
+def test_an_event_arrives_if_the_pattern_matches(triggered: Triggered) -> None:
+    entries = [
+        {"Source": source, "DetailType": "created", "Detail": json.dumps({"from": source})}
+        for source in ("bank", "shop")
+    ]
+    triggered.client("events").put_events(Entries=entries)
+    triggered.arrives('"source": "shop"')
+    assert '"source": "bank"' not in triggered.log()
+
+
+def test_an_asynchronous_call_that_fails_reaches_its_destination(triggered: Triggered) -> None:
+    triggered.client("lambda").invoke(FunctionName=FUNCTION, InvocationType="Event", Payload=b'{"it": "all-fails"}')
+    assert json.loads(triggered.received("failed"))["requestPayload"] == {"it": "all-fails"}
+
+
+def test_a_schedule_calls_the_function_asynchronously_with_its_input(triggered: Triggered) -> None:
+    triggered.arrives('{"task": "scheduled"}')
+
+
+def test_with_a_release_queue_topic_and_events_call_the_alias(triggered: Triggered) -> None:
+    triggered.clone.edit("Pulumi.consumer.yaml", '"alarms": {}', '"release": {}')
+    triggered.clone.up("consumer")
+    alias = triggered.client("lambda").get_alias(FunctionName=FUNCTION, Name="live")["AliasArn"]
+    (mapping,) = triggered.client("lambda").list_event_source_mappings(FunctionName=FUNCTION)["EventSourceMappings"]
+    assert mapping["FunctionArn"] == alias
+    triggered.send("by the alias")
+    triggered.client("sns").publish(
+        TopicArn="arn:aws:sns:us-east-1:222222222222:news",
+        Message="topic by the alias",
+        MessageAttributes={"kind": {"DataType": "String", "StringValue": "order"}},
+    )
+    triggered.client("events").put_events(Entries=[{"Source": "shop", "DetailType": "later", "Detail": "{}"}])
+    triggered.arrives("by the alias", "topic by the alias", '"detail-type": "later"')
