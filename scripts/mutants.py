@@ -25,6 +25,7 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from difflib import unified_diff
 from multiprocessing import connection
+from operator import itemgetter
 from pathlib import Path
 from typing import cast
 
@@ -161,7 +162,8 @@ def run(mutants: list[Mutant], seconds: float) -> list[tuple[Mutant, bool]]:
                 # Python reuses compiled files for a source of the same size and time.
                 os.utime(copy / mutant.module, (len(waiting), len(waiting)))
                 limit = 20 + 4 * sum(runs.seconds[test] for test in chosen)
-                running[copy] = mutant, start(copy, files_of(chosen), Chosen(chosen)), time.monotonic() + limit
+                plugin = Chosen(chosen, set(runs.seconds) - set(chosen))
+                running[copy] = mutant, start(copy, files_of(chosen), plugin), time.monotonic() + limit
             connection.wait([process.sentinel for _, process, _ in running.values()], timeout=1)
             for copy, (mutant, process, limit) in list(running.items()):
                 if process.is_alive() and time.monotonic() < limit:
@@ -202,13 +204,14 @@ class Recorder:
 
 
 class Chosen:
-    """A plugin of pytest that runs these tests only, in this order."""
+    """A plugin of pytest that runs these tests only, in this order; and tests whose names a mutant has changed."""
 
-    def __init__(self, tests: Sequence[str]) -> None:
-        self.place = {test: place for place, test in enumerate(tests)}
+    def __init__(self, tests: Sequence[str], others: Set[str]) -> None:
+        self.place: dict[str, int | None] = dict.fromkeys(others) | {test: place for place, test in enumerate(tests, 1)}
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = sorted((item for item in items if item.nodeid in self.place), key=lambda it: self.place[it.nodeid])
+        places = [(self.place.get(item.nodeid, 0), item) for item in items]
+        items[:] = [item for _, item in sorted((each for each in places if each[0] is not None), key=itemgetter(0))]
 
 
 class Runs:

@@ -832,7 +832,7 @@ def test_a_policy_that_is_none_breaks_no_rule(policy: Any, text: bool) -> None:
         *((ROLE_POLICY, iam.RolePolicy), (ATTACHMENT, iam.RolePolicyAttachment)),
         *((SCHEDULE, scheduler.Schedule), (SUBSCRIPTION, sns.TopicSubscription), (TARGET, cloudwatch.EventTarget)),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
+    ids=lambda value: "" if isinstance(value, str) else value.__name__,
 )
 def test_rules_look_at_the_providers_types(token: str, resource: Any) -> None:
     assert resource.pulumi_type == token
