@@ -471,21 +471,24 @@ def _schedule(name: str, trigger: ScheduleTrigger, called: Called) -> None:
         policy=called.arn.apply(lambda arn: json.dumps(iam.scheduler_policy(arn, trigger.dead_letter))),
         opts=called.opts,
     )
+    target: aws.scheduler.ScheduleTargetArgsDict = {
+        "arn": called.arn,
+        "role_arn": role.arn,
+        "retry_policy": {
+            "maximum_retry_attempts": trigger.retries,
+            "maximum_event_age_in_seconds": trigger.maximum_age,
+        },
+    }
+    if trigger.input is not None:
+        target["input"] = json.dumps(trigger.input)
+    if trigger.dead_letter:
+        target["dead_letter_config"] = {"arn": trigger.dead_letter}
     aws.scheduler.Schedule(
         name,
         schedule_expression=trigger.expression,
         schedule_expression_timezone=trigger.time_zone,
         flexible_time_window={"mode": "OFF"},
-        target={
-            "arn": called.arn,
-            "role_arn": role.arn,
-            "input": json.dumps(trigger.input) if trigger.input is not None else None,
-            "retry_policy": {
-                "maximum_retry_attempts": trigger.retries,
-                "maximum_event_age_in_seconds": trigger.maximum_age,
-            },
-            "dead_letter_config": {"arn": trigger.dead_letter} if trigger.dead_letter else None,
-        },
+        target=target,
         opts=called.after(rights),
     )
 

@@ -141,6 +141,18 @@ def test_a_schedule_calls_the_function_asynchronously_with_its_input(triggered: 
     triggered.arrives('{"task": "scheduled"}')
 
 
+def test_a_refresh_finds_no_difference_and_drift_of_a_queue_is_found(triggered: Triggered) -> None:
+    clone = triggered.clone
+    assert clone.shell("pulumi refresh --yes --skip-preview -s consumer").returncode == 0
+    assert clone.last_update("consumer") == {}
+    (mapping,) = triggered.client("lambda").list_event_source_mappings(FunctionName=FUNCTION)["EventSourceMappings"]
+    triggered.client("lambda").update_event_source_mapping(UUID=mapping["UUID"], BatchSize=1)
+    shown = clone.shell("python -m deployment drift --no-registry")
+    assert shown.returncode == 8, shown.stdout
+    assert "event source mapping" in shown.stdout
+    assert "batchSize" in shown.stdout
+
+
 def test_with_a_release_queue_topic_and_events_call_the_alias(triggered: Triggered) -> None:
     triggered.clone.edit("Pulumi.consumer.yaml", '"alarms": {}', '"release": {}')
     triggered.clone.up("consumer")
