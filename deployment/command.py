@@ -12,6 +12,9 @@ from pulumi.automation.errors import InvalidVersionError, create_command_error
 
 from deployment.errors import ConfigurationError
 
+# The Automation API confirms by options. The user's confirmation of everything clashes with `refresh --preview-only`.
+OWN = {"PULUMI_AUTOMATION_API": "true", "PULUMI_SKIP_CONFIRMATIONS": "false"}
+
 
 class InterruptibleCommand(PulumiCommand):
     """Runs commands of which the running ones can be sent the signal that Ctrl-C sends.
@@ -58,7 +61,7 @@ class InterruptibleCommand(PulumiCommand):
             process = subprocess.Popen(
                 [self.command, "--non-interactive", *args],
                 cwd=cwd,
-                env={**os.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"},
+                env={**os.environ, **additional_env, **OWN},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -29,6 +29,7 @@ from deployment import (
     Violation,
     errors,
 )
+from deployment.command import InterruptibleCommand
 from deployment.deployment import _in_accounts, _steps, _under_way
 from deployment.events import SECRET_SIGN, SIGN, UNKNOWN_SIGN, translated
 from deployment.workspace import Workspace
@@ -363,6 +364,7 @@ case "$*" in
   *version*) echo v3.274.1 ;;
   *"stack export"*) echo "$STATE" ;;
   *"stack output"*) echo {{}} ;;
+  *"show confirmations"*) echo "$PULUMI_SKIP_CONFIRMATIONS" ;;
   *"stack history"*) echo '{json.dumps([{**UPDATE, "result": "succeeded"}])}' ;;
   *" up "*) [ "$ENDS" ] || {{ trap '' INT; while :; do sleep 0.1; done; }} ;;
 esac
@@ -392,6 +394,14 @@ def test_a_cli_that_does_not_end_is_killed_and_its_lock_removed(
     ):
         deployment.up()
     assert [call.split()[0] for call in calls()][-3:] == ["up", "cancel", "stack"]
+
+
+def test_a_users_confirmation_of_everything_does_not_reach_the_cli(
+    calls: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PULUMI_SKIP_CONFIRMATIONS", "true")
+    command = InterruptibleCommand()
+    assert command.run(["show", "confirmations"], ".", {}).stdout == "false"
 
 
 @pytest.mark.parametrize(
