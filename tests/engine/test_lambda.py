@@ -1,6 +1,7 @@
 """The local cloud runs functions as Lambda does, and answers for them as API Gateway does."""
 
 import json
+import re
 import shutil
 import subprocess
 import urllib.error
@@ -170,6 +171,16 @@ def test_without_the_right_to_log_nothing_is_logged(probe: Clone) -> None:
     assert [event for event in events if request in event["message"]] == []
 
 
+def answer_of(probe: Clone, context: Path, name: str) -> Any:
+    """What a function of the image that this folder's Dockerfile builds answers to an event."""
+    image = f"{running_image(probe)[0]}:{name}"
+    probe.log_in_to_registry()
+    pushed = probe.shell(f"docker build -q -t {image} {context} && docker push -q {image}")
+    assert pushed.returncode == 0, pushed.stdout
+    with scratch(probe, image) as lambda_:
+        return json.load(lambda_.invoke(FunctionName="scratch", Payload=b'{"from": "here"}')["Payload"])
+
+
 def test_a_static_binary_on_an_empty_image_runs(probe: Clone, tmp_path: Path) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/go-image.html."""
     if (go := shutil.which("go")) is None:
@@ -181,10 +192,23 @@ def test_a_static_binary_on_an_empty_image_runs(probe: Clone, tmp_path: Path) ->
     )  # fmt: skip
     assert built.returncode == 0, built.stderr
     (tmp_path / "Dockerfile").write_text('FROM scratch\nCOPY bootstrap /\nENTRYPOINT ["/bootstrap"]\n')
-    image = f"{running_image(probe)[0]}:static"
-    probe.log_in_to_registry()
-    pushed = probe.shell(f"docker build -q -t {image} {tmp_path} && docker push -q {image}")
-    assert pushed.returncode == 0, pushed.stdout
-    with scratch(probe, image) as lambda_:
-        answer = lambda_.invoke(FunctionName="scratch", Payload=b'{"from": "here"}')
-    assert json.load(answer["Payload"]) == {"event": {"from": "here"}}
+    assert answer_of(probe, tmp_path, "static") == {"event": {"from": "here"}}
+
+
+def test_a_node_handler_runs(probe: Clone, tmp_path: Path) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/nodejs-image.html."""
+    if (node := shutil.which("node")) is None:
+        pytest.skip("needs Node.js")
+    linked = subprocess.run(["ldd", node], capture_output=True, text=True, check=True)
+    for library in re.findall(r"/\S+", linked.stdout):
+        (tmp_path / library[1:]).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(library, tmp_path / library[1:])
+    shutil.copy(node, tmp_path / "node")
+    shutil.copy(Path(__file__).with_name("bootstrap.mjs"), tmp_path)
+    (tmp_path / "app.mjs").write_text(
+        "export const handler = async (event) => ({ from: event.from, by: process.release.name });\n"
+    )
+    (tmp_path / "Dockerfile").write_text(
+        'FROM scratch\nCOPY . /\nENTRYPOINT ["/node", "/bootstrap.mjs"]\nCMD ["/app.mjs"]\n'
+    )
+    assert answer_of(probe, tmp_path, "node") == {"from": "here", "by": "node"}
