@@ -1,4 +1,4 @@
-"""Both stacks through Pulumi's Automation API: in order, with typed results, events and errors.
+"""Deploy both stacks in order through Pulumi's Automation API, with typed results, events and errors.
 
 from deployment import Check, Deployment
 

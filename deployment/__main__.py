@@ -77,7 +77,7 @@ app = typer.Typer(
 
 
 def above_zero(value: float | None) -> float | None:
-    """Refuse a time that nothing can keep."""
+    """Refuse a time of zero or less."""
     if value is not None and value <= 0:
         raise typer.BadParameter(f"{value:g} is given; allowed are seconds above 0")
     return value
@@ -163,7 +163,7 @@ class Stacks(Common):
         """The registry, or None, and the consumers.
 
         Raises:
-            typer.BadParameter: no stack is left, or one is named and left alone.
+            typer.BadParameter: options exclude each other.
         """
         for one, other, given in (
             ("--no-registry", "--registry", self.no_registry and self.registry),
@@ -186,12 +186,12 @@ class Files:
 
     @property
     def as_json(self) -> bool:
-        """Nothing of it is JSON."""
+        """The command has no JSON output."""
         return False
 
 
 def command(*examples: str) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
-    """Make a function, whose first argument is `Common` or `Stacks`, a command with these options besides its own."""
+    """Register a function as a command. The fields of its first argument, such as `Common`, become shared options."""
     epilog = "\n".join(["\b", "Examples:", *(f"  python -m deployment {example}" for example in examples)])
 
     def register(function: Callable[..., int | None]) -> Callable[..., int | None]:
@@ -207,7 +207,7 @@ def command(*examples: str) -> Callable[[Callable[..., int | None]], Callable[..
                 _print(common, error.outcomes or {error.stack: error})
             raise typer.Exit(code or 0)
 
-        # Typer reads it: nine commands share options that are declared once (test_every_command_has_help…).
+        # Typer reads the signature (test_every_command_has_help…).
         run.__signature__ = inspect.Signature([*own, *shared.values()])  # type: ignore[attr-defined]
         run.__doc__ = function.__doc__
         app.command(function.__name__, epilog=epilog, cls=type("", (Command,), {"shared": frozenset(shared)}))(run)
@@ -220,7 +220,7 @@ def command(*examples: str) -> Callable[[Callable[..., int | None]], Callable[..
 def running(
     common: Common, registry: str | None, consumers: Sequence[str], told: set[tuple[str, str]] | None = None
 ) -> Iterator[Deployment]:
-    """The deployment, its progress shown, its operations ended by Ctrl-C."""
+    """The deployment. Shows its progress; Ctrl-C cancels its operations."""
     stacks = [*([registry] if registry else []), *consumers]
     with (
         view(Console(stderr=True), stacks, told) as shown,
@@ -232,11 +232,11 @@ def running(
 
 @contextmanager
 def passed_on(deployment: Deployment, shown: PlainView) -> Iterator[None]:
-    """Pass Ctrl-C, and the end that a CI runner asks for, on to the CLI."""
+    """Cancel the deployment on Ctrl-C, and on the SIGTERM that a CI runner sends."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         shown.say(f"Interrupted; waiting for {shown.waits_for()}. Press Ctrl-C again to end it at once.")
-        # Not in this thread, which may hold the lock that is needed.
+        # In another thread, because this one may hold the lock that `cancel` needs.
         threading.Thread(target=deployment.cancel).start()
 
     previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -362,7 +362,6 @@ def up(
         if dry_run:
             _print(stacks, planned)
             return
-        # Standard output is for the results.
         print(_report(planned), file=sys.stderr)
         if any(result.changed for result in planned.values()):
             _agree("Update these stacks?")
@@ -642,7 +641,7 @@ def _report(outcomes: Outcomes) -> str:
 
 
 def _print_save(common: Common, save: Save, outcomes: Outcomes, seconds: float) -> None:
-    """What came of a save, and how long it took."""
+    """Print the result of a save, and how long it took."""
     files = save.files
     if common.as_json:
         plain = {name: _plain(outcome) for name, outcome in outcomes.items()}
@@ -663,7 +662,7 @@ def _has_terminal() -> bool:
 
 
 def _agree(question: str) -> None:
-    """Ask; a no ends the command."""
+    """Ask for confirmation. Without it the command ends."""
     if not typer.confirm(question, err=True):
         raise errors.Cancelled("nothing was changed", stack="")
 
@@ -673,7 +672,7 @@ def _print_json(stacks: dict[str, Any]) -> None:
 
 
 def _plain(outcome: StackResult | DeploymentError) -> dict[str, Any]:
-    """An outcome for JSON, without the resources' inputs: environment variables are nobody's business here."""
+    """An outcome for JSON. Leaves out the inputs of resources, which may hold secrets in environment variables."""
     if isinstance(outcome, DeploymentError):
         about = {"text": str(outcome), "urn": outcome.urn, "hint": outcome.hint, "exitCode": outcome.exit_code}
         return {"error": type(outcome).__name__, **about}
@@ -694,7 +693,7 @@ def _plain(outcome: StackResult | DeploymentError) -> dict[str, Any]:
 
 
 def _failed(error: DeploymentError) -> int:
-    """Tell what has failed. Returns the exit code."""
+    """Print what failed. Returns the exit code."""
     for outcome in (error.outcomes or {error.stack: error}).values():
         if isinstance(outcome, DeploymentError):
             print(_told(outcome), file=sys.stderr)
@@ -702,7 +701,7 @@ def _failed(error: DeploymentError) -> int:
 
 
 def _told(error: DeploymentError) -> str:
-    """An error with all that it knows."""
+    """An error with its resource and its fix."""
     lines = [f"{error.stack or 'deployment'}: {error}"]
     lines += [f"  resource  {error.urn}"] if error.urn else []
     lines += [f"  fix       {error.hint}"] if error.hint else []
@@ -716,7 +715,7 @@ def _told_update(update: Update) -> str:
 
 
 def _is_uncertain(stack: StackStatus) -> bool:
-    """Whether a state may be wrong. While somebody is at work, nothing is amiss."""
+    """Whether a state may be wrong. A running update is not an error."""
     return stack.holder_ended or (not stack.holder and bool(stack.pending or stack.failed))
 
 

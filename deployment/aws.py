@@ -1,4 +1,4 @@
-"""The function of a consumer at AWS: its log, and calls of it; and what a login may do.
+"""Read the logs of functions, invoke them, and check what credentials are allowed to do.
 
 Needs boto3, the extra `aws` of this package.
 
@@ -19,16 +19,16 @@ from typing import Any
 from deployment.errors import EXPIRED, REFUSED, ConfigurationError, CredentialsError, ProviderError
 
 FOLLOW_SECONDS = 2
-# Lines come late: each time the last seconds are read once more.
+# Log lines arrive late, so each request reads the last seconds again.
 OVERLAP_MS = 10_000
-READ_TIMEOUT_SECONDS = 905  # a call of a function takes up to 900 s
+READ_TIMEOUT_SECONDS = 905  # a function runs for up to 900 s
 
 REPORT = re.compile(
     r"REPORT .*?\bDuration: (?P<duration>[\d.]+) ms.*Memory Size: (?P<size>\d+) MB\s+Max Memory Used: (?P<used>\d+) MB"
     r"(?:.*Init Duration: (?P<init>[\d.]+) ms)?",
     re.S,
 )
-# What Lambda writes besides, in text and in JSON.
+# Lambda's own lines, in text and in JSON.
 FRAME = re.compile(r"(START|END) RequestId: |INIT_START Runtime Version: |\{.*\"type\": ?\"platform\.(?!report)")
 
 
@@ -38,7 +38,7 @@ class Login:
 
     Attributes:
         stack: name of the stack that uses them.
-        account: the account that they have to be of.
+        account: the account that they must belong to.
         region: Region of the calls.
         profile: AWS profile; empty: the default credential chain.
         assume_roles: roles of the stack's configuration, assumed one after the other.
@@ -55,7 +55,7 @@ class Login:
 
 @dataclass(frozen=True, kw_only=True)
 class Function:
-    """Where a consumer's function is.
+    """The location of a consumer's function.
 
     Attributes:
         stack: name of the consumer's stack.
@@ -91,7 +91,7 @@ class Line:
     Attributes:
         stack: name of the consumer's stack.
         time: when it was written.
-        text: as the function wrote it; of Lambda's own lines what a person needs.
+        text: the line as the function wrote it, or a shortened line of Lambda.
     """
 
     stack: str
@@ -101,12 +101,12 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a call came to.
+    """The response of a function.
 
     Attributes:
-        body: what the function has returned, or its error.
+        body: what the function returned, or its error.
         failed: whether it is an error.
-        log: the last 4 kB of what it has written.
+        log: the last 4 kB of its log.
     """
 
     body: str
@@ -117,16 +117,16 @@ class Answer:
 def logs(
     functions: Sequence[Function], seconds: float, *, follow: bool = False, wait: Callable[[float], None] = time.sleep
 ) -> Iterator[Line]:
-    """The log lines of functions, in the order of time.
+    """The log lines of functions, sorted by time.
 
     Args:
-        functions: one or several.
-        seconds: how far back they go.
-        follow: go on with the lines that come, for ever.
-        wait: is called between two requests.
+        functions: one or more functions.
+        seconds: how far back to start.
+        follow: wait for new lines, without end.
+        wait: called between requests.
 
     Raises:
-        CredentialsError: the credentials are none, or of another account.
+        CredentialsError: there are no credentials, or they belong to another account.
         ProviderError: AWS refused the request.
     """
     clients = {function: _client(function, "logs") for function in functions}
@@ -135,7 +135,7 @@ def logs(
     while True:
         now = int(time.time() * 1000)
         found = [
-            # Emulators give no ID.
+            # Emulators return no event ID.
             (event["timestamp"], function.stack, event.get("eventId") or event["message"], event["message"])
             for function, client in clients.items()
             for event in _events(function, client, start)
@@ -154,7 +154,7 @@ def invoke(function: Function, event: bytes) -> Answer:
     """Call a function, through its alias if it has one.
 
     Raises:
-        CredentialsError: the credentials are none, or of another account.
+        CredentialsError: there are no credentials, or they belong to another account.
         ProviderError: AWS refused the call.
     """
     client = _client(function, "lambda")
@@ -167,13 +167,13 @@ def invoke(function: Function, event: bytes) -> Answer:
 
 
 def rights(login: Login, actions: Sequence[str], resource: str) -> tuple[str, list[str] | None]:
-    """Whose credentials these are, and which actions on a resource their policies do not allow.
+    """The principal of a login, and which actions on a resource its policies do not allow.
 
-    None in place of actions: AWS does not tell, as principals without `iam:SimulatePrincipalPolicy` are not told.
+    The actions are None if the principal lacks `iam:SimulatePrincipalPolicy`.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_testing-policies.html
 
     Raises:
-        CredentialsError: they are none, or of another account.
+        CredentialsError: there are no credentials, or they belong to another account.
     """
     from botocore.exceptions import ClientError
 
@@ -190,13 +190,13 @@ def rights(login: Login, actions: Sequence[str], resource: str) -> tuple[str, li
 
 
 def _principal(caller: str) -> str:
-    """The user or role that has a caller's policies. A session does not name its role's path."""
+    """The user or role that holds the caller's policies. The ARN of a session does not contain the path of its role."""
     start, _, name = caller.partition(":assumed-role/")
     return f"{start.replace(':sts:', ':iam:')}:role/{name.partition('/')[0]}" if name else caller
 
 
 def readable(message: str) -> str:
-    """A line of a log for a person; empty for those that say only that a call begins or ends."""
+    """A log line shortened for a person; empty for lines that only mark the start or end of a call."""
     message = message.rstrip()
     if report := REPORT.match(message):
         cold = f", cold start {float(report['init']):.0f} ms" if report["init"] else ""
@@ -221,7 +221,7 @@ def _client(function: Function, service: str) -> Any:
     with _translated(function):
         from botocore.config import Config
 
-        # A second attempt would call the function twice.
+        # A retry would call the function twice.
         once = Config(read_timeout=READ_TIMEOUT_SECONDS, retries={"total_max_attempts": 1})
         return session.client(service, config=once if service == "lambda" else None)
 
@@ -237,7 +237,7 @@ def _session(login: Login | Function) -> tuple[Any, str]:
         has_roles = login.assume_roles or login.web_identity
         given = {"botocore_session": _login(login)} if has_roles else {"profile_name": login.profile or None}
         session = boto3.Session(**given, region_name=login.region)
-        # Another account may have a log group of the same name.
+        # Another account may have a log group with the same name.
         found = session.client("sts").get_caller_identity()
         if found["Account"] != login.account:
             text = f"the credentials are of account {found['Account']}, not of {login.account}"
@@ -247,7 +247,7 @@ def _session(login: Login | Function) -> tuple[Any, str]:
 
 
 def _login(function: Login | Function) -> Any:
-    """The credentials of the stack's configuration, as the AWS provider gets them."""
+    """The credentials in the stack's configuration, resolved as the AWS provider resolves them."""
     from botocore import UNSIGNED
     from botocore.config import Config
     from botocore.session import Session

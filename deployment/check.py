@@ -1,4 +1,4 @@
-"""Whether an endpoint answers as it should."""
+"""Check the response of an endpoint."""
 
 import threading
 import time
@@ -20,11 +20,11 @@ class Check:
     """GET requests to a stack's `endpointUrl` after an update.
 
     Attributes:
-        accepts: whether status and body are as they should be. Default: any 2xx.
-        answers: how many answers in a row have to be. Default 1; more where a new image gets only a share of the calls.
-        seconds: how long to go on asking. Default 60.
+        accepts: whether status and body are correct. Default: any 2xx.
+        answers: how many correct responses in a row are required. Default 1; more if a new image gets a share of calls.
+        seconds: how long to retry. Default 60.
         interval: seconds between two requests. Default 0.5.
-        headers: of the requests, such as `x-api-key`.
+        headers: headers of the requests, such as `x-api-key`.
     """
 
     accepts: Accepts = is_success
@@ -36,14 +36,14 @@ class Check:
     def problem(
         self, url: str, stop: threading.Event, tell: Callable[[str, float], None] = lambda answer, left: None
     ) -> str:
-        """Ask until it answers well often enough, or time is over.
+        """Send requests until enough responses are correct or the time is over.
 
         Args:
-            url: what to GET.
-            stop: ends the asking when it is set.
-            tell: is told each answer, empty at first, and for how many seconds it goes on at most.
+            url: the URL to GET.
+            stop: ends the check when it is set.
+            tell: called with the last response, empty at first, and the seconds that are left.
 
-        Returns: what is wrong in the end; empty: nothing.
+        Returns: what is wrong with the last response; empty if the check passed.
         """
         end = time.monotonic() + self.seconds
         well = 0
@@ -59,7 +59,7 @@ class Check:
                 return problem or f"only {well} good answers in a row"
 
     def _ask(self, url: str, seconds: float) -> tuple[str, bool]:
-        """An answer in words, and whether it is as it should be. Of a good one the status says enough."""
+        """The response as text, and whether it is correct. The text of a correct response is its status."""
         request = urllib.request.Request(url, headers=dict(self.headers))  # noqa: S310  # a stack's own output
         try:
             with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310

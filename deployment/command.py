@@ -1,4 +1,4 @@
-"""The Pulumi CLI as the Automation API runs it, but so that it can be interrupted."""
+"""The Pulumi CLI, run as the Automation API runs it, with interruption."""
 
 import os
 import signal
@@ -12,21 +12,21 @@ from pulumi.automation.errors import InvalidVersionError, create_command_error
 
 from deployment.errors import ConfigurationError
 
-# The Automation API confirms by options. The user's confirmation of everything clashes with `refresh --preview-only`.
+# The Automation API confirms with options. PULUMI_SKIP_CONFIRMATIONS would conflict with `refresh --preview-only`.
 OWN = {"PULUMI_AUTOMATION_API": "true", "PULUMI_SKIP_CONFIRMATIONS": "false"}
 
 
 class InterruptibleCommand(PulumiCommand):
-    """Runs commands of which the running ones can be sent the signal that Ctrl-C sends.
+    """Runs commands, and can send SIGINT to those that are running.
 
-    The CLI then ends what is under way, saves the state and gives up the lock. At a second signal it ends its providers
-    as well, whatever they are doing.
+    On the first signal the CLI finishes the operations in progress, saves the state and releases the lock. On the
+    second one it also ends its providers.
 
     Attributes:
-        interrupted: set when everything was interrupted; nothing is started any more.
+        interrupted: set when all commands were interrupted; no further command starts.
 
     Raises:
-        ConfigurationError: there is no such CLI, or one of another age than the SDK.
+        ConfigurationError: the CLI is missing, or its version does not match the SDK.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class InterruptibleCommand(PulumiCommand):
     ) -> CommandResult:
         """Run a command to its end. The arguments are those of the base class.
 
-        The base class does the same but keeps the process to itself, so nothing could interrupt it
+        The base class does not expose its process, so it cannot be interrupted
         (test_what_is_cancelled_or_takes_too_long_ends_soon_and_leaves_a_state_to_go_on_from).
 
         Raises:
@@ -66,7 +66,7 @@ class InterruptibleCommand(PulumiCommand):
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
-                # Out of reach of the terminal's Ctrl-C: `interrupt` passes it on, and twice would end it at once.
+                # Keeps the terminal's Ctrl-C from the CLI: with the one that `interrupt` sends it would be the second.
                 process_group=0,
             )
             self._running[process] = cwd
@@ -90,17 +90,17 @@ class InterruptibleCommand(PulumiCommand):
         return result
 
     def interrupt(self, folder: str | None = None) -> None:
-        """Interrupt what runs.
+        """Interrupt running commands.
 
         Args:
-            folder: only the commands of this working directory; default all, and nothing is started any more.
+            folder: interrupt only the commands of this working directory. Default: all, and no further command starts.
         """
         if folder is None:
             self.interrupted.set()
         self._send(signal.SIGINT, folder)
 
     def kill(self, folder: str) -> None:
-        """End the commands of a working directory without a chance to save the state."""
+        """Kill the commands of a working directory. They do not save the state."""
         self._send(signal.SIGKILL, folder)
 
     def _send(self, number: signal.Signals, folder: str | None) -> None:

@@ -1,7 +1,7 @@
-"""A preview as one pull-request comment: what a reviewer has to know first, the same for the same commit everywhere.
+"""A preview as a pull-request comment, with the riskiest changes first. Each machine writes the same for a commit.
 
-Of values only those are shown that cannot be a secret: numbers, switches and names of the properties in `WEIGHTY`.
-Everything else is named by its property alone, environment variables by their names.
+Only values that cannot be secret are shown: numbers, booleans and names in the properties of `WEIGHTY`. Other changes
+show the name of the property, or of the environment variable.
 """
 
 import json
@@ -18,13 +18,13 @@ from deployment.events import STACK, UNKNOWN, Diagnostic, Step
 from deployment.markdown import block, code, codes, table
 from deployment.results import UNCHANGED, StackResult
 
-# The line by which the next version of the comment finds this one.
+# Finds the comment to update.
 MARKER = "<!-- deployment preview -->"
 
 # https://github.com/orgs/community/discussions/41331
 LIMIT = 65_536
 
-# How the warning of a consumer begins that needs the registry's update first: `stacks/served.py`.
+# The start of the consumer's warning in `stacks/served.py`.
 AFTER = "Update the registry first."
 
 POLICY = "aws:ecr/repositoryPolicy:RepositoryPolicy"
@@ -55,7 +55,7 @@ LOST = {
     "aws:sns/topicSubscription:TopicSubscription": "messages that call no function are lost",
 }
 
-# What changes a bill, or what is kept and who may do what. The pages say how it is billed.
+# Properties that change cost, retention or permissions, and the effect of the change.
 WEIGHTY = {
     ("aws:apigateway/stage:Stage", "xrayTracingEnabled"): "[billed](https://aws.amazon.com/xray/pricing/)",
     ("aws:cloudwatch/logGroup:LogGroup", "retentionInDays"): "lines older than that are deleted, the others "
@@ -84,7 +84,7 @@ WEIGHTY = {
     ("aws:sns/topicSubscription:TopicSubscription", "filterPolicy"): "other messages call the function",
 }
 
-# What is billed for being there.
+# Resources that cost money while they exist.
 BILLED = {
     "aws:cloudwatch/metricAlarm:MetricAlarm": "https://aws.amazon.com/cloudwatch/pricing/",
     "aws:ecr/replicationConfiguration:ReplicationConfiguration": "https://aws.amazon.com/ecr/pricing/",
@@ -102,9 +102,9 @@ class Part:
     """A part of the comment.
 
     Attributes:
-        text: Markdown.
-        weight: what is left out first, if not all of it fits, has the least.
-        name: what it is called if it is left out.
+        text: the Markdown.
+        weight: parts with the lowest weight are left out first if the comment is too long.
+        name: the name to list if the part is left out.
     """
 
     text: str
@@ -122,9 +122,9 @@ def comment(
     """The comment.
 
     Args:
-        outcomes: what came of each stack's preview, in the order of `up`.
-        diffs: for stacks that would build an image, what differs in its content.
-        built: whether what would be built was part of the previews.
+        outcomes: the outcome of each stack's preview, in the order of `up`.
+        diffs: the content diff of each stack that would build an image.
+        built: whether the previews included the builds.
         environment: the variables of a GitHub workflow, to link the commit. Default: no links.
     """
     repository, commit = _commit(environment or {})
@@ -161,9 +161,9 @@ def comment(
 
 
 def _commit(environment: Mapping[str, str]) -> tuple[str, str]:
-    """URL of the repository and the commit that a GitHub workflow is about; empty elsewhere.
+    """URL of the repository and the commit that a GitHub workflow runs for; empty elsewhere.
 
-    GITHUB_SHA of a pull request is a merge that nobody has made.
+    In a pull request GITHUB_SHA is a temporary merge commit.
     https://docs.github.com/en/actions/reference/workflows-and-actions/variables
     """
     server, name = environment.get("GITHUB_SERVER_URL"), environment.get("GITHUB_REPOSITORY")
@@ -179,7 +179,7 @@ def _commit(environment: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _linked(repository: str, commit: str) -> str:
-    """A commit, as a link where its repository is known."""
+    """A commit, as a link if its repository is known."""
     return f"[{code(commit[:12])}]({repository}/commit/{commit})" if repository else code(commit[:12])
 
 
@@ -204,7 +204,7 @@ def _warns(line: Diagnostic) -> bool:
 
 
 def _is_after(line: Diagnostic) -> bool:
-    """Whether a consumer's program says that the preview is one of after the registry's update."""
+    """Whether a diagnostic warns that the preview needs the registry's update first."""
     return _warns(line) and line.text.startswith(AFTER)
 
 
@@ -214,7 +214,7 @@ def _failure(error: DeploymentError) -> str:
 
 
 def _weighty(result: StackResult) -> list[list[str]]:
-    """What is lost, and what changes the bill or who may do what; losses first."""
+    """Losses, then changes of cost, retention or permissions."""
     losses, others = [], []
     billed: dict[tuple[str, str], list[str]] = {}
     for step in _shown(result):
@@ -238,7 +238,7 @@ def _weighty(result: StackResult) -> list[list[str]]:
 
 
 def _variables(step: Step) -> str:
-    """The environment variables that come, go or change, by name. A secret's value tells nothing, its path does."""
+    """The names of environment variables that change. Secret values look equal; the changed paths name them."""
     old, new = (_of(_of(values, "environment"), "variables") for values in (step.old, step.new))
     told = {quoted or plain for path in step.changed for quoted, plain in VARIABLE.findall(path)}
     changed = {name for name in old.keys() & new.keys() if old[name] != new[name]} | (told - (old.keys() ^ new.keys()))
@@ -247,13 +247,13 @@ def _variables(step: Step) -> str:
 
 
 def _of(values: Any, name: str) -> Mapping[str, Any]:
-    """A part of a property; empty if it is not known or a secret as a whole."""
+    """A part of a property; empty if the property is unknown or secret."""
     found = values.get(name) if isinstance(values, Mapping) else None
     return found if isinstance(found, Mapping) else {}
 
 
 def _value(value: Any) -> str:
-    """A value, if it is one that a line has room for and that cannot be a secret."""
+    """A short value that cannot be secret, or `another`."""
     if value is None:
         return "none"
     if value == UNKNOWN:
@@ -267,7 +267,7 @@ def _value(value: Any) -> str:
 
 
 def _statements(result: StackResult) -> list[str]:
-    """The statements of repository policies that change and that no sentence tells, as they are."""
+    """The changed policy statements that `grants` does not describe, as JSON."""
     return [
         f"{change} in {code(result.stack)}:\n\n{block(statement)}"
         for step in _policies(result)
@@ -278,7 +278,7 @@ def _statements(result: StackResult) -> list[str]:
 
 
 def _policies(result: StackResult) -> list[Step]:
-    """The changes of repository policies, less those of which only the state knows."""
+    """The changes of repository policies, except deletions that keep the policy in the account."""
     return [step for step in _shown(result) if step.type == POLICY and not _stays(step)]
 
 
@@ -287,7 +287,7 @@ def _stays(step: Step) -> bool:
 
 
 def _granted(result: StackResult) -> list[str]:
-    """What a change of repository policies means for accounts; the same for several Regions is said once."""
+    """The effect of changed repository policies on accounts. Regions with the same effect are not repeated."""
     sentences: dict[str, None] = {}
     for step in _shown(result):
         if step.type == POLICY and _stays(step):
@@ -300,13 +300,13 @@ def _granted(result: StackResult) -> list[str]:
 
 
 def _pulling(result: StackResult) -> list[tuple[str, ...]]:
-    """For which functions the changed policies let Lambda pull afterwards."""
+    """The functions for which the new policies let Lambda pull."""
     policies = (str(step.new.get("policy", "")) for step in _policies(result))
     return [tuple(row) for policy in policies for row in grants.pulling(policy, _owner(result))]
 
 
 def _owner(result: StackResult) -> str:
-    """The account whose policies decide alone who deploys its functions."""
+    """The registry's account, whose principals need only their own policies."""
     return str(result.outputs.get("registryId", ""))
 
 
@@ -338,7 +338,7 @@ def _files(diff: ContentDiff, repository: str) -> str:
 
 
 def _details(result: StackResult) -> list[Part]:
-    """All changes of a stack, a part for each operation."""
+    """All changes of a stack, in one part for each operation."""
     parts = []
     for weight, operation in enumerate(reversed(OPERATIONS)):
         rows = [
@@ -355,9 +355,9 @@ def _details(result: StackResult) -> list[Part]:
 
 
 def _shown(result: StackResult) -> Sequence[Step]:
-    """The changes in a fixed order, less the books that the engine keeps.
+    """The changes in a fixed order, without changes that exist only in the state.
 
-    The resource of an image says where it was built, which differs between machines, and a deletion of it deletes none.
+    An image resource records where it was built, which differs between machines. Its deletion deletes no image.
     """
     order = {operation: place for place, operation in enumerate(OPERATIONS)}
     steps = [step for step in result.changed if step.type not in (STACK, IMAGE) and not step.type.startswith(PROVIDER)]
@@ -365,7 +365,7 @@ def _shown(result: StackResult) -> Sequence[Step]:
 
 
 def _fitting(parts: Sequence[Part]) -> str:
-    """The parts, less the least weighty ones if they are too long for a comment."""
+    """The parts that fit into a comment. The parts with the lowest weight are left out first."""
     kept, left_out = list(parts), list[str]()
     while True:
         note = (

@@ -1,4 +1,4 @@
-"""Which files of an image's build context differ from those of a commit."""
+"""Compare the files of an image's build context with a commit."""
 
 import io
 import os
@@ -26,16 +26,16 @@ IMAGE = "docker:index/image:Image"
 
 @dataclass(frozen=True, kw_only=True)
 class ContentDiff:
-    """What is sent to the builder, and how it differs.
+    """The files sent to the builder, compared with a commit.
 
     Attributes:
         context: folder of the build context.
         files: number of files in it.
-        base: the commit compared with; empty if there was none to compare with.
-        same_as_running: whether the base's content is what runs now, as its tag says.
-        added: paths within the context that the base has not.
+        base: the commit to compare with; empty without a comparison.
+        same_as_running: whether the tag of the base's content is the one that runs now.
+        added: paths within the context that are not in the base.
         changed: paths whose content or executable bit differs.
-        removed: paths that only the base has.
+        removed: paths that are only in the base.
     """
 
     context: str
@@ -48,14 +48,14 @@ class ContentDiff:
 
 
 def merge_base(folder: Path, base: str) -> str:
-    """The commit at which the work tree's branch has left another one.
+    """The merge base of the work tree's commit and another branch.
 
     Args:
         folder: the program's folder, in a Git work tree.
         base: the other branch, such as `origin/main`.
 
     Raises:
-        ConfigurationError: Git knows of none, as in a shallow clone.
+        ConfigurationError: Git finds no merge base, as in a shallow clone.
     """
     commit = _git(folder, "merge-base", "HEAD", base).decode().strip()
     if not commit:
@@ -67,12 +67,12 @@ def merge_base(folder: Path, base: str) -> str:
 def content_diff(folder: Path, result: StackResult, commit: str) -> ContentDiff | None:
     """Compare what a preview would build with the same folder in a commit.
 
-    It changes the working directory for a moment, so no other thread may count on it.
+    It changes the working directory temporarily, so it is not thread-safe.
 
     Args:
         folder: the program's folder, in a Git work tree.
         result: the preview.
-        commit: what to compare with; empty compares with nothing.
+        commit: the commit to compare with; empty for no comparison.
 
     Returns: None if nothing would be built.
     """
@@ -87,7 +87,7 @@ def content_diff(folder: Path, result: StackResult, commit: str) -> ContentDiff 
     if not commit:
         return ContentDiff(context=context, files=len(ours[1]))
     with tempfile.TemporaryDirectory(prefix="deployment-base-") as tree:
-        # A commit that has nothing of the folder gives no archive.
+        # A commit without the folder has no archive.
         if archive := _git(folder, "archive", "--format=tar", commit, "."):
             with tarfile.open(fileobj=io.BytesIO(archive)) as files:
                 files.extractall(tree, filter="data")
@@ -109,9 +109,9 @@ def content_diff(folder: Path, result: StackResult, commit: str) -> ContentDiff 
 
 
 def _paths(folder: Path, stack: str, build: Mapping[str, Any]) -> tuple[str, str]:
-    """Context and Dockerfile that a stack's image is built from: the resource only names the staged copy.
+    """Context and Dockerfile of a stack's image.
 
-    They are in the stack's file. Without one, the resource's paths.
+    They are in the stack's file. The image resource names the staged copy, which is used without a stack file.
     """
     try:
         project = yaml.safe_load((folder / "Pulumi.yaml").read_text())["name"]
@@ -122,9 +122,9 @@ def _paths(folder: Path, stack: str, build: Mapping[str, Any]) -> tuple[str, str
 
 
 def _content(folder: Path, stack: str, build: Mapping[str, Any]) -> tuple[str, dict[str, tuple[bytes, bool]]]:
-    """The content tag of a build, and each file's content and executable bit; its paths are relative to the folder."""
+    """The content tag of a build, and the content and executable bit of each file. Paths are relative to the folder."""
     context, dockerfile = _paths(folder, stack, build)
-    # A build's paths are relative to the working directory, and so the same in every state and tag (see its tests).
+    # Paths in a state or tag are relative to the working directory.
     with chdir(folder):
         image = ImageBuild(
             context=context,
@@ -132,7 +132,7 @@ def _content(folder: Path, stack: str, build: Mapping[str, Any]) -> tuple[str, d
             args=build.get("args", {}),
             target=build.get("target", ""),
             platform=build["platform"],
-            # What may be sent has been decided by the preview.
+            # The preview has already checked which files may be sent.
             allow_secrets=["**"],
             context_limit=CONTEXT_MB[-1],
         )
@@ -140,10 +140,10 @@ def _content(folder: Path, stack: str, build: Mapping[str, Any]) -> tuple[str, d
 
 
 def _text(file: File) -> bytes:
-    """What is sent of a file, or of a symbolic link."""
+    """The content of a file, or the target of a symbolic link."""
     return os.fsencode(file.path.readlink()) if stat.S_ISLNK(file.mode) else file.path.read_bytes()
 
 
 def _git(folder: Path, *arguments: str) -> bytes:
-    """What Git says; nothing if it fails."""
+    """The output of a Git command; empty if it fails."""
     return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True).stdout

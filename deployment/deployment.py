@@ -1,7 +1,7 @@
-"""`Deployment`: a registry stack and its consumer stacks as one, through Pulumi's Automation API.
+"""`Deployment`: manage a registry stack and its consumer stacks together, through Pulumi's Automation API.
 
-Calls block; run them in a thread to go on meanwhile (`asyncio.to_thread`). Several deployments in one process share
-nothing. https://www.pulumi.com/docs/iac/automation-api/
+Calls block; to run them in the background, use a thread (`asyncio.to_thread`). Deployments in one process do not share
+state. https://www.pulumi.com/docs/iac/automation-api/
 """
 
 import contextlib
@@ -52,38 +52,38 @@ Result = TypeVar("Result")
 # The message of an operation in Pulumi's history.
 MESSAGE = re.compile(r"(?P<who>\S+@[^\s,;]+(, commit \w+)?)(; (?P<image>sha256:[0-9a-f]{64}) ran before)?")
 
-# Where the program of a consumer finds, in a preview, the outputs that the registry's update will have.
+# The configuration key that passes the planned outputs of the registry to a consumer's preview.
 PLANNED = "deployment:registry"
-# Whether a preview of it includes the build.
+# The configuration key that excludes the build from a consumer's preview.
 BUILD = "deployment:build"
 
 HISTORY_LENGTH = 100
 
-# Schemes of the URL that `pulumi whoami` has for Pulumi Cloud; for one on a host of its own it may be empty.
+# URL schemes that `pulumi whoami` prints for Pulumi Cloud. For a self-hosted one the URL may be empty.
 CLOUD = frozenset({"https", "http", ""})
 
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", re.ASCII)
 LASTING = frozenset({"done", "planned"})
-# Not the parts of a replacement, which is told as a whole.
+# Without the parts of a replacement, which is reported as one step.
 WHOLE = frozenset({"create", "update", "replace", "delete", "import", *UNCHANGED})
 
-# How long an operation that is ended may go on: AWS's calls, to the end of what they have begun; a build or a push,
-# whose provider does not end it; and the engine, once its providers are ended.
+# How long a cancelled operation may continue: AWS calls until they are complete; a build or push, which its provider
+# does not end; the engine after its providers have ended.
 POLL_SECONDS, CALL_SECONDS, IMAGE_SECONDS, ENGINE_SECONDS = 0.1, 30, 2, 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How the stacks are run.
+    """Options for running the stacks.
 
     Attributes:
-        backend: where their state is kept.
+        backend: where the state is stored.
         environment: variables of the program and the CLI, besides those of this process.
-        timeout: seconds that one operation on one stack may take. Default: no limit.
-        policy_packs: folders of policy packs that previews and updates have to pass.
-        assume_roles: ARNs of roles, at most one for each account. If there are any, the environment's credentials take
-            the place of those that the stacks' configuration names, and assume an account's role, if one is given.
-        logs: folder for what the CLI prints; default a temporary one.
+        timeout: time limit in seconds for one operation on one stack. Default: no limit.
+        policy_packs: folders of policy packs that previews and updates must pass.
+        assume_roles: ARNs of roles, at most one for each account. With roles, the environment's credentials replace
+            those in the stacks' configuration, and assume the role of each account that has one.
+        logs: folder for the CLI's output. Default: a temporary folder.
     """
 
     backend: Backend = field(default_factory=Backend)
@@ -96,7 +96,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Run:
-    """An operation on a stack: its working directory, what it has told, and how it has ended."""
+    """An operation on a stack: its working directory, its events, and its outcome."""
 
     folder: str
     seen: list[Event] = field(default_factory=list)
@@ -113,16 +113,16 @@ class Deployment:
 
     Args:
         folder: the program's folder, with `Pulumi.yaml`. Default the working directory.
-        registry: name of the registry's stack; None leaves it alone.
+        registry: name of the registry's stack; None excludes it.
         consumers: names of the consumers' stacks.
-        settings: configuration by stack, keys without the project, in place of `Pulumi.STACK.yaml`.
-        program: a program of this process in place of the folder's, to be written as `__main__.py` is. Its relative
-            paths count from this process's working directory, those of providers from the folder.
-        options: how they are run.
-        on_event: is told what happens, one event at a time, from threads of this package. It must not raise.
+        settings: configuration by stack, keys without the project. Replaces `Pulumi.STACK.yaml`.
+        program: an inline program that replaces the folder's `__main__.py`. Its relative paths are resolved in this
+            process's working directory, those of providers in the folder.
+        options: options for running the stacks.
+        on_event: called with one event at a time, from threads of this package. It must not raise.
 
     Raises:
-        ConfigurationError: there is no such project or policy pack, or a limit that nothing can keep.
+        ConfigurationError: the project or a policy pack does not exist, or the timeout is not above 0.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class Deployment:
         self._packs = [str(pack) for pack in self._options.policy_packs]
         self._command = InterruptibleCommand()
         self._on_event = on_event
-        # Each stack's file, and its configuration.
+        # The configuration of each stack, with the content of the file it was read from.
         self._read: dict[str, tuple[bytes, Config]] = {}
         self._telling = threading.Lock()
 
@@ -159,25 +159,25 @@ class Deployment:
         self.close()
 
     def close(self) -> None:
-        """Delete this deployment's scratch files; logs, state and resources stay."""
+        """Delete temporary files. Logs, state and resources stay."""
         self._workspace.close()
 
     def cancel(self) -> None:
-        """End what runs, from any thread, and save the states. It is for good; a second call does not wait for AWS."""
+        """Cancel all operations, from any thread, and save the states. A second call does not wait for AWS."""
         self._command.interrupt()
 
     # ---- operations on all stacks
 
     def preview(self, *, build: bool = True, refresh: bool = False) -> Results:
-        """What `up` would do. Previews need no right to push. A stack that is not there yet is made, empty.
+        """Show what `up` would do. Previews need no permission to push. A stack that does not exist is created, empty.
 
-        Consumers are previewed as after the registry's update: an account, a Region or a repository that only its
-        preview has is taken as granted or created.
+        Consumers are previewed as if the registry were updated: accounts, Regions and repositories that its preview
+        adds count as present.
 
         Args:
-            build: off: as if each consumer went on to run the image that it runs, for which no Docker is needed. The
-                image of a consumer that runs none yet is unknown.
-            refresh: as that of `up`.
+            build: False previews each consumer with the image that it runs, without Docker. The image of a consumer
+                that has none is unknown.
+            refresh: as for `up`.
 
         Raises:
             DeploymentError: of the first stack that fails; its `outcomes` have those of the others.
@@ -194,19 +194,19 @@ class Deployment:
         return self._in_order(preview)
 
     def up(self, *, check: Check | None = None, shares: Sequence[float] = (), refresh: bool = False) -> Results:
-        """Deploy the registry, then the consumers side by side.
+        """Deploy the registry, then the consumers in parallel.
 
         Args:
-            check: what each consumer's endpoint has to pass. If it does not, or if an operation fails, the consumer
-                goes back to the image it ran before. Its state is refreshed first, so that what is checked is true.
-            shares: parts of the calls that a new image gets, one after the other, each checked, before it gets all,
-                such as 0.1 and 0.5. They need `function.release`. Other changes than that of the image go to all calls.
-            refresh: look first at what is in the cloud, and so undo what was changed there.
+            check: the check that each consumer's endpoint must pass. If the check or an operation fails, the consumer
+                returns to its previous image. The state is refreshed first.
+            shares: shares of the calls that a new image gets before it gets all of them, such as 0.1 and 0.5. Each is
+                checked. They need `function.release`. Changes other than the image apply to all calls.
+            refresh: refresh the state first, and so revert changes made outside Pulumi.
 
         Raises:
-            ConfigurationError: a consumer cannot be checked or released as asked; nothing was done.
+            ConfigurationError: a consumer does not support the check or the shares. Nothing was deployed.
             CheckFailed: the endpoint failed the check.
-            DeploymentError: of the first stack that fails; consumers that run side by side go on.
+            DeploymentError: of the first stack that fails; consumers that run in parallel continue.
         """
         for name in self.consumers:
             if name not in self._settings:
@@ -222,11 +222,11 @@ class Deployment:
         )
 
     def sync(self, stacks: Collection[str], *, check: Check | None = None) -> Results:
-        """Update some of the stacks, as fast as can be: nothing is refreshed first, and what fails its check stays.
+        """Update some of the stacks quickly: without a refresh, and without a rollback after a failed check.
 
         Args:
             stacks: their names.
-            check: what the consumers' endpoints have to pass.
+            check: the check that the consumers' endpoints must pass.
 
         Raises:
             CheckFailed: an endpoint failed the check.
@@ -240,44 +240,44 @@ class Deployment:
         )
 
     def refresh(self) -> Results:
-        """Take over into the states what has changed in the cloud."""
+        """Update the states with changes made outside Pulumi."""
         return self._in_order(lambda name: self._run(name, "refresh"))
 
     def drift(self) -> Results:
-        """What has changed in the cloud behind the states; the states stay as they are."""
+        """Find changes made outside Pulumi. The states are not updated."""
         return self._in_order(lambda name: self._run(name, "preview_refresh"))
 
     def destroy(self, *, remove: bool = False) -> Results:
-        """Destroy the consumers side by side, then the registry.
+        """Destroy the consumers in parallel, then the registry.
 
         Args:
-            remove: whether the stacks and their history are deleted as well.
+            remove: also delete the stacks and their history.
         """
         return self._each(lambda name: self._run(name, "destroy", remove=remove), self._stages[::-1])
 
     def status(self) -> dict[str, StackStatus]:
-        """What is known of all stacks."""
+        """The status of all stacks."""
         names = [name for stage in self._stages for name in stage]
         with ThreadPoolExecutor() as pool:
             return dict(zip(names, pool.map(self._status, names), strict=True))
 
     def outputs(self, stack: str, *, show_secrets: bool = False) -> dict[str, Any]:
-        """The outputs of a stack; `[secret]` in place of secret ones, unless they are asked for."""
+        """The outputs of a stack. Secret outputs are `[secret]` unless `show_secrets` is set."""
         return self._outputs(self._stack(stack), show_secrets)
 
     # ---- operations on one consumer
 
     def rollback(self, consumer: str, *, to: str = "") -> StackResult:
-        """Run the image that ran before the one that runs now, or any other one that is still there.
+        """Run the previous image, or another image that still exists.
 
-        The stack's file does not change: the next `up` runs what it says.
+        The stack's file does not change: the next `up` deploys its image.
 
         Args:
             consumer: its name.
-            to: digest of the image, or as much of it as tells it from the others in `history`.
+            to: digest of the image, or a prefix that is unique in `history`.
 
         Raises:
-            ConfigurationError: there was none, or no such image.
+            ConfigurationError: there is no previous image, or no such image.
         """
         digest = self._image(consumer, to) if to else self.outputs(consumer).get("previousImageDigest")
         if not digest:
@@ -295,7 +295,7 @@ class Deployment:
         }
 
     def function(self, consumer: str) -> Function:
-        """Where a consumer's function is, for `deployment.aws`.
+        """The location of a consumer's function, for `deployment.aws`.
 
         Raises:
             ConfigurationError: it is not deployed.
@@ -317,7 +317,7 @@ class Deployment:
     def history(self, stack: str) -> list[Update]:
         """The last 100 operations on a stack, newest first.
 
-        Who ran one, and which image ran before, is in its message, where this package has written it.
+        User and image come from the message that this package adds to its updates.
         """
         known = self._stack(stack)
         image = _image_of(_state(_exported(known)))
@@ -338,23 +338,22 @@ class Deployment:
         return updates
 
     def promote(self, source: str, target: str) -> StackResult:
-        """Run, in one consumer, the image that another runs, unbuilt. The next `up` runs what the stack's file says."""
+        """Run the image of one consumer in another, without a build. The next `up` deploys the stack file's image."""
         return dataclasses.replace(self._up(target, image={"promote": source}), operation="promote")
 
     def repair(self, stack: str, *, force: bool = False) -> StackResult:
-        """Bring a stack back in order after a run was killed: give up its lock, and look at what is in the cloud.
+        """Repair a stack after a run was killed: release its lock and refresh its state.
 
-        Resources that were being made and are not known to exist are dropped from the state. If they were made after
-        all, the next update says that they exist already; import or delete them.
+        Resources whose creation did not complete are removed from the state. If AWS did create them, the next update
+        reports that they exist already; import or delete them.
         https://www.pulumi.com/docs/support/troubleshooting/#interrupted-update-recovery
 
         Args:
             stack: its name.
-            force: take away the lock of a process that may be at work, too. What it is doing is lost to the state.
+            force: also remove the lock of a process that may still run. The state misses what that process does.
 
         Raises:
-            ConflictError: such a process holds the lock, or it cannot be known, as with Pulumi Cloud; and `force` is
-                off.
+            ConflictError: `force` is off, and such a process holds the lock or, as with Pulumi Cloud, may hold it.
         """
         known = self._stack(stack)
         conflict = None if force else self._conflict(known)
@@ -363,18 +362,18 @@ class Deployment:
         known.cancel()
         return self._run(stack, "refresh", clear_pending_creates=True)
 
-    # ---- how
+    # ---- implementation
 
     @property
     def _stages(self) -> list[tuple[str, ...]]:
-        """The stacks in the order of `up`; those of one stage go side by side."""
+        """The stacks in the order of `up`; those of one stage run in parallel."""
         return [(self.registry,) if self.registry else (), self.consumers]
 
     def _in_order(self, act: Callable[[str], StackResult]) -> Results:
         return self._each(act, self._stages)
 
     def _each(self, act: Callable[[str], StackResult], stages: Sequence[Sequence[str]]) -> Results:
-        """Do it with all stacks; a stage begins when the one before has succeeded as a whole."""
+        """Run an operation on all stacks. A stage starts when all stacks of the previous one have succeeded."""
         results: Results = {}
         failed: list[DeploymentError] = []
         for stage in filter(None, stages):
@@ -395,12 +394,12 @@ class Deployment:
         if not build and name in self.consumers:
             digest = self._status(name).outputs.get("imageDigest")
             changes |= {"image": {"digest": digest}} if digest else {BUILD: False}
-            # The image built before would be dropped from the state, for which its provider asks for Docker.
+            # Without this the preview would delete the built image from the state, for which its provider needs Docker.
             exclude = [f"**{errors.IMAGE}::**"]
         return self._run(name, "preview", changes, policy_packs=self._packs, exclude=exclude, refresh=refresh)
 
     def _image(self, consumer: str, beginning: str) -> str:
-        """The digest of the only image in a consumer's history that begins so; whole ones need not be there."""
+        """The digest of the image in a consumer's history with this prefix. A complete digest is returned as it is."""
         if re.fullmatch("sha256:[0-9a-f]{64}", beginning):
             return beginning
         known = [image for image in dict.fromkeys(update.image for update in self.history(consumer)) if image]
@@ -414,7 +413,7 @@ class Deployment:
         return found[0]
 
     def _require_release(self, name: str, check: Check | None, shares: Sequence[float]) -> None:
-        """Refuse what cannot be done in the end before anything is done."""
+        """Raise an error for a check or shares that the stack does not support, before anything is deployed."""
         config = self._config(name)
         if shares and (config.get("function") or {}).get("release") is None:
             hint = f"Write in Pulumi.{name}.yaml: {self._workspace.project}:function: {{release: {{}}}}"
@@ -484,11 +483,11 @@ class Deployment:
             self._tell(
                 Diagnostic(stack=name, severity="info", text="Another run pushed the same image. Updating again.")
             )
-        # The program finds the image by its tag now, and builds nothing.
+        # The program now finds the image by its tag and does not build it.
         return up()
 
     def _config(self, name: str) -> Config:
-        """A stack's configuration as Pulumi reads it, keys without the project."""
+        """A stack's configuration as Pulumi reads it, with keys without the project."""
         if name in self._settings:
             return self._settings[name]
         text = self._workspace.file(name).read_bytes()
@@ -501,7 +500,7 @@ class Deployment:
         return config
 
     def _credentials(self, name: str) -> dict[str, Any]:
-        """Configuration with the roles of `Options.assume_roles` in place of a stack's own credentials."""
+        """Configuration that replaces a stack's credentials with the roles of `Options.assume_roles`."""
         for arn in self._options.assume_roles:
             if not ROLE.fullmatch(arn):
                 hint = "Example: --assume-role arn:aws:iam::111111111111:role/registry-preview"
@@ -529,7 +528,7 @@ class Deployment:
     def _registry_account(self, stack: str) -> str:
         """The account in a registry's configuration; empty for a stack of another project.
 
-        The stack itself is not touched: it may not exist, and consumers ask side by side.
+        Reads the file instead of the stack, which may not exist and which consumers would read in parallel.
         """
         *where, name = stack.split("/")
         if where and where[-1] != self._workspace.project:
@@ -544,7 +543,7 @@ class Deployment:
         return self._try(name, (), threading.Event(), act)
 
     def _run(self, name: str, operation: str, changes: Config | None = None, **options: Any) -> StackResult:
-        """Run one operation on one stack, and turn what comes of it into plain values.
+        """Run one operation on one stack, and convert its outcome to plain values.
 
         Raises:
             DeploymentError: it failed.
@@ -552,7 +551,7 @@ class Deployment:
         began = time.monotonic()
         if credentials := self._credentials(name):
             changes = {**credentials, **(changes or {})}
-            # Without the program, what is refreshed or deleted is so with the credentials of the last update.
+            # Without the program, a refresh or destroy uses the credentials of the last update.
             options["run_program"] = True
         log = self._logs / f"{name}-{operation}-{time.time_ns()}.log"
         stack = self._stack(name, changes)
@@ -605,11 +604,11 @@ class Deployment:
         )
 
     def _message(self, image: str) -> str:
-        """What `history` needs to know of an operation: who runs it, and which image ran before."""
+        """The message that `history` reads: the user who runs the operation, and the image that ran before."""
         try:
             user = getpass.getuser()
         except (KeyError, OSError):
-            # A container's user without a name.
+            # The user of a container may have no name.
             user = "unknown"
         who = f"{user}@{socket.gethostname()}"
         git = ["git", "-C", str(self._workspace.folder), "rev-parse", "--short", "HEAD"]
@@ -621,10 +620,10 @@ class Deployment:
         return f"{about}; {image} ran before" if image else about
 
     def _watch(self, run: Run) -> None:
-        """End an operation that takes too long or is cancelled.
+        """Interrupt an operation that is cancelled or exceeds its time limit.
 
-        After one SIGINT the engine waits for what is under way. A second one ends the providers as well, and with them
-        a build or push that nothing else ends.
+        After one SIGINT the engine waits for operations in progress. A second one also ends the providers, and with
+        them a build or push that does not end otherwise.
         """
         deadline = time.monotonic() + (self._options.timeout or math.inf)
         while time.monotonic() < deadline and not self._command.interrupted.is_set():
@@ -673,7 +672,7 @@ class Deployment:
         ]
         pending = tuple(item["resource"]["urn"] for item in state.get("pending_operations") or ())
         failed = _failed_updates(state)
-        # To ask takes the lock for a moment, so it is asked only where the answer matters.
+        # The query takes the lock briefly, so it runs only if its result matters.
         conflict = self._conflict(stack) if pending or failed else None
         return StackStatus(
             stack=name,
@@ -687,10 +686,10 @@ class Deployment:
         )
 
     def _conflict(self, stack: Stack) -> ConflictError | None:
-        """Who holds the stack's lock; the holder is empty if it cannot be known, as that of Pulumi Cloud.
+        """Who holds the stack's lock. The holder is empty if it is unknown, as with Pulumi Cloud.
 
-        `stack init` asks for the lock before it refuses a stack that is there already, and writes nothing. It wants a
-        passphrase all the same. https://github.com/pulumi/pulumi/blob/v3.274.1/pkg/backend/diy/backend.go
+        `stack init` checks the lock before it finds that the stack exists, and writes nothing. It requires a passphrase
+        even so. https://github.com/pulumi/pulumi/blob/v3.274.1/pkg/backend/diy/backend.go
         """
         environment = {"PULUMI_CONFIG_PASSPHRASE": "unused", **stack.workspace.env_vars}
 
@@ -717,9 +716,9 @@ class Deployment:
         return ConflictError(text, stack=stack.name, holder="")
 
     def _forget_builds(self, stack: Stack, exported: str) -> None:
-        """Take images that were being created out of a state.
+        """Remove pending creations of images from a state.
 
-        An interrupted build leaves nothing behind that a later run has to know of: a pushed image is found by its tag.
+        A later run does not need them: it finds a pushed image by its tag.
         """
         pending = _state(exported).get("pending_operations") or []
         kept = [item for item in pending if (item["type"], item["resource"]["type"]) != ("creating", errors.IMAGE)]
@@ -730,17 +729,17 @@ class Deployment:
             self._bare(stack, "stack", "import", "--file", str(file))
 
     def _bare(self, stack: Stack, *arguments: str) -> str:
-        """What a command prints of a stack, which is not interrupted: it puts right what an interruption has left."""
+        """The output of a command on a stack that `cancel` does not interrupt, because it repairs the state."""
         command, workspace = [*arguments, "--stack", stack.name], stack.workspace
         return PulumiCommand.run(self._command, command, workspace.work_dir, workspace.env_vars).stdout
 
     def _outputs(self, stack: Stack, show_secrets: bool = False) -> dict[str, Any]:
-        # `Stack.outputs` decrypts the secrets in any case.
+        # `Stack.outputs` always decrypts the secrets.
         shown = self._cli(stack, "stack", "output", "--json", *(["--show-secrets"] if show_secrets else []))
         return dict(json.loads(shown))
 
     def _cli(self, stack: Stack, *arguments: str) -> str:
-        """What a command prints of a stack."""
+        """The output of a command on a stack."""
         command, workspace = [*arguments, "--stack", stack.name], stack.workspace
         run = functools.partial(self._command.run, command, workspace.work_dir, workspace.env_vars)
         return self._try(stack.name, (), threading.Event(), run).stdout
@@ -757,7 +756,7 @@ def _require_sensible(options: Options) -> None:
 
 
 def _steps(seen: Iterable[Event]) -> tuple[Step, ...]:
-    """Each resource's last word. That nothing is to be done does not take back what is."""
+    """The last step of each resource. A step without a change does not replace one with a change."""
     last: dict[str, Step] = {}
     for step in seen:
         if isinstance(step, Step) and step.state in LASTING and step.operation in WHOLE:
@@ -768,12 +767,12 @@ def _steps(seen: Iterable[Event]) -> tuple[Step, ...]:
 
 
 def _in_accounts(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """The steps without providers: the program sets them, and nothing else changes them."""
+    """The steps without providers, which only the program changes."""
     return tuple(step for step in steps if not step.type.startswith("pulumi:providers:"))
 
 
 def _is_clear(output: Any) -> bool:
-    """Whether an output is known, and no part of it is a secret."""
+    """Whether an output is known and contains no secret."""
     return not any(word in json.dumps(output) for word in (UNKNOWN, BLINDED))
 
 
@@ -791,9 +790,9 @@ def _image_of(state: Mapping[str, Any]) -> str:
 
 
 def _failed_updates(state: Mapping[str, Any]) -> tuple[str, ...]:
-    """The resources of which an update has failed: the state has the new values, AWS may have the old ones.
+    """The resources whose update failed: the state has the new values, AWS may have the old ones.
 
-    Without a refresh the next update finds nothing to do. https://github.com/pulumi/pulumi/issues/21458
+    Without a refresh the next update finds no change. https://github.com/pulumi/pulumi/issues/21458
     """
     return tuple(item["urn"] for item in state.get("resources") or () if item.get("initErrors"))
 

@@ -22,7 +22,7 @@ from pulumi.automation import CommandError, ConcurrentUpdateError
 from deployment.events import STACK, Diagnostic, Event, Progress, Violation
 from deployment.results import StackResult
 
-# Where the program itself reports: at the stack, or at none.
+# The URNs that the program's own errors have: that of the stack, or none.
 PROGRAM = frozenset({STACK, ""})
 CRASH = re.compile("unhandled (error|exception)")
 STACK_FILE = re.compile("getting stack configuration|invalid YAML file|validating stack config")
@@ -32,21 +32,21 @@ TAKEN_TAG = re.compile(r"\btag\b.*\bimmutable\b", re.S)
 LOCK = re.compile(r"created by (?P<who>\S+) \(pid (?P<pid>\d+)\) at (?P<when>\S+)")
 NO_TOKEN = "PULUMI_ACCESS_TOKEN"  # noqa: S105  # a variable's name
 BACKEND = re.compile(r"unable to open (bucket|state directory)|\.pulumi/meta\.yaml")
-# How the program says that it may not pull: components/image/manifest.py.
+# The message in components/image/manifest.py.
 NO_PULL = re.compile("may not pull from")
 PLUGIN = re.compile(r"could not load plugin|failed to load plugin|no \w+ plugin '[\w-]+' found|language plugin", re.I)
 MISSING_PLUGIN = re.compile(
     r"no (?P<kind>\w+) plugin '(?:pulumi-\w+-)?(?P<name>[\w-]+)'(?:.*at version (?P<version>\S+))?"
 )
 OUTPUT_LINES = 20
-# After a resource has failed: earlier changes stay, and the state may have values that AWS did not take.
+# After a resource failed, earlier changes stay, and the state may have values that AWS did not accept.
 AGAIN = "Then run: python -m deployment up, or pulumi up --refresh. A plain pulumi up may do nothing."
-# How the docker provider passes on what BuildKit says of a step.
+# The docker provider's form of BuildKit's messages about a step.
 # https://github.com/pulumi/pulumi-docker/blob/master/provider/image.go
 PUSH = re.compile(r"Pushing (the )?image\b", re.I)
 STEP, FAILED_STEP = "digest: ", re.compile(r"^digest: \S+\n(?P<step>.+)\nerror: ", re.MULTILINE)
 
-# Credentials fail wherever they are first used, so only the words tell.
+# Credentials fail where they are first used, so only the message identifies the cause.
 PROFILE = re.compile(r"(?:shared config profile|AWS profile)[\s,\"']+(?P<name>[^\s\"',:]+)", re.I)
 EXPIRED = re.compile(r"(login|SSO) session .*(expired|invalid)|ExpiredToken|token .*expired", re.I)
 REFUSED = re.compile(
@@ -65,11 +65,11 @@ class DeploymentError(Exception):
     """Base of all failures of a deployment.
 
     Attributes:
-        stack: the stack it happened in; empty for the whole.
-        urn: the resource, if it was one.
-        hint: what to do.
-        outcomes: what came of each stack that was worked on, results and errors, this one included.
-        exit_code: what the command line ends with.
+        stack: the stack that failed; empty for the whole deployment.
+        urn: the resource that failed, if any.
+        hint: how to fix it.
+        outcomes: the result or error of each stack, this error included.
+        exit_code: the exit code of the command line.
     """
 
     exit_code = 1
@@ -98,8 +98,8 @@ class ConflictError(DeploymentError):
     """Another update holds the stack's lock.
 
     Attributes:
-        holder: user and machine, process and time, as far as the state backend says.
-        ended: whether that process was one of this machine and runs no more.
+        holder: user and machine, process and time, as far as the state backend reports them.
+        ended: whether the process ran on this machine and has ended.
     """
 
     exit_code = 4
@@ -162,15 +162,15 @@ class Cancelled(DeploymentError):
 
 
 def translated(stack: str, error: CommandError, seen: Sequence[Event]) -> DeploymentError:
-    """The typed error of a failed command.
+    """The typed error for a failed command.
 
-    The place of the first error that the engine reported decides, before its wording: errors of the program are
-    reported at the stack, those of a build at the image, and others at their resource.
+    The type depends first on the URN of the first error that the engine reported, then on its message: the engine
+    reports errors of the program at the stack, those of a build at the image, and others at their resource.
 
     Args:
         stack: the stack's name.
         error: what the Automation API raised. Its own text repeats the whole output.
-        seen: what the engine reported.
+        seen: the events that the engine reported.
     """
     output = str(error)
     if isinstance(error, ConcurrentUpdateError):
@@ -247,7 +247,7 @@ def _has_ended(host: str, process: int) -> bool:
 
 
 def build_failure(said: str, urn: str, seen: Sequence[Event]) -> str:
-    """A build's error with the step that failed and its last lines, which came before it as passing lines."""
+    """The error of a build, with the failed step and its last lines of progress."""
     lines = [line.text for line in seen if isinstance(line, Progress) and line.urn == urn]
     if any(PUSH.match(line) for line in lines):
         return said
@@ -259,12 +259,12 @@ def build_failure(said: str, urn: str, seen: Sequence[Event]) -> str:
 
 
 def _login_fix(said: str, *, everywhere: bool, urn: str = "") -> str:
-    """What to run if credentials are the reason; empty if they are not.
+    """The fix for an error of credentials; empty for other errors.
 
     Args:
-        said: the error.
-        everywhere: whether it may be about nothing but this login. Resources have roles and credentials of their own.
-        urn: where it was reported.
+        said: the error message.
+        everywhere: whether the error can only concern this login. Resources may have their own roles and credentials.
+        urn: the resource that reported the error.
     """
     if profile := PROFILE.search(said):
         return (
@@ -279,7 +279,7 @@ def _login_fix(said: str, *, everywhere: bool, urn: str = "") -> str:
     if role := NOT_ASSUMED.search(said):
         return _role_fix(said, role["role"])
     if other := OTHER_ACCOUNT.search(said):
-        # A consumer has two providers: one of its own account, which it asks who calls, and one of the registry's.
+        # A consumer has two providers: one for its own account, which looks up the caller, and one for the registry's.
         is_own = OWN_CALL in said or urn.endswith("::consumer")
         where = "at the top" if is_own else "at the top for the stack's own account, in `registry` for the registry's"
         publishers = "To push with the stack's own, add the principal to the registry's repository.publishers. "
@@ -297,7 +297,7 @@ def _login_fix(said: str, *, everywhere: bool, urn: str = "") -> str:
 
 
 def _role_fix(said: str, role: str) -> str:
-    """What allows a role to be assumed."""
+    """The fix for a role that cannot be assumed."""
     if TOKEN_FILE in said:
         return "Write the token of the OIDC provider to the file that webIdentityTokenFile names, or name another file."
     if WEB_IDENTITY in said:
@@ -323,5 +323,5 @@ def _plugin_fix(said: str) -> str:
 
 
 def _said(output: str) -> str:
-    """The last error that the CLI has printed."""
+    """The last error that the CLI printed."""
     return next((line.partition("error: ")[2] for line in reversed(output.splitlines()) if "error: " in line), "")

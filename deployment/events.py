@@ -1,4 +1,4 @@
-"""What happens during an operation, as small typed events in place of the engine's own."""
+"""Typed events of an operation, converted from the engine's events."""
 
 import re
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ from pulumi.runtime.rpc import UNKNOWN as UNKNOWN_SIGN
 MARKUP = re.compile(r"<\{%[^%]*%\}>")
 
 STACK = "pulumi:pulumi:Stack"
-# Not in an account: Pulumi's own stacks, references to them and providers; and builds, whose images no destroy deletes.
+# Types that are not counted: Pulumi's stacks, stack references and providers, and images, which no destroy deletes.
 UNCOUNTED = ("pulumi:", "docker:")
 BLINDED = "[secret]"
 UNKNOWN = "[unknown]"
 
-# How the engine marks a secret in its events, where the value itself is `[secret]` already.
+# The engine's mark for a secret. In events the value itself is already `[secret]`.
 # https://pulumi-developer-docs.readthedocs.io/latest/docs/architecture/deployment-execution/
 SIGN, SECRET_SIGN = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
 
@@ -48,18 +48,18 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Step(Event):
-    """A resource is, was or could not be worked on.
+    """A step of a resource: planned, started, done or failed.
 
     Attributes:
         operation: `create`, `update`, `replace`, `delete`, `same`, `read` or `refresh`, as the engine calls them.
-            A replacement has parts besides, such as `create-replacement`.
+            A replacement also has parts, such as `create-replacement`.
         state: in a preview all steps are `planned`.
-        old: the inputs before, of the stack itself its outputs; `[secret]` in place of secret values.
-        new: the same after; `[unknown]` in place of what only an update tells.
+        old: the inputs before, or the outputs of the stack itself; `[secret]` replaces secret values.
+        new: the same after; `[unknown]` replaces values that are known only after an update.
         changed: paths of the properties that differ.
-        forcing: the properties for which it is replaced.
-        retained: whether it stays in the cloud when it is deleted here.
-        custom: whether a provider works on it. None does on components and the stack.
+        forcing: the properties that force a replacement.
+        retained: whether a delete keeps the resource in the cloud (`retainOnDelete`).
+        custom: whether a provider manages the resource. False for components and the stack.
     """
 
     operation: str
@@ -73,13 +73,13 @@ class Step(Event):
 
     @property
     def is_resource(self) -> bool:
-        """Whether it is in an account, as counts of resources mean it: no component, provider, stack or build."""
+        """Whether counts include the resource. They exclude components, providers, stacks and builds."""
         return self.custom and not self.type.startswith(UNCOUNTED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress(Event):
-    """A passing line, such as one of a build or a push.
+    """A line of progress, such as one of a build or a push.
 
     Attributes:
         text: the line.
@@ -90,11 +90,11 @@ class Progress(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnostic(Event):
-    """A line that stays.
+    """A diagnostic message.
 
     Attributes:
         severity: `info`, `warning` or `error`.
-        text: one line or several.
+        text: one or more lines.
     """
 
     severity: str
@@ -103,12 +103,12 @@ class Diagnostic(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Checking(Event):
-    """An endpoint is asked after an update.
+    """A check of an endpoint is running.
 
     Attributes:
-        url: what is asked.
-        answer: the last answer; empty before the first.
-        seconds_left: how long the check goes on at most.
+        url: the URL of the endpoint.
+        answer: the last response; empty before the first.
+        seconds_left: the time until the check fails.
     """
 
     url: str
@@ -118,22 +118,22 @@ class Checking(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Ended(Event):
-    """The engine has ended an operation on the stack, well or not. A release is several operations."""
+    """The engine finished an operation on the stack, successfully or not. A release has several operations."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Violation(Diagnostic):
-    """A resource is not as a policy pack asks. Severity `error` ends the operation.
+    """A resource violates a policy. Severity `error` ends the operation.
 
     Attributes:
-        policy: id of the rule.
+        policy: ID of the rule.
     """
 
     policy: str
 
 
 def translated(stack: str, event: EngineEvent) -> Event | None:
-    """The event in place of one of the engine's, or None for those that tell nothing here."""
+    """Convert an event of the engine. Returns None for events without a counterpart."""
     if (line := event.diagnostic_event) and line.severity != "debug":
         text = MARKUP.sub("", line.message).strip()
         if line.ephemeral:
@@ -146,7 +146,7 @@ def translated(stack: str, event: EngineEvent) -> Event | None:
     if before := event.resource_pre_event:
         return _step(stack, before.metadata, "planned" if before.planning else "started")
     if after := event.res_outputs_event:
-        # What a refresh would find is known only at the end of its step.
+        # The result of a planned refresh is known only at the end of its step.
         return _step(stack, after.metadata, "planned" if after.planning else "done")
     if failed := event.res_op_failed_event:
         return _step(stack, failed.metadata, "failed")
@@ -180,7 +180,7 @@ def _step(stack: str, step: StepEventMetadata, state: State) -> Step:
 
 
 def plain(value: Any) -> Any:
-    """A value of an event with a word in place of each secret and of each unknown part."""
+    """A value of an event, with placeholders for secret and unknown parts."""
     if isinstance(value, Mapping):
         return BLINDED if value.get(SIGN) == SECRET_SIGN else {key: plain(item) for key, item in value.items()}
     if isinstance(value, list):

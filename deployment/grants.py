@@ -1,7 +1,7 @@
-"""What a change of a repository's policy means, in words.
+"""Describe changes of a repository policy in words.
 
-Only what is understood to the last key is told in words: the statements that this program writes for consumers and
-publishers. Every other statement is for a person to read, as it is.
+Only statements in the exact form that this program writes, for consumers and publishers, are described. All others are
+shown as JSON for a person to read.
 """
 
 import json
@@ -26,11 +26,11 @@ Statement = Mapping[str, Any]
 
 @dataclass
 class Grant:
-    """What an account, or `*` for all of an organization, may do.
+    """Permissions of an account, or of `*`, all accounts of an organization.
 
     Attributes:
-        principals: who of it may create and update functions with the images; `*` is anyone whom the account allows.
-        functions: patterns of the functions for which Lambda itself may pull.
+        principals: principals that may create and update functions with the images; `*` leaves it to the account.
+        functions: patterns of the functions for which Lambda may pull.
     """
 
     principals: set[str] = field(default_factory=set)
@@ -42,27 +42,27 @@ class Pull:
     """A statement that lets accounts pull and nothing else.
 
     Attributes:
-        grants: by account.
-        organizations: those that callers and functions have to belong to.
+        grants: the grants by account.
+        organizations: the organizations that callers and functions must belong to.
     """
 
     grants: Mapping[str, Grant]
     organizations: frozenset[str]
 
     def is_of(self, account: str) -> bool:
-        """Whether it is for the functions of this account alone, with no bounds."""
+        """Whether the statement is only for functions of this account, without an organization."""
         return set(self.grants) == {account} and not self.organizations
 
 
 @dataclass(frozen=True)
 class Grants:
-    """A policy, read.
+    """A parsed policy.
 
     Attributes:
-        accounts: who may pull.
-        organizations: those that callers and functions have to belong to.
-        readers: who may look at images and pull them.
-        publishers: who may push.
+        accounts: accounts that may pull.
+        organizations: organizations that callers and functions must belong to.
+        readers: principals that may list and pull images.
+        publishers: principals that may push.
         others: all other statements, by their content.
     """
 
@@ -74,14 +74,14 @@ class Grants:
 
     @classmethod
     def of(cls, policy: str, owner: str) -> "Grants":
-        """Read a policy's JSON; an empty one grants nothing.
+        """Parse a policy's JSON. An empty text grants nothing.
 
         Args:
             policy: the JSON.
-            owner: the repository's account, which lets its own principals deploy by their policies alone.
+            owner: the repository's account, whose principals need only their own policies.
 
         Raises:
-            ValueError: it is no policy.
+            ValueError: the text is not a policy.
         """
         if not policy:
             return cls()
@@ -90,7 +90,7 @@ class Grants:
         if not all(isinstance(statement, dict) for statement in statements):
             raise ValueError("a statement is no object")
         pulls = [(statement, _pull(statement)) for statement in statements]
-        # One sentence speaks of the organization of all: where statements differ in it, a person has to read them.
+        # The description names one organization for all statements. A person must read statements that differ.
         bounds = {pull.organizations for _, pull in pulls if pull and not pull.is_of(owner)}
         accounts: dict[str, Grant] = {}
         readers: set[str] = set()
@@ -113,7 +113,7 @@ class Grants:
 
 
 def changes(before: str, after: str, owner: str = "") -> list[str]:
-    """What changes for whom, a sentence each, sorted; names are in backquotes.
+    """A sorted list of sentences that describe the changes. Names are in backquotes.
 
     Args:
         before: the policy's JSON, empty if there was none.
@@ -131,7 +131,7 @@ def changes(before: str, after: str, owner: str = "") -> list[str]:
 
 
 def pulling(policy: str, owner: str = "") -> list[list[str]]:
-    """For which functions Lambda may pull: account, functions and who may deploy them, of each account."""
+    """For each account: its ID, the functions for which Lambda may pull, and the principals that may deploy them."""
     known = None if policy == UNKNOWN else _read(policy, owner)
     return [
         ["every account of the organization" if account == EVERYONE else account, _names(grant.functions), _by(grant)]
@@ -140,7 +140,7 @@ def pulling(policy: str, owner: str = "") -> list[list[str]]:
 
 
 def unread(before: str, after: str, owner: str = "") -> list[tuple[str, str]]:
-    """The statements that change and that no sentence tells: `new` or `gone`, and the statement as it is.
+    """Changed statements that `changes` does not describe: `new` or `gone`, and the JSON of the statement.
 
     Args:
         before: the policy's JSON, empty if there was none.
@@ -165,7 +165,7 @@ def _read(policy: str, owner: str) -> Grants | None:
 
 
 def _pull(statement: Statement) -> Pull | None:
-    """A statement for accounts or for the Lambda service, if it is one of those that this program writes."""
+    """Parse a statement for accounts or for the Lambda service. Returns None if this program cannot have written it."""
     if not _allows(statement, PULL_ACTIONS):
         return None
     conditions = _conditions(statement)
@@ -177,14 +177,14 @@ def _pull(statement: Statement) -> Pull | None:
     organizations = conditions.pop(("StringEquals", key), [])
     if conditions or not grants or (EVERYONE in grants and not organizations):
         return None
-    # A second organization would widen what the sentence about the first narrows.
+    # A second organization allows more than a sentence about the first describes.
     if len(organizations) > 1 or not all(map(ORGANIZATION.fullmatch, organizations)):
         return None
     return Pull(grants, frozenset(organizations))
 
 
 def _callers(principals: Sequence[str]) -> dict[str, Grant]:
-    """What principals may create functions; nothing if one of them is no account, role or user."""
+    """Grants for principals; empty if one of them is not an account, a role or a user."""
     grants: dict[str, Grant] = {}
     for arn in principals:
         if arn == EVERYONE:
@@ -199,7 +199,7 @@ def _callers(principals: Sequence[str]) -> dict[str, Grant]:
 
 
 def _functions(arns: Sequence[str]) -> dict[str, Grant]:
-    """What functions Lambda may pull for; nothing if one of them is no pattern of functions."""
+    """Grants for functions; empty if one of the ARNs is not a pattern of functions."""
     grants: dict[str, Grant] = {}
     for arn in arns:
         if not (match := FUNCTION.fullmatch(arn)):
@@ -209,21 +209,21 @@ def _functions(arns: Sequence[str]) -> dict[str, Grant]:
 
 
 def _only(statement: Statement, actions: Sequence[str], who: re.Pattern[str]) -> set[str]:
-    """The principals that a statement allows these actions, if it says only that."""
+    """The principals of a statement that allows exactly these actions, without conditions; empty for others."""
     named = _named(statement.get("Principal"))
     plain = _allows(statement, actions) and not _conditions(statement)
     return set(named) if plain and all(map(who.fullmatch, named)) else set()
 
 
 def _allows(statement: Statement, actions: Sequence[str]) -> bool:
-    """Whether a statement allows exactly these actions, and has no part that is not looked at here."""
+    """Whether a statement allows exactly these actions and has no unknown keys."""
     given = [str(action).lower() for action in _listed(statement.get("Action"))]
     known = set(statement) <= {"Sid", "Effect", "Principal", "Action", "Condition"} and "Principal" in statement
     return known and statement.get("Effect") == "Allow" and set(given) == {action.lower() for action in actions}
 
 
 def _named(principal: Any) -> list[str]:
-    """The principals of accounts, if there are no others."""
+    """The AWS principals; empty if there are principals of another type."""
     if principal == EVERYONE:
         return [EVERYONE]
     if not isinstance(principal, dict) or set(principal) != {"AWS"}:
@@ -233,14 +233,14 @@ def _named(principal: Any) -> list[str]:
 
 
 def _conditions(statement: Statement) -> dict[tuple[str, str], list[str]]:
-    """The values of each operator and key; keys are in lower case, for their case does not matter."""
+    """The values of each operator and key. Keys are not case-sensitive, so they are in lower case."""
     conditions = statement.get("Condition") or {}
     found: dict[tuple[str, str], list[str]] = {}
     for operator, keys in conditions.items() if isinstance(conditions, dict) else [("", conditions)]:
         for key, values in keys.items() if isinstance(keys, dict) else [("", keys)]:
             listed = _listed(values)
             name = (operator, key.lower())
-            # What is no text, and a key that is there twice, is not understood.
+            # Values that are not strings, and duplicate keys, are not supported.
             known = listed and name not in found and all(isinstance(value, str) for value in listed)
             found[name if known else ("", key)] = listed
     return found
@@ -296,12 +296,12 @@ def _names(names: Any) -> str:
 
 
 def _listed(value: Any) -> list[Any]:
-    """A policy may say one thing without a list around it."""
+    """A list, also for a single value, which IAM allows without a list."""
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _plain(value: Any) -> Any:
-    """A statement in the form in which two that say the same are equal: the order of a list does not matter."""
+    """A statement in a normal form for comparison: the order of a list does not matter."""
     if isinstance(value, dict):
         return {key: item if key == "Sid" else _plain(item) for key, item in value.items()}
     if isinstance(value, list) and len(value) == 1:
@@ -310,7 +310,7 @@ def _plain(value: Any) -> Any:
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON; one with a key twice has two meanings."""
+    """A JSON object. Raises an error for a duplicate key, which is ambiguous."""
     if len(dict(pairs)) < len(pairs):
         raise ValueError("a key is there twice")
     return dict(pairs)

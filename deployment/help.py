@@ -1,4 +1,4 @@
-"""How `--help` is laid out, and what a shell completes."""
+"""The layout of `--help`, and shell completion."""
 
 import re
 import textwrap
@@ -10,7 +10,7 @@ from typer._completion_shared import get_completion_script
 from typer.core import TyperCommand, TyperGroup
 
 COLUMNS = 80
-# The variable by which a shell asks for completions.
+# The environment variable with which a shell requests completions.
 COMPLETE = "_DEPLOYMENT_COMPLETE"
 GROUPS = {
     "Set up": ("init", "completion"),
@@ -24,7 +24,7 @@ class Group(TyperGroup):
     """Commands in groups, each with the first line of its docstring."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """The options, less those that would install a completion of `python`."""
+        """The options without Typer's own, which would install a completion for `python`."""
         return [each for each in super().get_params(ctx) if not (each.name or "").endswith("_completion")]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -37,10 +37,10 @@ class Group(TyperGroup):
 
 
 class Command(TyperCommand):
-    """A command whose own options come first.
+    """A command that lists its own options before the shared ones.
 
     Attributes:
-        shared: names of the parameters that other commands have as well.
+        shared: names of the parameters that other commands also have.
     """
 
     shared: frozenset[str] = frozenset()
@@ -52,7 +52,7 @@ class Command(TyperCommand):
             if record := parameter.get_help_record(ctx):
                 common = "Common options" if parameter.name in {*self.shared, "help"} else "Options"
                 section = "Arguments" if parameter.param_type_name == "argument" else common
-                # What stands for a default that depends on something is in parentheses.
+                # Typer puts a description of a default in parentheses.
                 sections[section].append((record[0], re.sub(r"\[default: \((.*)\)\]", r"[default: \1]", record[1])))
         for title, records in sections.items():
             if records:
@@ -67,19 +67,19 @@ def stack_names(incomplete: str) -> list[str]:
 
 
 def completion_script(shell: str) -> str:
-    """A script that defines the command `deployment` and its completion: shells complete no `python -m`."""
+    """A script that defines the command `deployment` and its completion: shells cannot complete `python -m`."""
     command = "python -m deployment"
     script = get_completion_script(prog_name="deployment", complete_var=COMPLETE, shell=shell)
-    # What the script calls for completions.
+    # The command that the script calls for completions.
     script = re.sub(r"(complete_bash|complete_zsh|\(commandline -cp\)) (\$1|deployment)", rf"\1 {command}", script)
     arguments = "$argv; end" if shell == "fish" else '"$@"; }'
     return f"{'function deployment;' if shell == 'fish' else 'deployment() {'} {command} {arguments}\n{script}"
 
 
 def exit_codes(meanings: Mapping[int, str]) -> str:
-    """The exit codes as the end of a help."""
+    """The exit codes, for the end of `--help`."""
     lines = ["\b", "Exit codes:"]
     for code, meaning in sorted(meanings.items()):
-        # Typer indents by two more.
+        # Typer adds an indent of two.
         lines += textwrap.wrap(f"  {code:<4} {meaning}", COLUMNS - 4, subsequent_indent=" " * 7)
     return "\n".join(lines)

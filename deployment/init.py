@@ -1,4 +1,4 @@
-"""The stack files of a first set-up: written from a few answers, refused by the models' rules, checked with AWS."""
+"""Create the stack files: from a few answers, validated by the models, with credentials checked at AWS."""
 
 import difflib
 import json
@@ -32,7 +32,7 @@ class Side:
         stack: name of the stack.
         account: its account.
         profile: AWS profile; empty: the default credential chain.
-        role: ARN of a role that is assumed with it; empty: none.
+        role: ARN of a role to assume with the profile; empty: none.
     """
 
     stack: str
@@ -42,18 +42,18 @@ class Side:
 
     @property
     def credentials(self) -> dict[str, Any]:
-        """As in a stack's file."""
+        """The credentials as written in a stack's file."""
         roles = {"assumeRoles": [{"roleArn": self.role}]} if self.role else {}
         return {**({"profile": self.profile} if self.profile else {}), **roles}
 
 
 def stack_files(project: str, registry: Side, consumer: Side, *, region: str, repository: str) -> dict[str, str]:
-    """The text of both stack files by their name.
+    """The text of both stack files, by file name.
 
     Raises:
-        ConfigurationError: with everything that the rules of the configuration refuse.
+        ConfigurationError: the configuration is invalid. Lists all problems.
     """
-    # It imports the providers' SDKs, for which no other command should wait.
+    # Imported here because it imports the providers' SDKs, which is slow.
     from settings import parse
 
     about = {"region": region}
@@ -85,7 +85,7 @@ def stack_files(project: str, registry: Side, consumer: Side, *, region: str, re
 
 
 def _text(project: str, options: dict[str, Any]) -> str:
-    """A stack file; structured values on one line each."""
+    """A stack file, with each structured value on one line."""
     lines = ["config:"]
     for key, value in options.items():
         shown = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).removesuffix("...\n")
@@ -95,10 +95,10 @@ def _text(project: str, options: dict[str, Any]) -> str:
 
 
 def checked(side: Side, region: str, actions: Sequence[str], resource: str) -> str:
-    """Whose credentials a side has, and whether they are allowed some actions, in a line.
+    """One line with the principal of a side's credentials, and whether it is allowed some actions.
 
     Raises:
-        CredentialsError: they are none, or of another account.
+        CredentialsError: there are no credentials, or they belong to another account.
     """
     login = aws.Login(
         stack=side.stack, account=side.account, region=region, profile=side.profile,
@@ -110,10 +110,10 @@ def checked(side: Side, region: str, actions: Sequence[str], resource: str) -> s
 
 
 def checks(registry: Side, consumer: Side, *, region: str, repository: str) -> list[str]:
-    """A line for each side: whose credentials, and may they push or deploy.
+    """One line for each side: the principal, and whether it may push or deploy.
 
     Raises:
-        CredentialsError: they are none, or of another account.
+        CredentialsError: there are no credentials, or they belong to another account.
     """
     name = f"arn:{partition(region)}:ecr:{region}:{registry.account}:repository/{repository}"
     return [
@@ -123,6 +123,6 @@ def checks(registry: Side, consumer: Side, *, region: str, repository: str) -> l
 
 
 def difference(file: Path, text: str) -> str:
-    """What writing a text to a file would change; empty if nothing."""
+    """The diff between a file and its new text; empty if they are equal."""
     before = file.read_text().splitlines() if file.is_file() else []
     return "\n".join(difflib.unified_diff(before, text.splitlines(), str(file), str(file), lineterm="", n=0))

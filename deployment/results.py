@@ -1,4 +1,4 @@
-"""What an operation has done, as plain values."""
+"""The results of operations, as plain values."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -13,17 +13,17 @@ UNCHANGED = frozenset({"same", "read", "refresh"})
 
 @dataclass(frozen=True, kw_only=True)
 class StackResult:
-    """One operation on one stack.
+    """The result of one operation on one stack.
 
     Attributes:
         stack: name of the stack.
         operation: `preview`, `up`, `refresh`, `destroy`, `drift`, `rollback` or `promote`.
-        steps: what was done, or in a preview would be, in order, one for each resource.
+        steps: what was done, or in a preview would be: one step for each resource, in order.
         diagnostics: warnings and errors.
-        failed: resources whose update had failed before. Their state has values that AWS may not have.
+        failed: resources whose previous update failed. Their state has values that AWS may not have.
         seconds: how long it took.
-        log: file with everything that the CLI has printed.
-        checked: the endpoint's answer to a check, such as `200 in 0.6 s`; empty: it was not checked.
+        log: file with the CLI's output.
+        checked: the result of the endpoint check, such as `200 in 0.6 s`; empty without a check.
     """
 
     stack: str
@@ -37,17 +37,17 @@ class StackResult:
 
     @property
     def changes(self) -> dict[str, int]:
-        """Number of resources by operation, less those that stay as they are."""
+        """Number of changed resources by operation."""
         return dict(Counter(step.operation for step in self.changed if step.is_resource))
 
     @property
     def unchanged(self) -> int:
-        """Number of resources that stay as they are. What is only read, such as another stack's output, is none."""
+        """Number of unchanged resources, without those that are only read, such as stack references."""
         return sum(step.is_resource and step.operation in UNCHANGED - {"read"} for step in self.steps)
 
     @property
     def image(self) -> tuple[str, str]:
-        """Digests of the images that ran before and run now; empty where there is none, or nobody knows yet."""
+        """Digests of the images that ran before and run now; empty if there is none, or it is not known yet."""
         before, after = (str(outputs.get("imageDigest") or "") for outputs in (self.outputs_before, self.outputs))
         return before, "" if after == UNKNOWN else after
 
@@ -58,7 +58,7 @@ class StackResult:
 
     @property
     def outputs(self) -> Mapping[str, Any]:
-        """The stack's outputs afterwards: `[secret]` in place of secret ones, `[unknown]` of what an update tells."""
+        """The stack's outputs afterwards; `[secret]` and `[unknown]` replace secret outputs and those not known yet."""
         return self._stack_step.new if self._stack_step else {}
 
     @property
@@ -76,12 +76,12 @@ class Update:
     """One operation in the history of a stack.
 
     Attributes:
-        began: when, as Pulumi writes it.
+        began: start time, as Pulumi writes it.
         operation: `update`, `refresh`, `destroy` and so on, as Pulumi calls them.
         result: `succeeded`, `failed` or `in-progress`.
         changes: number of all resources by operation, as Pulumi counts them.
         who: user and machine, and the commit; empty if it was not run by this package.
-        image: digest of the image that ran afterwards; empty if nobody knows.
+        image: digest of the image that ran afterwards; empty if unknown.
     """
 
     began: str
@@ -94,19 +94,19 @@ class Update:
 
 @dataclass(frozen=True, kw_only=True)
 class StackStatus:
-    """What is known of a stack without asking the cloud.
+    """The status of a stack according to its state.
 
     Attributes:
         stack: name of the stack.
-        deployed: whether it has been deployed and not been destroyed since.
-        resources: number of resources in its state, counted as those of a `StackResult`.
-        outputs: its outputs; `[secret]` in place of secret ones.
-        pending: resources with operations whose outcome is unknown, since a run was killed.
-        failed: resources whose last update failed. The state has the new values, AWS may have the old ones, until a
-            `deployment.up` or a refresh.
-        holder: who updates it and since when, if `pending` or `failed` are; empty if nobody does, or the backend does
-            not say, such as Pulumi Cloud.
-        holder_ended: whether the holder is a process of this machine that runs no more.
+        deployed: whether it is deployed and not destroyed.
+        resources: number of resources in its state, counted as in `StackResult`.
+        outputs: its outputs; `[secret]` replaces secret ones.
+        pending: resources with operations whose outcome is unknown, because a run was killed.
+        failed: resources whose last update failed. The state has the new values and AWS may have the old ones until the
+            next `deployment.up` or refresh.
+        holder: who updates the stack and since when; set only with `pending` or `failed`. Empty if nobody does, or if
+            the backend, such as Pulumi Cloud, does not report it.
+        holder_ended: whether the holder is a process of this machine that has ended.
     """
 
     stack: str

@@ -1,4 +1,4 @@
-"""What a person sees of a deployment: a row a stack on a terminal, a line for each change elsewhere; then a report."""
+"""Progress and reports. A terminal shows a row for each stack, other output a line for each change."""
 
 import difflib
 import json
@@ -36,7 +36,7 @@ DRIFTED = {"create": "new", "update": "changed", "delete": "gone"}
 MARKS = {"create": "+", "update": "~", "replace": "±", "delete": "-", "import": "="}
 WORDS = {"preview": PLANNED, "drift": DRIFTED}
 REFRESH_SECONDS = 1 / 8
-# More of them are named in one paragraph.
+# More changes than this are listed in one paragraph.
 SINGLE_LINES = 8
 
 IMAGE = "docker:index/image:Image"
@@ -44,9 +44,9 @@ SERVICES = {
     "apigateway": "API Gateway", "apigatewayv2": "API Gateway", "cloudwatch": "CloudWatch", "ecr": "ECR",
     "iam": "IAM", "lambda": "Lambda", "scheduler": "EventBridge", "sns": "SNS",
 }  # fmt: skip
-# What the engine says of each plugin that it takes from PATH.
+# The engine's warning about a plugin from PATH.
 AMBIENT = re.compile(r"using \S+ from \$PATH at (?P<folder>\S+)/")
-# Of a build: BuildKit's name of a step. Of a push: https://github.com/moby/moby/blob/v20.10.24/pkg/jsonmessage/jsonmessage.go
+# Steps of BuildKit, and a push: https://github.com/moby/moby/blob/v20.10.24/pkg/jsonmessage/jsonmessage.go
 BUILD_STEP = re.compile(r"\[(?:[\w.-]+ )?\d+/\d+\] .+")
 PUSHED_BYTES = re.compile(r"^Pushing .*?(?P<done>[\d.]+\w?B)/(?P<all>[\d.]+\w?B)")
 BYTES = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
@@ -54,7 +54,7 @@ SECRETIVE = re.compile(r"environment|password|secret|token", re.I)
 
 
 def kind(type_: str) -> str:
-    """A resource's type in the words of AWS's documentation, such as `Lambda function`."""
+    """The name of a resource's type in AWS's documentation, such as `Lambda function`."""
     module, _, name = type_.rpartition(":")
     if type_ == IMAGE:
         return "image"
@@ -74,15 +74,15 @@ def summary(result: StackResult) -> str:
 
 
 def short(digest: str) -> str:
-    """A digest, as long as a person compares it."""
+    """A digest, shortened for display."""
     return digest[: len("sha256:") + 12]
 
 
 def report(results: Mapping[str, StackResult], width: int = 0) -> str:
-    """What was done, or would be: a line for each stack; below it the changes, image, address and check.
+    """A report: a line for each stack; below it the changes, image, address and check.
 
     Args:
-        results: by stack.
+        results: the results by stack.
         width: columns of the terminal; 0: lines of any length.
     """
     stacks = max(map(len, results), default=0)
@@ -99,7 +99,7 @@ def report(results: Mapping[str, StackResult], width: int = 0) -> str:
 
 
 def _changes(result: StackResult, width: int) -> list[str]:
-    # An update of a provider alone is not a resource's, but no reason to say that there was nothing.
+    # Providers are not counted as resources, but an update of one is still a change.
     changed = [step for step in result.changed if step.is_resource] or [
         step for step in result.changed if step.custom and step.operation not in ("create", "delete")
     ]
@@ -129,7 +129,7 @@ def _changes(result: StackResult, width: int) -> list[str]:
 
 
 def _facts(result: StackResult) -> list[tuple[str, str]]:
-    """Which image runs where, and whether it answers."""
+    """The image, the address and the result of the check."""
     if result.operation not in ("preview", "up", "rollback", "promote"):
         return []
     before, now = (short(digest) for digest in result.image)
@@ -139,12 +139,12 @@ def _facts(result: StackResult) -> list[tuple[str, str]]:
     if result.operation == "preview":
         return [*facts.items()] if before != now and now else []
     facts |= {"address": str(result.outputs.get("endpointUrl") or ""), "checked": result.checked}
-    # A rollback has named its images already.
+    # A rollback already lists its images.
     return [(word, text) for word, text in facts.items() if text and (word, result.operation) != ("image", "rollback")]
 
 
 def _change(step: Step, path: str, width: int) -> list[str]:
-    """Old and new value of a property; of documents, such as policies, the lines that differ."""
+    """The old and new value of a property. For documents, such as policies, only the lines that differ."""
     if SECRETIVE.search(path):
         return [f"      {path}: changed (values are not shown)"]
     old, new = _value(step.old, path), _value(step.new, path)
@@ -168,7 +168,7 @@ def _value(values: Any, path: str) -> Any:
 
 
 def _document(value: Any) -> list[str]:
-    """The lines of a JSON document in a text; none if it is no such text."""
+    """The lines of a formatted JSON document; empty if the text is not JSON."""
     try:
         document = json.loads(value)
     except (TypeError, ValueError):
@@ -179,7 +179,7 @@ def _document(value: Any) -> list[str]:
 def _wrapped(line: str, width: int, indent: str) -> list[str]:
     if not width or len(line) <= width:
         return [line]
-    # Tokens such as paths and ARNs stay whole, to be copied.
+    # Paths and ARNs are not broken, so that they can be copied.
     return textwrap.wrap(
         line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
     )
@@ -187,13 +187,13 @@ def _wrapped(line: str, width: int, indent: str) -> list[str]:
 
 @dataclass
 class Push:
-    """The layers of an image that is pushed. The provider does not name them; their sizes tell them apart."""
+    """The progress of a push. The provider does not name the layers; they are identified by size."""
 
     began: float = 0
     layers: dict[str, float] = field(default_factory=dict)
 
     def take(self, done: str, of: str) -> str:
-        """What is pushed so far, in words."""
+        """Take a line of progress. Returns the total progress as text."""
         self.began = self.began or time.monotonic()
         self.layers[of] = _bytes(done)
         pushed, total = sum(self.layers.values()) / 1e6, sum(map(_bytes, self.layers)) / 1e6
@@ -223,7 +223,7 @@ class Row:
 
     @property
     def now(self) -> str:
-        """What is going on; what has been going on longest comes first."""
+        """The current operations, the oldest first."""
         if self.ended is not None:
             return "failed" if self.failed else "done"
         if self.asks_until:
@@ -235,18 +235,18 @@ class Row:
 
     @property
     def counts(self) -> str:
-        """How many resources came to what."""
+        """The number of resources by operation."""
         counted = sorted(Counter(list(self.words.values())).items(), key=lambda item: item[0] == "unchanged")
         return ", ".join(f"{count} {word}" for word, count in counted)
 
     @property
     def seconds(self) -> float:
-        """How long the stack has been worked on."""
+        """The duration of the operation on the stack."""
         until = time.monotonic() if self.ended is None else self.ended
         return until - (until if self.began is None else self.began)
 
     def take(self, event: Event) -> None:
-        """Show what an event tells."""
+        """Update the row with an event."""
         self.began = time.monotonic() if self.began is None else self.began
         self.ended, self.asks_until = None, 0
         if isinstance(event, Ended):
@@ -260,7 +260,7 @@ class Row:
         elif isinstance(event, Diagnostic):
             self.failed = self.failed or event.severity == "error"
             if event.severity == "info":
-                # The last part of a URL says enough in a row.
+                # A row has room only for the last part of a URL.
                 self.passing = re.sub(r"\S+/(\S+)", r"\1", event.text.partition("\n")[0])
         elif isinstance(event, Step):
             self._step(event)
@@ -279,7 +279,7 @@ class Row:
                 self.words[step.urn] = word
 
     def _calm(self, event: Progress) -> str:
-        """One line of a build's or a push's progress, and none for what passes too fast to be read."""
+        """A line of progress of a build or push; empty for lines that change too fast to read."""
         if event.type != IMAGE:
             return event.text.strip().partition("\n")[0]
         if pushed := PUSHED_BYTES.search(event.text):
@@ -293,15 +293,15 @@ class Row:
 class PlainView:
     """A line for each change and each warning, for logs.
 
-    All printing is done by one thread. `rich` imports its modules when they are first used, and two threads that import
-    the same modules at once may see them half loaded.
+    One thread prints everything. `rich` imports its modules on first use, and two threads that import the same module
+    at once may see it partly loaded.
     """
 
     def __init__(self, console: Console, stacks: Iterable[str], told: set[tuple[str, str]]) -> None:
         self._console = console
         self._rows = {stack: Row() for stack in stacks}
         self._told = told
-        # Its `put` may be called from a signal handler.
+        # A signal handler may call `put` of this queue.
         self._queue: SimpleQueue[Event | str | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._print, daemon=True)
 
@@ -324,7 +324,7 @@ class PlainView:
         self._queue.put(line)
 
     def waits_for(self) -> str:
-        """What is going on in all stacks."""
+        """The current operations of all stacks."""
         begun = [(name, row) for name, row in list(self._rows.items()) if row.began is not None and row.ended is None]
         return "; ".join(f"{name}: {row.now or 'the program'}" for name, row in begun) or "the CLI"
 
@@ -347,10 +347,10 @@ class PlainView:
         return f"{event.stack:<12} {line}" if line else ""
 
     def _lasting(self, event: Event) -> str:
-        """A warning, once. Errors are told at the end, with their fix."""
+        """A warning that was not printed yet. Errors are printed at the end, with their fix."""
         if not isinstance(event, Diagnostic) or event.severity == "error":
             return ""
-        # The same plugins serve all stacks, and are told of by each.
+        # Each stack reports the same plugins.
         ambient = AMBIENT.search(event.text)
         text = f"the plugins in {ambient['folder']} are used: it is on PATH" if ambient else event.text
         key = ("" if ambient else event.stack, text)
@@ -361,10 +361,10 @@ class PlainView:
 
 
 class LiveView(PlainView):
-    """A row a stack: how long it has been at it, what it is doing now, what it has done."""
+    """A row for each stack: duration, current operations, and results."""
 
     def _print(self) -> None:
-        # Redirected output would be printed by the threads that write it.
+        # With redirected output, the threads that write would print.
         with Live(
             console=self._console, get_renderable=self._table, auto_refresh=False, transient=True,
             redirect_stdout=False, redirect_stderr=False,
@@ -384,7 +384,7 @@ class LiveView(PlainView):
 
     def _line(self, event: Event) -> str:
         self._rows.setdefault(event.stack, Row()).take(event)
-        # What is only informative is in the row.
+        # The row shows informational messages.
         informs = isinstance(event, Diagnostic) and event.severity == "info"
         line = "" if informs else self._lasting(event)
         return f"{event.stack:<12} {line}" if line else ""
@@ -403,12 +403,12 @@ class LiveView(PlainView):
 
 
 def view(console: Console, stacks: Iterable[str] = (), told: set[tuple[str, str]] | None = None) -> PlainView:
-    """The view for a terminal, or the one for everything else.
+    """The view for a terminal or for other output.
 
     Args:
-        console: what it prints on.
-        stacks: those that have a row from the start.
-        told: the warnings that were told already, by an earlier view.
+        console: the console to print to.
+        stacks: the stacks that have a row from the start.
+        told: the warnings that an earlier view printed.
     """
     told = set() if told is None else told
     return LiveView(console, stacks, told) if console.is_terminal else PlainView(console, stacks, told)

@@ -1,4 +1,4 @@
-"""What is saved: the files of build contexts and the stack files. Needs watchfiles, the extra `watch` of this package.
+"""Watch the files of build contexts and the stack files. Needs watchfiles, the extra `watch` of this package.
 
 https://watchfiles.helpmanual.io/
 """
@@ -18,18 +18,18 @@ from components.image.build import ImageBuild
 from components.limits import CONTEXT_MB
 from deployment.errors import ConfigurationError, DeploymentError
 
-# Context and Dockerfile, as in a stack's file.
+# The context and the Dockerfile in a stack's file.
 Build = tuple[str, str]
 Paths = set[Path]
 
-# An editor that writes a file in several steps does it faster.
+# An editor that saves a file in several steps needs less time.
 QUIET_MS, STOP_MS = 50, 200
-# What is older was not saved now: it was moved here.
+# A file with an older time was moved, not saved.
 RECENT_SECONDS = 5
 
 
 class Content(NamedTuple):
-    """What a build is made of: its tag, or why there is none; and the time of each file."""
+    """The content of a build: its tag, or the error in place of it; and the modification time of each file."""
 
     tag: str
     files: Mapping[Path, float]
@@ -37,12 +37,12 @@ class Content(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Save:
-    """One or several files that were saved together.
+    """One or more files that were saved together.
 
     Attributes:
         files: their paths, relative to the program's folder.
-        stacks: those that use them.
-        time: when the last of them was saved, as `time.time` says it.
+        stacks: the stacks that use the files.
+        time: when the last file was saved, as returned by `time.time`.
     """
 
     files: tuple[str, ...]
@@ -51,15 +51,16 @@ class Save:
 
 
 def saves(folder: Path, stacks: Collection[str], builds: Callable[[], Mapping[str, Build]]) -> Generator[Save]:
-    """Every save from now on that changes what a stack deploys; the first one is that of all stacks, of no file.
+    """Yield each save that changes what a stack deploys. The first one contains all stacks and no file.
 
-    What is saved while one is worked on comes next, as one. Files that an ignore file excludes, and files that are
-    written with the same content, change nothing.
+    Files that are saved while the caller handles a save are yielded together as the next one. Ignored files and files
+    saved with the same content are skipped.
 
     Args:
         folder: the program's folder.
         stacks: the stacks whose files are watched.
-        builds: what the consumers build; asked again when a stack's file is saved. It may raise a `DeploymentError`.
+        builds: returns what the consumers build; called again when a stack's file is saved. It may raise a
+            `DeploymentError`.
 
     Raises:
         ConfigurationError: watchfiles is not installed.
@@ -76,7 +77,7 @@ def saves(folder: Path, stacks: Collection[str], builds: Callable[[], Mapping[st
             if is_first:
                 yield Save(files=(), stacks=frozenset(stacks), time=time.time())
             else:
-                # Something may have been saved while nothing was watched.
+                # A file may have been saved before the watch started.
                 changed.put(None)
             is_first, settings = False, Paths()
             while not settings:
@@ -88,7 +89,7 @@ def saves(folder: Path, stacks: Collection[str], builds: Callable[[], Mapping[st
                 texts = {file: _text(file) for file in files}
                 saved = {name: build for name, build in known.items() if contents[build].tag != before[build].tag}
                 if settings:
-                    with suppress(DeploymentError):  # the update tells it
+                    with suppress(DeploymentError):  # the update reports the error
                         known = builds()
                     contents |= {build: _content(folder, build) for build in {*known.values()} - contents.keys()}
                 paths = settings.union(*(_differing(before[build], contents[build]) for build in saved.values()))
@@ -133,7 +134,7 @@ def _saved_at(paths: Paths) -> float:
 
 @contextmanager
 def _watched(folder: Path, builds: Collection[Build], changed: "SimpleQueue[None]") -> Iterator[None]:
-    """Tell that something has changed."""
+    """Signal each change."""
     try:
         from watchfiles import watch
     except ImportError:

@@ -1,4 +1,4 @@
-"""A throw-away Pulumi project for one stack of a program, so that a run edits no file of the program's folder."""
+"""Temporary Pulumi projects, one for each stack, so that a run does not edit files in the program's folder."""
 
 import json
 import math
@@ -25,14 +25,14 @@ SCHEMES = ("file", "s3", "gs", "azblob", "postgres", "https", "http")
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """Where the state is kept, and how its secrets are encrypted. A team shares its stacks by sharing both.
+    """Where the state is stored, and how its secrets are encrypted. A team that shares stacks shares both.
 
     Attributes:
-        url: `file://…`, `s3://BUCKET?region=…` or the URL of Pulumi Cloud. Default: that of `PULUMI_BACKEND_URL` or of
+        url: `file://…`, `s3://BUCKET?region=…` or the URL of Pulumi Cloud. Default: `PULUMI_BACKEND_URL`, or the URL of
             `pulumi login`. https://www.pulumi.com/docs/iac/concepts/state-and-backends/
-        secrets_provider: of a new stack: `passphrase`, or a key such as `awskms://alias/NAME?region=…`. Default: the
-            backend's own. https://www.pulumi.com/docs/iac/concepts/secrets/#available-encryption-providers
-        passphrase: of the provider `passphrase`. Default: that of `PULUMI_CONFIG_PASSPHRASE`.
+        secrets_provider: for new stacks: `passphrase`, or a key such as `awskms://alias/NAME?region=…`. Default: the
+            backend's default. https://www.pulumi.com/docs/iac/concepts/secrets/#available-encryption-providers
+        passphrase: for the provider `passphrase`. Default: the value of `PULUMI_CONFIG_PASSPHRASE`.
     """
 
     url: str = ""
@@ -40,20 +40,20 @@ class Backend:
     passphrase: str = field(default="", repr=False)
 
     def environment(self) -> dict[str, str]:
-        """The variables by which the CLI knows it."""
+        """The environment variables that select this backend."""
         known = {"PULUMI_BACKEND_URL": self.url, "PULUMI_CONFIG_PASSPHRASE": self.passphrase}
-        # What encrypts a stack is in its state; a stack file that does not repeat it changes nothing.
+        # The state names the secrets provider, so a stack file without it does not change it.
         keep = {"PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true"}
         return {**keep, **{name: value for name, value in known.items() if value}}
 
 
 class UnselectedWorkspace(LocalWorkspace):
-    """Finds and creates stacks without selecting them, which would leave a file in `~/.pulumi` for each scratch folder.
+    """Finds and creates stacks without selecting them. A selection would leave a file in `~/.pulumi` for each project.
 
     Every command names its stack. https://github.com/pulumi/pulumi/issues/8186
 
     Attributes:
-        exported: what `pulumi stack export` has printed of the stack when it was found.
+        exported: the output of `pulumi stack export` from when the stack was found.
     """
 
     exported = ""
@@ -64,7 +64,7 @@ class UnselectedWorkspace(LocalWorkspace):
         self._run(["stack", "init", "--no-select", *provider, stack_name])
 
     def select_stack(self, stack_name: str) -> None:
-        """Fail if there is no such stack."""
+        """Check that the stack exists."""
         self.exported = self._run(["stack", "export", "--stack", stack_name])
 
     def _run(self, arguments: list[str]) -> str:
@@ -72,31 +72,31 @@ class UnselectedWorkspace(LocalWorkspace):
 
 
 class QuietStack(Stack):
-    """Runs an operation and nothing else: its events tell all that is needed.
+    """Runs an operation without the three commands that the SDK runs after it.
 
-    The SDK runs three commands after each, for the outputs, with and without secrets, and the history.
+    They read the outputs, with and without secrets, and the history. The events of the operation contain all of this.
     """
 
     def outputs(self) -> OutputMap:
-        """None."""
+        """Returns no outputs."""
         return {}
 
     def info(self, show_secrets: bool = True) -> UpdateSummary:
-        """Of no update."""
+        """Returns no update."""
         return UpdateSummary("", datetime.now(UTC), "", {}, {}, "")
 
 
 class Workspace:
-    """The projects of one deployment, a folder for each stack: `pulumi stack select` is a file of the project's.
+    """The projects of one deployment, a folder for each stack.
 
     Args:
         folder: the program's folder, with `Pulumi.yaml`.
-        backend: where the state is kept.
+        backend: where the state is stored.
         environment: variables of the program and the CLI, besides those of this process.
-        program: a program of this process in place of the folder's.
+        program: an inline program that replaces the folder's.
 
     Raises:
-        ConfigurationError: there is no such project.
+        ConfigurationError: the project does not exist, or its backend is not supported.
     """
 
     def __init__(
@@ -127,11 +127,11 @@ class Workspace:
         self._scratch = tempfile.TemporaryDirectory(prefix="deployment-")
 
     def close(self) -> None:
-        """Delete the projects. State and resources are not touched."""
+        """Delete the projects. State and resources stay."""
         self._scratch.cleanup()
 
     def file(self, name: str) -> Path:
-        """The folder's file of a stack.
+        """The stack file in the program's folder.
 
         Raises:
             ConfigurationError: there is no such file.
@@ -144,7 +144,7 @@ class Workspace:
         return file
 
     def value(self, name: str, key: str) -> str:
-        """A plain value in the folder's file of a stack, as it is written; empty if there is none."""
+        """A plain value in the stack file, as written; empty if there is none."""
         file = self.folder / f"Pulumi.{name}.yaml"
         config = _fields(_fields(_parsed(file, name)).get("config")) if file.is_file() else {}
         node = config.get(f"{self.project}:{key}")
@@ -153,14 +153,14 @@ class Workspace:
     def stack(
         self, name: str, command: PulumiCommand, config: Mapping[str, Any] | None, changes: Mapping[str, Any]
     ) -> Stack:
-        """A stack, created if there is none.
+        """Find a stack, or create it.
 
         Args:
-            name: bare name of the stack.
+            name: name of the stack, without organization and project.
             command: the CLI.
-            config: its configuration, keys without the project; None takes `Pulumi.STACK.yaml` of the folder as it is.
-            changes: values by path in the project's configuration, such as `function.release.previousShare`, that
-                replace those of the configuration; or by a key of another namespace.
+            config: its configuration, keys without the project. None uses the folder's `Pulumi.STACK.yaml`.
+            changes: values that replace those of the configuration, by path in the project's configuration, such as
+                `function.release.previousShare`, or by a key of another namespace.
 
         Raises:
             ConfigurationError: there is no such file.
@@ -183,7 +183,7 @@ class Workspace:
         return stack
 
     def _setting(self, path: str, value: Any) -> list[str]:
-        """The arguments of `pulumi config` that set a value of any type, and leave all others as Pulumi reads them."""
+        """The arguments of `pulumi config` that set a value of any type and keep all other values."""
         key = path if ":" in path else f"{self.project}:{path}"
         if isinstance(value, float):
             return ["set", "--plaintext", "--type", "float", "--path", key, str(value)]
@@ -191,7 +191,7 @@ class Workspace:
         return ["set-all", "--json", json.dumps({key: text})]
 
     def _configured(self, name: str, config: Mapping[str, Any], changes: Mapping[str, Any]) -> str:
-        """A stack file with this configuration; what else is in the folder's file, such as a salt, stays."""
+        """A stack file with this configuration. Other keys of the folder's file, such as a salt, stay."""
         file = self.folder / f"Pulumi.{name}.yaml"
         others = yaml.MappingNode(MAP, [])
         if file.is_file() and isinstance(tree := _parsed(file, name), yaml.MappingNode):
@@ -207,8 +207,8 @@ def _changed(config: Mapping[str, Any], path: list[str], value: Any) -> dict[str
     return {**config, name: _changed(config.get(name) or {}, rest, value) if rest else value}
 
 
-# The CLI reads YAML 1.2, PyYAML 1.1: for it `012345678989`, `12e9` and `yes` are other values. So files are taken apart
-# into nodes, which keep the text of each scalar, and never into values.
+# The CLI reads YAML 1.2 and PyYAML reads YAML 1.1, in which `012345678989`, `12e9` and `yes` have other values. So
+# files are parsed into nodes, which keep the text of each scalar, and not into values.
 
 MAP = "tag:yaml.org,2002:map"
 
@@ -233,6 +233,6 @@ def _written(node: yaml.Node) -> str:
 
 
 def _json(value: Any) -> str:
-    """JSON that is YAML as well: YAML has escapes for whole characters, not for surrogate pairs."""
+    """JSON that is also valid YAML, which has no escapes for surrogate pairs."""
     text = json.dumps(value, ensure_ascii=False)
     return re.sub(r"[^ -~]", lambda match: f"\\U{ord(match[0]):08x}", text)
