@@ -1,1 +1,1 @@
-"""What only a machine without downloads needs: builds of the CLI and of buildx, stand-in plugins, a base image."""
+"""For machines without downloads: builds of the CLI and of buildx, stand-in plugins, and a base image."""

@@ -1,4 +1,4 @@
-"""Commands built from Go modules that `tools/` pins."""
+"""Build commands from Go modules that `tools/` pins."""
 
 import hashlib
 import subprocess
@@ -8,8 +8,8 @@ from typing import Protocol
 
 TOOLS = Path(__file__).resolve().parent / "tools"
 PULUMI_VERSION = "3.274.1"
-# Package and options of `go build`. The tags leave out gRPC access to Google Cloud Storage and traces of gRPC calls, a
-# tenth of all packages: https://pkg.go.dev/cloud.google.com/go/storage, https://pkg.go.dev/google.golang.org/grpc#EnableTracing
+# The tags of `pulumi` exclude gRPC access to Google Cloud Storage and gRPC traces, a tenth of all packages:
+# https://pkg.go.dev/cloud.google.com/go/storage, https://pkg.go.dev/google.golang.org/grpc#EnableTracing
 VERSION = f"-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v{PULUMI_VERSION}"
 COMMANDS = {
     "pulumi": (
@@ -20,7 +20,7 @@ COMMANDS = {
 
 
 class Run(Protocol):
-    """Runs a command with changed variables, its output in a log of this name. Raises an error if it fails."""
+    """Runs a command with more variables and writes its output to a log of this name. Raises an error if it fails."""
 
     def __call__(  # noqa: D102
         self, name: str, command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
@@ -28,7 +28,7 @@ class Run(Protocol):
 
 
 def binary(tool: str, folder: Path) -> Path:
-    """Where a command is built in a folder. Its name changes with its pins and options."""
+    """The path of a command's binary in a folder. Its name changes with its pins and options."""
     sha = hashlib.sha256(" ".join(COMMANDS[tool][1]).encode())
     for name in ("go.mod", "go.sum"):
         sha.update((TOOLS / tool / name).read_bytes())
@@ -36,7 +36,7 @@ def binary(tool: str, folder: Path) -> Path:
 
 
 def build(tool: str, folder: Path, run: Run) -> Path:
-    """Build a command into a folder, if it is not there: static, so that it runs in any image. Returns the binary."""
+    """Build a command into a folder, if it is missing. It is static, so that it runs in any image. Returns its path."""
     built = binary(tool, folder)
     if not built.exists():
         package, options = COMMANDS[tool]
@@ -46,7 +46,7 @@ def build(tool: str, folder: Path, run: Run) -> Path:
 
 
 def source(tool: str, module: str, run: Run) -> Path:
-    """The source of a module that a tool pins, downloaded if it is not there."""
+    """The folder with the source of a module that a tool pins. Downloads it if it is missing."""
     run(f"download-{tool}", ["go", "mod", "download", module], cwd=TOOLS / tool)
     listed = ["go", "list", "-m", "-f", "{{.Dir}}", module]
     return Path(subprocess.check_output(listed, cwd=TOOLS / tool, text=True).strip())

@@ -1,4 +1,4 @@
-"""The stand-in plugins as commands, which the engine finds on PATH."""
+"""The stand-in plugins as commands on PATH, where the engine finds them."""
 
 import shlex
 import shutil
@@ -12,7 +12,7 @@ PLUGINS = {
     "pulumi-resource-aws": "aws",
     "pulumi-resource-docker": "docker",
 }
-# What starts a program for the language host: the official one.
+# The official script with which the language host starts a program.
 RUNNER = "pulumi-language-python-exec"
 
 
@@ -20,17 +20,17 @@ def write(folder: Path, python: Path, cache: Path, run: go.Run) -> None:
     """Write the stand-ins into a folder.
 
     Args:
-        folder: on PATH.
-        python: the interpreter that runs them and the programs.
-        cache: keeps the runner.
-        run: runs the download of the runner.
+        folder: a folder on PATH.
+        python: the interpreter for the stand-ins and the programs.
+        cache: folder for the downloaded runner.
+        run: runs the download.
     """
     runner = cache / f"{go.binary('pulumi', cache).name}-runner"
     if not runner.exists():
         sdk = go.source("pulumi", "github.com/pulumi/pulumi/sdk/v3", run)
         cache.mkdir(exist_ok=True)
         shutil.copy(sdk / "python" / "cmd" / RUNNER, runner)
-    # Go's modules are read-only, and so are copies of their files.
+    # Files of Go modules are read-only, and so are copies of them.
     write_script(folder / RUNNER, runner.read_text())
     for name, module in PLUGINS.items():
         command = f"PYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(str(python))} -m offline.plugins {module}"
@@ -38,13 +38,13 @@ def write(folder: Path, python: Path, cache: Path, run: go.Run) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove the stand-ins from a folder, so that the engine takes the official plugins."""
+    """Remove the stand-ins from a folder, so that the engine uses the official plugins."""
     for name in (*PLUGINS, RUNNER):
         (folder / name).unlink(missing_ok=True)
 
 
 def write_script(path: Path, text: str) -> None:
-    """Write an executable at once, for one that may be running."""
+    """Replace an executable atomically, because it may be running."""
     new = path.with_suffix(".new")
     new.write_text(text)
     new.chmod(0o755)

@@ -1,7 +1,7 @@
 """A stand-in for the public Lambda base image, on Debian's Python of the same version.
 
-It has what AWS documents for its Python base images but the emulator: `/var/task`, `LAMBDA_TASK_ROOT`, and the runtime
-interface client.
+It has what AWS documents for its Python base images, except the emulator: `/var/task`, `LAMBDA_TASK_ROOT`, and the
+runtime interface client.
 https://docs.aws.amazon.com/lambda/latest/dg/python-image.html
 """
 
@@ -20,7 +20,7 @@ FILES = [FOLDER / name for name in ("Dockerfile", "lambda-entrypoint.sh", "requi
 
 
 def name() -> str:
-    """The image's name. Its tag changes with what the image is made of."""
+    """The image's name. The tag changes with the content of the image."""
     return f"lambda-python.local:{hashlib.sha256(b''.join(file.read_bytes() for file in FILES)).hexdigest()[:12]}"
 
 
@@ -28,10 +28,10 @@ def build(cache: Path, python: Path, docker: Mapping[str, str], exists: Callable
     """Build the image. Needs root and debootstrap.
 
     Args:
-        cache: the files of the build are below it while it lasts.
-        python: an interpreter with pip.
-        docker: variables with which `docker` finds its engine and builds with BuildKit.
-        exists: whether the engine has an image.
+        cache: folder for the temporary files of the build.
+        python: a Python interpreter with pip.
+        docker: environment variables for `docker`: its engine, and BuildKit.
+        exists: returns whether the engine has an image.
         run: runs the commands.
     """
     work = cache / "base-image"

@@ -1,13 +1,13 @@
 """`python -m offline.plugins NAME`: serve a stand-in to the engine that starts this process.
 
-Started under its own name a plugin would be compiled anew every time.
+A plugin that runs as the main module would be compiled at each start.
 """
 
 import gc
 import importlib
 import sys
 
-# The imports are most of a start, and none of them is garbage.
+# Imports take most of the start-up time and create no garbage.
 gc.disable()
 plugin = importlib.import_module(f"offline.plugins.{sys.argv[1]}")
 gc.freeze()

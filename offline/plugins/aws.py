@@ -1,8 +1,8 @@
 """Stand-in for `pulumi-resource-aws`: the resources that the program uses, through botocore.
 
-A resource type is one entry of `KINDS`. An input that the SDK class does not declare is refused, and so is one that the
-SDK declares and this stand-in does not carry out. Which inputs need a new resource is the real provider's rule
-("Changing this creates a new resource": https://www.pulumi.com/registry/packages/aws/).
+Each resource type is an entry of `KINDS`. Inputs that the SDK class does not declare are refused, and so are inputs
+that this stand-in does not support. The same inputs as in the real provider force a replacement ("Changing this creates
+a new resource": https://www.pulumi.com/registry/packages/aws/).
 """
 
 import base64
@@ -52,7 +52,8 @@ GONE = {
     "NotFound",
     "ProvisionedConcurrencyConfigNotFoundException",
 }
-# The provider retries while a new role spreads; https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
+# The provider retries until IAM has propagated a new role:
+# https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
 ROLE_NOT_READY = "cannot be assumed by Lambda"
 ROLE_SECONDS = 60
 NAME_SUFFIX_DIGITS = 7
@@ -61,7 +62,7 @@ EXPIRED = (
     botocore.exceptions.SSOTokenLoadError,
     botocore.exceptions.UnauthorizedSSOTokenError,
 )
-# Of a role to assume, the inputs that are carried out, and their names in AWS's API.
+# The supported inputs of a role to assume, and their names in AWS's API.
 ROLE_INPUTS = {
     "sessionName": "RoleSessionName",
     "externalId": "ExternalId",
@@ -70,7 +71,7 @@ ROLE_INPUTS = {
 SECONDS = {"h": 3600, "m": 60, "s": 1}
 # https://github.com/aws/aws-sdk-go-v2/blob/main/credentials/stscreds/assume_role_provider.go (`DefaultDuration`)
 SESSION_SECONDS = 15 * 60
-# The last two are set by the SDK itself.
+# The SDK sets the last two.
 PROVIDER_INPUTS = {
     "profile",
     "assumeRoles",
@@ -84,13 +85,13 @@ PROVIDER_INPUTS = {
 
 
 class Aws:
-    """Clients of one account and region."""
+    """Clients of one account and Region."""
 
     def __init__(self, session: Session, region: str | None = None) -> None:
         self._session = session
         self._clients: dict[str, Any] = {}
         self._elsewhere: dict[str, Aws] = {}
-        # Making a client is not thread-safe, using one is: "Multithreading or multiprocessing with clients",
+        # Clients are thread-safe, but their creation is not: "Multithreading or multiprocessing with clients",
         # https://boto3.amazonaws.com/v1/documentation/api/latest/guide/clients.html
         self._lock = threading.Lock()
         self.region: str = region or session.get_config_variable("region")
@@ -108,7 +109,7 @@ class Aws:
             return self._clients[service]
 
     def of(self, values: Values) -> "Aws":
-        """The same account in the Region that a resource names, if it names another one than the provider."""
+        """Clients for the resource's Region, which may differ from the provider's."""
         region = values.get("region") or self.region
         if region == self.region:
             return self
@@ -121,7 +122,7 @@ class Aws:
 
 
 def _at_once(aws: Aws, new: Values) -> None:
-    """Most resources are there as soon as they are made."""
+    """Do nothing: most resources are ready when they are created."""
 
 
 def _no_update(aws: Aws, identity: str, olds: Values, news: Values) -> None:
@@ -133,21 +134,21 @@ class Kind:
     """One resource type.
 
     Attributes:
-        sdk: the name of the argument class of the Pulumi SDK, which declares what inputs there are.
-        inputs: the inputs carried out here; any other is refused.
-        replaces: inputs whose change needs a new resource.
-        computed: outputs that are no inputs.
-        create: makes it and returns its ID.
-        settle: waits until it can be used.
-        read: all properties as they are now, or None; what AWS does not keep may be left out.
-        update: changes it in place.
-        delete: deletes it.
-        defaults: inputs that the provider fills in.
-        named: the input that gets a generated name when it is left out.
-        longest: how long a generated name may be; 0: as long as it gets.
-        quiet: inputs whose change is none in some cases: whether it is, given the old and the new value.
+        sdk: the name of the argument class in the Pulumi SDK, which declares the inputs.
+        inputs: the supported inputs; others are refused.
+        replaces: inputs that force a replacement.
+        computed: outputs that are not inputs.
+        create: creates the resource and returns its ID.
+        settle: waits until the resource is ready.
+        read: returns all current properties, or None; properties that AWS does not store may be missing.
+        update: updates the resource in place.
+        delete: deletes the resource.
+        defaults: default values that the provider sets.
+        named: the input that gets a generated name if it is not set.
+        longest: maximum length of a generated name; 0: no limit.
+        quiet: functions that compare the old and new value of an input and return whether to ignore the change.
         volatile: outputs that every update changes.
-        volatile_when: outputs that an update changes besides while an input is on.
+        volatile_when: outputs that an update also changes if an input is true.
     """
 
     sdk: str
@@ -277,7 +278,7 @@ def _create_role(aws: Aws, new: Values) -> str:
 def _read_role(aws: Aws, name: str, state: Values) -> Values | None:
     iam = aws.client("iam")
     found = iam.get_role(RoleName=name)["Role"]
-    # For the provider's deprecated properties `inlinePolicies` and `managedPolicyArns`, which the program leaves out.
+    # The provider makes these calls for its deprecated properties `inlinePolicies` and `managedPolicyArns`.
     iam.list_role_policies(RoleName=name)
     iam.list_attached_role_policies(RoleName=name)
     return {
@@ -310,7 +311,7 @@ def _update_role(aws: Aws, name: str, old: Values, new: Values) -> None:
 
 def _delete_role(aws: Aws, name: str, state: Values) -> None:
     iam = aws.client("iam")
-    # A role in an instance profile cannot be deleted; the provider takes it out first.
+    # A role in an instance profile cannot be deleted, so the provider removes it first.
     for profile in iam.list_instance_profiles_for_role(RoleName=name)["InstanceProfiles"]:
         iam.remove_role_from_instance_profile(InstanceProfileName=profile["InstanceProfileName"], RoleName=name)
     iam.delete_role(RoleName=name)
@@ -387,7 +388,7 @@ def _update_log_group(aws: Aws, name: str, old: Values, new: Values) -> None:
 # ---- Lambda ------------------------------------------------------------------------------------------------------
 
 
-# What Lambda has when nothing is said.
+# Lambda's defaults.
 FUNCTION_DEFAULTS: Values = {
     "description": "",
     "environment": {"variables": {}},
@@ -502,12 +503,12 @@ def _read_function(aws: Aws, name: str, state: Values) -> Values | None:
         "vpcConfig": _of(configuration.get("VpcConfig", {}), "subnetIds", "securityGroupIds"),
         "imageConfig": {key: image[name] for key, name in IMAGE_CONFIG.items() if image.get(name)},
     }
-    # What is as Lambda has it anyway is left out, as the provider leaves it out of an unset block.
+    # Lambda's defaults are left out, as the provider does for blocks that are not set.
     return {**live, **{key: value for key, value in current.items() if value != FUNCTION_DEFAULTS[key]}}
 
 
 def _of(values: Values, *names: str) -> Values:
-    """Some of a structure in AWS's spelling, in Pulumi's."""
+    """Selected values of an AWS structure, with Pulumi's names."""
     return {name: values[_pascal(name)] for name in names if values.get(_pascal(name))}
 
 
@@ -515,7 +516,7 @@ def _update_function(aws: Aws, name: str, old: Values, new: Values) -> None:
     client = aws.client("lambda")
     updated = client.get_waiter("function_updated_v2")
     before, after = _function_configuration(old), _function_configuration(new)
-    # As the provider does: what is not given stays, and a role that stays need not be passed again.
+    # As in the provider, inputs that are not set keep their values, and an unchanged role needs no iam:PassRole.
     if changed := {key: value for key, value in after.items() if before[key] != value}:
         client.update_function_configuration(FunctionName=name, **changed)
         updated.wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 300})
@@ -625,7 +626,7 @@ def _invoke(aws: Aws, new: Values) -> str:
     result = answer["Payload"].read().decode()
     if "FunctionError" in answer:
         raise Refused(f"invoking Lambda Function ({name}:{qualifier}): {answer['FunctionError']}: {result}")
-    # There is nothing to read later: what the provider knows of a call is in the state.
+    # AWS does not store the result of a call, so the state does.
     new["result"] = result
     return f"{name}_{qualifier}_{hashlib.md5(new['input'].encode(), usedforsecurity=False).hexdigest()}"
 
@@ -650,7 +651,7 @@ def _create_url(aws: Aws, new: Values) -> str:
     client = aws.client("lambda")
     client.create_function_url_config(**_url_settings(new))
     if new["authorizationType"] == "NONE":
-        # The provider opens a public URL by itself, and neither an update nor a destroy closes it again.
+        # The provider adds public permissions to a public URL, and neither an update nor a destroy removes them.
         # https://github.com/hashicorp/terraform-provider-aws/pull/44858
         for statement, allowed in PUBLIC_STATEMENTS.items():
             try:
@@ -698,7 +699,7 @@ def _create_mapping(aws: Aws, new: Values) -> str:
 def _read_mapping(aws: Aws, identity: str, state: Values) -> Values | None:
     client = aws.client("lambda")
     found = client.get_event_source_mapping(UUID=identity)
-    # For the provider's `tags`, which the program leaves out.
+    # The provider makes this call for its property `tags`.
     client.list_tags(Resource=found["EventSourceMappingArn"])
     scaling = _of(found.get("ScalingConfig", {}), "maximumConcurrency")
     return {
@@ -756,7 +757,7 @@ def _read_subscription(aws: Aws, arn: str, state: Values) -> Values | None:
 
 
 def _update_subscription(aws: Aws, arn: str, old: Values, new: Values) -> None:
-    # The scope first: a policy may be right for the new one only.
+    # The scope comes first, because a filter policy may be valid only in the new scope.
     for name in ("filterPolicyScope", "filterPolicy", "redrivePolicy"):
         if _differs(name, old, new):
             value = new.get(name) or {"filterPolicy": "{}", "filterPolicyScope": "MessageAttributes"}.get(name, "")
@@ -792,7 +793,7 @@ def _read_rule(aws: Aws, identity: str, state: Values) -> Values | None:
 
 
 def _target_policy(values: Values) -> Values:
-    """Retries and dead letters of a rule's or a schedule's target, in AWS's spelling."""
+    """Retries and dead-letter queue of a target of a rule or schedule, with AWS's names."""
     retries, dead = values.get("retryPolicy", {}), values.get("deadLetterConfig", {})
     return {
         **({"RetryPolicy": {_pascal(key): value for key, value in retries.items()}} if retries else {}),
@@ -801,7 +802,7 @@ def _target_policy(values: Values) -> Values:
 
 
 def _told_policy(found: Values) -> Values:
-    """The same, in Pulumi's."""
+    """The same with Pulumi's names."""
     retries = _of(found.get("RetryPolicy", {}), "maximumRetryAttempts", "maximumEventAgeInSeconds")
     if "MaximumRetryAttempts" in found.get("RetryPolicy", {}):
         retries["maximumRetryAttempts"] = found["RetryPolicy"]["MaximumRetryAttempts"]
@@ -972,7 +973,7 @@ def _create_rest_api(aws: Aws, new: Values) -> str:
 
 
 def _size(values: Values) -> int | None:
-    """The size from which on answers are compressed; -1 stands for none."""
+    """The minimum size of compressed responses. The provider uses -1 for no compression."""
     size = int(values.get("minimumCompressionSize") or -1)
     return None if size < 0 else size
 
@@ -1095,7 +1096,7 @@ def _replacing(path: str, value: Any) -> Values:
 
 
 def _pointer(name: str) -> str:
-    """A name as a part of a patch's path (RFC 6901)."""
+    """A name escaped for the path of a patch (RFC 6901)."""
     return name.replace("~", "~0").replace("/", "~1")
 
 
@@ -1164,7 +1165,7 @@ def _delete_gateway_response(aws: Aws, identity: str, state: Values) -> None:
 
 
 def _set_account(aws: Aws, new: Values) -> str:
-    """Set the role for the logs of the account and Region."""
+    """Set the account's role for logs in the Region."""
     role = new.get("cloudwatchRoleArn", "")
     aws.client("apigateway").update_account(patchOperations=[_replacing("/cloudwatchRoleArn", role)])
     return aws.account
@@ -1235,7 +1236,7 @@ def _read_stage(aws: Aws, identity: str, state: Values) -> Values | None:
 
 
 def _known(values: Values, *names: str) -> Values:
-    """Some of a structure whose spelling is the same for AWS and Pulumi."""
+    """Selected values of a structure whose names are the same in AWS and Pulumi."""
     return {name: values[name] for name in names if values.get(name)}
 
 
@@ -1265,7 +1266,7 @@ METHOD_SETTINGS = {
     "throttlingBurstLimit": "throttling/burstLimit",
     "loggingLevel": "logging/loglevel",
 }
-# What is left out gets this; the logging level stays as it is, for it is computed as well as optional.
+# The values of settings that are not set. The logging level keeps its value, because it is optional and computed.
 # https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/apigateway/method_settings.go
 UNLIMITED = {"throttlingRateLimit": -1, "throttlingBurstLimit": -1}
 
@@ -1345,7 +1346,7 @@ def _put_method_response(aws: Aws, new: Values) -> str:
 
 
 def _update_method_response(aws: Aws, identity: str, old: Values, new: Values) -> None:
-    # The provider patches the response of the new code, which is not there if the code has changed.
+    # The provider patches the response of the new status code, which does not exist if the code has changed.
     aws.client("apigateway").get_method_response(**_response_keys(new))
     _put_method_response(aws, new)
 
@@ -1407,7 +1408,7 @@ def _update_usage_plan(aws: Aws, identity: str, old: Values, new: Values) -> Non
 
 
 def _delete_usage_plan(aws: Aws, identity: str, state: Values) -> None:
-    """A plan with stages cannot be deleted; the provider takes them out first."""
+    """Delete a plan. A plan with stages cannot be deleted, so the provider removes them first."""
     if _stages(state):
         _update_usage_plan(aws, identity, state, {**state, "apiStages": []})
     aws.client("apigateway").delete_usage_plan(usagePlanId=identity)
@@ -1513,7 +1514,7 @@ def _read_path_mapping(aws: Aws, identity: str, state: Values) -> Values | None:
 
 
 def _some(values: Values, names: dict[str, str]) -> Values:
-    """Some of the inputs in AWS's spelling."""
+    """Selected inputs, with AWS's names."""
     return {theirs: values[ours] for ours, theirs in names.items() if values.get(ours) is not None}
 
 
@@ -1532,7 +1533,7 @@ HTTP_INTEGRATION = {
 
 
 def _back(found: Values, names: dict[str, str]) -> Values:
-    """Some of what AWS answers in the spelling of the inputs."""
+    """Selected values of AWS's response, with the names of the inputs."""
     return {ours: found[theirs] for ours, theirs in names.items() if found.get(theirs) not in (None, "", [])}
 
 
@@ -1624,7 +1625,7 @@ def _update_http_stage(aws: Aws, name: str, old: Values, new: Values) -> None:
     client = aws.client("apigatewayv2")
     if old.get("accessLogSettings") and not new.get("accessLogSettings"):
         client.delete_access_log_settings(ApiId=new["apiId"], StageName=name)
-    # Limits that are left out are turned off.
+    # Removed limits are reset.
     off: Values = {"DefaultRouteSettings": {}} if old.get("defaultRouteSettings") else {}
     client.update_stage(**{**off, **_http_stage(new)})
 
@@ -1725,7 +1726,7 @@ KINDS: dict[str, Kind] = {
             "tags",
         },
         replaces={"name", "encryptionConfigurations"},
-        # A block that is left out is no change (`SuppressMissingOptionalConfigurationBlock`).
+        # Removing the block is not a change (`SuppressMissingOptionalConfigurationBlock`).
         quiet={"encryptionConfigurations": lambda old, new: bool(old) and not new},
         computed={"arn", "registryId", "repositoryUrl"} | REGIONAL | TAGGED,
         create=_create_repository,
@@ -2007,7 +2008,7 @@ KINDS: dict[str, Kind] = {
         sdk="pulumi_aws.apigateway.RestApiArgs",
         inputs={"name", "description", "endpointConfiguration", "binaryMediaTypes", "minimumCompressionSize"},
         replaces=set(),
-        # A list that is left out is kept, and -1 is how a size is left out.
+        # A removed list keeps its value, and a size of -1 is the same as none.
         # https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/apigateway/rest_api.go
         quiet={
             "binaryMediaTypes": lambda old, new: not new,
@@ -2173,7 +2174,7 @@ KINDS: dict[str, Kind] = {
     "aws:apigateway/basePathMapping:BasePathMapping": Kind(
         sdk="pulumi_aws.apigateway.BasePathMappingArgs",
         inputs={"domainName", "restApi", "stageName", "basePath"},
-        # The provider patches all but the domain's name; nothing here changes the others alone.
+        # The provider replaces only for a new domain name and patches the rest; this stand-in always replaces.
         replaces={"domainName", "restApi", "stageName", "basePath"},
         computed=REGIONAL,
         create=_create_path_mapping,
@@ -2287,7 +2288,7 @@ KINDS: dict[str, Kind] = {
         update=_update_api_key,
         delete=lambda aws, identity, state: aws.client("apigateway").delete_api_key(apiKey=identity),
         named="name",
-        # The SDK says so where nothing is said.
+        # The SDK's default.
         defaults={"description": "Managed by Pulumi"},
     ),
     "aws:apigateway/usagePlan:UsagePlan": Kind(
@@ -2384,7 +2385,7 @@ FUNCTIONS: dict[str, tuple[str, Callable[[Aws, Values], Values]]] = {
 
 
 class AwsProvider(Provider):
-    """The table, served."""
+    """The provider of the resource types in `KINDS`."""
 
     version: ClassVar[str] = version("pulumi-aws")
 
@@ -2486,9 +2487,9 @@ class AwsProvider(Provider):
         return None if live is None else (identity, {**state, **live})
 
     def update(self, kind: str, urn: str, identity: str, olds: Values, news: Values, changed: set[str]) -> Values:
-        """Change it in place.
+        """Update the resource in place.
 
-        Of an update that fails the state keeps the new values, and one without a change of inputs calls nothing.
+        After a failed update the state has the new values. An update without changed inputs calls nothing.
         https://github.com/pulumi/pulumi-terraform-bridge/blob/main/pkg/tfbridge/provider.go (`Update`),
         https://github.com/pulumi/pulumi/issues/21458
         """
@@ -2518,7 +2519,7 @@ class AwsProvider(Provider):
 
 
 def _session(config: Values) -> Session:
-    """The credentials of a provider: its profile or the default chain, then its roles one after the other.
+    """A session with the credentials of a provider: its profile or the default chain, then its roles in order.
 
     https://github.com/hashicorp/aws-sdk-go-base/blob/main/credentials.go (`getCredentialsProvider`)
     """
@@ -2554,7 +2555,7 @@ def _role_arguments(role: Values, known: set[str]) -> Values:
 
 
 def _assume(session: Session, method: str, fetcher: Any, arn: str) -> None:
-    """Give a session a role's credentials, which are renewed when they end. A role that is refused is told at once."""
+    """Let a session use credentials of a role, renewed before they expire. Raises an error if AWS denies the role."""
     credentials = DeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method=method)
     try:
         credentials.get_frozen_credentials()
@@ -2562,7 +2563,7 @@ def _assume(session: Session, method: str, fetcher: Any, arn: str) -> None:
         raise Refused(_not_assumed(arn, _api_error(error))) from error
     except OSError as error:
         raise Refused(_not_assumed(arn, f"failed to retrieve jwt from provide source, {error}")) from error
-    # The SDK's own setter takes credentials that end.
+    # botocore's public setter accepts only credentials that are not renewed.
     session._credentials = credentials
 
 
@@ -2578,7 +2579,7 @@ def _not_assumed(arn: str, reason: str) -> str:
 
 
 def _api_error(error: botocore.exceptions.ClientError) -> str:
-    """An error in the words of AWS's SDK for Go."""
+    """An error formatted as in AWS's SDK for Go."""
     told, operation = error.response, error.operation_name
     metadata = told.get("ResponseMetadata", {})
     return (
@@ -2598,8 +2599,8 @@ def _generated(kind: str, name: str, seed: bytes, longest: int) -> str:
     return f"{name}-{suffix}"
 
 
-# Import IDs of several parts ("Import" on each page of https://www.pulumi.com/registry/packages/aws/): the inputs they
-# name, and the ID that the resource has then.
+# Import IDs with several parts ("Import" on each page of https://www.pulumi.com/registry/packages/aws/): the inputs in
+# the import ID, and the form of the resource's ID.
 IMPORT_IDS = {
     "aws:lambda/permission:Permission": (("function", "statementId"), "{statementId}"),
     "aws:apigateway/resource:Resource": (("restApi", "id"), "{id}"),
@@ -2611,7 +2612,7 @@ IMPORT_IDS = {
 
 
 def _imported(kind: str, identity: str) -> tuple[str, Values]:
-    """The resource's ID and what the import ID says of it."""
+    """The resource's ID, and the inputs in its import ID."""
     if kind not in IMPORT_IDS:
         return identity, {}
     names, form = IMPORT_IDS[kind]
@@ -2627,7 +2628,7 @@ def _code(error: botocore.exceptions.ClientError) -> str:
 
 
 def _done(identity: str) -> None:
-    """A `create` that is an `update` as well: AWS calls it put or set, and the ID stays."""
+    """The end of a `create` used as `update`: AWS calls such an operation put or set. The ID stays."""
 
 
 def _pascal(name: str) -> str:

@@ -1,7 +1,7 @@
 """Stand-in for `pulumi-resource-docker`: the resource `docker.Image`.
 
-It builds with BuildKit (`docker build`) and pushes through the engine. Checks, comparisons, what it logs and its errors
-follow the real provider:
+It builds with BuildKit (`docker build`) and pushes through the engine. Checks, diffs, logs and errors follow the real
+provider:
 https://github.com/pulumi/pulumi-docker/blob/master/provider/provider.go and `image.go` beside it.
 """
 
@@ -32,9 +32,9 @@ PING_SECONDS = 5
 USER_SOCKETS = (".docker/run/docker.sock", ".docker/desktop/docker.sock")
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 MOST_LINKS = 255
-# Lambda refuses an image index, which attestations make of an image.
+# With attestations Docker would push an image index, which Lambda refuses.
 BUILDKIT = {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
-# Lines of a build: number of the step, seconds in front of its output, text.
+# A line of a build: the number of the step, the seconds if it is output, and the text.
 PROGRESS = re.compile(r"#([1-9]\d*) (\d+\.\d+ )?(.*)")
 SETTLED = re.compile(r"sha256:|DONE |CACHED$|CANCELED$")
 FAILED = re.compile(r"^(ERROR: )?(failed to build: )?(failed to solve: )?")
@@ -88,7 +88,7 @@ class DockerProvider(Provider):
         return name == "registry" and bool(old) and bool(new) and old.get("server") == new.get("server")
 
     def compared(self, state: Values, olds: Values) -> Values:
-        # Of an image of an earlier stand-in there are no inputs in the state.
+        # The state of an image that an earlier stand-in created has no inputs.
         return dict(state.get("__inputs", olds))
 
     def ignored_changes(self, asked: Any) -> Any:
@@ -113,10 +113,10 @@ class DockerProvider(Provider):
         return self._build_and_push(urn, news)
 
     def delete(self, kind: str, identity: str, state: Values) -> None:
-        """The real provider leaves the image where it is."""
+        """Do nothing: the real provider does not delete the image."""
 
     def end(self) -> None:
-        """The engine gives up a build whose client is gone; the real provider is that client itself."""
+        """End the Docker clients, so that the engine cancels their builds. The real provider is a client itself."""
         for build in list(self._builds):
             build.send_signal(signal.SIGTERM)
 
@@ -140,7 +140,7 @@ class DockerProvider(Provider):
         return {**outputs, "repoDigest": self._push(urn, name, credentials)}
 
     def _pull(self, urn: str, image: str, platform: str, credentials: Values) -> None:
-        """Pull an image for the builder's cache, with the login of the push; that it fails is no error."""
+        """Pull an image for the builder's cache, with the login of the push. Failures are ignored."""
         self.log(urn, f"Pulling cached image {image}", passing=True)
         try:
             events = self._docker.api.pull(image, platform=platform, stream=True, decode=True, **credentials)
@@ -191,7 +191,7 @@ class DockerProvider(Provider):
                 if "error" in event:
                     raise Refused(f"error reading push output: {_said(event)}")
                 digest = event.get("aux", {}).get("Digest", digest)
-                # As the real provider, which passes on how far each layer is, without the layer's name.
+                # The real provider logs the progress of each layer without the layer's ID.
                 layer, status = event.get("id", ""), f"{event.get('status', '')} {event.get('progress', '')}".strip()
                 if status != told.get(layer):
                     told[layer] = status
@@ -212,7 +212,7 @@ class DockerProvider(Provider):
 
 
 def _credentials(registry: Values) -> Values:
-    """The login of a push; without one, that of the Docker configuration is taken."""
+    """The login for a push. The default is the login in the Docker configuration."""
     login = {"username": registry.get("username", ""), "password": registry.get("password", "")}
     return {"auth_config": login} if all(login.values()) else {}
 
@@ -232,11 +232,11 @@ def _require_dockerfile(context: str, dockerfile: str) -> None:
 
 
 def _told(line: str, vertexes: dict[str, str]) -> str:
-    """What the real provider logs of one line of BuildKit (`processLogLine`, which gets messages).
+    """The text that the real provider logs for a line of BuildKit (`processLogLine`, which gets messages).
 
     Args:
-        line: of `--progress=plain`.
-        vertexes: the steps seen so far, by the number in front of their lines.
+        line: a line of `--progress=plain`.
+        vertexes: the steps seen so far, by the number at the start of their lines.
     """
     if not (match := PROGRESS.fullmatch(line.strip())):
         return ""
@@ -250,7 +250,7 @@ def _told(line: str, vertexes: dict[str, str]) -> str:
 
 
 def _said(event: Values) -> str:
-    """What the real provider says of an error of the engine (`processLogLine`)."""
+    """The real provider's message for an error of the engine (`processLogLine`)."""
     if event.get("errorDetail", {}).get("code") == requests.codes.unauthorized:
         return "authentication is required"
     if event["error"] == "EOF":
@@ -267,8 +267,8 @@ def _said(event: Values) -> str:
 def context_digest(context: str, dockerfile: str) -> str:
     """The real provider's hash (`hashContext`), byte for byte.
 
-    It covers the Dockerfile and, of every file that is not ignored, path, mode and content. A dangling link hides what
-    comes behind it in its folder (`fsutil.Walk` takes the error for a folder to skip).
+    It covers the Dockerfile, and path, mode and content of each file that is not ignored. Files that follow a dangling
+    link in its folder are missing (`fsutil.Walk` treats the error as a folder to skip).
     """
     patterns = [docker.utils.build.Pattern(line) for line in _ignore_lines(context, dockerfile)]
     sha = hashlib.sha256(_entry(dockerfile, "Dockerfile", 0))
@@ -300,7 +300,7 @@ def _walk(context: str, folder: str, patterns: Sequence[Any]) -> Iterator[bytes]
 
 
 def _is_ignored(path: str, patterns: Sequence[Any]) -> bool:
-    """Whether the last pattern that fits a path, or a folder that it is in, leaves it out (moby/patternmatcher)."""
+    """Whether the last pattern that matches a path or one of its parent folders excludes it (moby/patternmatcher)."""
     folders = [path[:place] for place, letter in enumerate(path) if letter == "/"]
     ignored = False
     for pattern in patterns:
@@ -310,7 +310,7 @@ def _is_ignored(path: str, patterns: Sequence[Any]) -> bool:
 
 
 def _entry(path: str, name: str, mode: int) -> bytes:
-    """What goes into the hash for one file; a mode of 0 is that of a regular file without any bit."""
+    """The input of the hash for one file. A mode of 0 is that of a regular file without permissions."""
     sha = hashlib.sha256()
     if stat.S_ISLNK(mode):
         sha.update(os.fsencode(_resolved(path)))
@@ -320,7 +320,7 @@ def _entry(path: str, name: str, mode: int) -> bytes:
 
 
 def _resolved(path: str) -> str:
-    """Where a path leads, as Go's `filepath.EvalSymlinks` tells it: relative as long as no link on it is absolute."""
+    """The target of a path, as in Go's `filepath.EvalSymlinks`: relative unless a link in it is absolute."""
     done, rest, links = "/" * os.path.isabs(path), path.split("/"), 0
     while rest:
         part = rest.pop(0)
@@ -342,7 +342,7 @@ def _resolved(path: str) -> str:
 
 
 def _shown(mode: int) -> str:
-    """A mode as Go's `fs.FileMode.String` writes it."""
+    """A mode as formatted by Go's `fs.FileMode.String`."""
     kinds = (
         ("L", stat.S_ISLNK(mode)),
         ("D", stat.S_ISBLK(mode) or stat.S_ISCHR(mode)),
@@ -359,7 +359,7 @@ def _shown(mode: int) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost text of an exception chain: what the system said."""
+    """The text of the innermost exception in a chain: the system's message."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     return str(error)

@@ -18,26 +18,26 @@ from proto import LanguageRuntimeServicer, language_pb2, language_pb2_grpc, plug
 
 from offline.plugins.server import engine_address, serve
 
-# The runner's way to say that the user has been shown an error already.
+# The runner's exit code if it has already printed the error.
 SHOWN_TO_USER = 32
 # `cmd.WaitDelay` of the official host.
 WAIT_SECONDS = 5
 
 
 class Language(LanguageRuntimeServicer):
-    """What the engine asks of a language host to run a Python program or plugin."""
+    """The part of a language host that runs a Python program or plugin."""
 
     def __init__(self, engine: str) -> None:
         self._engine = engine
         self._children: set[subprocess.Popen[bytes]] = set()
 
     def end(self) -> None:
-        """End every program and plugin that still runs."""
+        """End all running programs and plugins."""
         for child in list(self._children):
             _interrupt(child)
 
     def _start(self, command: list[str], **options: Any) -> subprocess.Popen[bytes]:
-        """Start a child in a process group of its own, out of reach of the signals that are meant for this one."""
+        """Start a child in its own process group, so that it does not receive the signals of this one."""
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, **options)
         self._children.add(child)
         return child
@@ -72,7 +72,7 @@ class Language(LanguageRuntimeServicer):
         command = [
             _python(request.info),
             "-u",
-            # It is run by Python and need not be executable.
+            # Python runs the file, so it need not be executable.
             shutil.which("pulumi-language-python-exec", mode=os.F_OK) or "pulumi-language-python-exec",
             "--monitor",
             request.monitor_address,
@@ -108,7 +108,7 @@ class Language(LanguageRuntimeServicer):
         if code == SHOWN_TO_USER:
             return language_pb2.RunResponse(bail=True)
         if code != 0:
-            # Of a program that a signal ended, Go's `ExitStatus` is -1.
+            # Go's `ExitStatus` is -1 for a program that a signal ended.
             return language_pb2.RunResponse(error=f"program exited with non-zero exit code: {max(code, -1)}")
         return language_pb2.RunResponse()
 
@@ -129,14 +129,14 @@ class Language(LanguageRuntimeServicer):
 
 
 def _python(info: Any) -> str:
-    """The Python of the virtual environment that `Pulumi.yaml` names; without one, that of this process."""
+    """The Python of the virtual environment in `Pulumi.yaml`. Default: that of this process."""
     named = info.options.fields["virtualenv"].string_value
     found = Path(info.root_directory, named, "bin", "python")
     return str(found) if named and found.exists() else sys.executable
 
 
 def _interrupt(child: subprocess.Popen[bytes]) -> None:
-    """End a child as the official host does: SIGINT, and SIGKILL for one that stays.
+    """End a child as the official host does: SIGINT, then SIGKILL if it does not end.
 
     https://github.com/pulumi/pulumi/blob/master/sdk/python/cmd/pulumi-language-python/main.go (`cmd.Cancel`)
     """

@@ -1,7 +1,7 @@
-"""A resource provider in plain Python: values instead of protobuf, an exception instead of a status.
+"""A resource provider in plain Python: values instead of protobuf, exceptions instead of statuses.
 
-`Provider` does what every provider does alike (unknown values in a preview, diff of inputs, clean errors);
-a stand-in fills in the rest. The protocol: https://github.com/pulumi/pulumi/blob/master/proto/pulumi/provider.proto
+`Provider` contains what all providers share: unknown values in a preview, diff of inputs, clean errors. A stand-in
+overrides the rest. The protocol: https://github.com/pulumi/pulumi/blob/master/proto/pulumi/provider.proto
 """
 
 import json
@@ -25,7 +25,7 @@ from offline.plugins.server import engine_address, serve
 
 Values = dict[str, Any]
 
-# How the engine writes "not known before the update": a text, or one for each other type
+# The engine's marks for values that are unknown before the update, one for each type
 # (https://github.com/pulumi/pulumi/blob/master/sdk/go/common/resource/sig/sig.go).
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 UNKNOWNS = {
@@ -38,16 +38,16 @@ UNKNOWNS = {
 
 
 class Refused(Exception):
-    """The request is wrong or the operation failed; the text is all that the user sees."""
+    """The request is wrong or the operation failed. The user sees only the text."""
 
 
 class HalfDone(Exception):
-    """A create or update failed when there was a resource already: the state keeps it, marked with `initErrors`.
+    """A create or update failed after the resource was created. The state keeps it, marked with `initErrors`.
 
     Args:
         identity: the resource's ID.
-        properties: what the state says of it from then on, true or not.
-        reason: why it failed.
+        properties: the properties to write to the state, even if they are not current.
+        reason: why the operation failed.
     """
 
     def __init__(self, identity: str, properties: Values, reason: str) -> None:
@@ -56,17 +56,17 @@ class HalfDone(Exception):
         self.properties = properties
 
 
-# How a secret is marked, in the same file.
+# The mark of a secret, from the same file.
 SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
 
 
 def secret(value: Any) -> Values:
-    """A value that the engine keeps as a secret."""
+    """Mark a value as a secret."""
     return {**SECRET, "value": value}
 
 
 def is_unknown(value: Any) -> bool:
-    """Whether a value is, or contains, something that only the update will know."""
+    """Whether a value is unknown or contains unknown values."""
     if isinstance(value, dict):
         return any(map(is_unknown, value.values()))
     if isinstance(value, list):
@@ -75,7 +75,7 @@ def is_unknown(value: Any) -> bool:
 
 
 def same(old: Any, new: Any) -> bool:
-    """Whether two property values mean the same; JSON documents are compared by content."""
+    """Whether two property values are equivalent. JSON documents are compared by content."""
     if old == new:
         return True
     if isinstance(old, str) and isinstance(new, str) and old[:1] in "{[" and new[:1] in "{[":
@@ -87,63 +87,63 @@ def same(old: Any, new: Any) -> bool:
 
 
 class Provider(ResourceProviderServicer):
-    """The half of a provider that is alike for all. Override the lower-case methods."""
+    """The part that all providers share. Override the lower-case methods."""
 
     version: ClassVar[str]
 
     def configure(self, config: Values) -> None:
-        """Get ready to work with this provider resource's inputs."""
+        """Configure the provider with the inputs of its resource."""
 
     def invoke(self, token: str, arguments: Values) -> Values:
-        """Run a function such as `aws:ecr/getImages:getImages`."""
+        """Call a function such as `aws:ecr/getImages:getImages`."""
         raise Refused(f"the local stand-in does not know the function {token}")
 
     def check(self, kind: str, name: str, olds: Values, news: Values, seed: bytes) -> Values:
-        """Refuse wrong inputs, add defaults and generated names."""
+        """Validate inputs, and add defaults and generated names."""
         raise NotImplementedError
 
     def replaces(self, kind: str) -> frozenset[str]:
-        """The inputs whose change needs a new resource."""
+        """The inputs that force a replacement."""
         raise NotImplementedError
 
     def ignored_in_diff(self, kind: str, name: str, old: Any, new: Any) -> bool:
-        """Whether a change of this input is none for the real provider."""
+        """Whether the real provider ignores this change of an input."""
         return False
 
     def compared(self, state: Values, olds: Values) -> Values:
-        """The old inputs that a diff compares with the new ones."""
+        """The old inputs to compare with the new ones."""
         return olds
 
     def ignored_changes(self, asked: Any) -> Any:
-        """Which inputs a diff leaves out of those that `ignoreChanges` names."""
+        """The inputs in `ignoreChanges` that a diff ignores."""
         return asked
 
     def computed(self, kind: str) -> frozenset[str]:
-        """The outputs that are no inputs: unknown in the preview of a create."""
+        """The outputs that are not inputs. They are unknown in the preview of a create."""
         raise NotImplementedError
 
     def changed_outputs(self, kind: str, changed: set[str], news: Values) -> frozenset[str]:
-        """The outputs that an update of these inputs makes unknown in a preview."""
+        """The outputs that are unknown in the preview of an update of these inputs."""
         return frozenset()
 
     def create(self, kind: str, urn: str, inputs: Values) -> tuple[str, Values]:
-        """Make it. Returns its ID and all its properties."""
+        """Create the resource. Returns its ID and all its properties."""
         raise NotImplementedError
 
     def read(self, kind: str, identity: str, state: Values) -> tuple[str, Values] | None:
-        """Its ID and all its properties as they are now; None if it is gone. In an import there is no state yet."""
+        """Read the ID and all current properties. Returns None if the resource is gone. An import has no state yet."""
         raise NotImplementedError
 
     def update(self, kind: str, urn: str, identity: str, olds: Values, news: Values, changed: set[str]) -> Values:
-        """Change these inputs in place: none, where only `initErrors` are to be cleared. Returns all properties."""
+        """Update the changed inputs in place: none, if only `initErrors` are cleared. Returns all properties."""
         raise NotImplementedError
 
     def delete(self, kind: str, identity: str, state: Values) -> None:
-        """Delete it; that it is gone already is fine."""
+        """Delete the resource. It is not an error if it is gone already."""
         raise NotImplementedError
 
     def end(self) -> None:
-        """End what this process has started: it ends itself."""
+        """End the child processes, because this process ends."""
 
     def input_names(self, kind: str) -> frozenset[str]:
         """The names of all inputs."""
@@ -152,7 +152,7 @@ class Provider(ResourceProviderServicer):
     # ---- the protocol --------------------------------------------------------------------------------------------
 
     def log(self, urn: str, message: str, *, severity: str = "INFO", passing: bool = False) -> None:
-        """Show a line at a resource. A passing one is replaced by the next and not kept."""
+        """Log a line for a resource. The next line replaces an ephemeral one."""
         request = engine_pb2.LogRequest(
             severity=engine_pb2.LogSeverity.Value(severity), message=message, urn=urn, ephemeral=passing
         )
@@ -237,7 +237,7 @@ class Provider(ResourceProviderServicer):
         if found is None:
             return provider_pb2.ReadResponse()
         identity, live = found
-        # An import has no inputs yet: all that can be one is taken over.
+        # An import has no inputs yet, so all properties that can be inputs are used.
         names = inputs or {
             key: value for key, value in live.items() if key in self.input_names(kind) and value not in (None, [], {})
         }
@@ -263,11 +263,11 @@ class Provider(ResourceProviderServicer):
         return empty_pb2.Empty()
 
     def Cancel(self, request: Any, context: Any) -> Any:
-        # As both real providers do: what is under way goes on to its end.
+        # As in both real providers, operations in progress continue.
         return empty_pb2.Empty()
 
     def _is_still(self, kind: str, name: str, value: Any, live: Values) -> bool:
-        """Whether an input is what was read, or a diff would not tell it from that."""
+        """Whether an input equals the value that was read, or a diff ignores the difference."""
         found = live.get(name, value)
         return same(value, found) or self.ignored_in_diff(kind, name, found, value)
 
@@ -283,7 +283,7 @@ class Provider(ResourceProviderServicer):
 
 
 class WrongInputs(Exception):
-    """Inputs that `check` refuses: pairs of property path and reason."""
+    """`check` refused inputs: pairs of property path and reason."""
 
     def __init__(self, problems: list[tuple[str, str]]) -> None:
         super().__init__(str(problems))
@@ -291,7 +291,7 @@ class WrongInputs(Exception):
 
 
 class CleanErrors:
-    """Turn an exception into the gRPC status whose text the engine shows; no traceback reaches the user."""
+    """Convert an exception to a gRPC status, so that the engine shows its text without a traceback."""
 
     def __init__(self, context: grpc.ServicerContext) -> None:
         self._context = context
@@ -313,12 +313,12 @@ def serve_provider(provider: Provider) -> None:
 
 
 def told(error: Exception) -> str:
-    """What the user sees of an exception."""
+    """The text of an exception that the user sees."""
     return str(error) if isinstance(error, Refused | HalfDone) else f"{type(error).__name__}: {error}"
 
 
 def _init_failed(half: HalfDone) -> status_pb2.Status:
-    """How the engine is told that there is a resource all the same (`ErrorResourceInitFailed` in provider.proto)."""
+    """The error that tells the engine that the resource exists (`ErrorResourceInitFailed` in provider.proto)."""
     detail = provider_pb2.ErrorResourceInitFailed(
         id=half.identity, properties=_struct(half.properties), reasons=[str(half)]
     )
@@ -336,7 +336,7 @@ def _name(urn: str) -> str:
 
 
 def _values(struct: struct_pb2.Struct) -> Values:
-    """Plain values; whole numbers become `int`, which protobuf does not have."""
+    """Convert to plain values. Whole numbers become `int`, which protobuf does not have."""
     return dict(_whole(json_format.MessageToDict(struct)))
 
 
@@ -357,6 +357,6 @@ def _struct(values: Mapping[str, Any]) -> struct_pb2.Struct:
 
 
 def _decoded(config: Values) -> Values:
-    """Provider inputs that are no strings come as JSON texts."""
+    """Decode a provider input. The engine sends those that are not strings as JSON."""
     structured = {key for key, value in config.items() if str(value)[:1] in ("{", "[") or value in ("true", "false")}
     return {key: json.loads(value) if key in structured else value for key, value in config.items()}

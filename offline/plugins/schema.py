@@ -1,7 +1,7 @@
-"""What the SDK declares: the inputs of its argument classes, the arguments of its functions.
+"""The SDK's schema: the inputs of its argument classes and the arguments of its functions.
 
-A real provider has its schema built in; here it is read from the SDK once and kept, for to import the SDK would be most
-of a plugin's start.
+A real provider contains its schema. Here it is read from the SDK once and cached, because importing the SDK would slow
+down the start of a plugin.
 """
 
 import importlib
@@ -17,8 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-# Name of a class or function → name of an input → the argument class of its value, if it has one, and whether it is
-# required.
+# Class or function → input → the argument class of its value, if it has one, and whether it is required.
 Schema = dict[str, dict[str, tuple[str | None, bool]]]
 
 
@@ -30,10 +29,10 @@ def load(package: str, names: Iterable[str]) -> Schema:
     """
     file = Path(sys.prefix) / f"schema-{package}-{version(package)}.json"
     known: Schema = json.loads(file.read_text()) if file.exists() else {}
-    # What another version of this file has read stays: the folder may be shared.
+    # Keep the names that another version of this file read, because the folder may be shared.
     wanted = sorted({*names, *known})
     if known.keys() != set(wanted):
-        # In a process of its own: this one is to stay without the SDK.
+        # A separate process, so that this one does not import the SDK.
         read = [sys.executable, "-m", "offline.plugins.schema", *wanted]
         written = subprocess.run(read, check=True, stdout=subprocess.PIPE, text=True).stdout
         known = json.loads(written)
@@ -44,7 +43,7 @@ def load(package: str, names: Iterable[str]) -> Schema:
 
 
 def undeclared(schema: Schema, name: str, values: dict[str, Any], path: str = "") -> list[tuple[str, str]]:
-    """What a class does not declare, or requires and does not get.
+    """Inputs that a class does not declare, and required inputs that are missing.
 
     Returns: pairs of property path and reason.
     """
@@ -87,7 +86,7 @@ def _read(names: Iterable[str]) -> Schema:
 def _inputs(sdk_class: type) -> dict[str, tuple[str | None, bool]]:
     import pulumi
 
-    parameters = inspect.signature(sdk_class.__init__).parameters  # type: ignore[misc]  # that of the class itself
+    parameters = inspect.signature(sdk_class.__init__).parameters  # type: ignore[misc]  # the class's own
     names = pulumi._types.input_type_py_to_pulumi_names(sdk_class)
     hints = pulumi._types.input_type_types(sdk_class)
     return {

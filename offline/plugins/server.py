@@ -1,4 +1,4 @@
-"""What every stand-in plugin needs to be run by the engine: a gRPC server on loopback that ends with its engine."""
+"""The gRPC server of the stand-in plugins. It listens on loopback and ends with the engine."""
 
 import os
 import signal
@@ -16,14 +16,14 @@ THREADS = 32
 
 
 def serve(add_to: Callable[[grpc.Server], None], at_end: Callable[[], None] = lambda: None) -> None:
-    """Serve until the engine ends this process or is gone itself.
+    """Serve until the engine ends this process or ends itself.
 
-    Prints the port as the first line, which is how the engine finds a plugin. The engine runs plugins in process groups
-    of their own and ends them with SIGINT; Ctrl-C on the terminal does not reach them.
+    Prints the port in the first line, where the engine reads it. The engine runs each plugin in its own process group
+    and ends it with SIGINT. Ctrl-C on the terminal does not reach it.
 
     Args:
         add_to: adds the service to the server.
-        at_end: ends what the plugin has started.
+        at_end: ends the plugin's child processes.
     """
 
     def end() -> None:
@@ -42,7 +42,7 @@ def serve(add_to: Callable[[grpc.Server], None], at_end: Callable[[], None] = la
 
 
 def engine_address() -> str:
-    """The engine's address, the plugin's last argument: behind options, some of which have a value of their own."""
+    """The engine's address: the last argument, after options with and without values."""
     return sys.argv[-1]
 
 
