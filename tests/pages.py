@@ -1,4 +1,4 @@
-"""The commands on the pages."""
+"""Find the commands on the pages."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ COMMENT = re.compile(r"(^|\s+)# .*")
 
 
 class Command(NamedTuple):
-    """A command on a page: a line of a shell block (`run`), or one that a sentence or a table names."""
+    """A command on a page: a line of a shell block (`run`), or a command in a sentence or a table."""
 
     page: str
     text: str
@@ -32,7 +32,7 @@ def blocks(page: Path) -> list[list[str]]:
 
 
 def commands() -> list[Command]:
-    """Every command of every page."""
+    """All commands on all pages."""
     found = []
     for page in PAGES:
         name = str(page.relative_to(ROOT))
@@ -42,15 +42,15 @@ def commands() -> list[Command]:
 
 
 def documented(text: str) -> str:
-    """The command, which has to be on a page as it is.
+    """Return the command. It must be on a page exactly like this.
 
-    `tests/unit/test_pages.py` finds the calls of this function: a command that no test runs is an error there.
+    `tests/unit/test_pages.py` finds the calls of this function, and fails for a command that no test runs.
     """
     assert text in {command.text for command in commands()}, f"no page has the command {text!r}"
     return text
 
 
 def block(page: str, first: str) -> list[str]:
-    """The commands of the shell block of a page that begins with this command."""
+    """The commands of the page's shell block that begins with this command."""
     (found,) = [lines for lines in blocks(ROOT / page) if lines[0] == first]
     return found

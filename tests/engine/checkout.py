@@ -1,4 +1,4 @@
-"""A copy of this folder with warm caches, and the commands of the README in it."""
+"""A copy of this folder with warm caches, in which tests run the commands of the README."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ FOREIGN = ("PULUMI_", "AWS_", "LAMBDA_BASE_IMAGE", "VIRTUAL_ENV", "DOCKER_CONFIG
 
 
 def free_port() -> int:
-    """A loopback port that nobody has."""
+    """A free loopback port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -23,7 +23,7 @@ def free_port() -> int:
 
 @dataclass
 class Checkout:
-    """A copy of the program in a folder of its own: files, commands, processes."""
+    """A copy of the program in another folder: files, commands, processes."""
 
     root: Path
     port: int = field(default_factory=free_port)
@@ -50,13 +50,13 @@ class Checkout:
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment of a terminal outside of any local run, but for the Docker engine to use."""
+        """The environment of a terminal outside of a local run, with the Docker engine to use."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         folders = [name for name in kept["PATH"].split(os.pathsep) if not name.startswith(str(ROOT / ".local"))]
         return {**kept, "PATH": os.pathsep.join(folders), "LOCAL_CLOUD_PORT": str(self.port)}
 
     def make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run `make` with its output, both streams in one."""
+        """Run `make`. Its output contains both streams."""
         return subprocess.run(
             ["make", *arguments],
             cwd=self.root,
@@ -67,7 +67,7 @@ class Checkout:
         )
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start `make` in a process group of its own, as a terminal does."""
+        """Start `make` in a new process group, as a terminal does."""
         return subprocess.Popen(
             ["make", *arguments], cwd=self.root, env=self.env, text=True, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, start_new_session=True,
@@ -82,7 +82,7 @@ class Checkout:
         )  # fmt: skip
 
     def begin(self, command: str) -> subprocess.Popen[str]:
-        """Start a command line in the environment that `make env` prints, in a process group of its own."""
+        """Start a command line in the environment that `make env` prints, in a new process group."""
         script = f'eval "$(make -s env)" && {command}'
         return subprocess.Popen(
             ["bash", "-c", script], cwd=self.root, env=self.env, text=True, stdout=subprocess.PIPE,
@@ -97,15 +97,15 @@ class Checkout:
         path.write_text(text.replace(old, new))
 
     def restore(self) -> None:
-        """Bring every file back to what was committed."""
+        """Restore all files to the commit."""
         subprocess.run(["git", "checkout", "-q", "."], cwd=self.root, check=True)
 
     def git_status(self) -> str:
-        """What git says that has changed."""
+        """The output of `git status`."""
         return subprocess.run(["git", "status", "--porcelain"], cwd=self.root, capture_output=True, text=True).stdout
 
     def processes(self) -> list[str]:
-        """Command lines of the processes that run out of this clone."""
+        """Command lines of the processes that run in this clone."""
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
@@ -118,7 +118,7 @@ class Checkout:
 
 
 def interrupt_at(process: subprocess.Popen[str], text: str, number: int = signal.SIGINT) -> str:
-    """Send a signal to the whole process group when a line with this text appears. Returns all output."""
+    """Send a signal to the process group when a line with this text appears. Returns all output."""
     lines = []
     for line in process.stdout or ():
         lines.append(line)

@@ -1,4 +1,4 @@
-"""A clone of this folder, in which both stacks are run as a user would."""
+"""A clone of this folder, in which tests run both stacks as a user would."""
 
 import json
 import urllib.error
@@ -15,19 +15,19 @@ class Clone(WithCloud):
     """A copy of the program with its own local cloud and stacks."""
 
     def up(self, stack: str) -> dict[str, int]:
-        """`pulumi up`; gives the number of resources by what happened to them."""
+        """Run `pulumi up`. Returns the number of resources by operation."""
         done = self.shell(f"pulumi up --yes --skip-preview -s {stack}")
         assert done.returncode == 0, done.stdout
         return self.last_update(stack)
 
     def last_update(self, stack: str) -> dict[str, int]:
-        """What the last update, refresh or destroy did, by kind; what stayed the same is left out."""
+        """The number of changed resources in the last update, refresh or destroy, by operation."""
         shown = self.shell(f"pulumi stack history --json --page-size 1 -s {stack}")
         changes = json.loads(shown.stdout)[0]["resourceChanges"]
         return {kind: count for kind, count in changes.items() if kind != "same" and count}
 
     def planned(self, stack: str) -> dict[str, str]:
-        """`pulumi preview`: type of each resource that would change, and how."""
+        """Run `pulumi preview`. Returns the operation by type of each resource that would change."""
         shown = self.shell(f"pulumi preview --json -s {stack} 2>/dev/null")
         assert shown.returncode == 0, shown.stdout
         steps = json.loads(shown.stdout)["steps"]
@@ -44,7 +44,7 @@ class Clone(WithCloud):
 
     @property
     def opener(self) -> urllib.request.OpenerDirector:
-        """Opens the endpoints of this clone's local cloud."""
+        """An opener for the endpoints of this clone's local cloud."""
         return endpoint.opener(self.root / ".local" / "endpoint")
 
     def get_url(self, url: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str]]:

@@ -16,7 +16,7 @@ from tests.engine.checkout import Checkout
 
 
 class WithCloud(Checkout):
-    """A copy of the program whose local cloud is asked as AWS is."""
+    """A copy of the program with access to its local cloud, through the AWS APIs."""
 
     @property
     def secret(self) -> str:
@@ -37,18 +37,18 @@ class WithCloud(Checkout):
         )  # fmt: skip
 
     def login(self, ecr: Any) -> subprocess.CompletedProcess[str]:
-        """`docker login` with the registry token of an ECR client, for `docker` below."""
+        """Run `docker login` with the registry token of an ECR client, for `docker` below."""
         (data,) = ecr.get_authorization_token()["authorizationData"]
         user, _, token = base64.b64decode(data["authorizationToken"]).decode().partition(":")
         return self.docker("login", "-u", user, "--password-stdin", f"localhost:{self.port}", text=token)
 
     def docker(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
-        """Run `docker` with this text as its input and the credentials of this clone's last login."""
+        """Run `docker` with this input and the credentials of this clone's last login."""
         env = {**self.env, "DOCKER_CONFIG": str(self.root / ".local" / "docker-config"), "DOCKER_BUILDKIT": "0"}
         return subprocess.run(["docker", *arguments], env=env, input=text, capture_output=True, text=True)
 
     def add_profile(self, name: str, account: str, region: str) -> None:
-        """Add an AWS profile of the local cloud: the root of one more account."""
+        """Add an AWS profile for the root of another account in the local cloud."""
         aws = self.root / ".local" / "aws"
         address = f"http://127.0.0.1:{self.port}"
         with (aws / "config").open("a") as file:
@@ -58,12 +58,12 @@ class WithCloud(Checkout):
             file.write(f"\n[{name}]\naws_access_key_id = {account}\naws_secret_access_key = {secret}\n")
 
     def log_in_to_registry(self) -> None:
-        """`docker login` of the clone's own Docker configuration to the registry, as its owner."""
+        """Log the clone's Docker configuration in to the registry, as its owner."""
         done = self.login(self.client("registry", "ecr"))
         assert done.returncode == 0, done.stderr
 
     def call_cloud(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
-        """A call of the local cloud itself: status and JSON body."""
+        """Call the local cloud's control API. Returns status and JSON body."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/_local/{path}", json.dumps(body).encode() if body else None, method=method,
             headers={"Authorization": f"Bearer {self.secret}"},
@@ -75,13 +75,13 @@ class WithCloud(Checkout):
             return error.code, json.load(error)
 
     def control(self, method: str, fault: dict[str, Any] | None = None) -> list[int]:
-        """Add a fault of the local cloud (`POST`) or clear them (`DELETE`): how often each has struck."""
+        """Add a fault to the local cloud (`POST`) or clear all faults (`DELETE`). Returns how often each occurred."""
         _, answer = self.call_cloud(method, "faults", fault)
         return [fault["struck"] for fault in answer["faults"]]
 
     @contextmanager
     def faults(self, *faults: dict[str, Any]) -> Iterator[list[int]]:
-        """Faults of the local cloud while the block lasts; each has to strike. The list tells how often, afterwards."""
+        """Add faults to the local cloud within the block. Each must occur. Afterwards the list contains how often."""
         struck: list[int] = []
         for fault in faults:
             self.control("POST", fault)
@@ -92,7 +92,7 @@ class WithCloud(Checkout):
         assert all(struck), f"{faults} struck {struck} times"
 
     def owned(self) -> dict[str, list[str]]:
-        """Everything of the kinds this program makes that exists in both accounts, asked of the cloud itself."""
+        """The resources in both accounts, of the types that this program creates, as listed by the local cloud."""
         lambda_, iam = self.client("consumer", "lambda"), self.client("consumer", "iam")
         logs, api = self.client("consumer", "logs"), self.client("consumer", "apigateway")
         repositories = self.client("registry", "ecr").describe_repositories()["repositories"]

@@ -13,12 +13,12 @@ from tests.engine.clone import Clone
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clone, str]]:
-    """A clone in which `make demo` has been run once, and what it printed."""
+    """A clone in which `make demo` ran once, and its output."""
     clone = Clone.make_in(tmp_path_factory.mktemp("demo"))
     try:
         ran = clone.make("demo")
         assert ran.returncode == 0, ran.stdout
-        # This process calls the endpoints of the clone as a program in its shell does.
+        # Calls endpoints of the clone as a program in its shell does.
         urllib.request.install_opener(clone.opener)
         yield clone, ran.stdout
     finally:
@@ -27,7 +27,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clone, str]
 
 @pytest.fixture(scope="module")
 def clone(demo: tuple[Clone, str]) -> Iterator[Clone]:
-    """The clone of `demo` for the tests of a file, brought back to what is committed at their end."""
+    """The clone of `demo` for the tests of a file. Restored to the commit at their end."""
     clone, _ = demo
     yield clone
     clone.restore()
@@ -37,7 +37,7 @@ def clone(demo: tuple[Clone, str]) -> Iterator[Clone]:
 
 @pytest.fixture
 def deployed(demo: tuple[Clone, str]) -> Iterator[Clone]:
-    """The clone of `demo`, with its files and stacks as they were committed, before and after."""
+    """The clone of `demo`, with files and stacks as committed, before and after the test."""
     clone, _ = demo
     yield clone
     if clone.git_status():
@@ -48,7 +48,7 @@ def deployed(demo: tuple[Clone, str]) -> Iterator[Clone]:
 
 @pytest.fixture(scope="module")
 def stale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clone, str]]:
-    """A clone with what an earlier version left in `.local/`, after `make setup`, and what that printed."""
+    """A clone with files of an earlier version in `.local/`, after `make setup`, and the output of that."""
     clone = Clone.make_in(tmp_path_factory.mktemp("stale"))
     (clone.root / ".local" / "layout").write_text("0")
     stacks = clone.root / ".local" / "state" / ".pulumi" / "stacks" / "cross-account-ecr"
@@ -64,7 +64,7 @@ def stale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clone, str
 
 @pytest.fixture
 def empty(stale: tuple[Clone, str]) -> Iterator[Clone]:
-    """A clone with a local cloud in which nothing is deployed, before and after."""
+    """A clone with an empty local cloud, before and after the test."""
     clone, _ = stale
     yield clone
     clone.restore()
@@ -72,7 +72,7 @@ def empty(stale: tuple[Clone, str]) -> Iterator[Clone]:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    """Chromium, which calls addresses of the local run as a user's browser does."""
+    """Chromium, which opens addresses of the local run as a user's browser does."""
     driver = chromium(tmp_path)
     yield driver
     driver.quit()

@@ -1,4 +1,4 @@
-"""A Docker engine that can be lost: a socket in front of the real one, which is never stopped itself."""
+"""A proxy in front of the Docker engine. It can close all connections while the engine itself keeps running."""
 
 import base64
 import contextlib
@@ -10,11 +10,11 @@ from pathlib import Path
 
 
 class DockerProxy:
-    """Passes bytes on between a socket of its own and the Docker engine, until it is cut.
+    """Forwards bytes between a socket and the Docker engine until `cut` is called.
 
     Args:
-        path: where it listens.
-        cut_at: the engine is lost as soon as it says this.
+        path: path of the socket.
+        cut_at: text in the engine's output at which the proxy closes all connections.
     """
 
     def __init__(self, path: Path, cut_at: bytes) -> None:
@@ -28,7 +28,7 @@ class DockerProxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
-        """Close every connection and accept no other."""
+        """Close all connections and accept no new one."""
         self.was_cut.set()
         for one in (self._listener, *self._sockets):
             with contextlib.suppress(OSError):
@@ -55,18 +55,18 @@ class DockerProxy:
 
 
 def _forms(text: bytes) -> tuple[bytes, ...]:
-    """A text as the engine may say it: as it is, or within base64, in which BuildKit's progress is sent."""
+    """The encodings of a text in the engine's output: plain, or base64, which BuildKit uses for its progress."""
     forms = [text]
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + text)
-        # Without the characters that depend on what stands before and behind.
+        # Without the characters that depend on the surrounding text.
         forms.append(encoded[(before * 4 + 2) // 3 : (before + len(text)) // 3 * 4])
     return tuple(forms)
 
 
 @contextlib.contextmanager
 def docker_proxy(folder: Path, cut_at: bytes) -> Iterator[DockerProxy]:
-    """A proxy in front of the engine that DOCKER_HOST names, while the block lasts."""
+    """Run a proxy in front of the engine in DOCKER_HOST within the block."""
     proxy = DockerProxy(folder / "docker.sock", cut_at)
     try:
         yield proxy

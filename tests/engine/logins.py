@@ -1,4 +1,4 @@
-"""A login that owns nothing but the right to assume roles, and roles of both accounts, as teams have them."""
+"""A login that may only assume roles, and roles in both accounts, as teams use them."""
 
 import hashlib
 import json
@@ -22,12 +22,12 @@ Document = dict[str, Any]
 
 
 def role_arn(account: str, name: str) -> str:
-    """ARN of a role."""
+    """The ARN of a role."""
     return f"arn:aws:iam::{account}:role/{name}"
 
 
 def trusts(principal: dict[str, Any], **equals: Any) -> Document:
-    """A trust policy for a principal, if these condition keys have these values."""
+    """A trust policy for a principal, with conditions."""
     action = "sts:AssumeRoleWithWebIdentity" if "Federated" in principal else "sts:AssumeRole"
     statement: Document = {"Effect": "Allow", "Action": action, "Principal": principal}
     if equals:
@@ -36,7 +36,7 @@ def trusts(principal: dict[str, Any], **equals: Any) -> Document:
 
 
 def trusts_workflow(*subjects: str) -> Document:
-    """A trust policy for workflows of GitHub with one of these OIDC subjects."""
+    """A trust policy for GitHub workflows with one of these OIDC subjects."""
     return trusts({"Federated": PROVIDER}, **{f"{ISSUER}:aud": AUDIENCE, f"{ISSUER}:sub": list(subjects)})
 
 
@@ -46,8 +46,8 @@ class Logins:
 
     Attributes:
         clone: the clone.
-        folder: for files with tokens and profiles.
-        environment: of the local run, without any credentials.
+        folder: the folder for files with tokens and profiles.
+        environment: the environment of the local run, without credentials.
     """
 
     clone: Clone
@@ -66,7 +66,7 @@ class Logins:
         return self.clone.client("registry" if account == REGISTRY else "consumer", "iam")
 
     def create(self, roles: Iterable[tuple[str, Document, list[Document]]]) -> None:
-        """Create roles: the ARN, the trust policy and the policies of each. The login may assume all of them."""
+        """Create roles from their ARN, trust policy and policies, and let the login assume them."""
         iam = self._iam(CONSUMER)
         iam.create_user(UserName="login")
         self._keys = variables(iam.create_access_key(UserName="login")["AccessKey"])
@@ -82,13 +82,13 @@ class Logins:
         self.allow(*self._roles)
 
     def allow(self, *roles: str) -> None:
-        """Let the login assume these roles, and no others."""
+        """Let the login assume only these roles."""
         statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": list(roles)}
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         self._iam(CONSUMER).put_user_policy(UserName="login", PolicyName="assume", PolicyDocument=policy)
 
     def delete(self) -> None:
-        """Delete all of it: other tests list what is in the accounts."""
+        """Delete the login and the roles, because other tests list the resources of the accounts."""
         for arn in self._roles:
             iam, name = self._iam(arn.split(":")[4]), arn.rpartition("/")[2]
             for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
@@ -102,16 +102,16 @@ class Logins:
 
     @property
     def keys(self) -> dict[str, str]:
-        """Variables of the login's access key."""
+        """Environment variables with the login's access key."""
         return self._keys
 
     def session(self, arn: str) -> dict[str, Any]:
-        """Credentials of a role, which the login assumes."""
+        """Credentials of a role that the login assumes."""
         sts = self._sts(**{name.lower(): value for name, value in self._keys.items()})
         return dict(sts.assume_role(RoleArn=arn, RoleSessionName="session")["Credentials"])
 
     def workflow(self, arn: str, subject: str) -> dict[str, str]:
-        """Variables that `configure-aws-credentials` sets in a workflow with this OIDC subject."""
+        """Environment variables that `configure-aws-credentials` sets in a workflow with this OIDC subject."""
         token, sts = Path(self.token(subject)).read_text(), self._sts(aws_access_key_id="-", aws_secret_access_key="-")
         call = {"RoleArn": arn, "RoleSessionName": "GitHubActions", "WebIdentityToken": token}
         return variables(sts.assume_role_with_web_identity(**call)["Credentials"])
@@ -120,7 +120,7 @@ class Logins:
         return boto3.client("sts", "us-east-1", endpoint_url=self.environment["AWS_ENDPOINT_URL"], **keys)
 
     def ended(self, arn: str) -> dict[str, str]:
-        """Variables of a role's session that has ended."""
+        """Environment variables of an expired session of a role."""
         given = self.session(arn)
         assert self.clone.call_cloud("POST", f"sessions/{given['AccessKeyId']}/expire")[0] == 200
         return variables(given)
@@ -134,6 +134,6 @@ class Logins:
 
 
 def variables(key: dict[str, Any]) -> dict[str, str]:
-    """The variables of an access key, or of a session."""
+    """Environment variables with an access key or a session."""
     named = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
     return {**named, **({"AWS_SESSION_TOKEN": key["SessionToken"]} if "SessionToken" in key else {})}

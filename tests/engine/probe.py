@@ -1,4 +1,4 @@
-"""A function that shows how it is run: `do` in the query or in the event says what it does."""
+"""A function that reports how it runs. `do` in the query or in the event selects what it does."""
 
 import json
 import os
@@ -11,7 +11,7 @@ calls: list[str] = []
 
 
 def handler(event: dict[str, Any], context: Any) -> Any:
-    """Do what is asked."""
+    """Run the action that `do` selects."""
     calls.append(context.aws_request_id)
     query = event.get("queryStringParameters") or event
     return DO[query.get("do", "hello")](event, context)

@@ -1,4 +1,4 @@
-"""Who may do what in the local cloud: every rule of access once allowed and once refused."""
+"""Access control in the local cloud: each rule is tested with an allowed and a denied call."""
 
 import base64
 import hashlib
@@ -46,11 +46,11 @@ Client = Callable[..., Any]
 Document = dict[str, Any]
 
 
-# ---- who asks ----------------------------------------------------------------------------------------------------
+# ---- callers -----------------------------------------------------------------------------------------------------
 
 
 def client(clone: Clone, key: str, service: str, secret: str | None = None) -> Any:
-    """A client with an access key; 12 digits are an account's root, whose secret the clone knows."""
+    """A client with an access key. A key of 12 digits is that of an account's root, whose secret the clone knows."""
     return boto3.client(
         service, region_name=REGION, endpoint_url=f"http://127.0.0.1:{clone.port}", aws_access_key_id=key,
         aws_secret_access_key=secret or clone.secret_access_key(key),
@@ -59,7 +59,7 @@ def client(clone: Clone, key: str, service: str, secret: str | None = None) -> A
 
 @contextmanager
 def user(clone: Clone, account: str, *statements: Document) -> Iterator[Client]:
-    """A user of an account with exactly these statements as policy; gives a maker of its clients."""
+    """Create a user with a policy of these statements. Yields a function that returns its clients."""
     iam, name = client(clone, account, "iam"), "tester"
     iam.create_user(UserName=name)
     key = iam.create_access_key(UserName=name)["AccessKey"]
@@ -81,18 +81,18 @@ LOGIN = allow("ecr:GetAuthorizationToken")
 
 
 def refusal(call: Callable[[], Any]) -> tuple[str, str]:
-    """Code and text of the error that a call ends with."""
+    """The code and message of a call's error."""
     with pytest.raises(ClientError) as caught:
         call()
     return caught.value.response["Error"]["Code"], caught.value.response["Error"]["Message"]
 
 
-# ---- what is asked -----------------------------------------------------------------------------------------------
+# ---- requests ----------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def repository_policy(clone: Clone, change: Callable[[Document], Any]) -> Iterator[None]:
-    """The repository's policy changed out of band, and back."""
+    """Change the repository's policy outside Pulumi within the block."""
     ecr = clone.client("registry", "ecr")
     original = ecr.get_repository_policy(repositoryName=NAME)["policyText"]
     policy = json.loads(original)
@@ -105,7 +105,7 @@ def repository_policy(clone: Clone, change: Callable[[Document], Any]) -> Iterat
 
 
 def without(sid: str) -> Callable[[Document], Any]:
-    """A change that takes a statement out."""
+    """A change that removes a statement."""
 
     def change(policy: Document) -> None:
         kept = [statement for statement in policy["Statement"] if statement["Sid"] != sid]
@@ -126,7 +126,7 @@ def password(ecr: Any) -> str:
 def v2(
     port: int, method: str, path: str, token: str | None, body: bytes = b"", kind: str = MANIFEST
 ) -> tuple[int, dict[str, str], bytes]:
-    """A call of the registry protocol. Gives status, headers with names in lower case, and body."""
+    """Call the registry protocol. Returns status, headers with names in lower case, and body."""
     headers = {"Content-Type": kind}
     if token is not None:
         headers["Authorization"] = f"Basic {base64.b64encode(f'AWS:{token}'.encode()).decode()}"
@@ -149,7 +149,7 @@ def running_image(clone: Clone) -> tuple[str, str]:
 
 
 def push_another(clone: Clone, tag: str, url: str | None = None) -> str:
-    """Push an image that differs from all others, with the last login. Gives its name by tag."""
+    """Push a unique image with the last login. Returns its name with tag."""
     base, base_tag = running_image(clone)
     name = f"{url or base}:{tag}"
     built = clone.docker("build", "-q", "-t", name, "-", text=f"FROM {base}:{base_tag}\nLABEL another={tag}\n")
@@ -161,7 +161,7 @@ def push_another(clone: Clone, tag: str, url: str | None = None) -> str:
 
 
 def local(clone: Clone, path: str) -> tuple[int, Document]:
-    """A call of the local cloud itself."""
+    """Call the local cloud's control API."""
     return clone.call_cloud("POST", path)
 
 
@@ -185,7 +185,7 @@ def create(clone: Clone, uri: str, lambda_: Any = None, **options: Any) -> None:
 
 @contextmanager
 def scratch(clone: Clone, uri: str, lambda_: Any = None) -> Iterator[Any]:
-    """The function `scratch` for a while; gives the account's Lambda client."""
+    """Create the function `scratch` within the block. Yields the account's Lambda client."""
     create(clone, uri, lambda_)
     owner = clone.client("consumer", "lambda")
     try:
@@ -311,7 +311,7 @@ def test_a_user_needs_both_its_own_policy_and_the_repositorys(deployed: Clone) -
 @pytest.mark.parametrize("missing", PUSH)
 def test_each_action_of_a_push_is_needed(deployed: Clone, missing: str) -> None:
     granted = [action for action in PUSH if action != missing]
-    # A layer is asked for with HEAD, whose answer has no text to tell.
+    # The request for a layer is HEAD, whose response has no body with a message.
     told = "HTTP 403" if missing == "ecr:BatchCheckLayerAvailability" else f"not authorized to perform: {missing}"
     with user(deployed, REGISTRY, LOGIN, allow(granted, REPOSITORY)) as pusher:
         deployed.login(pusher("ecr"))
@@ -586,7 +586,7 @@ def test_conditions_on_the_service(deployed: Clone, key: str, good: str, bad: st
 
 
 def organization(clone: Clone) -> str:
-    """ID of the organization that the consumer's account belongs to."""
+    """The ID of the organization of the consumer's account."""
     found = clone.client("consumer", "organizations").describe_organization()
     return str(found["Organization"]["Id"])
 

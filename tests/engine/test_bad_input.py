@@ -1,4 +1,4 @@
-"""What is wrong is said before anything is made: what, where, what is allowed, what to do."""
+"""Wrong input is reported before anything is created: what, where, what is allowed, and how to fix it."""
 
 import re
 import shutil
@@ -12,7 +12,7 @@ from tests.engine.clone import Clone, free_port, interrupt_at
 
 
 def refused(clone: Clone, command: str, **changed: str) -> str:
-    """Run a command that has to fail. Returns what it said."""
+    """Run a command that must fail. Returns its output."""
     ran = clone.shell(command, **changed)
     assert ran.returncode != 0, ran.stdout
     assert "Traceback" not in ran.stdout
@@ -67,7 +67,7 @@ def test_missing_dockerfile_is_named(deployed: Clone) -> None:
 
 
 def test_docker_engine_gone(deployed: Clone) -> None:
-    # Content that nobody has pushed yet: without Docker there is no way to it.
+    # Content that is not pushed yet, so that Docker is required.
     deployed.edit("app/app.py", "hello world!", "hello docker!")
     gone = "DOCKER_HOST=unix:///nowhere/docker.sock"
     said = refused(deployed, f"{gone} pulumi preview -s consumer")
@@ -91,7 +91,7 @@ def test_what_an_earlier_version_left_is_dropped(stale: tuple[Clone, str]) -> No
 
 
 def test_an_update_needs_the_registry_and_a_preview_names_it(empty: Clone) -> None:
-    """Without its stack, and with one that was never deployed; then both stacks are previewed for the first time."""
+    """Without the registry's stack, and with one that was never deployed. Then both stacks have their first preview."""
     for prepare in ("pulumi stack select --create consumer", "pulumi stack init registry"):
         previewed = empty.shell(f"{prepare} && pulumi preview -s consumer")
         assert previewed.returncode == 0, previewed.stdout
@@ -125,7 +125,7 @@ def test_ctrl_c_during_the_update_is_recovered_from(empty: Clone) -> None:
 
 
 def test_a_killed_update_is_recovered_from(empty: Clone) -> None:
-    # SIGKILL leaves a lock and an operation of which nobody knows whether it happened.
+    # SIGKILL leaves a lock and an operation whose outcome is unknown.
     empty.edit("app/app.py", "hello world!", "hello survivor!")
     interrupt_at(empty.start("demo"), "aws:lambda:Function function updating", signal.SIGKILL)
     ran = empty.make("demo")
@@ -138,7 +138,7 @@ def test_destroy_leaves_nothing(empty: Clone) -> None:
     assert set(empty.owned()) == {"functions", "roles", "log groups", "apis", "repositories"}
     assert empty.shell("pulumi destroy --yes --skip-preview -s consumer").returncode == 0
     assert set(empty.owned()) == {"repositories"}
-    # A repository is protected, and ECR keeps one that holds images: each says so, and each is a step to undo.
+    # The repository is protected, and ECR does not delete one with images. Each error names the next step.
     destroy = "pulumi destroy --yes --skip-preview -s registry"
     assert "because it is protected" in refused(empty, destroy)
     name = "{name: cross-account-function"
@@ -206,7 +206,7 @@ def test_a_port_that_is_none_is_refused(empty: Clone) -> None:
 def test_local_cloud_gone(deployed: Clone) -> None:
     environment = deployed.shell("env").stdout
     assert f"LOCAL_CLOUD_PORT={deployed.port}" in environment
-    # A profile that leads nowhere: what a stopped cloud looks like.
+    # A profile with an unreachable endpoint, as after the cloud stopped.
     config = deployed.root / ".local" / "aws" / "config"
     kept = config.read_text()
     config.write_text(kept.replace(str(deployed.port), str(free_port())))

@@ -1,4 +1,4 @@
-"""Whose credentials each account is used with: every kind of `docs/credentials.md`, once allowed and once refused."""
+"""The credentials for each account: every kind in `docs/credentials.md`, once allowed and once denied."""
 
 import hashlib
 import json
@@ -40,7 +40,7 @@ ROLES = [
 ]
 PUSHES = {"roleArn": PUSHER, "externalId": EXTERNAL_ID, "sessionName": "push", "duration": "1h"}
 AT_A_TIME = 3
-# Of AWS, where users log in; the login's folder of tokens is in the home directory.
+# The address where users log in to AWS, and the token that the login stores in the home directory.
 START_URL, SSO_TOKEN = "https://d-1234567890.awsapps.com/start", "an-access-token"
 SSO = f"""\
 [profile sso]
@@ -56,7 +56,7 @@ Outcome = StackResult | DeploymentError
 
 @pytest.fixture(scope="module")
 def logins(demo: tuple[Clone, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logins]:
-    """The login and the roles, in the cloud in which both stacks are deployed as committed."""
+    """The login and the roles, in a cloud with both stacks deployed as committed."""
     clone, _ = demo
     logins = Logins(clone, tmp_path_factory.mktemp("logins"))
     logins.create(ROLES)
@@ -69,7 +69,7 @@ def logins(demo: tuple[Clone, str], tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def portal(logins: Logins) -> Iterator[str]:
-    """IAM Identity Center, which gives the role's credentials to whom it gave an access token. The address."""
+    """The address of a stand-in for IAM Identity Center, which returns the role's credentials for its access token."""
 
     class Portal(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -94,7 +94,7 @@ def portal(logins: Logins) -> Iterator[str]:
 
 
 def logged_in(logins: Logins, portal: str, name: str, expires: timedelta) -> dict[str, str]:
-    """Variables of somebody who has run `aws sso login`, so that the login ends in this time."""
+    """Environment variables of a user who ran `aws sso login`. The login expires after this time."""
     home = logins.folder / name
     cache = home / ".aws" / "sso" / "cache"
     cache.mkdir(parents=True)
@@ -107,7 +107,7 @@ def logged_in(logins: Logins, portal: str, name: str, expires: timedelta) -> dic
 
 @pytest.fixture(scope="module")
 def outcomes(logins: Logins, portal: str) -> dict[str, Outcome]:
-    """What previews of the consumer, which need both accounts, come to with each kind of credentials."""
+    """The outcome of a consumer's preview, which needs both accounts, with each kind of credentials."""
     profile = logins.folder / "credentials"
     keys = "\n".join(f"{name.lower()} = {value}" for name, value in logins.keys.items())
     profile.write_text(f"[login]\n{keys}\n")
@@ -115,7 +115,7 @@ def outcomes(logins: Logins, portal: str) -> dict[str, Outcome]:
     other = {**web, "webIdentityTokenFile": logins.token(OTHER_SUBJECT)}
     environment_token = {"AWS_ROLE_ARN": WORKFLOW, "AWS_WEB_IDENTITY_TOKEN_FILE": web["webIdentityTokenFile"]}
     own = {"assumeRoles": [{"roleArn": DEPLOYER}]}
-    # Options at the top of the stack's file, options of `registry`, the environment.
+    # Options at the top level of the stack's file, options of `registry`, and the environment.
     cases: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, str]]] = {
         "keys": ({}, {"assumeRoles": [PUSHES]}, hop),
         "profile": (
@@ -189,7 +189,7 @@ def test_these_credentials_are_refused_with_what_is_missing_and_what_to_run(
 
 
 def deploy_with(logins: Logins, keys: dict[str, str]) -> tuple[int, str]:
-    """`pulumi up` of the consumer with nothing but these."""
+    """Run `pulumi up` for the consumer with only these environment variables."""
     variables = {**logins.environment, **keys}
     done = logins.clone.shell("env " + " ".join(f"{n}='{variables[n]}'" for n in variables if n.startswith("AWS_")) +
                               " pulumi up --yes --skip-preview -s consumer")  # fmt: skip

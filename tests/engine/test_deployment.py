@@ -59,7 +59,7 @@ LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
 NAME = "cross-account-function"
 STACKS = ("registry", "consumer")
 
-# A number of its own, by which the build is found among the machine's processes.
+# A unique number, to find the build among the machine's processes.
 SLEEP = f"sleep 6{os.getpid()}"
 SLOW = f"""\
 ARG LAMBDA_BASE_IMAGE
@@ -77,9 +77,9 @@ class Program:
     """The deployed clone, and deployments of it in this process.
 
     Attributes:
-        clone: where the program is.
-        environment: what a shell of the local run has.
-        config: configuration of both stacks, as committed; changed here, it is given in place of the files.
+        clone: the clone with the program.
+        environment: the environment of a shell in the local run.
+        config: configuration of both stacks, initially as committed. If it is changed, it replaces the files.
     """
 
     def __init__(self, clone: Clone) -> None:
@@ -89,14 +89,14 @@ class Program:
         self.config = {name: self.committed(name) for name in STACKS}
 
     def committed(self, stack: str) -> dict[str, Any]:
-        """Configuration in a stack's file."""
+        """The configuration in a stack's file."""
         config = yaml.safe_load((self.clone.root / f"Pulumi.{stack}.yaml").read_text())["config"]
         return {key.partition(":")[2]: value for key, value in config.items()}
 
     def deployment(
         self, *, registry: str | None = None, consumers: tuple[str, ...] = ("consumer",), **options: Any
     ) -> Deployment:
-        """A deployment of consumers alone, if not said otherwise."""
+        """A deployment, by default without the registry."""
         given = {name: options.pop(name) for name in ("on_event", "program") if name in options}
         environment = {**self.environment, **options.pop("environment", {})}
         return Deployment(
@@ -105,7 +105,7 @@ class Program:
         )  # fmt: skip
 
     def build(self, name: str, dockerfile: str | None = None, code: str | None = None) -> dict[str, Any]:
-        """An image of the function with another Dockerfile or other code; its configuration."""
+        """The configuration of an image with another Dockerfile or other code."""
         context = self.clone.root / ".local" / "contexts" / name
         shutil.copytree(self.clone.root / "app", context, dirs_exist_ok=True)
         if dockerfile:
@@ -115,37 +115,37 @@ class Program:
         return {"context": str(context.relative_to(self.clone.root)), "args": {"LAMBDA_BASE_IMAGE": None}}
 
     def answering(self, message: str) -> dict[str, Any]:
-        """An image that answers with a message."""
+        """The configuration of an image whose function returns a message."""
         code = (self.clone.root / "app" / "app.py").read_text()
         return self.build(message, code=code.replace("hello world!", message))
 
     def command(self, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
-        """`python -m deployment` as a person runs it."""
+        """Run `python -m deployment` as a person does."""
         return subprocess.run(
             [sys.executable, "-m", "deployment", *arguments], cwd=self.clone.root, text=True, capture_output=True,
             env={**self.environment, **changed},
         )  # fmt: skip
 
     def image(self) -> str:
-        """Digest of the image that the function runs."""
+        """The digest of the image that the function runs."""
         function = self.clone.client("consumer", "lambda").get_function(FunctionName=NAME)
         return str(function["Code"]["ImageUri"]).partition("@")[2]
 
     def alias(self) -> tuple[str, dict[str, float]]:
-        """The version that callers get, and others that have a share of the calls."""
+        """The version of the alias, and other versions with a share of the calls."""
         alias = self.clone.client("consumer", "lambda").get_alias(FunctionName=NAME, Name="live")
         return alias["FunctionVersion"], alias.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
 
 
 @pytest.fixture
 def program(clone: Clone) -> Iterator[Program]:
-    """The clone with the committed configuration; no deployment of it may edit a file of it."""
+    """The clone with the committed configuration. Deployments must not edit its files."""
     yield Program(clone)
     assert clone.git_status() == ""
 
 
 def answers(url: str, stop: threading.Event) -> collections.Counter[object]:
-    """Status of each answer to a client that asks every 50 ms."""
+    """The status of each response to a client that sends a request every 50 ms."""
     counted: collections.Counter[object] = collections.Counter()
     while not stop.is_set():
         try:
@@ -181,7 +181,7 @@ def test_an_inline_program_is_run_in_this_process(program: Program) -> None:
 
     def inline() -> None:
         ran_in.append(os.getpid())
-        # Imported here: a program's modules import what only a program's run provides.
+        # Imported here, because the modules of a program import what exists only while a program runs.
         from stacks import registry
 
         loaded = settings.load(pulumi.Config())
@@ -196,7 +196,7 @@ def test_an_inline_program_is_run_in_this_process(program: Program) -> None:
 
 
 def test_deployments_in_threads_of_one_process_do_not_mix(program: Program) -> None:
-    """Each has its own events, its own environment and its own configuration, and both are under way at a time."""
+    """Each has its own events, environment and configuration, and both run at the same time."""
     together = threading.Barrier(2, timeout=120)
 
     def deploy(memory: int, mark: str) -> tuple[set[int], str]:
@@ -228,7 +228,7 @@ def test_deployments_in_threads_of_one_process_do_not_mix(program: Program) -> N
 
 
 def test_consumers_go_side_by_side(program: Program) -> None:
-    """A second consumer runs what the first runs; it is promoted, rolled back and destroyed alone."""
+    """A second consumer runs the image of the first. It is promoted, rolled back and destroyed alone."""
     second = {**program.committed("consumer"), "image": {"promote": "consumer"}}
     program.config["production"] = {**second, "function": {**second["function"], "name": "production"}}
     seen: list[str] = []
@@ -323,7 +323,7 @@ def test_without_docker_a_preview_says_how_to_go_on_and_does(program: Program) -
 
 
 def test_a_preview_that_may_not_pull_says_so_once_and_an_update_is_refused(program: Program) -> None:
-    """A read role need not be one of the roles that the registry lets pull."""
+    """A role for reading is not always one of the roles that the registry lets pull."""
     with program.deployment() as deployment:
         deployment.up()
     role = "arn:aws:iam::222222222222:role/deployer"
@@ -344,7 +344,7 @@ def test_a_preview_that_may_not_pull_says_so_once_and_an_update_is_refused(progr
 
 
 def until_it_builds(act: Callable[[], object]) -> Callable[[Event], None]:
-    """An event listener that does something, once, when the slow build has begun."""
+    """An event listener that calls a function once, when the slow build starts."""
     done = threading.Event()
 
     def on_event(event: Event) -> None:
@@ -356,7 +356,7 @@ def until_it_builds(act: Callable[[], object]) -> Callable[[Event], None]:
 
 
 def builds() -> list[str]:
-    """The processes of the slow build, in the Docker engine of this machine."""
+    """The processes of the slow build in this machine's Docker engine."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -373,7 +373,7 @@ def until(condition: Callable[[], object], seconds: float = 120) -> None:
 
 
 def test_what_is_cancelled_or_takes_too_long_ends_soon_and_leaves_a_state_to_go_on_from(program: Program) -> None:
-    """The docker provider does not end a build when it is asked to. It would push the image in the end."""
+    """The docker provider does not end a build on request, and would push the image afterwards."""
     program.config["consumer"]["image"] = program.build("slow", SLOW)
     ecr = program.clone.client("registry", "ecr")
     pushed = len(ecr.describe_images(repositoryName=NAME)["imageDetails"])
@@ -477,7 +477,7 @@ def test_drift_is_found_and_the_state_stays_until_it_is_refreshed(program: Progr
 def test_a_release_is_verified_shifted_in_shares_and_taken_back_while_callers_notice_nothing(
     program: Program,
 ) -> None:
-    """One client asks every 50 ms all the time: while a broken image is refused, a good one takes over, and goes."""
+    """A client sends a request every 50 ms while a broken image is refused, and a good one is released and reverted."""
     program.config["consumer"]["function"]["release"] = {"testEvent": {"httpMethod": "GET"}}
     seen: list[tuple[str, dict[str, float]]] = []
 
@@ -598,7 +598,7 @@ pulumi.export("seen", json.dumps(json.loads(os.environ["PULUMI_CONFIG"]), sort_k
 def test_the_program_gets_the_same_configuration_from_pulumi_and_from_deployment(
     clone: Clone, values: list[str]
 ) -> None:
-    """For any YAML value, also where a run changes another one."""
+    """For any YAML value, also if a run changes another value."""
     program = Program(clone)
     with tempfile.TemporaryDirectory(dir=clone.root / ".local") as name:
         folder = Path(name)
@@ -635,7 +635,7 @@ def test_the_program_gets_the_same_configuration_from_pulumi_and_from_deployment
 
 @pytest.fixture
 def storage() -> Iterator[str]:
-    """S3 and KMS, as an emulator of their own: the local cloud has neither. Gives its address."""
+    """The address of a separate emulator with S3 and KMS, which the local cloud lacks."""
     port = free_port()
     environment = {**os.environ, "GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "IOT_MTLS_ENABLED": "0"}
     with subprocess.Popen(
@@ -780,7 +780,7 @@ def test_a_save_is_deployed_and_answers_and_a_broken_one_is_told_and_mended(prog
 
 
 def commit_a_pull_request(clone: Clone) -> None:
-    """A branch with a change of each kind that a reviewer has to know of."""
+    """Commit a branch with a change of each kind that a reviewer must know."""
     git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.com"]
     subprocess.run([*git, "checkout", "-qb", "change"], cwd=clone.root, check=True)
     consumers = '[{account: "222222222222", functions: "cross-*"}, {account: "333333333333"}]'
@@ -810,9 +810,9 @@ VARYING = re.compile(r"content-[0-9a-f]{32}|`[0-9a-f]{12}`")
 
 
 def test_a_pull_requests_comment_is_the_same_on_two_machines(pull_request: Program, tmp_path: Path) -> None:
-    """Another folder, user, umask and time zone, other times of the files; the golden file is that of a run."""
+    """Folder, user, umask, time zone and file times differ. A run wrote the golden file."""
     program = pull_request
-    # A workflow that runs the tests has a commit of its own.
+    # A workflow that runs the tests sets its own commit.
     ours = program.command("preview", "--comment", "-", "--base", "target", GITHUB_REPOSITORY="")
     assert ours.returncode == 0, ours.stderr
     assert VARYING.sub("X", ours.stdout) == VARYING.sub("X", GOLDEN.read_text())
@@ -842,9 +842,9 @@ SUBJECTS = {"preview": "repo:OWNER/NAME:pull_request", "deploy": MAIN, "drift": 
 
 
 def commands(clone: Clone) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """What the workflows run, but for what only GitHub has, in the order of a change.
+    """The commands of the workflows, in the order of a change, except those that need GitHub.
 
-    Each with the workflow and the values of variables.
+    Each has the workflow and the values of variables.
     """
     given = {
         "origin/${{ github.base_ref }}": "target",
@@ -863,7 +863,7 @@ def commands(clone: Clone) -> Iterator[tuple[str, str, dict[str, str]]]:
 
 @pytest.fixture
 def roles(program: Program, tmp_path: Path) -> Iterator[Logins]:
-    """The roles of the workflows' variables, with the policies of `docs/policies/` and the subjects of its trusts."""
+    """The roles in the workflows' variables, with the policies and trusted subjects in `docs/policies/`."""
     logins = Logins(program.clone, tmp_path)
     read, deploy = role_arn(CONSUMER, "consumer-read"), role_arn(CONSUMER, "consumer-deploy")
     registry = [role_arn(REGISTRY, name) for name in ("registry-read", "registry-deploy")]
@@ -884,22 +884,22 @@ def roles(program: Program, tmp_path: Path) -> Iterator[Logins]:
         ]
     )
     yield logins
-    # The states have providers with these roles.
+    # The providers in the states use these roles.
     for stack in STACKS:
         program.clone.up(stack)
     logins.delete()
 
 
 def logged_in(roles: Logins, workflow: str) -> dict[str, str]:
-    """The environment of a workflow behind its login by OIDC: of roles alone, without a profile."""
+    """The environment of a workflow after its login with OIDC: only roles, no profile."""
     role = role_arn(CONSUMER, "consumer-deploy" if workflow == "deploy" else "consumer-read")
     return {**roles.environment, **roles.workflow(role, SUBJECTS[workflow])}
 
 
 def test_what_the_workflows_run_is_run_here_in_their_order(pull_request: Program, roles: Logins) -> None:
-    """The image is built and called, the preview written, the registry deployed, then the consumer; nothing drifts.
+    """They build and call the image, write the preview, deploy the registry and the consumer, and find no drift.
 
-    With roles alone: the stack files' profiles are not there.
+    They use only roles: the stack files' profiles do not exist.
     """
     with pytest.raises(ClientError, match="Not authorized to perform sts:AssumeRoleWithWebIdentity"):
         roles.workflow(role_arn(CONSUMER, "consumer-deploy"), SUBJECTS["preview"])
@@ -907,7 +907,7 @@ def test_what_the_workflows_run_is_run_here_in_their_order(pull_request: Program
     python = f"{Path(sys.executable).parent}:{program.environment['PATH']}"
     ran = []
     for workflow, script, values in commands(program.clone):
-        # One Docker engine may serve several runs of this test.
+        # Several runs of this test may share a Docker engine.
         local = re.sub(r"\bhandler\b", f"handler-{port}", script).replace("9000", str(port))
         done = subprocess.run(
             ["bash", "-eo", "pipefail", "-c", local], cwd=program.clone.root, text=True, capture_output=True,

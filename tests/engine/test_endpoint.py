@@ -1,4 +1,4 @@
-"""The endpoint's own URL in a local run: callable by what a user has, and the only host outside that is."""
+"""The endpoint's URL in a local run: users' tools can call it, and no other host outside."""
 
 import json
 
@@ -76,7 +76,7 @@ def test_both_stacks_in_another_partition(deployed: Clone) -> None:
         assert deployed.output("consumer-cn", "functionArn").startswith(f"arn:aws-cn:lambda:{region}:{user}:")
         assert f".execute-api.{region}.amazonaws.com.cn/" in deployed.output("consumer-cn", "endpointUrl")
         assert deployed.get(stack="consumer-cn") == (200, HELLO)
-        # Lambda pulls again as itself, by the ARN in the repository's policy.
+        # The Lambda service pulls again, with the function's ARN that the repository's policy names.
         age = f"functions/{user}/cross-account-function/age"
         assert deployed.call_cloud("POST", age)[1]["functions"] == [deployed.output("consumer-cn", "functionArn")]
         assert deployed.get(stack="consumer-cn") == (200, HELLO)

@@ -1,4 +1,4 @@
-"""An image that somebody else has pushed: looked at before Lambda is asked, and refused with what mends it."""
+"""An image that somebody else pushed is checked before Lambda is called, and refused with a fix."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ EMPTY = "FROM scratch\nCOPY Dockerfile /\n"
 
 
 def push_for_arm(clone: Clone, tag: str) -> None:
-    """Build an image without a step that runs, so that no processor of that kind is needed, and push it."""
+    """Build an image for ARM and push it. No step of the build runs a command, so no ARM processor is needed."""
     url = clone.output("registry", "repositoryUrl")
     context = clone.root / ".local" / "arm"
     context.mkdir(exist_ok=True)
@@ -22,7 +22,7 @@ def push_for_arm(clone: Clone, tag: str) -> None:
 
 
 def push_an_index(clone: Clone, tag: str) -> None:
-    """Put an index of one image into the repository, as a build with attestations does."""
+    """Push an index of one image, as a build with attestations does."""
     clone.log_in_to_registry()
     url, running = clone.output("registry", "repositoryUrl"), clone.output("consumer", "imageUri")
     index = "docker manifest {} --insecure"

@@ -1,4 +1,4 @@
-"""A fault at every step: what the user is told, what remains, and that the next plain run goes on from there."""
+"""A fault at each step: the message to the user, what remains, and whether the next plain run continues."""
 
 import json
 import os
@@ -29,13 +29,13 @@ EXPIRED = "Your authorization token has expired. Reauthenticate and try again."
 
 
 def refusal(code: str, message: str) -> dict[str, Any]:
-    """A registry's error answer."""
+    """An error response of the registry."""
     return {"errors": [{"code": code, "message": message}]}
 
 
 @pytest.fixture
 def message(clone: Clone, request: pytest.FixtureRequest) -> str:
-    """What the function shall say after this test's update."""
+    """The message that the function returns after this test's update."""
     text = f"hello {request.node.name}!"
     path = clone.root / "app" / "app.py"
     path.write_text(re.sub(r'"message": "[^"]*"', f'"message": "{text}"', path.read_text()))
@@ -44,7 +44,7 @@ def message(clone: Clone, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def unchanged(clone: Clone) -> Callable[[], bool]:
-    """Whether the tags in the repository and the function's answer are those from before the test."""
+    """Whether the tags in the repository and the function's response are the same as before the test."""
     url, ecr = clone.output("consumer", "endpointUrl"), clone.client("registry", "ecr")
 
     def state() -> tuple[Any, Any]:
@@ -57,7 +57,7 @@ def unchanged(clone: Clone) -> Callable[[], bool]:
 
 @contextmanager
 def changed(path: Path, text: str) -> Iterator[None]:
-    """A file with another text while the block lasts."""
+    """Replace the text of a file within the block."""
     kept = path.read_text()
     path.write_text(text)
     try:
@@ -68,14 +68,14 @@ def changed(path: Path, text: str) -> Iterator[None]:
 
 @contextmanager
 def dockerfile_with(clone: Clone, *lines: str) -> Iterator[None]:
-    """The Dockerfile with further lines while the block lasts."""
+    """Add lines to the Dockerfile within the block."""
     path = clone.root / "app" / "Dockerfile"
     with changed(path, "\n".join([path.read_text(), *lines, ""])):
         yield
 
 
 def fails(clone: Clone, command: str = UP, code: int | None = None, **environment: str) -> str:
-    """Run a command that has to fail, with this exit code if one is given. Returns what it said."""
+    """Run a command that must fail, with this exit code if it is set. Returns its output."""
     ran = clone.shell(command, **environment)
     assert ran.returncode != 0, ran.stdout
     assert ran.returncode == code or code is None, ran.stdout
@@ -97,7 +97,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def kill_engine(clone: Clone, process: subprocess.Popen[str]) -> None:
-    """SIGKILL for the engine, which the lock names; its plugins end with it."""
+    """Send SIGKILL to the engine that the lock names. Its plugins end with it."""
     (lock,) = (clone.root / ".local" / "state" / ".pulumi" / "locks").rglob("*.json")
     os.kill(json.loads(lock.read_text())["pid"], signal.SIGKILL)
     process.communicate()
@@ -109,7 +109,7 @@ def kill_engine(clone: Clone, process: subprocess.Popen[str]) -> None:
 def test_a_build_that_fails_in_the_middle_or_fills_the_disk(
     clone: Clone, message: str, unchanged: Callable[[], bool]
 ) -> None:
-    """`pulumi` shows what failed, `deployment` also what it printed."""
+    """`pulumi` shows what failed, `deployment` also its output."""
     failing = ["RUN echo the first step", "RUN echo the sum is $((40 + 2)) >&2; exit 3", "RUN echo the third step"]
     # /dev/shm of a build is a file system of 64 MiB.
     full = ["RUN head -c 70000000 /dev/zero > /dev/shm/file"]
@@ -129,7 +129,7 @@ def test_a_build_that_fails_in_the_middle_or_fills_the_disk(
 def test_a_docker_engine_that_is_lost_during_the_build(
     clone: Clone, message: str, unchanged: Callable[[], bool], tmp_path: Path
 ) -> None:
-    # The sum is only in what the step prints, not in its own text. No other run's cache has the step.
+    # Only the output of the step contains the sum, not its text. The step is not in the cache of other runs.
     with (
         dockerfile_with(clone, f"RUN echo lost at $((40 + 2)) && sleep 3{os.getpid()}"),
         docker_proxy(tmp_path, b"lost at 42") as docker,
@@ -149,7 +149,7 @@ def test_a_docker_engine_that_is_lost_during_the_build(
 def test_a_docker_engine_that_is_lost_during_the_push(
     clone: Clone, message: str, unchanged: Callable[[], bool], tmp_path: Path
 ) -> None:
-    # The engine gives up a push that nobody waits for; should it be faster, its manifest is refused.
+    # The engine cancels a push without a client. If the push is faster, its manifest is refused.
     clone.control("POST", {**MANIFEST, "status": 503})
     with docker_proxy(tmp_path, b'"status":"Preparing"') as docker:
         assert "docker:index/image:Image" in fails(clone, f"DOCKER_HOST={docker.host} {DEPLOY}", code=5)
@@ -162,7 +162,7 @@ def test_a_docker_engine_that_is_lost_during_the_push(
 @pytest.mark.parametrize(
     ("faults", "said"),
     [
-        # Docker sends a layer again, five times in all, and a manifest once.
+        # Docker sends a layer up to five times, and a manifest once.
         ([{**LAYER, "cut": True}, {**MANIFEST, "cut": True}], "EOF"),
         ([{**UPLOAD, "status": 503}, {**MANIFEST, "status": 503}], "503 Service Unavailable"),
         ([{**UPLOAD, "status": 429, "body": refusal("TOOMANYREQUESTS", "Rate exceeded")}], "Rate exceeded"),
@@ -173,7 +173,7 @@ def test_a_docker_engine_that_is_lost_during_the_push(
 def test_a_push_that_fails(
     clone: Clone, message: str, unchanged: Callable[[], bool], faults: list[dict[str, Any]], said: str
 ) -> None:
-    """It is an error of Docker, also where the registry speaks of a token."""
+    """It is an error of Docker, even if the registry's message is about a token."""
     with clone.faults(*faults) as struck:
         shown = fails(clone, DEPLOY, code=5)
     assert struck == [1] * len(faults)
@@ -217,11 +217,11 @@ def test_a_role_that_has_not_spread_and_a_function_that_is_not_seen_ready(clone:
     unseen = {"method": "GET", "path": f"/functions/{FUNCTION}", "times": 99, "status": 500, "body": {"Message": "no"}}
     with clone.faults(role, unseen) as struck:
         said = fails(clone)
-    # The role is waited for; then the function is made, and that is not forgotten.
+    # The provider waits for the role. Then the function is created, and the state keeps it.
     assert struck[0] == 2
     assert "aws:lambda:Function function" in said
     assert clone.owned()["functions"] == [FUNCTION]
-    # Of a function that was not seen ready the state has no ARNs yet.
+    # The state has no ARNs of a function that did not become ready.
     next_run_serves(clone, message, "--refresh")
 
 
@@ -275,7 +275,7 @@ def test_a_second_update_is_told_who_holds_the_lock_and_a_killed_one_is_taken_up
         assert re.search(r"created by \S+@\S+ \(pid \d+\) at 20\S+", said)
         assert re.search(r"An update of a local stack is running \(process \d+\)", clone.make("demo").stdout)
         kill_engine(clone, first)
-    # The function may be updated or not; the state says that nobody knows, and the lock is still there.
+    # The outcome of the function's update is unknown, and the state says so. The lock still exists.
     assert "pulumi cancel" in fails(clone)
     assert clone.shell("pulumi cancel --yes -s consumer").returncode == 0
     again = clone.shell(f"{UP} --refresh")
@@ -297,7 +297,7 @@ def test_a_resource_that_was_being_created_when_the_engine_was_killed_is_importe
         (end,) = re.findall(r"end the last command with `(.*)`", page)
         command = f"{command.partition(' aws:lambda/')[0]} {end}"
     with clone.faults({**fault, "hold": True}):
-        # One at a time: nothing else is created when the engine is killed.
+        # One operation at a time, so that nothing else is being created when the engine is killed.
         killed = clone.begin(f"{UP} --parallel 1")
         until(lambda: clone.control("GET") == [1])
         kill_engine(clone, killed)
@@ -332,7 +332,7 @@ def test_a_local_cloud_that_is_killed_between_two_resources_comes_back_with_what
     clone.control("POST", {**UPDATE_CODE, "hold": True})
     update = clone.begin(UP)
     until(lambda: clone.control("GET") == [1])
-    # The image is pushed, the function not updated.
+    # The image is pushed, but the function is not updated.
     record = json.loads((clone.root / ".local" / "run" / "cloud.json").read_text())
     os.kill(record["pid"], signal.SIGKILL)
     said, _ = update.communicate()
@@ -362,7 +362,7 @@ def test_a_registry_that_is_given_up_names_its_consumers_and_goes_on_serving_the
     named = "Functions of 222222222222 that run its images fail then"
     assert f"`pulumi destroy` deletes it, once it holds no image. {named}" in given_up
     assert "not empty, consider using force_delete" in fails(clone, destroy)
-    # Neither refusal has taken anything from the consumers.
+    # Neither failed update removed a permission of the consumers.
     assert ecr.get_repository_policy(repositoryName=FUNCTION)["policyText"] == policy
     clone.up("registry")
     assert "because it is protected" in fails(clone, destroy)

@@ -1,4 +1,4 @@
-"""What the local run opens on this machine: tried by a page of another origin, in a browser, and by looking."""
+"""What the local run opens on this machine, tested from a page of another origin and by inspection."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from selenium import webdriver
 from tests.engine.clone import Clone
 
 NAME = "cross-account-function"
-# Gives for each request what the page can read of its answer, and sends it once more as a form would.
+# Returns what the page can read of each response, and sends each request again as a form does.
 SCRIPT = """
 const [requests, done] = arguments;
 Promise.all(requests.map(async ([method, url, body]) => {
@@ -53,7 +53,7 @@ def elsewhere(browser: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
 
 def test_a_page_of_another_origin_changes_and_reads_nothing(deployed: Clone, elsewhere: webdriver.Chrome) -> None:
     address = f"http://127.0.0.1:{deployed.port}"
-    # Rightly signed, and still not for a page.
+    # Correctly signed, but still denied for a page.
     presigned = deployed.client("consumer", "sts").generate_presigned_url("get_caller_identity")
     listed = deployed.client("consumer", "lambda").generate_presigned_url("list_functions")
     requests = [
@@ -78,7 +78,7 @@ def test_a_page_of_another_origin_changes_and_reads_nothing(deployed: Clone, els
 
 
 def functions(clone: Clone) -> list[dict[str, Any]]:
-    """What Docker says of the containers in which the function runs; there is at least one."""
+    """The output of `docker inspect` for the function's containers. There is at least one."""
     assert clone.get()[0] == 200
     labels = (f"ministack.instance=cross-account-ecr:{clone.port}", "ministack=lambda")
     names = clone.docker("ps", "-q", *(f"--filter=label={label}" for label in labels)).stdout.split()

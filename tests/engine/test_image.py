@@ -1,4 +1,4 @@
-"""The image that runs is what was hashed: on every machine, in every order, whoever pushes first."""
+"""The image that runs is the one that was hashed, on each machine, in any order, whoever pushes first."""
 
 import base64
 import json
@@ -37,7 +37,7 @@ DESTROY = "pulumi destroy --yes --skip-preview -s second"
 
 @pytest.fixture
 def deployed(clone: Clone) -> Iterator[Clone]:
-    """The clone with its files as committed, before and after. What runs is what the test before has left."""
+    """The clone with files as committed, before and after the test. The stacks are as the previous test left them."""
     yield clone
     clone.restore()
 
@@ -61,7 +61,7 @@ def tags(clone: Clone) -> set[str]:
 
 @pytest.fixture(scope="module")
 def second(clone: Clone) -> Iterator[Clone]:
-    """The clone with a stack `second`, a consumer that builds the same folder for a function of its own."""
+    """The clone with a stack `second`, a consumer that builds the same folder for another function."""
     file = clone.root / "Pulumi.second.yaml"
     stack = (clone.root / "Pulumi.consumer.yaml").read_text()
     file.write_text(stack.replace("function: {", "function: {name: second, "))
@@ -73,7 +73,7 @@ def second(clone: Clone) -> Iterator[Clone]:
 
 
 def raced(clone: Clone, *commands: str) -> list[tuple[int, str]]:
-    """Run commands that push the same content twice. One push waits until the other has taken the tag."""
+    """Run commands that push the same content twice. One push waits until the other has created the tag."""
     before = tags(clone)
     with clone.faults({"method": "PUT", "path": "/manifests/content-", "hold": True}):
         runs = [clone.begin(command) for command in commands]
@@ -85,7 +85,7 @@ def raced(clone: Clone, *commands: str) -> list[tuple[int, str]]:
 
 def test_modes_change_neither_tag_nor_resource_nor_what_runs(deployed: Clone) -> None:
     deployed.edit("app/app.py", "hello world!", "hello modes!")
-    # Lambda runs the function as a user without rights of its own.
+    # Lambda runs the function as a user without special permissions.
     (deployed.root / "app" / "app.py").chmod(0o600)
     (deployed.root / "app").chmod(0o700)
     deployed.up("consumer")
@@ -130,7 +130,7 @@ def copy(clone: Clone, to: Path, *, umask: int) -> None:
 
 
 def clone_with_crlf(clone: Clone, to: Path, scratch: Path) -> None:
-    """A clone by somebody whose git converts line ends, of a repository with our `.gitattributes`."""
+    """A clone of a repository with our `.gitattributes`, by a user whose git converts line endings."""
     shutil.copytree(clone.root / "app", scratch / "app", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(clone.root / ".gitattributes", scratch)
     git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.com"]
@@ -146,7 +146,7 @@ def test_another_user_with_another_umask_computes_the_tag_that_runs(deployed: Cl
     deployed.up("consumer")
     base = deployed.shell("echo $LAMBDA_BASE_IMAGE").stdout.strip()
     args = {"LAMBDA_BASE_IMAGE": base} if base else {}
-    # What is imported on the way may be in folders that the other user cannot read.
+    # Modules that are imported later may be in folders that the other user cannot read.
     assert staged_tag(deployed.root, args) == deployed.output("consumer", "imageTag")
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, get_context("fork")) as process:
         checkout = Path(folder, "checkout")
@@ -159,7 +159,7 @@ def test_another_user_with_another_umask_computes_the_tag_that_runs(deployed: Cl
 
 
 def become(user: int) -> None:
-    """Go on as another user, who lets nobody read his files."""
+    """Continue as another user, whose files nobody else can read."""
     os.setgroups([])
     os.setgid(user)
     os.setuid(user)
@@ -167,7 +167,7 @@ def become(user: int) -> None:
 
 
 def staged_tag(checkout: Path, args: dict[str, str]) -> str:
-    """The tag of what is staged in a checkout."""
+    """The tag of the content staged in a checkout."""
     with chdir(checkout):
         staged = stage(ImageBuild(context="app", args=args))
         return ImageBuild(context=staged.context, dockerfile=staged.dockerfile, args=args).tag
@@ -178,7 +178,7 @@ def test_a_change_behind_or_beside_a_link_is_another_image_and_never_a_taken_tag
     deployed.edit("app/.dockerignore", "!app.py", "!app.py\n!*.txt")
     deployed.edit("app/Dockerfile", "COPY app.py", "COPY .")
     deployed.edit("app/app.py", '"hello world!"', 'open("current.txt").read()')
-    # The docker provider's own hash of a context with a dangling link covers the Dockerfile and what comes before it.
+    # The docker provider's hash of a context with a dangling link covers the Dockerfile and the files before the link.
     (app / "a.txt").symlink_to("/var/task/made-in-the-image")
     (app / "current.txt").symlink_to("one.txt")
     (app / "one.txt").write_text("one")
@@ -206,7 +206,7 @@ def test_what_the_dockerfiles_own_ignore_file_names_changes_nothing(deployed: Cl
     (deployed.root / "app" / "Dockerfile").rename(docker / "api.Dockerfile")
     (docker / "api.Dockerfile.dockerignore").write_text("notes.md\n")
     (deployed.root / "app" / "notes.md").write_text("1")
-    # It does not count any more: everything but app.py and the Dockerfile.
+    # It no longer ignores everything except app.py and the Dockerfile.
     assert (deployed.root / "app" / ".dockerignore").exists()
     deployed.edit("Pulumi.consumer.yaml", "{context: app,", "{context: app, dockerfile: docker/api.Dockerfile,")
     try:
@@ -253,7 +253,7 @@ def test_two_consumers_that_build_the_same_folder_at_once_push_once(deployed: Cl
 
 @pytest.mark.usefixtures("second")
 def test_a_stack_is_destroyed_after_a_failed_build(deployed: Clone) -> None:
-    # The state names a hook of the image, which no program registers during a destroy.
+    # The state names a hook of the image, but no program registers it during a destroy.
     deployed.edit("app/app.py", "hello world!", "hello destroy!")
     deployed.up("second")
     assert deployed.output("second", "imageSource") == "built"
@@ -274,7 +274,7 @@ def test_a_stack_is_destroyed_after_a_failed_build(deployed: Clone) -> None:
 
 
 def test_a_layer_of_a_pushed_image_is_used_where_the_builder_has_none(deployed: Clone) -> None:
-    # A name of its own, by which the step is found in the builder's cache, which other runs share.
+    # A unique name, to find the step in the builder's cache, which other runs share.
     made_once = f"made-{uuid.uuid4().hex}"
     step = f"RUN cat /proc/sys/kernel/random/uuid > {made_once}"
     deployed.edit("app/Dockerfile", "COPY app.py", f"{step}\nCOPY app.py")
@@ -295,12 +295,12 @@ def test_a_layer_of_a_pushed_image_is_used_where_the_builder_has_none(deployed: 
 
 
 def forget(step: str, image: str) -> None:
-    """Remove an image, and a build step with those that follow it, from this machine."""
+    """Remove an image from this machine, and a build step with the steps after it."""
     client = docker.from_env()
     client.images.remove(image)
     entries = client.df()["BuildCache"]
     of_step = [entry["ID"] for entry in entries if step in entry["Description"]]
-    # From version 23 on the engine lists all parents.
+    # Version 23 and later of the engine list all parents.
     parents = {entry["ID"]: entry.get("Parents") or entry.get(" Parents") or [entry.get("Parent")] for entry in entries}
     for identity in (*(child for child, of in parents.items() if set(of) & set(of_step)), *of_step):
         client.api.prune_builds(filters={"id": identity}, all=True)
@@ -314,7 +314,7 @@ def test_a_private_package_leaves_no_secret_in_image_state_or_log(deployed: Clon
     (download,) = re.findall(r"^pip download .*", text, re.MULTILINE)
     (dockerfile,) = re.findall(r"```dockerfile\n(.*?)```", text, re.DOTALL)
     (ignored,) = re.findall(r"```\n(!.*?)```", text, re.DOTALL)
-    # AWS's image has pip, the stand-in's has not.
+    # AWS's image has pip, the stand-in does not.
     shutil.copytree(Path(sysconfig.get_path("purelib"), "pip"), app / "wheels" / "pip")
     dockerfile = re.sub("FROM [^ \n]+", "FROM ${LAMBDA_BASE_IMAGE}", dockerfile)
     dockerfile = dockerfile.replace("RUN pip", "RUN PYTHONPATH=/wheels python3 -m pip")
@@ -344,7 +344,7 @@ def test_a_private_package_leaves_no_secret_in_image_state_or_log(deployed: Clon
 
 @contextmanager
 def private_index(password: str) -> Iterator[str]:
-    """A package index on loopback with one package, for those who know the password."""
+    """A package index on loopback with one package, protected by a password."""
     login = f"Basic {base64.b64encode(f'user:{password}'.encode()).decode()}"
     wheel = "private_package-1.0-py3-none-any.whl"
 
@@ -387,14 +387,14 @@ def test_two_hundred_pushes_of_others_delete_no_image_that_runs(deployed: Clone)
     (found,) = ecr.batch_get_image(repositoryName=FUNCTION, imageIds=[{"imageDigest": running}])["images"]
     manifest: dict[str, Any] = json.loads(found["imageManifest"])
     for number in range(200):
-        # Other white space is another manifest of the same layers. Docker itself indents by 3.
+        # Other white space creates another manifest of the same layers. Docker indents by 3.
         text = json.dumps(manifest, indent=number + 9)
         tag = f"content-{number:032x}"
         ecr.put_image(
             repositoryName=FUNCTION, imageManifest=text, imageManifestMediaType=manifest["mediaType"], imageTag=tag
         )
     policy = f"repositories/111111111111/us-east-1/{FUNCTION}/lifecycle?days=3650"
-    # There is no policy that could delete it.
+    # No lifecycle policy exists that could delete it.
     assert deployed.call_cloud("POST", policy)[0] == 404
     assert deployed.call_cloud("POST", f"functions/222222222222/{FUNCTION}/age")[0] == 200
     assert deployed.get() == answer

@@ -1,4 +1,4 @@
-"""The promise: two accounts, one image, one HTTP answer; then what people do next."""
+"""The main journey: two accounts, one image and one HTTP response, then common changes."""
 
 import json
 import re
@@ -18,7 +18,7 @@ def docker(*arguments: str) -> str:
 
 
 def pushed_image(clone: Clone) -> dict[str, Any]:
-    """What ECR says of the image under the consumer's content tag."""
+    """ECR's description of the image with the consumer's content tag."""
     tag = {"imageTag": clone.output("consumer", "imageTag")}
     (image,) = clone.client("registry", "ecr").describe_images(repositoryName=FUNCTION, imageIds=[tag])["imageDetails"]
     return dict(image)
@@ -38,12 +38,12 @@ def test_demo_says_how_each_part_was_had(demo: tuple[Clone, str]) -> None:
 
 
 def api_of(clone: Clone) -> str:
-    """ID of the API; other tests may have left others."""
+    """The ID of the API. Other tests may have left other APIs."""
     return clone.output("consumer", "endpointUrl").removeprefix("https://").partition(".")[0]
 
 
 def role_of(clone: Clone) -> str:
-    """Name of the function's role."""
+    """The name of the function's role."""
     function = clone.client("consumer", "lambda").get_function_configuration(FunctionName=FUNCTION)
     return str(function["Role"]).rpartition("/")[2]
 
@@ -68,7 +68,7 @@ def test_lifecycle_rules_can_be_changed_although_the_repository_is_protected(dep
     deployed.up("registry")
     (rule,) = json.loads(ecr.get_lifecycle_policy(repositoryName=FUNCTION)["lifecyclePolicyText"])["rules"]
     assert rule["selection"]["tagPrefixList"] == ["pr-"]
-    # By default there is none: no rule can tell which images functions run.
+    # There is no default policy, because no rule can detect which images functions run.
     deployed.restore()
     deployed.up("registry")
     with pytest.raises(ecr.exceptions.LifecyclePolicyNotFoundException):
@@ -85,7 +85,7 @@ def test_function_runs_the_registrys_image_by_digest(deployed: Clone) -> None:
 
 
 def test_image_is_one_that_lambda_takes(deployed: Clone) -> None:
-    # An index, which attestations make of an image, is refused by Lambda.
+    # Lambda refuses an index, which Docker creates for an image with attestations.
     assert pushed_image(deployed)["imageManifestMediaType"] in (
         "application/vnd.docker.distribution.manifest.v2+json",
         "application/vnd.oci.image.manifest.v1+json",
@@ -93,7 +93,7 @@ def test_image_is_one_that_lambda_takes(deployed: Clone) -> None:
 
 
 def test_a_taken_tag_is_refused_as_ecr_refuses_it(deployed: Clone) -> None:
-    # ECR refuses it even with the content that the tag names already.
+    # ECR refuses it even if the content is the same.
     url, tag = deployed.output("registry", "repositoryUrl"), deployed.output("consumer", "imageTag")
     deployed.login(deployed.client("registry", "ecr"))
     assert deployed.docker("pull", f"{url}:{tag}").returncode == 0
@@ -106,7 +106,7 @@ def test_a_taken_tag_is_refused_as_ecr_refuses_it(deployed: Clone) -> None:
 
 
 def test_lambda_pulls_through_the_registry(deployed: Clone) -> None:
-    # The function's container runs under the name that the Lambda service pulls by, not under the builder's.
+    # The function's container has the image name that the Lambda service pulls, not the builder's.
     deployed.get()
     label = f"label=ministack.instance=cross-account-ecr:{deployed.port}"
     container = docker("ps", "-q", "--filter", label, "--filter", "label=ministack=lambda")
@@ -161,13 +161,13 @@ def test_a_changed_line_changes_image_and_function_and_is_served(deployed: Clone
     deployed.edit("app/app.py", "hello world!", "hello!")
     deployed.up("consumer")
     deployed.edit("app/app.py", "hello!", "hello again!")
-    # Other content is another image resource: the new one is made, the function updated, the old one dropped.
+    # Other content is another image resource: it is created, the function is updated, and the old one is deleted.
     assert set(deployed.planned("consumer")) == {"docker:index/image:Image", "aws:lambda/function:Function"}
     assert deployed.up("consumer") == {"create": 1, "update": 1, "delete": 1}
     assert deployed.get() == (200, {"message": "hello again!"})
     assert deployed.planned("consumer") == {}
 
-    # Back to content that is in the repository already: found there, not built and pushed again.
+    # Content that is already in the repository is found there, and not built and pushed again.
     deployed.restore()
     deployed.up("consumer")
     assert deployed.output("consumer", "imageSource") == "reused"
@@ -176,7 +176,7 @@ def test_a_changed_line_changes_image_and_function_and_is_served(deployed: Clone
 
 
 def test_another_umask_changes_nothing_that_runs(deployed: Clone) -> None:
-    # The docker provider hashes modes: it would build again and push to a tag that is taken.
+    # The docker provider hashes modes, so it would build again and push to an existing tag.
     deployed.edit("app/app.py", "hello world!", "hello umask!")
     deployed.up("consumer")
     assert deployed.output("consumer", "imageSource") == "built"
@@ -190,7 +190,7 @@ def test_another_umask_changes_nothing_that_runs(deployed: Clone) -> None:
 def test_a_step_back_after_a_failed_update_needs_no_push(deployed: Clone) -> None:
     deployed.edit("app/app.py", "hello world!", "hello before!")
     deployed.up("consumer")
-    # The push succeeds, then the function is not there to be updated.
+    # The push succeeds, but the function to update does not exist.
     deployed.edit("app/app.py", "hello before!", "hello after!")
     deployed.client("consumer", "lambda").delete_function(FunctionName=FUNCTION)
     assert deployed.shell("pulumi up --yes --skip-preview -s consumer").returncode != 0
@@ -339,7 +339,7 @@ def test_a_second_consumer_runs_what_the_first_has_tested(deployed: Clone) -> No
     stack = stack.replace("{context: app, args: {LAMBDA_BASE_IMAGE: null}}", "{promote: consumer}")
     (deployed.root / "Pulumi.production.yaml").write_text(stack)
     try:
-        # The pull request that adds the account and its stack.
+        # The pull request adds the account and its stack.
         both = "--consumer consumer --consumer production"
         comment = deployed.shell(f"python -m deployment preview {both} --comment - 2>/dev/null")
         assert comment.returncode == 0, comment.stdout
@@ -377,7 +377,7 @@ def test_the_registrys_own_account_is_a_consumer_without_drift(deployed: Clone) 
         assert made.returncode == 0, made.stdout
         assert deployed.output("own", "functionArn").split(":")[4] == "111111111111"
         assert deployed.get(stack="own") == (200, {"message": "hello world!"})
-        # Lambda has added nothing to the repository's policy, although the deployer may set it.
+        # Lambda did not change the repository's policy, although the deployer may set it.
         drift = deployed.shell("python -m deployment drift --consumer own")
         assert drift.returncode == 0, drift.stdout
     finally:
@@ -417,7 +417,7 @@ def test_drift_is_found_by_refresh_and_mended_by_up(deployed: Clone) -> None:
     deployed.client("consumer", "lambda").update_function_configuration(FunctionName=FUNCTION, MemorySize=512)
     for stack in ("registry", "consumer"):
         assert deployed.shell(f"pulumi refresh --yes --skip-preview -s {stack}").returncode == 0
-    # The consumer asks the registry for its image, so that the registry is mended first.
+    # The consumer reads its image from the registry, so the registry is repaired first.
     assert deployed.planned("registry") == {"aws:ecr/repositoryPolicy:RepositoryPolicy": "create"}
     assert deployed.up("registry") == {"create": 1}
     assert deployed.planned("consumer") == {"aws:lambda/function:Function": "update"}

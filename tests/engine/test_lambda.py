@@ -1,4 +1,4 @@
-"""The local cloud runs functions as Lambda does, and answers for them as API Gateway does."""
+"""The local cloud runs functions as Lambda does, and returns their responses as API Gateway does."""
 
 import json
 import re
@@ -23,7 +23,7 @@ Answer = tuple[int, Any, dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def probe(clone: Clone) -> Clone:
-    """The clone with a function that does what it is asked."""
+    """The clone with the function of `probe.py`."""
     shutil.copy(PROBE, clone.root / "app" / "app.py")
     clone.up("consumer")
     return clone
@@ -35,7 +35,7 @@ def url(probe: Clone) -> str:
 
 
 def get(clone: Clone, url: str, body: bytes | None = None) -> Answer:
-    """Status, headers and body of a call of the endpoint."""
+    """Call the endpoint. Returns status, headers and body."""
     request = urllib.request.Request(url, body)  # noqa: S310
     try:
         with clone.opener.open(request, timeout=60) as answer:
@@ -45,7 +45,7 @@ def get(clone: Clone, url: str, body: bytes | None = None) -> Answer:
 
 
 def invoke(clone: Clone, do: str, **event: Any) -> tuple[Any, str]:
-    """What the function answers to an event, and `Unhandled` if that is an error."""
+    """Invoke the function with an event. Returns its response, and `Unhandled` if that is an error."""
     answer = clone.client("consumer", "lambda").invoke(FunctionName=NAME, Payload=json.dumps({"do": do, **event}))
     return json.load(answer["Payload"]), answer.get("FunctionError", "")
 
@@ -172,7 +172,7 @@ def test_without_the_right_to_log_nothing_is_logged(probe: Clone) -> None:
 
 
 def answer_of(probe: Clone, context: Path, name: str) -> Any:
-    """What a function of the image that this folder's Dockerfile builds answers to an event."""
+    """Build the image in a folder and invoke a function of it with an event. Returns its response."""
     image = f"{running_image(probe)[0]}:{name}"
     probe.log_in_to_registry()
     pushed = probe.shell(f"docker build -q -t {image} {context} && docker push -q {image}")

@@ -1,4 +1,4 @@
-"""`examples/many-consumers`: two accounts in one Region, one in another, all running the image that one has built."""
+"""`examples/many-consumers`: two accounts in one Region and one in another run the image that one of them builds."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
 
 
 def copying(clone: Clone, image: str) -> str:
-    """The command of docs/configuration.md that copies an image to a replica, after a login."""
+    """The command in docs/configuration.md that copies an image to a replica, after a login."""
     clone.log_in_to_registry()
     urls = json.loads(clone.shell("pulumi stack output repositoryUrls -s registry").stdout)
     command = documented("docker buildx imagetools create --prefer-index=false --tag REPLICA_URL:TAG URL@sha256:DIGEST")
@@ -43,7 +43,7 @@ def copying(clone: Clone, image: str) -> str:
 
 
 def test_three_accounts_in_two_regions_run_what_one_has_built(clone: Clone) -> None:
-    # The second Region is added when there is an image already.
+    # The second Region is added after the first image was pushed.
     serving = (clone.root / "Pulumi.registry.yaml").read_text()
     one_region = "".join(line for line in serving.splitlines(keepends=True) if "444444444444" not in line)
     (clone.root / "Pulumi.registry.yaml").write_text(one_region.replace(", replicas: [eu-west-1]", ""))
@@ -59,7 +59,7 @@ def test_three_accounts_in_two_regions_run_what_one_has_built(clone: Clone) -> N
     assert refused.returncode != 0
     assert f"There is no image {clone.output('production', 'imageDigest')} in " in refused.stdout
 
-    # The command of the page copies what runs; it needs a plugin that older Docker packages do not have.
+    # The page's command copies the image that runs. It needs a plugin that older Docker packages lack.
     if clone.shell("docker buildx version").returncode == 0:
         copied = clone.shell(copying(clone, clone.output("production", "imageUri")))
         assert copied.returncode == 0, copied.stdout
@@ -67,7 +67,7 @@ def test_three_accounts_in_two_regions_run_what_one_has_built(clone: Clone) -> N
         assert clone.output("europe", "imageDigest") == clone.output("production", "imageDigest")
         assert clone.get(stack="europe") == (200, {"message": "hello world!"})
 
-    # A new image reaches the others one update at a time.
+    # The other consumers get a new image one update at a time.
     clone.edit("app/app.py", "hello world!", "hello orders!")
     clone.up("development")
     assert clone.get(stack="development") == (200, {"message": "hello orders!"})

@@ -1,4 +1,4 @@
-"""The components as a package: a program in another folder, which imports nothing of this one, uses them."""
+"""The components as a package, used by a program in another folder that imports nothing from this one."""
 
 import json
 import shutil
@@ -69,13 +69,13 @@ pulumi.export("deployerPolicies", repository.deployerPolicies)
 """
 
 
-# The official language host downloads what a plugin needs, and the proxy of a local run serves its endpoints alone.
+# The official language host downloads a plugin's dependencies, which the proxy of a local run does not allow.
 OUTSIDE = "unset HTTPS_PROXY https_proxy"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def installed(demo: tuple[Clone, str]) -> None:
-    """The plugin's own environment."""
+    """The plugin's virtual environment."""
     clone, _ = demo
     shown = clone.shell(f"{OUTSIDE} && cd plugin && pulumi install")
     assert shown.returncode == 0, shown.stdout
@@ -83,7 +83,7 @@ def installed(demo: tuple[Clone, str]) -> None:
 
 @pytest.fixture
 def other(deployed: Clone, tmp_path: Path) -> Iterator[Path]:
-    """A folder with a program of its own and the example's image; its stack is gone afterwards."""
+    """A folder with another program and the example's image. Its stack is removed afterwards."""
     shutil.copytree(deployed.root / "app", tmp_path / "app")
     (tmp_path / "Pulumi.yaml").write_text(PROJECT.format(package=deployed.root / "plugin"))
     (tmp_path / "__main__.py").write_text(PROGRAM.replace("MEMORY", "256"))
@@ -122,5 +122,5 @@ def test_a_wrong_argument_is_refused_by_name(deployed: Clone, other: Path) -> No
     shown = deployed.shell(f"cd {other} && pulumi stack init other && pulumi preview -s other")
     assert shown.returncode != 0
     assert "ImageFunction.memory: 64 is not allowed; it must be a whole number of MB from 128 to 10240" in shown.stdout
-    # The SDK of the calling program may add where it stands; the package itself shows no line of its own.
+    # The SDK of the calling program may add its location, but the package shows none of its lines.
     assert "plugin/" not in shown.stdout

@@ -1,4 +1,4 @@
-"""The commands of the pages, run as they are written there, from an empty cloud to an empty cloud."""
+"""The commands on the pages, run as written, from an empty cloud to an empty cloud."""
 
 import json
 import re
@@ -17,19 +17,19 @@ CONFIRM = "export PULUMI_SKIP_CONFIRMATIONS=true"
 
 
 class Reader(Clone):
-    """Somebody who types what the pages say."""
+    """A user who types the commands on the pages."""
 
     def type(self, *lines: str) -> str:
-        """Run command lines in the environment of the local run. Returns what they print."""
-        # `python -m deployment` asks only on a terminal; with the variable, `drift` would be refused.
+        """Run command lines in the environment of the local run. Returns their output."""
+        # `python -m deployment` asks for confirmation only on a terminal. With the variable, `drift` would be refused.
         before = [] if lines[0].startswith("python") else [CONFIRM]
         ran = self.shell(" && ".join([*before, *lines]))
         assert ran.returncode == 0, f"{lines}\n{ran.stdout}"
         return ran.stdout
 
     def type_outside(self, *lines: str) -> str:
-        """Type command lines into a shell outside of the local run. Returns what they print."""
-        # As from a keyboard, `make shell` reads the lines behind it.
+        """Type command lines into a shell outside of the local run. Returns their output."""
+        # `make shell` reads the lines after it, as from a keyboard.
         ran = subprocess.run(
             ["bash"], cwd=self.root, env={**self.env, "SHELL": "/bin/bash"}, input="\n".join([*lines, ""]), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -40,7 +40,7 @@ class Reader(Clone):
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    """A clone in which both stacks are deployed by the commands of the README, and a line is changed."""
+    """A clone in which the commands of the README deployed both stacks, and a line is changed."""
     reader = Reader.make_in(tmp_path_factory.mktemp("reader"))
     try:
         reader.type_outside(documented("make setup"))
@@ -110,7 +110,7 @@ def test_every_pulumi_and_docker_command_that_a_sentence_names_exists(reader: Re
     named = {command.text for command in commands() if not command.run}
     named = {text.replace(" …", "") for text in named if text.startswith(("pulumi ", "docker "))}
     assert len(named) > 10
-    # An unknown command or option is an error before the help.
+    # For an unknown command or option the command prints an error instead of its help.
     assert reader.type(*(f"{text} --help" for text in sorted(named))).count("Usage:") >= len(named)
 
 

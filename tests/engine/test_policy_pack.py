@@ -1,6 +1,6 @@
-"""The policy pack on the real engine: the committed stacks pass, what is wrong is found, an update is stopped.
+"""The policy pack on the real engine: the committed stacks pass, violations are found, and an update is stopped.
 
-Stack files with other options are read with `--config-file`, so that the deployed stacks stay as they are.
+Tests pass stack files with other options in `--config-file`, so that the deployed stacks do not change.
 """
 
 import json
@@ -20,7 +20,7 @@ Violations = set[tuple[str, str, str]]
 
 EVERYTHING_COUNTS: dict[str, Any] = {"all": "mandatory"}
 
-# What the program's own validation takes, and the pack does not.
+# Configuration that the program accepts and the pack refuses.
 WRONG_REGISTRY = {
     "repository": {
         "name": "cross-account-function",
@@ -62,7 +62,7 @@ RIGHT_CONSUMER = {
     "api": {"path": "hello", "accessLogRetention": 30, "throttle": {"rate": 100, "burst": 50}},
 }
 
-# What no stack of the program can have, beside the same done right, and with values that no preview knows.
+# Violations that the program cannot create, the correct form of each, and values that are unknown in a preview.
 OTHER_PROGRAM = """
 import json
 import pulumi
@@ -166,7 +166,7 @@ def previewed(
     changed: dict[str, Any] | None = None,
     levels: dict[str, Any] | None = None,
 ) -> tuple[int, Violations, str]:
-    """Preview a stack with the pack, perhaps with other options and levels: exit code, violations, all output."""
+    """Preview a stack with the pack, with optional arguments and levels. Returns exit code, violations, and output."""
     command = f"pulumi preview --policy-pack policy_pack -s {stack}"
     if changed:
         command += f" --config-file {stack_file(clone, stack, tmp_path, changed)}"
@@ -266,7 +266,7 @@ def test_wrong_configuration_is_refused(
 
 @pytest.fixture
 def other(deployed: Clone, tmp_path: Path) -> Iterator[Path]:
-    """A folder with a program of its own; its stack is gone afterwards."""
+    """A folder with another program. Its stack is removed afterwards."""
     (tmp_path / "Pulumi.yaml").write_text("name: other\nruntime: python\n")
     (tmp_path / "__main__.py").write_text(OTHER_PROGRAM)
     yield tmp_path

@@ -1,4 +1,4 @@
-"""What the pages promise and only a run shows."""
+"""Statements of the pages that only a run can verify."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ CONSUMER = "222222222222"
 
 
 def signed(url: str, key: str, secret: str) -> dict[str, str]:
-    """The headers of a call that is signed for API Gateway."""
+    """The headers of a call signed for API Gateway."""
     request = AWSRequest("GET", url)
     SigV4Auth(Credentials(key, secret), "execute-api", "us-east-1").add_auth(request)
     return dict(request.headers)

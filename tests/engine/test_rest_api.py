@@ -1,4 +1,4 @@
-"""Routes of a REST API and an HTTP API, called as on AWS, where a stage has what its deployment is a snapshot of."""
+"""Routes of a REST API and an HTTP API, called as on AWS, where a stage serves the snapshot of its deployment."""
 
 import json
 import subprocess
@@ -42,7 +42,7 @@ def test_routes_come_and_go_with_one_update_while_the_others_answer(deployed: Cl
 
 @contextmanager
 def asking(clone: Clone, url: str) -> Iterator[list[int]]:
-    """Ask a URL every 50 ms while the block lasts: the status of each answer."""
+    """Send a request to a URL every 50 ms within the block. Yields the status of each response."""
     ended, answers = threading.Event(), list[int]()
 
     def ask() -> None:
@@ -73,7 +73,7 @@ def test_an_http_api_answers_at_its_routes(deployed: Clone) -> None:
     assert deployed.get() == (200, {"message": "hello world!"})
     root = url.removesuffix("hello")
     assert deployed.get_url(f"{root}users/7")[0] == 200
-    # Not signed, and not there.
+    # A request that is not signed, and a path that does not exist.
     assert deployed.get_url(f"{root}signed")[0] == 403
     assert deployed.get_url(f"{root}bye") == (404, {"message": "Not Found"})
     with deployed.opener.open(urllib.request.Request(url, headers={"Origin": "https://example.com"})) as answer:  # noqa: S310

@@ -1,7 +1,7 @@
-"""The policies in `docs/policies/` are enough for every step, and without any single permission its step fails.
+"""The policies in `docs/policies/` are sufficient for each step, and each permission in them is necessary.
 
-The users are IAM users of the local cloud, which judges their calls; the root keys of the accounts are used to make the
-users and to put the stacks into the state that a case starts from.
+The users are IAM users of the local cloud, which authorizes their calls. The root keys of the accounts create the users
+and bring the stacks into the state in which a case starts.
 """
 
 import json
@@ -19,7 +19,7 @@ from components.iam import PULL_ACTIONS
 from scripts.permissions import LOGINS, PRINCIPALS, Permission, Step, permissions, policy, statement_of, trust
 from tests.engine.clone import Clone
 
-# Who is behind the profiles `registry` and `consumer`.
+# The users of the profiles `registry` and `consumer`.
 DEPLOY_REGISTRY = ("registry-deployer", "consumer-deployer")
 DEPLOY_CONSUMER = ("registry-pusher", "consumer-deployer")
 PREVIEW = ("registry-preview", "consumer-preview")
@@ -32,7 +32,7 @@ COMMANDS: dict[Step, list[str]] = {
     "preview": ["preview", "--refresh"],
 }
 
-# Cases that leave the stacks as they are come first, then what the next ones need is still there, or already gone.
+# Cases that do not change the stacks come first. Each case leaves what the next ones need.
 ORDER: list[tuple[str, Step]] = [
     ("consumer-deployer", "refresh"),
     ("registry-deployer", "refresh"),
@@ -53,8 +53,8 @@ CHANGING = sorted(
     key=lambda line: ORDER.index((line.principal, line.step)),
 )
 
-# What an update changes, there or back, by statement and action: file, one text, the other one. The stage follows the
-# method, and other code is another digest.
+# The change that triggers an update, by statement and action: a file, and two texts to swap. A change of the method
+# also updates the stage; for other code the test sets another digest.
 CHANGES = {
     ("LogGroup", "logs:PutRetentionPolicy"): ("Pulumi.consumer.yaml", "timeout: 3,", "timeout: 3, logRetention: 7,"),
     ("Function", "lambda:UpdateFunctionConfiguration"): ("Pulumi.consumer.yaml", "memory: 128", "memory: 256"),
@@ -74,7 +74,7 @@ UNPROTECTED = (
 PREVIEWS_AT_A_TIME = 4
 BUILD = "{context: app, args: {LAMBDA_BASE_IMAGE: null}}"
 
-# An answer to HEAD has no body that could name the action.
+# A response to HEAD has no body to name the action.
 REFUSALS = {("registry-pusher", "ecr:BatchCheckLayerAvailability"): "HTTP 403"}
 
 
@@ -82,12 +82,12 @@ ACCOUNTS = {"registry": "1" * 12, "consumer": "2" * 12}
 
 
 def role_arn(name: str) -> str:
-    """The ARN of a principal's role, or of a login's."""
+    """The ARN of a principal's role or login role."""
     return f"arn:aws:iam::{ACCOUNTS.get(name.partition('-')[0], ACCOUNTS['consumer'])}:role/{name}"
 
 
 class Users:
-    """The two stacks of a clone, run by users with the policies of `docs/policies/`."""
+    """Both stacks of a clone, run by users with the policies in `docs/policies/`."""
 
     def __init__(self, clone: Clone) -> None:
         self.clone = clone
@@ -107,13 +107,13 @@ class Users:
         return self.clone.client(principal.partition("-")[0], "iam")
 
     def grant(self, principal: str, *, user: str = "", without: Permission | None = None) -> None:
-        """Give a user, of that name or another one, a principal's policy, whole or without one permission."""
+        """Attach a principal's policy, complete or without one permission, to its user or another one."""
         document = json.dumps(policy(principal, without=without))
         self._iam(principal).put_user_policy(UserName=user or principal, PolicyName="rights", PolicyDocument=document)
 
     @contextmanager
     def without(self, permission: Permission) -> Iterator[None]:
-        """Take a permission away for a while."""
+        """Remove a permission within the block."""
         self.grant(permission.principal, without=permission)
         try:
             yield
@@ -121,7 +121,7 @@ class Users:
             self.grant(permission.principal)
 
     def create_roles(self) -> None:
-        """Create a role for each of the users, with its policy, and the logins that may assume them."""
+        """Create a role with its policy for each user, and the logins that may assume the roles."""
         self._keys["person"] = self._make("person", account="consumer")
         anything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:*", "Resource": "*"}]}
         iam = self._iam("consumer")
@@ -167,7 +167,7 @@ class Users:
 
     @contextmanager
     def without_line(self, login: str, line: Permission | None, role: str) -> Iterator[None]:
-        """Take one role out of a login's policy, or, without a line, the login out of the role's trust policy."""
+        """Remove one role from a login's policy or, without a line, the login from the role's trust policy."""
         iam, key = self._iam("consumer"), {"RoleName": login, "PolicyName": "rights"}
         if line:
             iam.put_role_policy(**key, PolicyDocument=json.dumps(policy(login, without=line)))
@@ -186,13 +186,13 @@ class Users:
         trusting.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(trust(login)))
 
     def run(self, step: Step, stack: str) -> subprocess.CompletedProcess[str]:
-        """One step of one stack, one resource after the other."""
+        """Run one step of one stack, one resource at a time."""
         deploy = DEPLOY_REGISTRY if stack == "registry" else DEPLOY_CONSUMER
         cast = PREVIEW if step == "preview" else deploy
         return self.run_as(cast, *COMMANDS[step], "--parallel", "1", "-s", stack)
 
     def run_as(self, cast: tuple[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the CLI with these two users behind the profiles."""
+        """Run the CLI with these users for the two profiles."""
         credentials = self.clone.root / ".local" / "aws" / "-".join(cast)
         registry, consumer = (self._keys[user] for user in cast)
         credentials.write_text(f"[registry]\n{registry}\n[consumer]\n{consumer}\n")
@@ -206,7 +206,7 @@ class Users:
         )  # fmt: skip
 
     def preview_without(self, permission: Permission) -> subprocess.CompletedProcess[str]:
-        """Preview as a user of its own who lacks one permission; several may do so at a time."""
+        """Preview as a separate user who lacks one permission. Several such previews can run at a time."""
         user = f"{permission.principal}-without-{permission.action.replace(':', '-')}"
         self._keys[user] = self._make(user)
         self.grant(permission.principal, user=user, without=permission)
@@ -215,18 +215,18 @@ class Users:
         return self.run_as((registry, consumer), *COMMANDS["preview"], "-s", stack_of(permission))
 
     def passes(self, step: Step, stack: str) -> None:
-        """Run a step that has to succeed."""
+        """Run a step that must succeed."""
         ran = self.run(step, stack)
         assert ran.returncode == 0, ran.stdout
 
     def create(self) -> None:
-        """Create what is not there."""
+        """Create the stacks that are not deployed."""
         for stack in ("registry", "consumer"):
             if not self.resources(stack):
                 self.passes("create", stack)
 
     def resources(self, stack: str) -> list[dict[str, Any]]:
-        """What is in a stack's state."""
+        """The resources in a stack's state."""
         state = self.clone.root / ".local" / "state" / ".pulumi" / "stacks" / "cross-account-ecr" / f"{stack}.json"
         deployment = json.loads(state.read_text())["checkpoint"]["latest"] or {}
         return list(deployment.get("resources") or [])
@@ -236,10 +236,9 @@ class Users:
         return any(resource["type"] == kind for resource in self.resources(stack))
 
     def bring_about(self, permission: Permission) -> None:
-        """Get everything into a state in which the step makes the call."""
+        """Prepare the stacks so that the step makes the call."""
         stack, kind = stack_of(permission), kind_of(permission)
         if permission.principal == "consumer-deployer":
-            # Without a build.
             self._set_image(f'{{digest: "{self.digest(other=permission.action == "lambda:UpdateFunctionCode")}"}}')
         else:
             self._set_image(BUILD)
@@ -256,7 +255,7 @@ class Users:
             self.passes("update", stack)
 
     def change(self, name: str, one: str, other: str, *, back: bool = True) -> bool:
-        """Replace one text in a file by the other, or the other by the one. Returns whether that was done."""
+        """Replace one text in a file with the other, or back. Returns whether the file changed."""
         path = self.clone.root / name
         text = path.read_text()
         if other in text:
@@ -265,17 +264,17 @@ class Users:
         return path.read_text() != text
 
     def edit_app(self, text: str) -> None:
-        """Make the image another one, with a layer that the registry does not have."""
+        """Change the image, so that it has a layer that the registry lacks."""
         path = self.clone.root / "app" / "app.py"
         path.write_text(f"{path.read_text()}\n# {text}\n")
 
     def memory(self) -> int:
-        """What the function has, asked of the cloud."""
+        """The function's memory, read from the local cloud."""
         function = self.clone.client("consumer", "lambda").get_function(FunctionName="cross-account-function")
         return int(function["Configuration"]["MemorySize"])
 
     def digest(self, *, other: bool) -> str:
-        """An image of the repository: the one that the function runs, or another one."""
+        """The digest of the image that the function runs, or of another image in the repository."""
         listed = self.clone.client("registry", "ecr").list_images(repositoryName="cross-account-function")["imageIds"]
         digests = [image["imageDigest"] for image in listed]
         functions = [item for item in self.resources("consumer") if item["type"] == "aws:lambda/function:Function"]
@@ -290,7 +289,7 @@ class Users:
 
 
 def kind_of(permission: Permission) -> str:
-    """The resource type that makes the call; empty for a function, which needs no resource."""
+    """The resource type that makes the call; empty for a provider function, which needs no resource."""
     package, name = permission.used_by.split(".")
     member = name[0].lower() + name[1:]
     if member == name:
@@ -305,12 +304,12 @@ def stack_of(permission: Permission) -> str:
 
 @pytest.fixture(scope="module")
 def users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Users]:
-    """Users of both accounts, and a local cloud in which nothing is deployed yet."""
+    """Users of both accounts, and an empty local cloud."""
     clone = Clone.make_in(tmp_path_factory.mktemp("rights"))
     try:
         ran = clone.make("setup")
         assert ran.returncode == 0, ran.stdout
-        # By default there is no lifecycle policy.
+        # There is no default lifecycle policy.
         rules = "lifecycle: [{keep: 50, tagPrefixes: [pr-]}]"
         clone.edit("Pulumi.registry.yaml", "cross-account-function}", f"cross-account-function, {rules}}}")
         users = Users(clone)
@@ -347,7 +346,7 @@ def test_who_previews_cannot_change_anything(users: Users) -> None:
 
 @pytest.fixture(scope="module")
 def previews(users: Users) -> dict[Permission, subprocess.CompletedProcess[str]]:
-    """Every preview without one permission. They change nothing, so several run at a time."""
+    """Previews that each lack one permission. They change nothing, so several run at a time."""
     users.create()
     with ThreadPoolExecutor(PREVIEWS_AT_A_TIME) as pool:
         return dict(zip(PREVIEWS, pool.map(users.preview_without, PREVIEWS), strict=True))
@@ -358,7 +357,7 @@ def test_without_one_permission_a_preview_fails_or_warns_and_names_it(
     previews: dict[Permission, subprocess.CompletedProcess[str]], missing: Permission
 ) -> None:
     if missing.action in PULL_ACTIONS and missing.principal.startswith("consumer"):
-        # Whether the image may be pulled is checked by the update.
+        # Only the update checks whether the image may be pulled.
         assert previews[missing].returncode == 0, previews[missing].stdout
         assert f"not authorized to perform: {missing.action}" in previews[missing].stdout
     else:
@@ -367,7 +366,7 @@ def test_without_one_permission_a_preview_fails_or_warns_and_names_it(
 
 @pytest.fixture(scope="module")
 def assumed(users: Users) -> Iterator[Users]:
-    """The same, deployed, with roles in place of the users."""
+    """The same, deployed, with roles instead of users."""
     users.create()
     users.create_roles()
     yield users
@@ -391,7 +390,7 @@ def test_a_login_has_all_it_needs_by_its_roles(assumed: Users, login: str, roles
 @pytest.mark.parametrize("side", ["login", "role"])
 @pytest.mark.parametrize("missing", ASSUMING, ids=str)
 def test_without_either_side_a_role_is_not_assumed(assumed: Users, missing: Permission, side: str) -> None:
-    """The login's right to assume the role, and the role's trust in the login."""
+    """The login's permission to assume the role, and the role's trust policy for the login."""
     (role,) = (role for role in LOGINS[missing.principal] if statement_of(role) == missing.statement)
     cast = next(cast for cast in (DEPLOY_REGISTRY, PREVIEW, DEPLOY_CONSUMER) if role in cast)
     stack = "registry" if role == "registry-deployer" else "consumer"
@@ -410,7 +409,7 @@ def test_without_one_permission_its_step_fails_and_names_it(users: Users, missin
 
 
 def assert_refused(ran: subprocess.CompletedProcess[str], missing: Permission) -> None:
-    """That a command failed, and said what was missing."""
+    """Check that a command failed and named the missing permission."""
     assert ran.returncode != 0, ran.stdout
     refusal = REFUSALS.get((missing.principal, missing.action), f"not authorized to perform: {missing.action}")
     assert refusal in ran.stdout, ran.stdout

@@ -1,4 +1,4 @@
-"""What is secret is in clear nowhere: not in the state, a log, an image, a preview or an error."""
+"""Secrets never appear in plaintext: not in the state, a log, an image, a preview or an error."""
 
 import contextlib
 import http.server
@@ -19,12 +19,12 @@ SECRET = "pulumi config set --secret -s consumer --path"
 
 @pytest.fixture
 def confidential(deployed: Clone) -> Clone:
-    """The deployed clone, whose consumer's stack file holds a secret for the function, not deployed yet."""
+    """The deployed clone. The consumer's stack file has a secret for the function that is not deployed yet."""
     assert deployed.shell(f"{SECRET} 'function.environment.TOKEN' {CANARY}").returncode == 0
     written = (deployed.root / ".local" / "project" / "Pulumi.consumer.yaml").read_text()
     assert "secure:" in written
     (deployed.root / "Pulumi.consumer.yaml").write_text(written)
-    # Content that no other test has pushed: there has to be a push.
+    # Content that no other test pushed, so that this one does.
     deployed.edit("app/app.py", "hello world!", "hello secrets!")
     return deployed
 
@@ -37,9 +37,9 @@ def push_token(clone: Clone) -> str:
 
 
 def kept_files(clone: Clone) -> dict[str, bytes]:
-    """All that a local run has written: state, histories, logs, configuration; caches are links.
+    """All files that a local run wrote: state, history, logs, configuration. Caches are links.
 
-    Not what the local cloud keeps: there the variable is, as it is in Lambda.
+    Excludes the data of the local cloud, which contains the variable, as Lambda does.
     """
     local = clone.root / ".local"
     written = [path for path in local.rglob("*") if path.is_file() and not path.is_relative_to(local / "cloud")]
@@ -51,7 +51,7 @@ def kept_files(clone: Clone) -> dict[str, bytes]:
 
 @contextlib.contextmanager
 def told(callback: Callable[[], object]) -> Iterator[int]:
-    """A loopback port on which a request calls back; so a step of a build can have something happen."""
+    """A loopback port on which each request calls a function, so that a step of a build can call it."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:  # the name of the protocol
@@ -69,7 +69,7 @@ def told(callback: Callable[[], object]) -> Iterator[int]:
 
 
 def failing(clone: Clone, command: str, expected: str) -> str:
-    """What a command says that has to fail in this way."""
+    """The output of a command that must fail with this error."""
     ran = clone.shell(command)
     assert ran.returncode != 0, ran.stdout
     assert expected in ran.stdout
@@ -77,7 +77,7 @@ def failing(clone: Clone, command: str, expected: str) -> str:
 
 
 def failed_push(clone: Clone) -> str:
-    """What an update says whose tag is taken while it builds."""
+    """The output of an update whose tag is created by somebody else during its build."""
     ecr = clone.client("registry", "ecr")
     clone.edit("Pulumi.consumer.yaml", "{context: app,", "{context: app, network: host,")
     base = clone.shell("echo $LAMBDA_BASE_IMAGE").stdout.strip()
@@ -140,7 +140,7 @@ def test_a_secret_that_could_be_read_in_an_image_or_an_output_is_refused(deploye
     try:
         said = failing(deployed, "pulumi preview -s consumer", f"cross-account-ecr:{key}: is set with --secret")
     finally:
-        # What `pulumi config set` has written lasts until the stack file changes.
+        # Values that `pulumi config set` wrote last until the stack file changes.
         (deployed.root / ".local" / "project" / "Pulumi.consumer.yaml").write_text(
             (deployed.root / "Pulumi.consumer.yaml").read_text()
         )

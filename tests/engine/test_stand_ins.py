@@ -1,4 +1,4 @@
-"""What the engine makes of the stand-ins: the same as of the plugins that they stand in for."""
+"""The engine treats the stand-ins like the official plugins."""
 
 import json
 

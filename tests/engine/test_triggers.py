@@ -1,6 +1,6 @@
-"""What calls the function by itself: on the engine, what is sent arrives, and what fails reaches its failure path.
+"""Triggers on the engine: events reach the function, and failed events reach their failure destination.
 
-The emulator does not carry what `docs/local-cloud.md` lists; `tests/unit/test_triggers.py` holds what AWS gets of it.
+`docs/local-cloud.md` lists what the emulator does not support. `tests/unit/test_triggers.py` tests its inputs.
 """
 
 import json
@@ -13,7 +13,7 @@ import pytest
 
 from tests.engine.clone import Clone
 
-# A schedule has minutes, and the emulator looks at it every ten seconds.
+# A schedule runs at most once a minute, and the emulator checks it every ten seconds.
 SECONDS = 120
 FUNCTION = "cross-account-function"
 APP = '''"""Writes each event to its log, and fails if one says so."""
@@ -49,8 +49,8 @@ class Triggered:
     """The deployed consumer with triggers.
 
     Attributes:
-        clone: it.
-        queues: URL of each queue, by its name.
+        clone: the clone.
+        queues: the URL of each queue by name.
     """
 
     clone: Clone
@@ -60,7 +60,7 @@ class Triggered:
         return self.clone.client("consumer", service)
 
     def arrives(self, *texts: str) -> None:
-        """Wait until the function has written all of these into its log."""
+        """Wait until the function has logged all of these texts."""
         deadline = time.monotonic() + SECONDS
         while missing := [text for text in texts if text not in self.log()]:
             assert time.monotonic() < deadline, (missing, self.log())
@@ -75,7 +75,7 @@ class Triggered:
             self.client("sqs").send_message(QueueUrl=self.queues["orders"], MessageBody=body)
 
     def received(self, queue: str) -> str:
-        """The next message of a queue."""
+        """Receive the next message of a queue."""
         deadline = time.monotonic() + SECONDS
         while True:
             found = self.client("sqs").receive_message(QueueUrl=self.queues[queue], WaitTimeSeconds=5)
@@ -90,7 +90,7 @@ def triggered(clone: Clone) -> Iterator[Triggered]:
     sqs, sns = clone.client("consumer", "sqs"), clone.client("consumer", "sns")
     redrive = {"deadLetterTargetArn": "arn:aws:sqs:us-east-1:222222222222:unread", "maxReceiveCount": "1"}
     queues = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("failed", "unread")}
-    # As long as a cold start may take, and as a message that failed waits before it is moved.
+    # Long enough for a cold start. A failed message waits as long before it is moved.
     attributes = {"VisibilityTimeout": "10", "RedrivePolicy": json.dumps(redrive)}
     queues["orders"] = sqs.create_queue(QueueName="orders", Attributes=attributes)["QueueUrl"]
     topic = sns.create_topic(Name="news")["TopicArn"]

@@ -1,7 +1,7 @@
-"""An upgrade from the first version's state keeps everything that holds data or identity, and the endpoint answers.
+"""An upgrade from the first version's state keeps resources with data or identity, and the endpoint responds.
 
-`upgrade/` has the state of both committed stacks as that version wrote it, without secrets, times and this machine's
-addresses. It is put in place of the state of a deployment that exists, with the IDs of that deployment.
+`upgrade/` contains the state of both committed stacks as that version wrote it, without secrets, times and addresses of
+the machine. It replaces the state of an existing deployment, with the IDs of that deployment.
 """
 
 import json
@@ -16,7 +16,7 @@ import pytest
 from tests.engine.clone import Clone
 
 RECORDED = Path(__file__).with_name("upgrade")
-# What holds data or identity.
+# Resources with data or identity.
 KEPT = {
     "aws:ecr/repository:Repository",
     "aws:ecr/repositoryPolicy:RepositoryPolicy",
@@ -32,7 +32,7 @@ TAG = "content-14876544409c6c3d192b4c328d269a46"
 
 @pytest.fixture
 def upgraded(deployed: Clone) -> Clone:
-    """A deployment whose stacks have the recorded states."""
+    """A deployment with the recorded states."""
     for stack in ("consumer", "registry"):
         live = json.loads(deployed.shell(f"pulumi stack export -s {stack} 2>/dev/null").stdout)
         resources = live["deployment"]["resources"]
@@ -63,12 +63,12 @@ def test_nothing_that_holds_data_is_replaced_and_the_endpoint_answers_all_the_ti
 
 
 def recorded(clone: Clone, stack: str, live: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The recorded resources, with the IDs and the digest of what is deployed."""
+    """The recorded resources, with the IDs and the digest of the deployment."""
     text = (RECORDED / f"{stack}.json").read_text().replace("{port}", str(clone.port))
     before = {resource["urn"]: resource for resource in json.loads(text)}
     now = {resource["urn"]: resource for resource in live}
     known = {before[urn]["id"]: now[urn]["id"] for urn in before.keys() & now.keys() if before[urn].get("id")}
-    # What contains another ID comes first.
+    # IDs that contain other IDs come first.
     for old in sorted(known, key=len, reverse=True):
         text = text.replace(old, known[old])
     if stack == "consumer":
@@ -77,12 +77,12 @@ def recorded(clone: Clone, stack: str, live: list[dict[str, Any]]) -> list[dict[
 
 
 def outputs(resources: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The outputs of the stack that the resources are in."""
+    """The outputs of the stack resource."""
     return next(dict(resource["outputs"]) for resource in resources if resource["type"] == "pulumi:pulumi:Stack")
 
 
 def tag(clone: Clone, stack: dict[str, Any]) -> None:
-    """Give the image that runs the tag of the earlier version, in place of its own."""
+    """Replace the tag of the image that runs with the tag of the earlier version."""
     ecr, name = clone.client("registry", "ecr"), "cross-account-function"
     if stack["imageTag"] == TAG:
         return
@@ -92,13 +92,13 @@ def tag(clone: Clone, stack: dict[str, Any]) -> None:
 
 
 def kind(urn: str) -> str:
-    """The type of a resource, without those of its parents."""
+    """The type of a resource, without the types of its parents."""
     return urn.split("::")[2].rpartition("$")[2]
 
 
 @contextmanager
 def asking(clone: Clone) -> Iterator[list[int]]:
-    """Ask the endpoint while the block lasts: the status of each answer."""
+    """Send requests to the endpoint within the block. Yields the status of each response."""
     url, ended, answers = clone.output("consumer", "endpointUrl"), threading.Event(), []
 
     def ask() -> None:

@@ -1,4 +1,4 @@
-"""The web example, in a browser: what a person sees of deployments that succeed, fail and outlive a restart."""
+"""The web example in a browser: what a person sees of deployments that succeed, fail and survive a restart."""
 
 import subprocess
 import urllib.request
@@ -22,7 +22,7 @@ PHONE = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False}
 
 
 class Page:
-    """The page of the service, which runs in a clone."""
+    """The page of the service that runs in a clone."""
 
     def __init__(self, clone: Clone, browser: webdriver.Chrome) -> None:
         self.address = f"127.0.0.1:{free_port()}"
@@ -39,13 +39,13 @@ class Page:
 
     def stop(self) -> None:
         """End the service."""
-        # An open stream of events would keep it.
+        # An open event stream would keep the service running.
         self.browser.get("about:blank")
         self._service.terminate()
         self._service.wait()
 
     def deploy(self, name: str, folder: str, memory: int) -> None:
-        """Fill the form in, and send it with the Enter key."""
+        """Fill in the form, and send it with the Enter key."""
         for field, value in (("name", name), ("context", folder), ("memory", str(memory))):
             box = self.browser.find_element(By.ID, field)
             box.clear()
@@ -53,7 +53,7 @@ class Page:
         box.send_keys(Keys.ENTER)
 
     def slot(self, name: str) -> str:
-        """A text of hello's card; empty while there is none."""
+        """A text on the card of `hello`; empty if there is none."""
         script = f"return document.querySelector('#function-hello [data-slot={name}]')?.innerText ?? ''"
         return str(self.browser.execute_script(script))
 
@@ -64,14 +64,14 @@ class Page:
         WebDriverWait(self, PAGE_SECONDS).until(lambda _: text in self.browser.find_element(By.ID, element).text)
 
     def steps(self) -> list[str]:
-        """What the running operation has done so far, of which the list is open."""
+        """The steps of the running operation so far, from the open list."""
         return list(self.browser.execute_script("return [...document.querySelectorAll('li')].map(li => li.innerText)"))
 
     def button(self, act: str) -> WebElement:
         return self.browser.find_element(By.CSS_SELECTOR, f"#function-hello [data-act={act}]")
 
     def require_accessible(self) -> None:
-        """No fault that axe-core knows of, in light and dark, and nothing wider than a phone."""
+        """Check with axe-core in light and dark mode, and check that the page fits a phone's width."""
         for scheme in ("light", "dark"):
             media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
             self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
@@ -86,7 +86,7 @@ class Page:
 
 @pytest.fixture
 def page(empty: Clone, browser: webdriver.Chrome) -> Iterator[Page]:
-    """The page of the service, which runs in a clone where nothing is deployed."""
+    """The page of the service in a clone with an empty local cloud."""
     page = Page(empty, browser)
     yield page
     page.stop()
@@ -106,7 +106,7 @@ def test_functions_are_deployed_rolled_back_and_deleted_in_the_browser(page: Pag
     page.deploy("hello", "docs", 256)
     page.wait_for_text("refused", "Folder: 'docs' has no Dockerfile; an example of a folder with one is app.")
 
-    # What is done so far is there after a reload, too.
+    # The steps so far are shown after a reload.
     page.deploy("hello", "app", 256)
     WebDriverWait(page, DEPLOY_SECONDS).until(lambda _: page.steps())
     before = page.steps()
@@ -128,11 +128,11 @@ def test_functions_are_deployed_rolled_back_and_deleted_in_the_browser(page: Pag
     endpoint = page.slot("endpoint")
     assert empty.get_url(endpoint) == (200, {"message": "hello world!"})
 
-    # A broken image: said on the page, and callers keep what they have.
+    # The page reports a broken image, and callers keep the previous one.
     empty.edit("app/app.py", "    return {", "    raise RuntimeError(event)\n    return {")
     page.button("redeploy").click()
     page.wait_for_run("Deploy failed after")
-    # Both stay known when the service is started again.
+    # The service shows both after a restart.
     page.stop()
     page.start()
     page.wait_for_run("Deploy failed after")
@@ -158,7 +158,7 @@ def test_functions_are_deployed_rolled_back_and_deleted_in_the_browser(page: Pag
     assert empty.get_url(endpoint) == (200, {"message": "hello world!"})
     assert page.slot("image") == good
 
-    # The page asks, and Enter is no.
+    # The page asks for confirmation, and Enter declines.
     page.button("delete").send_keys(Keys.ENTER)
     page.wait_for_text("confirm", "Delete hello?")
     page.require_accessible()

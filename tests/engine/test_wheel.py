@@ -1,4 +1,4 @@
-"""The wheel alone, outside of this folder, is enough to embed both stacks and to use both components."""
+"""The wheel alone, outside of this folder, suffices to embed both stacks and to use both components."""
 
 import json
 import shutil
@@ -58,7 +58,7 @@ pulumi.export("endpointUrl", function.endpoint_url)
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment with the wheel and its dependencies, which are those of the shared environment."""
+    """The Python of an environment with the wheel. Its dependencies come from the shared environment."""
     folder = tmp_path_factory.mktemp("wheel")
     venv.create(folder / "venv", symlinks=True)
     site = Path(sysconfig.get_path("purelib", vars={"base": str(folder / "venv")}))
@@ -71,7 +71,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(deployed: Clone, python: Path, tmp_path: Path) -> Path:
-    """A folder with a project of its own, its stack files and the image."""
+    """A folder with another project, its stack files and the image."""
     shutil.copytree(deployed.root / "app", tmp_path / "app")
     for name in ("Pulumi.yaml", "Pulumi.registry.yaml", "Pulumi.consumer.yaml"):
         shutil.copy(deployed.root / name, tmp_path)
@@ -82,7 +82,7 @@ def project(deployed: Clone, python: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def components(deployed: Clone, project: Path) -> Iterator[str]:
-    """A command line that runs in the folder of a program with both components; its stack is gone afterwards."""
+    """The start of a command line for the CLI, in a program with both components. Its stack is removed afterwards."""
     text = (project / "Pulumi.yaml").read_text()
     (project / "Pulumi.yaml").write_text(text.replace("name: cross-account-ecr", "name: wheel").partition("config:")[0])
     (project / "__main__.py").write_text(COMPONENTS)
