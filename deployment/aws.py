@@ -42,7 +42,7 @@ class Login:
         region: Region of the calls.
         profile: AWS profile; empty: the default credential chain.
         assume_roles: roles of the stack's configuration, assumed one after the other.
-        web_identity: the role that a token is for, in place of a profile.
+        web_identity: the role to assume with a token, instead of a profile.
     """
 
     stack: str
@@ -63,7 +63,7 @@ class Function:
         log_group: name of its log group.
         profile: AWS profile; empty: the default credential chain.
         assume_roles: roles of the stack's configuration, assumed one after the other.
-        web_identity: the role that a token is for, in place of a profile.
+        web_identity: the role to assume with a token, instead of a profile.
     """
 
     stack: str

@@ -66,7 +66,7 @@ class InterruptibleCommand(PulumiCommand):
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
-                # Keeps the terminal's Ctrl-C from the CLI: with the one that `interrupt` sends it would be the second.
+                # Outside the terminal's process group: its Ctrl-C and `interrupt` would send two signals.
                 process_group=0,
             )
             self._running[process] = cwd

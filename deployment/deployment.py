@@ -78,7 +78,7 @@ class Options:
 
     Attributes:
         backend: where the state is stored.
-        environment: variables of the program and the CLI, besides those of this process.
+        environment: additional environment variables for the program and the CLI.
         timeout: time limit in seconds for one operation on one stack. Default: no limit.
         policy_packs: folders of policy packs that previews and updates must pass.
         assume_roles: ARNs of roles, at most one for each account. With roles, the environment's credentials replace

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import yaml
 from pulumi.automation import LocalWorkspace, OutputMap, PulumiCommand, Stack, UpdateSummary
-from pulumi.automation._stack import StackInitMode  # `create_or_select` makes no subclass
+from pulumi.automation._stack import StackInitMode  # `create_or_select` cannot create a subclass
 
 from deployment.errors import ConfigurationError
 
@@ -92,7 +92,7 @@ class Workspace:
     Args:
         folder: the program's folder, with `Pulumi.yaml`.
         backend: where the state is stored.
-        environment: variables of the program and the CLI, besides those of this process.
+        environment: additional environment variables for the program and the CLI.
         program: an inline program that replaces the folder's.
 
     Raises:

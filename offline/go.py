@@ -20,7 +20,7 @@ COMMANDS = {
 
 
 class Run(Protocol):
-    """Runs a command with more variables and writes its output to a log of this name. Raises an error if it fails."""
+    """Runs a command with extra environment variables and logs its output under a name. Raises an error if it fails."""
 
     def __call__(  # noqa: D102
         self, name: str, command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None

@@ -1,4 +1,4 @@
-"""The endpoint's URL in a local run: users' tools can call it, and no other host outside."""
+"""The endpoint's URL in a local run: users' tools can call it, and it is the only outside host they can reach."""
 
 import json
 

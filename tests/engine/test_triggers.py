@@ -1,6 +1,6 @@
 """Triggers on the engine: events reach the function, and failed events reach their failure destination.
 
-`docs/local-cloud.md` lists what the emulator does not support. `tests/unit/test_triggers.py` tests its inputs.
+`docs/local-cloud.md` lists what the emulator does not support. `tests/unit/test_triggers.py` tests the inputs for it.
 """
 
 import json
