@@ -16,6 +16,10 @@ COMMANDS = {
         "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
         ("-tags", "disable_grpc_modules,grpcnotrace", "-ldflags", f"-s -w {VERSION}"),
     ),
+    "lambda-rie": (
+        "github.com/aws/aws-lambda-runtime-interface-emulator/cmd/aws-lambda-rie",
+        ("-ldflags", "-s -w"),
+    ),
 }
 
 

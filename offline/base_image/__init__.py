@@ -1,7 +1,7 @@
 """A stand-in for the public Lambda base image, on Debian's Python of the same version.
 
-It has what AWS documents for its Python base images, except the emulator: `/var/task`, `LAMBDA_TASK_ROOT`, and the
-runtime interface client.
+It has what AWS documents for its Python base images: `/var/task`, `LAMBDA_TASK_ROOT`, the runtime interface client, and
+the emulator, which runs if Lambda's runtime API is absent.
 https://docs.aws.amazon.com/lambda/latest/dg/python-image.html
 """
 
@@ -25,10 +25,10 @@ def name() -> str:
 
 
 def build(cache: Path, python: Path, docker: Mapping[str, str], exists: Callable[[str], bool], run: go.Run) -> None:
-    """Build the image. Needs root and debootstrap.
+    """Build the image. Needs root, debootstrap and Go.
 
     Args:
-        cache: folder for the temporary files of the build.
+        cache: folder for the emulator and the temporary files of the build.
         python: a Python interpreter with pip.
         docker: environment variables for `docker`: its engine, and BuildKit.
         exists: returns whether the engine has an image.
@@ -45,6 +45,7 @@ def build(cache: Path, python: Path, docker: Mapping[str, str], exists: Callable
         left_out = ["--exclude=./var/cache/apt/*", "--exclude=./var/lib/apt/lists/*"]
         run("rootfs-tar", ["tar", "-C", rootfs, *left_out, "-cf", archive, "."])
         run("rootfs-import", ["docker", "import", archive, ROOTFS], env=docker)
+    shutil.copy(go.build("lambda-rie", cache, run), context / "aws-lambda-rie")
     for file in FILES:
         shutil.copy(file, context)
     install = ["pip", "install", "--require-hashes", "--no-deps", "--only-binary=:all:", "--no-compile"]
