@@ -359,7 +359,7 @@ def test_a_registry_that_is_given_up_names_its_consumers_and_goes_on_serving_the
         stack_file.read_text().replace("{name: cross", "{retainOnDelete: false, protect: false, name: cross"),
     ):
         given_up = clone.shell("pulumi up --yes --skip-preview -s registry").stdout
-    named = "Functions of 222222222222 that run its images fail then"
+    named = "Then functions in 222222222222 that run its images fail"
     assert f"`pulumi destroy` deletes it, once it holds no image. {named}" in given_up
     assert "not empty, consider using force_delete" in fails(clone, destroy)
     # Neither failed update removed a permission of the consumers.
