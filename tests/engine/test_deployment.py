@@ -764,7 +764,7 @@ def test_a_save_is_deployed_and_answers_and_a_broken_one_is_told_and_mended(prog
             assert program.clone.get() == (200, {"message": "saved"})
             app.write_text(answering("broken").replace("def handler", "def handler("))
             shown = until_it_watches()
-            assert "failed its check: 502" in shown
+            assert "failed its check: 502" in shown, shown
             assert re.search(r"^app/app.py: \d+\.\d s from save to error$", shown, re.MULTILINE), shown
             app.write_text(answering("mended"))
             assert "from save to answer" in until_it_watches()

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -522,6 +523,21 @@ def test_a_check_waits_for_good_answers_in_a_row(
     Answers.statuses = statuses
     check = Check(seconds=1 if problem else 60, interval=0.01, answers=answers)
     assert check.problem(endpoint, threading.Event()) == problem
+
+
+def test_a_request_that_the_end_of_a_check_cuts_off_does_not_hide_the_answer_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0
+
+    def ask(check: Check, url: str, seconds: float) -> tuple[str, bool]:
+        nonlocal now
+        now += 40
+        return ("502 no", False) if now < 60 else ("no answer: timed out", False)
+
+    monkeypatch.setattr(Check, "_ask", ask)
+    monkeypatch.setattr("deployment.check.time", SimpleNamespace(monotonic=lambda: now))
+    assert Check(seconds=60, interval=0).problem("", threading.Event()) == "502 no"
 
 
 def test_a_caller_decides_what_a_good_answer_is_and_what_is_sent(endpoint: str) -> None:
