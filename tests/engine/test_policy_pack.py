@@ -121,6 +121,10 @@ permission("one-account", "apigateway.amazonaws.com", source_account="2222222222
 permission("any-rule", "events.amazonaws.com", source_account="222222222222")
 aws.lambda_.FunctionUrl("open", function_name=by_tag.name, authorization_type="NONE", opts=made)
 aws.lambda_.FunctionUrl("signed", function_name="by-digest", authorization_type="AWS_IAM", opts=made)
+aws.apigateway.DomainName(
+    "old", domain_name="api.example.com", endpoint_configuration={"types": "REGIONAL"}, security_policy="TLS_1_0",
+    regional_certificate_arn="arn:aws:acm:us-east-1:222222222222:certificate/1234abcd", opts=made,
+)
 """
 
 
@@ -155,6 +159,7 @@ ELSEWHERE: Violations = {
     ("mandatory", "trigger-source", "any-rule"),
     ("mandatory", "endpoint-authorization", "open"),
     ("mandatory", "role-least-privilege", "anybody"),
+    ("mandatory", "api-domain-tls", "old"),
 }
 
 
