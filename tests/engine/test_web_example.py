@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import ElementClickInterceptedException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -62,6 +63,19 @@ class Page:
 
     def wait_for_text(self, element: str, text: str) -> None:
         WebDriverWait(self, PAGE_SECONDS).until(lambda _: text in self.browser.find_element(By.ID, element).text)
+
+    def open_log(self) -> None:
+        """Open the log. A click is lost if the page draws the function again at that moment."""
+
+        def opened(_: object) -> bool:
+            is_open = bool(self.browser.find_element(By.ID, "logs").get_property("open"))
+            if not is_open:
+                self.button("logs").click()
+            return is_open
+
+        WebDriverWait(
+            self, PAGE_SECONDS, poll_frequency=10, ignored_exceptions=[ElementClickInterceptedException]
+        ).until(opened)
 
     def steps(self) -> list[str]:
         """The steps of the running operation so far, from the open list."""
@@ -142,7 +156,7 @@ def test_functions_are_deployed_rolled_back_and_deleted_in_the_browser(page: Pag
     take(page.browser, "web")
     page.require_accessible()
 
-    page.button("logs").click()
+    page.open_log()
     page.wait_for_text("log", "RuntimeError")
     page.require_accessible()
     page.browser.find_element(By.ID, "log").send_keys(Keys.ESCAPE)
