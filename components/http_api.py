@@ -1,6 +1,5 @@
 """`FunctionHttpApi`: an HTTP API whose routes call a Lambda function."""
 
-import json
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -11,7 +10,6 @@ from pydantic import Field, ValidationInfo, field_validator
 from components.domain import Domain, create_record
 from components.model import Model, allowed, rule
 from components.route import (
-    ACCESS_LOG_FIELDS,
     PATH,
     PATHS,
     TYPES,
@@ -19,6 +17,9 @@ from components.route import (
     CorsOrigin,
     Route,
     Throttle,
+    TokenHeader,
+    create_access_log,
+    create_permissions,
     no_dots,
     require_distinct,
 )
@@ -61,9 +62,7 @@ class JwtAuthorizer(Model):
         allowed("a list of one audience or more", ["orders"], min_length=1, max_length=50),
     ]
     """Audiences or clients for which a token may be."""
-    header: Annotated[str, allowed("the name of a header", "Authorization", pattern="^[a-zA-Z0-9-]+$")] = (
-        "Authorization"
-    )
+    header: TokenHeader = "Authorization"
     """Header with the token."""
 
 
@@ -177,18 +176,8 @@ class FunctionHttpApi(pulumi.ComponentResource):
             )
             for route in args.all_routes
         ]
-        routes += [
-            aws.lambda_.Permission(
-                f"{name}-{route.name}-permission",
-                function=function_name,
-                qualifier=qualifier,
-                action="lambda:InvokeFunction",
-                principal="apigateway.amazonaws.com",
-                source_arn=pulumi.Output.concat(api.execution_arn, f"/{args.stage}/{route.source}"),
-                opts=self._child,
-            )
-            for route in args.all_routes
-        ]
+        stage_arn = pulumi.Output.concat(api.execution_arn, f"/{args.stage}")
+        routes += create_permissions(name, args.all_routes, stage_arn, function_name, qualifier, self._child)
         stage = self._stage(api_name, routes)
         self.domain_target = self._domain(args.domain, stage) if args.domain else pulumi.Output.from_input(None)
         named = "" if args.stage == DEFAULT else f"/{args.stage}"
@@ -211,16 +200,11 @@ class FunctionHttpApi(pulumi.ComponentResource):
     def _stage(self, api_name: str, routes: Sequence[pulumi.Resource]) -> aws.apigatewayv2.Stage:
         """The stage with its access log and its limits, which deploys every change."""
         args = self._args
-        access_log: aws.apigatewayv2.StageAccessLogSettingsArgsDict | None = None
-        if args.access_log_retention:
-            log_group = aws.cloudwatch.LogGroup(
-                f"{self._prefix}-access-log",
-                # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html
-                name=f"/aws/apigateway/{api_name}/{args.stage.strip('$')}",
-                retention_in_days=args.access_log_retention,
-                opts=self._child,
-            )
-            access_log = {"destination_arn": log_group.arn, "format": json.dumps(ACCESS_LOG_FIELDS)}
+        # A log group's name has no $.
+        # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html
+        access_log = create_access_log(
+            self._prefix, f"{api_name}/{args.stage.strip('$')}", args.access_log_retention, self._child
+        )
         throttle = args.throttle
         return aws.apigatewayv2.Stage(
             f"{self._prefix}-stage",

@@ -14,12 +14,14 @@ from components.domain import Domain, create_record
 from components.limits import Switch, arn, within
 from components.model import Model, Whole, allowed, rule
 from components.route import (
-    ACCESS_LOG_FIELDS,
     TYPES,
     AccessLogRetention,
     CorsOrigin,
     Route,
     Throttle,
+    TokenHeader,
+    create_access_log,
+    create_permissions,
     require_distinct,
     slug,
 )
@@ -67,9 +69,7 @@ class Authorizer(Model):
     ] = None
     """Function of the same account that gets the token. It is allowed to API Gateway.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-use-lambda-authorizer.html"""
-    header: Annotated[str, allowed("the name of a header", "Authorization", pattern="^[a-zA-Z0-9-]+$")] = (
-        "Authorization"
-    )
+    header: TokenHeader = "Authorization"
     """Header with the token."""
     ttl: Annotated[Whole, within(range(3601), "seconds")] = 300
     """Seconds that the function's answer for a token holds; 0: it is asked each time."""
@@ -229,18 +229,8 @@ class FunctionApi(pulumi.ComponentResource):
             triggers={"routes": pulumi.Output.all(_snapshot(args), invoke_arn).apply(_fingerprint)},
             opts=pulumi.ResourceOptions(parent=self, depends_on=answers),
         )
-        permissions = [
-            aws.lambda_.Permission(
-                f"{self._prefix}-{route.name}-permission",
-                function=function_name,
-                qualifier=qualifier,
-                action="lambda:InvokeFunction",
-                principal="apigateway.amazonaws.com",
-                source_arn=pulumi.Output.concat(api.execution_arn, f"/{args.stage}/{route.source}"),
-                opts=self._child,
-            )
-            for route in routes
-        ]
+        stage_arn = pulumi.Output.concat(api.execution_arn, f"/{args.stage}")
+        permissions = create_permissions(name, routes, stage_arn, function_name, qualifier, self._child)
         # Create the permissions before the stage, so that a change to the alias causes no failed calls.
         stage = self._stage(deployment, api_name, permissions)
         self.api_key = self._key(stage)
@@ -420,15 +410,7 @@ class FunctionApi(pulumi.ComponentResource):
     ) -> aws.apigateway.Stage:
         """The stage with its access log and its settings."""
         args = self._args
-        access_log: aws.apigateway.StageAccessLogSettingsArgsDict | None = None
-        if args.access_log_retention:
-            log_group = aws.cloudwatch.LogGroup(
-                f"{self._prefix}-access-log",
-                name=f"/aws/apigateway/{api_name}/{args.stage}",
-                retention_in_days=args.access_log_retention,
-                opts=self._child,
-            )
-            access_log = {"destination_arn": log_group.arn, "format": json.dumps(ACCESS_LOG_FIELDS)}
+        access_log = create_access_log(self._prefix, f"{api_name}/{args.stage}", args.access_log_retention, self._child)
         stage = aws.apigateway.Stage(
             f"{self._prefix}-stage",
             rest_api=self._api.id,

@@ -1,10 +1,13 @@
 """Routes of an API: what REST and HTTP APIs have in common."""
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
+import pulumi
+import pulumi_aws as aws
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
@@ -47,6 +50,8 @@ PATH = rf"(/|(({PART}|\{{{PART}\}})/)*({PART}|\{{{PART}\+?\}}))"
 CorsOrigin = Annotated[
     str, allowed("an origin without a path, or *", "https://example.com", pattern=r"^(\*|https?://[^\s/'*]+)$")
 ]
+
+TokenHeader = Annotated[str, allowed("the name of a header", "Authorization", pattern="^[a-zA-Z0-9-]+$")]
 
 AccessLogRetention = Annotated[
     Literal[(0, *RETENTION_DAYS)],  # type: ignore[valid-type]  # the table is the type
@@ -127,6 +132,41 @@ def require_distinct(routes: Sequence[Route], *, beside_greedy: bool = False) ->
                 raise rule(
                     f"must have one parameter in each place; {place} are {parameters[above]} and {part}. Use one name"
                 )
+
+
+def create_permissions(
+    prefix: str,
+    routes: Sequence[Route],
+    stage_arn: pulumi.Output[str],
+    function_name: pulumi.Input[str],
+    qualifier: pulumi.Input[str] | None,
+    child: pulumi.ResourceOptions,
+) -> list[aws.lambda_.Permission]:
+    """Allow a stage to call the function for each of its routes."""
+    return [
+        aws.lambda_.Permission(
+            f"{prefix}-{route.name}-permission",
+            function=function_name,
+            qualifier=qualifier,
+            action="lambda:InvokeFunction",
+            principal="apigateway.amazonaws.com",
+            source_arn=pulumi.Output.concat(stage_arn, f"/{route.source}"),
+            opts=child,
+        )
+        for route in routes
+    ]
+
+
+def create_access_log(
+    prefix: str, name: str, retention: int, child: pulumi.ResourceOptions
+) -> aws.apigateway.StageAccessLogSettingsArgsDict | None:
+    """Create the log group of a stage, unless its retention is 0. Returns the settings of the stage."""
+    if not retention:
+        return None
+    log_group = aws.cloudwatch.LogGroup(
+        f"{prefix}-access-log", name=f"/aws/apigateway/{name}", retention_in_days=retention, opts=child
+    )
+    return {"destination_arn": log_group.arn, "format": json.dumps(ACCESS_LOG_FIELDS)}
 
 
 def slug(path: str) -> str:
