@@ -33,45 +33,46 @@ FRAME = re.compile(r"(START|END) RequestId: |INIT_START Runtime Version: |\{.*\"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Login:
-    """Credentials of an account.
+class Credentials:
+    """The credentials of a stack.
 
     Attributes:
         stack: name of the stack that uses them.
-        account: the account that they must belong to.
-        region: Region of the calls.
         profile: AWS profile; empty: the default credential chain.
         assume_roles: roles of the stack's configuration, assumed one after the other.
         web_identity: the role to assume with a token, instead of a profile.
     """
 
     stack: str
-    account: str
-    region: str
     profile: str = ""
     assume_roles: Sequence[Mapping[str, str]] = field(default=(), hash=False)
     web_identity: Mapping[str, str] | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Function:
-    """The location of a consumer's function.
+class Login(Credentials):
+    """Credentials with the account that they must belong to.
 
     Attributes:
-        stack: name of the consumer's stack.
-        arn: of the function or, with a release, of its alias.
-        log_group: name of its log group.
-        profile: AWS profile; empty: the default credential chain.
-        assume_roles: roles of the stack's configuration, assumed one after the other.
-        web_identity: the role to assume with a token, instead of a profile.
+        account: the account.
+        region: Region of the calls.
     """
 
-    stack: str
+    account: str
+    region: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Function(Credentials):
+    """The location of a consumer's function, with the credentials of its stack.
+
+    Attributes:
+        arn: of the function or, with a release, of its alias.
+        log_group: name of its log group.
+    """
+
     arn: str
     log_group: str
-    profile: str = ""
-    assume_roles: Sequence[Mapping[str, str]] = field(default=(), hash=False)
-    web_identity: Mapping[str, str] | None = field(default=None, hash=False)
 
     @property
     def account(self) -> str:
