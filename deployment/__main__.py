@@ -139,6 +139,14 @@ class Common:
         return Deployment(self.folder, registry=registry, consumers=consumers, options=options, on_event=on_event)
 
 
+Consumers = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="STACK", help="A consumer's stack; repeatable.", show_default="consumer", autocompletion=stack_names
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stacks(Common):
     """The options of the commands that work on several stacks."""
@@ -150,12 +158,7 @@ class Stacks(Common):
         ),
     ] = None
     no_registry: Annotated[bool, typer.Option("--no-registry", help="Leave the registry's stack alone.")] = False
-    consumer: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="STACK", help="A consumer's stack; repeatable.", show_default="consumer", autocompletion=stack_names
-        ),
-    ] = None
+    consumer: Consumers = None
     no_consumers: Annotated[bool, typer.Option("--no-consumers", help="Leave the consumers' stacks alone.")] = False
 
     @property
@@ -507,12 +510,7 @@ def status(stacks: Stacks) -> int:
 @command("logs", "logs --follow --consumer consumer --consumer production", "logs --since 2h")
 def logs(
     common: Common,
-    consumer: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="STACK", help="A consumer's stack; repeatable.", show_default="consumer", autocompletion=stack_names
-        ),
-    ] = None,
+    consumer: Consumers = None,
     since: Annotated[
         str, typer.Option(metavar="TIME", help="How far back: a number and s, m, h or d.", callback=_duration)
     ] = "10m",
