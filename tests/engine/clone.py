@@ -1,12 +1,17 @@
 """A clone of this folder, in which tests run both stacks as a user would."""
 
 import json
+import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from local import endpoint
 from tests.engine.checkout import ROOT, free_port, interrupt_at
 from tests.engine.cloud import WithCloud
+
+POLL_SECONDS = 0.05
 
 __all__ = ["ROOT", "Clone", "free_port", "interrupt_at"]
 
@@ -46,6 +51,27 @@ class Clone(WithCloud):
     def opener(self) -> urllib.request.OpenerDirector:
         """An opener for the endpoints of this clone's local cloud."""
         return endpoint.opener(self.root / ".local" / "endpoint")
+
+    @contextmanager
+    def asking(self, url: str) -> Iterator[list[int]]:
+        """Send a request to a URL every 50 ms within the block. Yields the status of each response."""
+        ended, answers = threading.Event(), list[int]()
+
+        def ask() -> None:
+            while not ended.wait(POLL_SECONDS):
+                try:
+                    with self.opener.open(url, timeout=60) as answer:
+                        answers.append(answer.status)
+                except urllib.error.HTTPError as error:
+                    answers.append(error.code)
+
+        asker = threading.Thread(target=ask)
+        asker.start()
+        try:
+            yield answers
+        finally:
+            ended.set()
+            asker.join()
 
     def get_url(self, url: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str]]:
         """GET a URL: status and JSON body."""

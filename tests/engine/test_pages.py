@@ -21,9 +21,7 @@ class Reader(Clone):
 
     def type(self, *lines: str) -> str:
         """Run command lines in the environment of the local run. Returns their output."""
-        # `python -m deployment` asks for confirmation only on a terminal. With the variable, `drift` would be refused.
-        before = [] if lines[0].startswith("python") else [CONFIRM]
-        ran = self.shell(" && ".join([*before, *lines]))
+        ran = self.shell(" && ".join([CONFIRM, *lines]))
         assert ran.returncode == 0, f"{lines}\n{ran.stdout}"
         return ran.stdout
 

@@ -3,16 +3,11 @@
 import json
 import subprocess
 import sys
-import threading
-import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from tests.engine.clone import Clone
 
 API = "api: {path: hello, stage: Prod, public: true}"
-POLL_SECONDS = 0.05
 
 
 def test_routes_come_and_go_with_one_update_while_the_others_answer(deployed: Clone) -> None:
@@ -21,7 +16,7 @@ def test_routes_come_and_go_with_one_update_while_the_others_answer(deployed: Cl
     parameters = "{path: 'users/{id}', public: true}, {path: 'files/{rest+}', method: ANY, public: true}"
     routes = f"[{{path: /, public: true}}, {{path: bye, public: true}}, {parameters}]"
     deployed.edit("Pulumi.consumer.yaml", API, f"{API[:-1]}, routes: {routes}}}")
-    with asking(deployed, url) as answers:
+    with deployed.asking(url) as answers:
         deployed.up("consumer")
         for path in ("", "bye", "users/7", "files/a/b"):
             assert deployed.get_url(f"{root}{path}")[0] == 200, path
@@ -38,28 +33,6 @@ def test_routes_come_and_go_with_one_update_while_the_others_answer(deployed: Cl
     assert deployed.planned("consumer") == {}
     assert deployed.shell("pulumi refresh --yes --skip-preview -s consumer").returncode == 0
     assert deployed.planned("consumer") == {}
-
-
-@contextmanager
-def asking(clone: Clone, url: str) -> Iterator[list[int]]:
-    """Send a request to a URL every 50 ms within the block. Yields the status of each response."""
-    ended, answers = threading.Event(), list[int]()
-
-    def ask() -> None:
-        while not ended.wait(POLL_SECONDS):
-            try:
-                with clone.opener.open(url, timeout=60) as answer:
-                    answers.append(answer.status)
-            except urllib.error.HTTPError as error:
-                answers.append(error.code)
-
-    asker = threading.Thread(target=ask)
-    asker.start()
-    try:
-        yield answers
-    finally:
-        ended.set()
-        asker.join()
 
 
 def test_an_http_api_answers_at_its_routes(deployed: Clone) -> None:

@@ -5,9 +5,7 @@ the machine. It replaces the state of an existing deployment, with the IDs of th
 """
 
 import json
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +52,7 @@ def test_nothing_that_holds_data_is_replaced_and_the_endpoint_answers_all_the_ti
         plan = {step["urn"]: step["op"] for step in steps if kind(step["urn"]) in KEPT}
         assert plan, "the recorded resources are not in the plan"
         assert set(plan.values()) <= {"same", "update"}, plan
-    with asking(upgraded) as answers:
+    with upgraded.asking(upgraded.output("consumer", "endpointUrl")) as answers:
         upgraded.up("registry")
         upgraded.up("consumer")
     assert len(answers) > 10
@@ -94,21 +92,3 @@ def tag(clone: Clone, stack: dict[str, Any]) -> None:
 def kind(urn: str) -> str:
     """The type of a resource, without the types of its parents."""
     return urn.split("::")[2].rpartition("$")[2]
-
-
-@contextmanager
-def asking(clone: Clone) -> Iterator[list[int]]:
-    """Send requests to the endpoint within the block. Yields the status of each response."""
-    url, ended, answers = clone.output("consumer", "endpointUrl"), threading.Event(), []
-
-    def ask() -> None:
-        while not ended.is_set():
-            answers.append(clone.get_url(url)[0])
-
-    asker = threading.Thread(target=ask)
-    asker.start()
-    try:
-        yield answers
-    finally:
-        ended.set()
-        asker.join()
