@@ -1,16 +1,17 @@
 """What a function is called through: a REST API, an HTTP API, a function URL, or nothing."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import pulumi
 import pulumi_aws as aws
-from pydantic import Discriminator, Tag
+from pydantic import BeforeValidator, Discriminator, Tag
 
 from components.http_api import FunctionHttpApi, HttpApi
 from components.limits import Switch
-from components.model import Model, allowed
+from components.model import Model, allowed, rule
 from components.rest_api import FunctionApi, RestApi
 from components.route import TYPES, CorsOrigin
 
@@ -36,11 +37,22 @@ class NoEndpoint(Model):
     """What the function is called through: a REST API, an HTTP API, a function URL, or nothing."""
 
 
-def _endpoint_type(given: Any) -> str:
-    """The type of an endpoint. The model of the REST API refuses unknown types."""
+KINDS: Mapping[str, type[Model]] = {"rest": RestApi, "http": HttpApi, "url": FunctionUrl, "none": NoEndpoint}
+
+
+def _kind(given: Any) -> str:
+    """Which kind of endpoint is given: a REST API, if nothing is said."""
     kind = given.get("type", "rest") if isinstance(given, Mapping) else getattr(given, "type", "rest")
-    kinds = {"http": "HttpApi", "url": "FunctionUrl", "none": "NoEndpoint"}
-    return kinds.get(kind if isinstance(kind, str) else "", "RestApi")
+    return KINDS[kind].__name__ if isinstance(kind, str) and kind in KINDS else "RestApi"
+
+
+def _of_a_kind(given: Any) -> Any:
+    """Refuse a type that does not exist, and none of the options, which belong to no type."""
+    kind = given.get("type", "rest") if isinstance(given, Mapping) else "rest"
+    if kind not in list(KINDS):
+        said = f"{json.dumps(kind, default=str)} is not allowed; it must be {TYPES}"
+        raise rule(said, "type")
+    return given
 
 
 Endpoint = Annotated[
@@ -48,7 +60,8 @@ Endpoint = Annotated[
     | Annotated[HttpApi, Tag("HttpApi")]
     | Annotated[FunctionUrl, Tag("FunctionUrl")]
     | Annotated[NoEndpoint, Tag("NoEndpoint")],
-    Discriminator(_endpoint_type),
+    Discriminator(_kind),
+    BeforeValidator(_of_a_kind),
 ]
 
 

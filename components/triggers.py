@@ -331,7 +331,7 @@ def _of_a_kind(given: Any) -> Any:
     """Refuse a section without a type, which would be none of the kinds, by its type alone."""
     if isinstance(given, Mapping) and not _kind(given):
         said = f"{json.dumps(given['type'], default=str)} is not allowed" if "type" in given else "is missing"
-        raise rule(f"{said}; it must be {', '.join(KINDS)}. Example: type: queue", "type")
+        raise rule(f"{said}; it must be {', '.join(KINDS)}", "type")
     return given
 
 
