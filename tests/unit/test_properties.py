@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial, reduce
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 
 import docker.utils.build
 import grpc
@@ -394,15 +394,15 @@ def is_section(path: tuple[str | int, ...], role: str) -> bool:
 
 
 def declared_type(path: tuple[str | int, ...], role: str) -> Any:
-    """The type of what stands at a path, with its rules."""
+    """The type of what stands at a path, with its rules; Any within what takes every value."""
     kind: Any = STACKS[role]
     for part in path:
-        fields = next((found for it in within_type(kind) if (found := fields_of(it)) and part in found), None)
-        if fields:
-            kind = fields[str(part)].rebuild_annotation()
+        inside = list(within_type(kind))
+        fields = [found[str(part)] for it in inside if part in (found := fields_of(it))]
+        if fields:  # of several kinds of triggers or endpoints
+            kind = Union[*(field.rebuild_annotation() for field in fields)]
         else:
-            inner: Any = next(it for it in within_type(kind) if get_origin(it) in (Mapping, Sequence))
-            kind = get_args(inner)[-1]
+            kind = next((get_args(it)[-1] for it in inside if get_origin(it) in (Mapping, Sequence)), Any)
     return kind
 
 
@@ -556,7 +556,7 @@ FORMATS: dict[tuple[str, tuple[str | int, ...]], str] = {
     ("registry", ("consumers", 0, "functions", 0)): r"[\w*?-]{1,64}",
     ("consumer", ("image", "tag")): r"\w[\w.-]{0,127}",
     ("consumer", ("function", "name")): r"[\w-]{1,64}",
-    ("consumer", ("api", "path")): r"(?!\.{1,2}(/|$))[\w.-]+(/(?!\.{1,2}(/|$))[\w.-]+)*",
+    ("consumer", ("api", "path")): r"/|(?!\.{1,2}(/|$))[\w.-]+(/(?!\.{1,2}(/|$))[\w.-]+)*",
     ("consumer", ("api", "stage")): r"[\w-]{1,128}",
 }
 
