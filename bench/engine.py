@@ -185,7 +185,7 @@ def _by_hand(ground: Ground) -> tuple[str, str, Callable[[str], None]]:
     def deploy(text: str) -> None:
         edit(app / "app.py", text)
         image = f"{outputs['repositoryUrl']}:{text.replace(' ', '-')}"
-        build = ["docker", "buildx", "build", "--provenance=false", "--load", "--platform=linux/amd64", "--tag", image]
+        build = ["docker", "build", "--platform=linux/amd64", "--tag", image]
         if "LAMBDA_BASE_IMAGE" in ground.env:
             build.append("--build-arg=LAMBDA_BASE_IMAGE")
         run([*build, app], cwd=app, env=ground.env)
