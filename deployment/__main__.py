@@ -384,7 +384,8 @@ def watch(
     """Deploy at every save in a build context or stack file (sam sync).
 
     It runs until Ctrl-C and needs watchfiles. It does not ask. An image that fails its check stays until the next
-    save. Only the stacks whose files were saved are updated. Files that .dockerignore excludes are not watched.
+    save, which ends a running check. Only the stacks whose files were saved are updated. Files that .dockerignore
+    excludes are not watched.
     """
     registry, consumers = stacks.names
     names = [*([registry] if registry else []), *dict.fromkeys(consumers)]
@@ -397,7 +398,7 @@ def watch(
         updated = [name for name in names if name in save.stacks]
         with view(Console(stderr=True), updated, told) as shown, passed_on(deployment, shown):
             try:
-                outcomes: Outcomes = deployment.sync(updated, check=wanted)
+                outcomes: Outcomes = deployment.sync(updated, check=wanted, stop=save.is_outdated)
             except errors.Cancelled:
                 raise
             except DeploymentError as error:
@@ -650,7 +651,7 @@ def _print_save(common: Common, save: Save, outcomes: Outcomes, seconds: float) 
     for error in failed:
         print(_told(error), file=sys.stderr)
     answered = any(isinstance(outcome, StackResult) and outcome.checked for outcome in outcomes.values())
-    until = "error" if failed else "answer" if answered else "end of the update"
+    until = "error" if failed else "answer" if answered else "next save" if save.is_outdated() else "end of the update"
     line = f"{', '.join(files)}: {seconds:.1f} s from save to {until}" if files else ""
     print("\n".join(filter(None, [shown, line])), flush=True)
 

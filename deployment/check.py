@@ -1,13 +1,20 @@
 """Check the response of an endpoint."""
 
+import math
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
+from http.client import HTTPException
+from typing import Any
 
 Accepts = Callable[[int, bytes], bool]
+
+# How often a check looks whether it should stop.
+POLL_SECONDS = 0.05
 
 
 def is_success(status: int, body: bytes) -> bool:
@@ -34,13 +41,16 @@ class Check:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def problem(
-        self, url: str, stop: threading.Event, tell: Callable[[str, float], None] = lambda answer, left: None
+        self,
+        url: str,
+        stop: Callable[[], bool] = lambda: False,
+        tell: Callable[[str, float], None] = lambda answer, left: None,
     ) -> str:
         """Send requests until enough responses are correct or the time is over.
 
         Args:
             url: the URL to GET.
-            stop: ends the check when it is set.
+            stop: ends the check when it returns True, even during a request.
             tell: called with the last response, empty at first, and the seconds that are left.
 
         Returns: what is wrong with the last response; empty if the check passed.
@@ -49,7 +59,12 @@ class Check:
         well, problem = 0, ""
         tell("", self.seconds)
         while True:
-            answer, good = self._ask(url, max(end - time.monotonic(), 1))
+            asked = Future[tuple[str, bool]]()
+            # A daemon, because an endpoint may answer long after the check was stopped.
+            threading.Thread(target=self._fulfil, args=(asked, url, end), daemon=True).start()
+            if _is_stopped(asked, math.inf, stop):
+                return problem or "no answer: the check was stopped"
+            answer, good = asked.result()
             # A request that is cut off by the end of the check says less than the answer before it.
             if good or not problem or time.monotonic() < end:
                 problem = "" if good else answer
@@ -57,8 +72,14 @@ class Check:
             well = well + 1 if good else 0
             if well >= self.answers:
                 return ""
-            if stop.wait(self.interval) or time.monotonic() > end:
+            if _is_stopped(Future(), time.monotonic() + self.interval, stop) or time.monotonic() > end:
                 return problem or f"only {well} good answers in a row"
+
+    def _fulfil(self, asked: Future[tuple[str, bool]], url: str, end: float) -> None:
+        try:
+            asked.set_result(self._ask(url, max(end - time.monotonic(), 1)))
+        except Exception as error:
+            asked.set_exception(error)
 
     def _ask(self, url: str, seconds: float) -> tuple[str, bool]:
         """The response as text, and whether it is correct. The text of a correct response is its status."""
@@ -68,8 +89,18 @@ class Check:
                 status, body = answer.status, answer.read()
         except urllib.error.HTTPError as error:
             status, body = error.code, error.read()
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             return f"no answer: {error}", False
         if self.accepts(status, body):
             return str(status), True
         return f"{status} {body[:200].decode(errors='replace')}", False
+
+
+def _is_stopped(future: Future[Any], until: float, stop: Callable[[], bool]) -> bool:
+    """Wait for a result or a time. Returns whether the check is stopped before."""
+    while not wait([future], min(POLL_SECONDS, max(until - time.monotonic(), 0))).done:
+        if stop():
+            return True
+        if time.monotonic() >= until:
+            return False
+    return False

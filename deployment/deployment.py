@@ -221,12 +221,15 @@ class Deployment:
             )
         )
 
-    def sync(self, stacks: Collection[str], *, check: Check | None = None) -> Results:
+    def sync(
+        self, stacks: Collection[str], *, check: Check | None = None, stop: Callable[[], bool] = lambda: False
+    ) -> Results:
         """Update some of the stacks quickly: without a refresh, and without a rollback after a failed check.
 
         Args:
             stacks: their names.
             check: the check that the consumers' endpoints must pass.
+            stop: ends the checks when it returns True. A consumer whose check was stopped has an empty `checked`.
 
         Raises:
             CheckFailed: an endpoint failed the check.
@@ -236,7 +239,8 @@ class Deployment:
             self._require_release(name, check, ())
         stages = [[name for name in stage if name in stacks] for stage in self._stages]
         return self._each(
-            lambda name: self._up(name) if name == self.registry else self._checked(name, check, self._up(name)), stages
+            lambda name: self._up(name) if name == self.registry else self._checked(name, check, self._up(name), stop),
+            stages,
         )
 
     def refresh(self) -> Results:
@@ -447,7 +451,9 @@ class Deployment:
                 raise CheckFailed(text, **about, rolled_back_to="") from error
             raise CheckFailed(f"{error} It runs {before} again.", **about, rolled_back_to=before) from error
 
-    def _checked(self, name: str, check: Check | None, result: StackResult) -> StackResult:
+    def _checked(
+        self, name: str, check: Check | None, result: StackResult, stop: Callable[[], bool] = lambda: False
+    ) -> StackResult:
         url = result.outputs.get("endpointUrl")
         if check is None or not url:
             return result
@@ -458,10 +464,19 @@ class Deployment:
             last = answer
             self._tell(Checking(stack=name, url=str(url), answer=answer, seconds_left=left))
 
-        problem = check.problem(str(url), self._command.interrupted, tell)
+        stopped = False
+
+        def is_over() -> bool:
+            nonlocal stopped
+            stopped = stopped or stop()
+            return stopped or self._command.interrupted.is_set()
+
+        problem = check.problem(str(url), is_over, tell)
         self._tell(Ended(stack=name))
         if self._command.interrupted.is_set():
             raise Cancelled(f"{name} was updated, but not checked to the end", stack=name, hint="Deploy again.")
+        if stopped:
+            return result
         if problem:
             image = str(result.outputs.get("imageDigest", ""))
             text = f"GET {url} failed its check: {problem.rstrip('.')}."

@@ -6,9 +6,9 @@ https://watchfiles.helpmanual.io/
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import chdir, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
@@ -43,18 +43,20 @@ class Save:
         files: their paths, relative to the program's folder.
         stacks: the stacks that use the files.
         time: when the last file was saved, as returned by `time.time`.
+        is_outdated: whether there is a next save.
     """
 
     files: tuple[str, ...]
     stacks: frozenset[str]
     time: float
+    is_outdated: Callable[[], bool] = field(default=lambda: False, repr=False, compare=False)
 
 
 def saves(folder: Path, stacks: Collection[str], builds: Callable[[], Mapping[str, Build]]) -> Generator[Save]:
     """Yield each save that changes what a stack deploys. The first one contains all stacks and no file.
 
     Files that are saved while the caller handles a save are yielded together as the next one. Ignored files and files
-    saved with the same content are skipped.
+    saved with the same content are skipped. The process works in the program's folder until the generator is closed.
 
     Args:
         folder: the program's folder.
@@ -68,37 +70,54 @@ def saves(folder: Path, stacks: Collection[str], builds: Callable[[], Mapping[st
     folder = folder.resolve()
     files = {folder / "Pulumi.yaml": frozenset(stacks)}
     files |= {folder / f"Pulumi.{stack}.yaml": frozenset({stack}) for stack in stacks}
-    known, is_first = builds(), True
-    contents = {build: _content(folder, build) for build in known.values()}
-    texts = {file: _text(file) for file in files}
-    changed = SimpleQueue[None]()
-    while True:
-        with _watched(folder, [*known.values()], changed):
-            if is_first:
-                yield Save(files=(), stacks=frozenset(stacks), time=time.time())
-            else:
-                # A file may have been saved before the watch started.
-                changed.put(None)
-            is_first, settings = False, Paths()
-            while not settings:
-                changed.get()
-                while changed.qsize():
+    known, changed = builds(), SimpleQueue[None]()
+
+    def read(contents: Iterable[Build]) -> tuple[dict[Build, Content], dict[Path, bytes]]:
+        return {build: _content(folder, build) for build in contents}, {file: _text(file) for file in files}
+
+    def is_outdated() -> bool:
+        if changed.empty():
+            return False
+        while not changed.empty():
+            changed.get()
+        new, new_texts = read(contents)
+        is_new = new_texts != texts or any(new[build].tag != contents[build].tag for build in new)
+        if is_new:
+            changed.put(None)
+        return is_new
+
+    # Contexts are relative to the program's folder.
+    with chdir(folder):
+        contents, texts = read(known.values())
+        is_first = True
+        while True:
+            with _watched(folder, [*known.values()], changed):
+                if is_first:
+                    yield Save(files=(), stacks=frozenset(stacks), time=time.time(), is_outdated=is_outdated)
+                else:
+                    # A file may have been saved before the watch started.
+                    changed.put(None)
+                is_first, settings = False, Paths()
+                while not settings:
                     changed.get()
-                before, contents = contents, {build: _content(folder, build) for build in contents}
-                settings = {file for file in files if _text(file) != texts[file]}
-                texts = {file: _text(file) for file in files}
-                saved = {name: build for name, build in known.items() if contents[build].tag != before[build].tag}
-                if settings:
-                    with suppress(DeploymentError):  # the update reports the error
-                        known = builds()
-                    contents |= {build: _content(folder, build) for build in {*known.values()} - contents.keys()}
-                paths = settings.union(*(_differing(before[build], contents[build]) for build in saved.values()))
-                if paths:
-                    yield Save(
-                        files=tuple(sorted(os.path.relpath(path, folder) for path in paths)),
-                        stacks=frozenset(saved).union(*(files[path] for path in settings)),
-                        time=_saved_at(paths),
-                    )
+                    while not changed.empty():
+                        changed.get()
+                    before, texts_before = contents, texts
+                    contents, texts = read(contents)
+                    settings = {file for file in files if texts[file] != texts_before[file]}
+                    saved = {name: build for name, build in known.items() if contents[build].tag != before[build].tag}
+                    if settings:
+                        with suppress(DeploymentError):  # the update reports the error
+                            known = builds()
+                        contents |= read({*known.values()} - contents.keys())[0]
+                    paths = settings.union(*(_differing(before[build], contents[build]) for build in saved.values()))
+                    if paths:
+                        yield Save(
+                            files=tuple(sorted(os.path.relpath(path, folder) for path in paths)),
+                            stacks=frozenset(saved).union(*(files[path] for path in settings)),
+                            time=_saved_at(paths),
+                            is_outdated=is_outdated,
+                        )
 
 
 def _text(file: Path) -> bytes:
@@ -108,13 +127,12 @@ def _text(file: Path) -> bytes:
 def _content(folder: Path, build: Build) -> Content:
     context, dockerfile = build
     limit = CONTEXT_MB[-1]
-    with chdir(folder):
-        try:
-            image = ImageBuild(context=context, dockerfile=dockerfile, allow_secrets=["**"], context_limit=limit)
-            paths = {file.path for file in image.files} | {image.dockerfile_path}
-            return Content(image.tag, {folder / path: path.stat(follow_symlinks=False).st_mtime for path in paths})
-        except (Refused, OSError) as error:
-            return Content(str(error), {folder / context: time.time()})
+    try:
+        image = ImageBuild(context=context, dockerfile=dockerfile, allow_secrets=["**"], context_limit=limit)
+        paths = {file.path for file in image.files} | {image.dockerfile_path}
+        return Content(image.tag, {folder / path: path.stat(follow_symlinks=False).st_mtime for path in paths})
+    except (Refused, OSError) as error:
+        return Content(str(error), {folder / context: time.time()})
 
 
 def _differing(before: Content, after: Content) -> Paths:

@@ -193,7 +193,7 @@ class Service:
     def check(self, function: Function) -> None:
         """Call the endpoint of a function, if it has one."""
         if url := function.outputs.get("endpointUrl"):
-            function.problem = Check(seconds=CHECK_SECONDS).problem(url, threading.Event())
+            function.problem = Check(seconds=CHECK_SECONDS).problem(url)
             function.service = "fails" if function.problem else "answers"
         # It may have been deleted meanwhile.
         if self.functions.get(function.name) is function:

@@ -735,7 +735,7 @@ def test_a_set_up_asks_the_cloud_whose_credentials_they_are(program: Program) ->
     assert "registry: the credentials are of account 222222222222, not of 111111111111" in shown.stderr
 
 
-def test_a_save_is_deployed_and_answers_and_a_broken_one_is_told_and_mended(program: Program) -> None:
+def test_a_save_is_deployed_and_answers_and_the_next_one_ends_the_check_of_a_broken_one(program: Program) -> None:
     app = program.clone.root / "app" / "app.py"
     good = app.read_text()
 
@@ -743,7 +743,7 @@ def test_a_save_is_deployed_and_answers_and_a_broken_one_is_told_and_mended(prog
         return good.replace("hello world!", message)
 
     with subprocess.Popen(
-        [sys.executable, "-m", "deployment", "watch", "--no-registry", "--check-seconds", "20"], text=True,
+        [sys.executable, "-m", "deployment", "watch", "--no-registry", "--check-seconds", "600"], text=True,
         cwd=program.clone.root, env=program.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as process:  # fmt: skip
 
@@ -763,10 +763,12 @@ def test_a_save_is_deployed_and_answers_and_a_broken_one_is_told_and_mended(prog
             assert re.search(r"^app/app.py: \d+\.\d s from save to answer$", shown, re.MULTILINE), shown
             assert program.clone.get() == (200, {"message": "saved"})
             app.write_text(answering("broken").replace("def handler", "def handler("))
-            shown = until_it_watches()
-            assert "failed its check: 502" in shown, shown
-            assert re.search(r"^app/app.py: \d+\.\d s from save to error$", shown, re.MULTILINE), shown
+            deadline = time.monotonic() + 60
+            while program.clone.get()[0] != 502:
+                assert time.monotonic() < deadline
             app.write_text(answering("mended"))
+            shown = until_it_watches()
+            assert re.search(r"^app/app.py: \d+\.\d s from save to next save$", shown, re.MULTILINE), shown
             assert "from save to answer" in until_it_watches()
             assert program.clone.get() == (200, {"message": "mended"})
             process.send_signal(signal.SIGINT)

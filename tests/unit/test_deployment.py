@@ -1,8 +1,10 @@
 """Events, results, errors and the check of `deployment/`, without an engine."""
 
 import json
+import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -522,7 +524,7 @@ def test_a_check_waits_for_good_answers_in_a_row(
 ) -> None:
     Answers.statuses = statuses
     check = Check(seconds=1 if problem else 60, interval=0.01, answers=answers)
-    assert check.problem(endpoint, threading.Event()) == problem
+    assert check.problem(endpoint) == problem
 
 
 def test_a_request_that_the_end_of_a_check_cuts_off_does_not_hide_the_answer_before_it(
@@ -537,16 +539,22 @@ def test_a_request_that_the_end_of_a_check_cuts_off_does_not_hide_the_answer_bef
 
     monkeypatch.setattr(Check, "_ask", ask)
     monkeypatch.setattr("deployment.check.time", SimpleNamespace(monotonic=lambda: now))
-    assert Check(seconds=60, interval=0).problem("", threading.Event()) == "502 no"
+    assert Check(seconds=60, interval=0).problem("") == "502 no"
 
 
 def test_a_caller_decides_what_a_good_answer_is_and_what_is_sent(endpoint: str) -> None:
     Answers.statuses = [418]
     check = Check(accepts=lambda status, body: (status, body) == (418, b"key"), headers={"x-api-key": "key"})
-    assert check.problem(endpoint, threading.Event()) == ""
+    assert check.problem(endpoint) == ""
 
 
 def test_a_cancelled_check_ends_without_waiting() -> None:
-    stop = threading.Event()
-    stop.set()
-    assert Check(seconds=600, interval=600).problem("http://127.0.0.1:1/", stop).startswith("no answer")
+    assert Check(seconds=600, interval=600).problem("http://127.0.0.1:1/", lambda: True).startswith("no answer")
+
+
+def test_a_check_is_stopped_while_the_endpoint_does_not_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        began = time.monotonic()
+        assert "stopped" in Check(seconds=60).problem(url, lambda: time.monotonic() > began + 0.2)
+    assert time.monotonic() < began + 30

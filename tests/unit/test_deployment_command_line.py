@@ -329,6 +329,13 @@ def test_every_save_is_deployed_and_an_error_does_not_end_it(monkeypatch: pytest
         assert re.search(r"app/app.py, app/x: [23]\.\d s from save to answer\n", ran.stdout)
 
 
+def test_a_save_ends_the_check_of_the_one_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Save(files=("app/x",), stacks=frozenset({"consumer"}), time=time.time(), is_outdated=lambda: True)
+    monkeypatch.setattr(command_line, "saves", lambda *given: (save for save in [first]))
+    assert "from save to next save\n" in run("watch").stdout
+    assert Recorded.called[2]["stop"] is first.is_outdated
+
+
 def test_a_cancelled_update_ends_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     once = Save(files=(), stacks=frozenset({"consumer"}), time=time.time())
     monkeypatch.setattr(command_line, "saves", lambda *given: (save for save in [once, once]))

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -86,6 +87,23 @@ def test_what_is_saved_while_another_save_is_worked_on_comes_next(followed: Foll
     saved = {*next(found).files}
     # One or two saves, as they were noticed.
     assert saved == {"app/app.py", "app/more.py"} or {*saved, *next(found).files} == {"app/app.py", "app/more.py"}
+
+
+def test_a_save_is_outdated_as_soon_as_the_next_one_is_there_and_not_by_other_files(followed: Followed) -> None:
+    folder, _, found = followed
+    (folder / "app" / "app.py").write_text("first")
+    save = next(found)
+    (folder / "app" / "notes.md").write_text("excluded")
+    (folder / "app" / "app.py").touch()
+    ended = time.monotonic() + 0.5
+    while time.monotonic() < ended:
+        assert not save.is_outdated()
+    (folder / "app" / "app.py").write_text("second")
+    ended = time.monotonic() + 20
+    while not save.is_outdated():
+        assert time.monotonic() < ended
+    following = next(found)
+    assert (following.files, following.is_outdated()) == (("app/app.py",), False)
 
 
 def test_a_file_that_an_editor_replaces_is_a_save(followed: Followed) -> None:
