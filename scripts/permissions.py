@@ -8,6 +8,7 @@ https://github.com/hashicorp/terraform-provider-aws/tree/main/internal/service
 import json
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal, cast
 
@@ -148,7 +149,6 @@ TABLE: dict[str, dict[Step, list[Line]]] = {
 }
 
 # What triggers and settings of asynchronous calls need besides, whatever their names are.
-# `tests/local/test_trigger_rights.py` takes out each line.
 TRIGGER_READS: list[Line] = [
     ("ScheduleRoles", "iam:GetRole", "iam.Role"),
     ("ScheduleRoles", "iam:ListRolePolicies", "iam.Role"),
@@ -195,30 +195,144 @@ TRIGGERS: dict[str, dict[Step, list[Line]]] = {
     },
     "triggers-preview": {"preview": TRIGGER_READS},
 }
-TRIGGER_PRINCIPALS = {
+# What options of an API need besides. `tests/local/test_option_rights.py` takes out each line of `OPTIONS`.
+ACCESS_LOG_READS: list[Line] = [("AccessLogTags", "logs:ListTagsForResource", "cloudwatch.LogGroup")]
+REST_READS: list[Line] = [
+    ("ApiKeys", "apigateway:GET", "apigateway.ApiKey"),
+    ("UsagePlans", "apigateway:GET", "apigateway.UsagePlan"),
+    ("AuthorizerFunctions", "lambda:GetPolicy", "lambda.Permission"),
+    ("Domains", "apigateway:GET", "apigateway.DomainName"),
+    *ACCESS_LOG_READS,
+    ("LoggingRole", "iam:GetRole", "iam.Role"),
+    ("LoggingRole", "iam:ListRolePolicies", "iam.Role"),
+    ("LoggingRole", "iam:ListAttachedRolePolicies", "iam.Role"),
+    ("LoggingAccount", "apigateway:GET", "apigateway.Account"),
+]
+HTTP_READS: list[Line] = [
+    ("HttpApi", "apigateway:GET", "apigatewayv2.Api"),
+    ("Domains", "apigateway:GET", "apigatewayv2.DomainName"),
+    *ACCESS_LOG_READS,
+]
+APIS: dict[str, dict[Step, list[Line]]] = {
+    "rest-api-deployer": {
+        "create": [
+            ("ApiMethods", "apigateway:PUT", "apigateway.Method"),
+            ("ApiAuthorizers", "apigateway:POST", "apigateway.Authorizer"),
+            ("AuthorizerFunctions", "lambda:AddPermission", "lambda.Permission"),
+            ("ApiValidators", "apigateway:POST", "apigateway.RequestValidator"),
+            ("ApiErrors", "apigateway:PUT", "apigateway.Response"),
+            ("NewApiKeys", "apigateway:POST", "apigateway.ApiKey"),
+            ("NewUsagePlans", "apigateway:POST", "apigateway.UsagePlan"),
+            ("UsagePlanKeys", "apigateway:POST", "apigateway.UsagePlanKey"),
+            ("NewDomains", "apigateway:POST", "apigateway.DomainName"),
+            ("PathMappings", "apigateway:POST", "apigateway.BasePathMapping"),
+            ("AccessLog", "logs:CreateLogGroup", "cloudwatch.LogGroup"),
+            ("LoggingRole", "iam:CreateRole", "iam.Role"),
+            ("LoggingRole", "iam:AttachRolePolicy", "iam.RolePolicyAttachment"),
+            ("LoggingAccount", "apigateway:PATCH", "apigateway.Account"),
+        ],
+        "refresh": REST_READS,
+        "update": [
+            ("Api", "apigateway:PATCH", "apigateway.RestApi"),
+            ("AccessLog", "logs:PutRetentionPolicy", "cloudwatch.LogGroup"),
+        ],
+        "destroy": [
+            ("Domains", "apigateway:DELETE", "apigateway.DomainName"),
+            ("UsagePlans", "apigateway:PATCH", "apigateway.UsagePlan"),
+            ("UsagePlans", "apigateway:DELETE", "apigateway.UsagePlan"),
+            ("ApiKeys", "apigateway:DELETE", "apigateway.ApiKey"),
+            ("AuthorizerFunctions", "lambda:RemovePermission", "lambda.Permission"),
+            ("AccessLog", "logs:DeleteLogGroup", "cloudwatch.LogGroup"),
+        ],
+    },
+    "rest-api-preview": {"preview": REST_READS},
+    "http-api-deployer": {
+        "create": [
+            ("HttpApis", "apigateway:POST", "apigatewayv2.Api"),
+            ("HttpIntegrations", "apigateway:POST", "apigatewayv2.Integration"),
+            ("HttpAuthorizers", "apigateway:POST", "apigatewayv2.Authorizer"),
+            ("HttpRoutes", "apigateway:POST", "apigatewayv2.Route"),
+            ("HttpStages", "apigateway:POST", "apigatewayv2.Stage"),
+            ("NewDomains", "apigateway:POST", "apigatewayv2.DomainName"),
+            ("ApiMappings", "apigateway:POST", "apigatewayv2.ApiMapping"),
+            ("AccessLog", "logs:CreateLogGroup", "cloudwatch.LogGroup"),
+        ],
+        "refresh": HTTP_READS,
+        "update": [
+            ("HttpApi", "apigateway:PATCH", "apigatewayv2.Api"),
+            ("Domains", "apigateway:PATCH", "apigatewayv2.DomainName"),
+            ("AccessLog", "logs:PutRetentionPolicy", "cloudwatch.LogGroup"),
+        ],
+        "destroy": [
+            ("Domains", "apigateway:DELETE", "apigatewayv2.DomainName"),
+            ("HttpApi", "apigateway:DELETE", "apigatewayv2.Api"),
+            ("AccessLog", "logs:DeleteLogGroup", "cloudwatch.LogGroup"),
+        ],
+    },
+    "http-api-preview": {"preview": HTTP_READS},
+}
+OPTIONS = TRIGGERS | APIS
+OPTION_PRINCIPALS = {
     "triggers-deployer": "deploys a consumer stack with `function.triggers` or `function.asynchronous`: in addition to "
     "`consumer-deployer`",
     "triggers-preview": "previews it: in addition to `consumer-preview`",
+    "rest-api-deployer": "deploys a consumer stack whose `api` has more options than the committed one: in addition to "
+    "`consumer-deployer`",
+    "rest-api-preview": "previews it: in addition to `consumer-preview`",
+    "http-api-deployer": "deploys a consumer stack with `api.type: http`: in addition to `consumer-deployer`",
+    "http-api-preview": "previews it: in addition to `consumer-preview`",
 }
 
-# Actions that no local step needs: principal and action, with the reason why they are included.
+# Actions that no local step needs: principal, statement and action, with the reason why they are included.
+RECORD = (
+    "the record of `api.domain`, which the local cloud does not have "
+    "([provider](https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/route53/record.go))"
+)
+SERVICE_ROLE = (
+    "the first domain name of an account "
+    "([AWS](https://docs.aws.amazon.com/apigateway/latest/developerguide/using-service-linked-roles.html))"
+)
+DELIVERY = (
+    "the access log, for which the local cloud does not ask "
+    "([AWS](https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging.html))"
+)
+DELIVERIES = ("CreateLogDelivery", "GetLogDelivery", "UpdateLogDelivery", "DeleteLogDelivery", "ListLogDeliveries")
+POLICIES = ("PutResourcePolicy", "DescribeResourcePolicies")
+RECORDS = ("GetHostedZone", "ListResourceRecordSets", "ChangeResourceRecordSets")
+READ_RECORDS = RECORDS[:2]
 NOT_SEEN = {
-    ("triggers-deployer", "iam:PassRole"): (
-        "Scheduler asks for it, which the local cloud does not "
-        "([AWS](https://docs.aws.amazon.com/scheduler/latest/UserGuide/setting-up.html))"
-    ),
-    ("registry-pusher", "ecr:BatchGetImage"): (
+    ("registry-pusher", "Repository", "ecr:BatchGetImage"): (
         "a Docker engine with the containerd image store reads the manifest before it pushes one "
         "([AWS](https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html))"
     ),
+    ("triggers-deployer", "PassScheduleRoles", "iam:PassRole"): (
+        "Scheduler asks for it, which the local cloud does not "
+        "([AWS](https://docs.aws.amazon.com/scheduler/latest/UserGuide/setting-up.html))"
+    ),
+    ("rest-api-deployer", "PassLoggingRole", "iam:PassRole"): (
+        "API Gateway asks for it, which the local cloud does not "
+        "([AWS](https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html))"
+    ),
+    ("rest-api-deployer", "Domains", "apigateway:PATCH"): "a domain name in place, which the local cloud cannot update",
+    **{
+        (f"{kind}-api-deployer", "ServiceRole", "iam:CreateServiceLinkedRole"): SERVICE_ROLE
+        for kind in ("rest", "http")
+    },
+    **{
+        (f"{kind}-api-{user}", "HostedZones", f"route53:{action}"): RECORD
+        for kind in ("rest", "http")
+        for user, actions in (("deployer", RECORDS), ("preview", READ_RECORDS))
+        for action in actions
+    },
+    **{(f"{kind}-api-deployer", "RecordChanges", "route53:GetChange"): RECORD for kind in ("rest", "http")},
+    **{("http-api-deployer", "LogDeliveries", f"logs:{action}"): DELIVERY for action in (*DELIVERIES, *POLICIES)},
 }
-
-# The statement of each of them.
-UNSEEN_STATEMENTS = {"registry-pusher": "Repository", "triggers-deployer": "PassScheduleRoles"}
 
 CONDITIONS = {
     "PassRole": {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}},
     "PassScheduleRoles": {"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}},
+    "PassLoggingRole": {"StringEquals": {"iam:PassedToService": "apigateway.amazonaws.com"}},
+    "ServiceRole": {"StringEquals": {"iam:AWSServiceName": "ops.apigateway.amazonaws.com"}},
 }
 
 
@@ -260,7 +374,8 @@ def resources(registry: RegistrySettings, consumer: ConsumerSettings) -> dict[st
     name, api = consumer.function.name, cast("RestApi", consumer.api)
     log_group = f"arn:{aws}:logs:{region}:{account}:log-group"
     role = f"arn:{aws}:iam::{account}:role/function-role-*"
-    apis = f"arn:{aws}:apigateway:{region}::/restapis"
+    gateway = f"arn:{aws}:apigateway:{region}::"
+    apis, http_apis = f"{gateway}/restapis", f"{gateway}/apis"
     accounts = {"registry": registry.account, "consumer": account}
     roles = {
         name: f"arn:{aws}:iam::{accounts[name.partition('-')[0]]}:role/{name}"
@@ -289,6 +404,36 @@ def resources(registry: RegistrySettings, consumer: ConsumerSettings) -> dict[st
         "ApiDeployments": f"{apis}/*/deployments",
         "ApiStages": f"{apis}/*/stages",
         "ApiStage": f"{apis}/*/stages/{api.stage}",
+        "ApiMethods": f"{apis}/*/resources/*/methods/*",
+        "ApiAuthorizers": f"{apis}/*/authorizers",
+        "ApiValidators": f"{apis}/*/requestvalidators",
+        "ApiErrors": f"{apis}/*/gatewayresponses/*",
+        "NewApiKeys": f"{gateway}/apikeys",
+        "ApiKeys": f"{gateway}/apikeys/*",
+        "NewUsagePlans": f"{gateway}/usageplans",
+        "UsagePlans": f"{gateway}/usageplans/*",
+        "UsagePlanKeys": f"{gateway}/usageplans/*/keys",
+        "NewDomains": f"{gateway}/domainnames",
+        "Domains": f"{gateway}/domainnames/*",
+        "PathMappings": f"{gateway}/domainnames/*/basepathmappings",
+        "ApiMappings": f"{gateway}/domainnames/*/apimappings",
+        "ServiceRole": f"arn:{aws}:iam::{account}:role/aws-service-role/ops.apigateway.amazonaws.com/"
+        "AWSServiceRoleForAPIGateway",
+        "HostedZones": f"arn:{aws}:route53:::hostedzone/*",
+        "RecordChanges": f"arn:{aws}:route53:::change/*",
+        "AccessLog": f"{log_group}:/aws/apigateway/{name}/*:*",
+        "AccessLogTags": f"{log_group}:/aws/apigateway/{name}/*",
+        "LogDeliveries": "*",
+        "LoggingAccount": f"{gateway}/account",
+        "LoggingRole": (logging_role := f"arn:{aws}:iam::{account}:role/function-api-logging-role-*"),
+        "PassLoggingRole": logging_role,
+        "AuthorizerFunctions": function_arn(account, region, "*"),
+        "HttpApis": http_apis,
+        "HttpApi": f"{http_apis}/*",
+        "HttpIntegrations": f"{http_apis}/*/integrations",
+        "HttpAuthorizers": f"{http_apis}/*/authorizers",
+        "HttpRoutes": f"{http_apis}/*/routes",
+        "HttpStages": f"{http_apis}/*/stages",
         "ScheduleRoles": (schedule_role := f"arn:{aws}:iam::{account}:role/function-schedule-*"),
         "PassScheduleRoles": schedule_role,
         "Schedules": f"arn:{aws}:scheduler:{region}:{account}:schedule/default/function-schedule-*",
@@ -305,10 +450,10 @@ def policy(principal: str, *, without: Permission | None = None) -> Document:
     """The policy of a principal, optionally without one action of one statement."""
     lines = [
         (line.statement, line.action)
-        for line in permissions(TABLE | TRIGGERS)
+        for line in permissions(TABLE | OPTIONS)
         if line.principal == principal and line != without
     ]
-    lines += [(UNSEEN_STATEMENTS[name], action) for name, action in NOT_SEEN if name == principal]
+    lines += [(statement, action) for name, statement, action in NOT_SEEN if name == principal]
     known = resources(*committed())
     return {
         "Version": VERSION,
@@ -347,6 +492,7 @@ def github_trust(login: str) -> Document:
     return {"Version": VERSION, "Statement": [statement]}
 
 
+@cache
 def committed() -> tuple[RegistrySettings, ConsumerSettings]:
     """The configuration in the committed stack files."""
     registry, consumer = (
@@ -374,8 +520,8 @@ table in `scripts/permissions.py`, for the accounts, the Region and the names in
 PROOF = """`tests/engine/test_rights.py` runs every step as users with these policies. It removes each line of the
 tables once, and checks that the step in its last column fails and names the denied action. Other steps may need the
 same action. The test also removes the login from each trust policy. A preview that may not pull the image shows a
-warning with the denied action and continues. Of the two tables for triggers, `tests/local/test_trigger_rights.py` takes
-out each line, and sees the call denied.
+warning with the denied action and continues. Of the tables for triggers and APIs, `tests/local/test_option_rights.py`
+removes each line, and checks that its call is denied.
 """
 
 ROLES = """## Trust policies
@@ -397,10 +543,12 @@ LIMITS = """## Limits
 * A publisher, which pushes with the consumer's own credentials, needs the actions of `registry-pusher` except
   `ecr:ListImages`, in addition to those of `consumer-deployer`.
 
-* Options that create more than the committed files do (`release`, `alarms`, `tags`, `throttle`, `vpc`, another method,
-  …) require more actions. AWS's error names the action. `fileSystem` needs `elasticfilesystem:DescribeMountTargets`.
-* In `triggers-deployer`, name the topics, and if you like the function, by the condition `lambda:FunctionArn` on the
-  mappings. Topics of another account are named with that account.
+* Options of the function that create more than the committed file does (`release`, `alarms`, `tags`, `vpc`, …) require
+  more actions. AWS's error names the action. `fileSystem` needs `elasticfilesystem:DescribeMountTargets`.
+* Remove the statements of options that you do not use, such as those of the logging role.
+* Replace the `*` by names that you know: the topics in `triggers-deployer`, the domain, its hosted zone and the
+  authorizer's function in `rest-api-deployer`. Topics of another account are named with that account. To limit the
+  mappings to the function, add the condition `lambda:FunctionArn`.
 * A principal that can create a role and pass it to a function can give the function any permission. To limit that, set
   `function.permissionsBoundary`, and allow the deployer to create roles with this boundary only
   ([iam:PermissionsBoundary](https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html)).
@@ -418,18 +566,18 @@ been tested on AWS.
 def page() -> str:
     """`docs/policies/README.md`."""
     known = resources(*committed())
-    principals = PRINCIPALS | TRIGGER_PRINCIPALS
+    principals = PRINCIPALS | OPTION_PRINCIPALS
     whom = "\n".join(f"| [{name}.json]({name}.json) | {text} |" for name, text in principals.items())
     parts = [HEAD, f"| policy | of whom |\n| --- | --- |\n{whom}\n", PROOF]
     for principal in principals:
         rows = [
             f"| `{line.action}` | `{known[line.statement]}` | {line.used_by} | {STEPS[line.step]} |"
-            for line in permissions(TABLE | TRIGGERS)
+            for line in permissions(TABLE | OPTIONS)
             if line.principal == principal
         ]
         rows += [
-            f"| `{action}` | `{known[UNSEEN_STATEMENTS[name]]}` | {reason} | none here: not tested |"
-            for (name, action), reason in NOT_SEEN.items()
+            f"| `{action}` | `{known[statement]}` | {reason} | none here: not tested |"
+            for (name, statement, action), reason in NOT_SEEN.items()
             if name == principal
         ]
         head = f"## {principal}\n\n| action | resource | used by | fails without it |\n| --- | --- | --- | --- |\n"
@@ -442,7 +590,7 @@ def page() -> str:
 def files() -> dict[Path, str]:
     """Everything in `docs/policies/`."""
     policies = {
-        FOLDER / f"{name}.json": json.dumps(policy(name), indent=2) + "\n" for name in PRINCIPALS | TRIGGER_PRINCIPALS
+        FOLDER / f"{name}.json": json.dumps(policy(name), indent=2) + "\n" for name in PRINCIPALS | OPTION_PRINCIPALS
     }
     trusts = {f"{login}-trust": trust(login) for login in LOGINS}
     trusts |= {f"{login}-github": github_trust(login) for login in LOGINS}

@@ -83,7 +83,9 @@ EVENTS = frozenset({
 
 # The services by their names in signatures.
 SERVICES = {
-    "apigateway": Service(re.compile(r"/(restapis|apikeys|usageplans|account|tags|v2/apis)(/[^/]+)*/?")),
+    "apigateway": Service(
+        re.compile(r"/(restapis|apikeys|usageplans|account|domainnames|tags|v2/(apis|domainnames))(/[^/]+)*/?")
+    ),
     "events": Service(target="AWSEvents.", actions=EVENTS),
     "ecr": Service(target="AmazonEC2ContainerRegistry_V20150921."),
     "iam": Service(),

@@ -342,10 +342,10 @@ def test_one_service_cannot_be_called_in_the_name_of_another(cloud: Cloud) -> No
 @pytest.mark.parametrize(
     "path",
     ["/2015-03-31/functions%252f", "/2015-03-31/functions/%252e%252e/x", "/2015-03-31//functions", "/2015-03-31/layers",
-     "/x/functions", "/domainnames", "/v2/domainnames", "/iceberg/v1/config", "/_alb/x"],
+     "/x/functions", "/vpclinks", "/v2/vpclinks", "/iceberg/v1/config", "/_alb/x"],
 )  # fmt: skip
 def test_a_path_that_is_not_used_is_not_found(cloud: Cloud, path: str) -> None:
-    service = "apigateway" if "domain" in path or "apis" in path else "lambda"
+    service = "apigateway" if "vpclinks" in path else "lambda"
     headers = signed(cloud, service, OWNER, cloud.key(OWNER), "POST", path, b"{}")
     assert cloud.call("POST", path, headers, b"{}")[0] in (401, 404)
 

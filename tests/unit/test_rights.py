@@ -11,8 +11,8 @@ from scripts.permissions import (
     FOLDER,
     ISSUER,
     LOGINS,
+    OPTION_PRINCIPALS,
     PRINCIPALS,
-    TRIGGER_PRINCIPALS,
     committed,
     files,
     resources,
@@ -25,12 +25,30 @@ MANAGED_POLICY_CHARACTERS = 6_144
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerregistry.html
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsns.html
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatchlogs.html
 WITHOUT_RESOURCE = {
     "ecr:GetAuthorizationToken",
     "lambda:CreateEventSourceMapping",
     "sns:GetSubscriptionAttributes",
     "sns:SetSubscriptionAttributes",
     "sns:Unsubscribe",
+    "logs:CreateLogDelivery",
+    "logs:GetLogDelivery",
+    "logs:UpdateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:DescribeResourcePolicies",
+}
+# Actions without a call of the SDK: permissions that AWS checks itself.
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatchlogs.html
+WITHOUT_CALL = {
+    "PassRole",
+    "CreateLogDelivery",
+    "GetLogDelivery",
+    "UpdateLogDelivery",
+    "DeleteLogDelivery",
+    "ListLogDeliveries",
 }
 
 # Statements whose ARN has a `*`, and what AWS or Pulumi makes up in its place.
@@ -52,9 +70,31 @@ WILDCARDS = {
     "Mappings": "the mapping's ID",
     "Topics": "the topics, of which the committed file has none",
     "Rules": "the trigger's name and the end of the rule's",
+    "ApiMethods": "the IDs of the API and of a resource, and the methods, of which the committed file has one",
+    "ApiAuthorizers": "the API's ID",
+    "ApiValidators": "the API's ID",
+    "ApiErrors": "the API's ID and the kind of error",
+    "ApiKeys": "the key's ID",
+    "UsagePlans": "the plan's ID",
+    "UsagePlanKeys": "the plan's ID",
+    "Domains": "the domain name, of which the committed file has none",
+    "PathMappings": "the domain name, of which the committed file has none",
+    "ApiMappings": "the domain name, of which the committed file has none",
+    "HostedZones": "the hosted zone, of which the committed file has none",
+    "RecordChanges": "the ID of the change",
+    "AccessLog": "the stage, and the log streams",
+    "AccessLogTags": "the stage",
+    "LoggingRole": "the end of the role's name",
+    "PassLoggingRole": "the end of the role's name",
+    "AuthorizerFunctions": "the authorizer, of which the committed file has none",
+    "HttpApi": "the API's ID and what is in it",
+    "HttpIntegrations": "the API's ID",
+    "HttpAuthorizers": "the API's ID",
+    "HttpRoutes": "the API's ID",
+    "HttpStages": "the API's ID",
 }
 
-POLICIES = {name: json.loads((FOLDER / f"{name}.json").read_text()) for name in PRINCIPALS | TRIGGER_PRINCIPALS}
+POLICIES = {name: json.loads((FOLDER / f"{name}.json").read_text()) for name in PRINCIPALS | OPTION_PRINCIPALS}
 STATEMENTS = [
     pytest.param(statement, id=f"{name}-{statement['Sid']}")
     for name, document in POLICIES.items()
@@ -74,15 +114,15 @@ def test_no_wildcard_stands_where_a_resource_is_known(statement: dict[str, Any])
     elif "*" in statement["Resource"]:
         assert statement["Sid"] in WILDCARDS
         # Never in the account, the Region or the kind of resource.
-        assert "*" not in statement["Resource"].rpartition(":")[0].removesuffix(":*")
+        assert "*" not in statement["Resource"].removesuffix(":*").rpartition(":")[0]
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)
 def test_every_action_exists(statement: dict[str, Any]) -> None:
     for action in statement["Action"]:
         service, name = action.split(":")
-        # API Gateway's actions are the methods of HTTP; passing a role is an action without a call of its own.
-        known = {"GET", "POST", "PUT", "PATCH", "DELETE"} if service == "apigateway" else {"PassRole"}
+        # API Gateway's actions are the methods of HTTP.
+        known = {"GET", "POST", "PUT", "PATCH", "DELETE"} if service == "apigateway" else set(WITHOUT_CALL)
         if service != "apigateway":
             client = boto3.client(service, "us-east-1", aws_access_key_id="none", aws_secret_access_key="none")
             known |= set(client.meta.service_model.operation_names)
@@ -117,7 +157,8 @@ def test_a_role_is_passed_to_its_service_only() -> None:
         for statement in document["Statement"]:
             if "iam:PassRole" in statement["Action"]:
                 assert statement["Action"] == ["iam:PassRole"]
-                service = "scheduler" if statement["Sid"] == "PassScheduleRoles" else "lambda"
+                services = {"PassScheduleRoles": "scheduler", "PassLoggingRole": "apigateway"}
+                service = services.get(statement["Sid"], "lambda")
                 assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": f"{service}.amazonaws.com"}}
 
 
