@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Discriminator, Tag
 from components.http_api import FunctionHttpApi, HttpApi
 from components.limits import Switch
 from components.model import Model, allowed, rule
-from components.rest_api import FunctionApi, RestApi
+from components.rest_api import Dependencies, FunctionApi, RestApi, require_logging_role
 from components.route import TYPES, CorsOrigin
 
 
@@ -76,6 +76,13 @@ class Created:
     url: pulumi.Output[str | None] = field(default_factory=_none)
     api_key: pulumi.Output[str | None] = field(default_factory=_none)
     domain_target: pulumi.Output[str | None] = field(default_factory=_none)
+
+
+def check_endpoint(
+    prefix: str, endpoint: RestApi | HttpApi | FunctionUrl | NoEndpoint, child: pulumi.ResourceOptions
+) -> Dependencies:
+    """Check what can be known of an endpoint before resources exist. Returns what all other resources depend on."""
+    return require_logging_role(prefix, endpoint, child) if isinstance(endpoint, RestApi) else []
 
 
 def create_endpoint(

@@ -5,6 +5,7 @@ DeploymentError
 ├── InvalidArgument        an argument of a component is not allowed
 ├── RegistryUnusable       the registry stack is missing, lacks an output, or does not serve this consumer
 ├── ImageUnusable          the image cannot be built, found, or run by Lambda
+├── LoggingRoleMissing     API Gateway may not write logs in this account
 └── NameTaken              another stack has a function of this name
 
 Pulumi shows a `RunError` without a traceback.
@@ -32,6 +33,10 @@ class RegistryUnusable(DeploymentError):
 
 class ImageUnusable(DeploymentError):
     """Raised when the build context is read, or when the image is found in the registry."""
+
+
+class LoggingRoleMissing(DeploymentError):
+    """Raised before a resource is created, if logs of a REST API are on and the account has no role for them."""
 
 
 class NameTaken(DeploymentError):

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, 
 
 from components import iam
 from components.alarms import Alarms, create_alarms
-from components.endpoint import Endpoint, NoEndpoint, create_endpoint
+from components.endpoint import Endpoint, NoEndpoint, check_endpoint, create_endpoint
 from components.image.source import PLATFORMS, BuiltImage, ExistingImage, push, require_digest
 from components.limits import (
     ENVIRONMENT_BYTES,
@@ -386,7 +386,9 @@ class ImageFunction(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ImageFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cross-account-ecr:index:ImageFunction", name, None, opts)
-        self._prefix, self._args, self._child = name, args, pulumi.ResourceOptions(parent=self)
+        checks = check_endpoint(name, args.endpoint, pulumi.ResourceOptions(parent=self))
+        self._prefix, self._args = name, args
+        self._child = pulumi.ResourceOptions(parent=self, depends_on=checks)
         if isinstance(args.image, BuiltImage):
             pushed = push(f"{name}-image", args.image, self._child)
             self.image_uri = pushed.repo_digest.apply(require_digest)

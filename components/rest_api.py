@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from components import iam
 from components.domain import Domain, create_record
+from components.errors import LoggingRoleMissing
 from components.limits import Switch, arn, within
 from components.model import Model, Whole, allowed, rule
 from components.route import (
@@ -25,6 +26,8 @@ from components.route import (
     require_distinct,
     slug,
 )
+
+Dependencies = list[pulumi.Input[pulumi.Resource]]
 
 
 class RestRoute(Route):
@@ -153,6 +156,29 @@ class RestApi(RestRoute):
     def all_routes(self) -> list[RestRoute]:
         """All routes, including the first."""
         return [self, *self.routes]
+
+
+def require_logging_role(prefix: str, args: RestApi, child: pulumi.ResourceOptions) -> Dependencies:
+    """Check that API Gateway may write the logs that are on. Returns what all other resources depend on.
+
+    Raises:
+        LoggingRoleMissing: the account has no role for logs in this Region, and `logging_role` does not create it.
+    """
+    if args.logging_role or not (args.access_log_retention or args.execution_logs):
+        return []
+    account = aws.apigateway.Account.get(f"{prefix}-logging-account", "api-gateway-account", opts=child)
+
+    def checked(role: str | None) -> pulumi.Resource:
+        if not role:
+            raise LoggingRoleMissing(
+                "API Gateway has no role to write logs with in this account and Region, which accessLogRetention and "
+                "executionLogs of a REST API require. To create it, set loggingRole (in Python: logging_role) to true "
+                "in one stack of the account and Region. To use an existing role, run: aws apigateway update-account "
+                "--patch-operations op=replace,path=/cloudwatchRoleArn,value=ROLE_ARN"
+            )
+        return account
+
+    return [account.cloudwatch_role_arn.apply(checked)]
 
 
 class FunctionApi(pulumi.ComponentResource):

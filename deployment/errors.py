@@ -39,6 +39,8 @@ MISSING_PLUGIN = re.compile(
     r"no (?P<kind>\w+) plugin '(?:pulumi-\w+-)?(?P<name>[\w-]+)'(?:.*at version (?P<version>\S+))?"
 )
 OUTPUT_LINES = 20
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html
+NO_LOGGING_ROLE = re.compile("CloudWatch Logs role ARN must be set in account settings")
 # After a resource failed, earlier changes stay, and the state may have values that AWS did not accept.
 AGAIN = "Then run: python -m deployment up, or pulumi up --refresh. A plain pulumi up may do nothing."
 # The docker provider's form of BuildKit's messages about a step.
@@ -218,6 +220,9 @@ def translated(stack: str, error: CommandError, seen: Sequence[Event]) -> Deploy
         return ConfigurationError(said, **about, hint=hint)
     if first.type in PROGRAM:
         return ConfigurationError(said, **about, hint="Correct it and deploy again; nothing was created.")
+    if NO_LOGGING_ROLE.search(said):
+        hint = f"Set api.loggingRole: true in one stack of the account and Region, which creates this role. {AGAIN}"
+        return ProviderError(said, **about, hint=hint)
     return ProviderError(said, **about, hint=f"Fix the cause. {AGAIN}")
 
 

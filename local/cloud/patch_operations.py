@@ -1,4 +1,4 @@
-"""API Gateway's patch operations as on AWS: typed values, names as JSON pointers, and stages as a list.
+"""API Gateway's patch operations as on AWS: typed values, names as JSON pointers, stages as a list, logs with a role.
 
 https://docs.aws.amazon.com/apigateway/latest/api/patch-operations.html
 """
@@ -16,6 +16,8 @@ TYPES: dict[str, Callable[[str], Any]] = {
 }
 # Their values are in the path.
 LISTS = ("binaryMediaTypes",)
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html
+NO_ROLE = "CloudWatch Logs role ARN must be set in account settings to enable logging"
 # `-1` removes the limit of a method.
 UNLIMITED = -1
 
@@ -24,6 +26,7 @@ def apply() -> None:
     """Patch MiniStack. It looks these names up for each request."""
     apigateway_v1._apply_patch = _applying(apigateway_v1._apply_patch)
     apigateway_v1._method_throttle_settings = _limiting(apigateway_v1._method_throttle_settings)
+    apigateway_v1._update_stage = _requiring_role(apigateway_v1._update_stage)
 
 
 def _applying(otherwise: Callable[..., Document]) -> Callable[..., Document]:
@@ -56,6 +59,22 @@ def _parent(target: Document, names: list[str]) -> Document:
     for name in names[:-1]:
         target = target.setdefault(name, {})
     return target
+
+
+def _requiring_role(otherwise: Callable[..., Any]) -> Callable[..., Any]:
+    def update_stage(api: str, stage: str, asked: Document) -> Any:
+        settings = apigateway_v1._account_settings.get("settings") or {}
+        if any(map(_turns_logs_on, asked.get("patchOperations", []))) and not settings.get("cloudwatchRoleArn"):
+            return apigateway_v1._v1_error("BadRequestException", NO_ROLE, 400)
+        return otherwise(api, stage, asked)
+
+    return update_stage
+
+
+def _turns_logs_on(operation: Document) -> bool:
+    path, value = operation["path"], operation.get("value")
+    is_log = path.startswith("/accessLogSettings") or path.endswith("/logging/loglevel")
+    return is_log and operation["op"] != "remove" and value not in (None, "", "OFF")
 
 
 def _limiting(otherwise: Callable[..., Any]) -> Callable[..., Any]:

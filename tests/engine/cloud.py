@@ -47,6 +47,11 @@ class WithCloud(Checkout):
         env = {**self.env, "DOCKER_CONFIG": str(self.root / ".local" / "docker-config"), "DOCKER_BUILDKIT": "0"}
         return subprocess.run(["docker", *arguments], env=env, input=text, capture_output=True, text=True)
 
+    def set_logging_role(self, role: str = "arn:aws:iam::222222222222:role/logs") -> None:
+        """Set the role with which API Gateway writes logs in the consumer's account; empty: none."""
+        change = {"op": "replace", "path": "/cloudwatchRoleArn", "value": role}
+        self.client("consumer", "apigateway").update_account(patchOperations=[change])
+
     def add_profile(self, name: str, account: str, region: str) -> None:
         """Add an AWS profile for the root of another account in the local cloud."""
         aws = self.root / ".local" / "aws"

@@ -303,6 +303,12 @@ def test_a_canary_keeps_calls_on_the_version_before(deployed: Clone) -> None:
 def test_throttle_access_log_and_key_of_the_api(deployed: Clone) -> None:
     options = "throttle: {rate: 100, burst: 50}, accessLogRetention: 7, tracing: true, apiKey: true"
     deployed.edit("Pulumi.consumer.yaml", "public: true}", f"public: true, {options}}}")
+    deployed.set_logging_role("")
+    refused = deployed.shell("pulumi up --yes --skip-preview -s consumer")
+    assert "API Gateway has no role to write logs with" in refused.stdout
+    assert "Traceback" not in refused.stdout
+    assert deployed.last_update("consumer") == {}
+    deployed.set_logging_role()
     deployed.up("consumer")
     gateway = deployed.client("consumer", "apigateway")
     stage = gateway.get_stage(restApiId=api_of(deployed), stageName="Prod")

@@ -210,6 +210,7 @@ def test_of_the_committed_consumer_three_things_are_mentioned(deployed: Clone, t
 
 
 def test_a_consumer_with_log_throttle_and_signed_calls_passes_all(deployed: Clone, tmp_path: Path) -> None:
+    deployed.set_logging_role()
     passed = previewed(deployed, "consumer", tmp_path, changed=RIGHT_CONSUMER, levels=EVERYTHING_COUNTS)
     assert passed[:2] == (0, set()), passed[2]
 

@@ -109,6 +109,28 @@ def test_an_api_and_the_accounts_role_are_as_they_were_given(provider: AwsProvid
     assert (state["binaryMediaTypes"], state["minimumCompressionSize"]) == (["a/b"], "")
 
 
+@pytest.mark.parametrize("change", [("/accessLogSettings/destinationArn", "arn"), ("/*/*/logging/loglevel", "ERROR")])
+def test_logs_need_the_accounts_role(cloud: Cloud, rest: str, change: tuple[str, str]) -> None:
+    client = cloud.client("apigateway")
+    client.put_method(
+        restApiId=rest, httpMethod="GET", authorizationType="NONE",
+        resourceId=client.get_resources(restApiId=rest)["items"][0]["id"],
+    )  # fmt: skip
+    client.create_stage(restApiId=rest, stageName="Prod", deploymentId=client.create_deployment(restApiId=rest)["id"])
+
+    def patch(path: str, value: str) -> None:
+        changes = [{"op": "replace", "path": path, "value": value}]
+        client.update_stage(restApiId=rest, stageName="Prod", patchOperations=changes)
+
+    patch("/*/*/logging/loglevel", "OFF")
+    role = {"op": "replace", "path": "/cloudwatchRoleArn", "value": ""}
+    client.update_account(patchOperations=[role])
+    with pytest.raises(client.exceptions.BadRequestException, match="CloudWatch Logs role ARN must be set in account"):
+        patch(*change)
+    client.update_account(patchOperations=[{**role, "value": "arn:aws:iam::111111111111:role/logs"}])
+    patch(*change)
+
+
 # ---- calls -------------------------------------------------------------------------------------------------------
 
 

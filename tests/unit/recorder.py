@@ -60,6 +60,7 @@ class Recorder(pulumi.runtime.Mocks):
         stacks: outputs of the stacks that can be referenced.
         state: the resources of the stack by URN, with type and outputs.
         log_groups: names of those that the consumer's account has.
+        logging_role: the role with which API Gateway writes logs in the consumer's account.
         tags: what the repository holds, tag to digest.
         manifest: what the registry answers for an image that it has, status and body.
         config: the image's configuration.
@@ -70,6 +71,7 @@ class Recorder(pulumi.runtime.Mocks):
         self.stacks: dict[str, dict[str, Any]] = {REGISTRY_STACK: dict(REGISTRY_OUTPUTS), OWN_STACK: {}}
         self.state: dict[str, dict[str, Any]] = {}
         self.log_groups: list[str] = []
+        self.logging_role: str | None = "arn:aws:iam::222222222222:role/logs"
         self.tags: dict[str, str] = {}
         self.manifest: tuple[int, dict[str, Any]] = (
             200,
@@ -83,6 +85,8 @@ class Recorder(pulumi.runtime.Mocks):
         if args.typ == "pulumi:pulumi:StackReference":
             outputs = self.stacks.get(args.resource_id or "", {})
             return args.resource_id, {"name": args.resource_id, "outputs": outputs, "secretOutputNames": []}
+        if args.typ == "aws:apigateway/account:Account" and args.resource_id:
+            return args.resource_id, {"cloudwatchRoleArn": self.logging_role}
         return f"{args.name}-id", {**args.inputs, **self._computed(args)}
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:

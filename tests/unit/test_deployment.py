@@ -39,6 +39,7 @@ from deployment.workspace import Workspace
 from tests.unit.reach import examples, reached, reaches
 
 FUNCTION = "aws:lambda/function:Function"
+STAGE = "aws:apigateway/stage:Stage"
 STACK = "pulumi:pulumi:Stack"
 IMAGE, DOCKER, AWS = "docker:index/image:Image", "pulumi:providers:docker", "pulumi:providers:aws"
 
@@ -205,6 +206,12 @@ NOT_ASSUMED = f"Cannot assume IAM Role. IAM Role ({ROLE}) cannot be assumed. Err
         (FUNCTION, "The security token included is invalid", errors.CredentialsError, "get-caller-identity"),
         (FUNCTION, "InvalidParameterValueException", errors.ProviderError, "pulumi up --refresh"),
         (FUNCTION, "no credentials in the secret", errors.ProviderError, "pulumi up --refresh"),
+        (
+            STAGE,
+            "BadRequestException: CloudWatch Logs role ARN must be set in account settings to enable logging",
+            errors.ProviderError,
+            "loggingRole: true",
+        ),
         (
             DOCKER,
             "no resource plugin 'pulumi-resource-docker' found in the workspace at version v5.2.0 or on your $PATH",

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from components.errors import InvalidConfiguration
+from components.errors import InvalidConfiguration, LoggingRoleMissing
 from tests.unit.conftest import Deploy
-from tests.unit.recorder import DIGEST
+from tests.unit.recorder import DIGEST, Recorder
 from tests.unit.registered import Deployed, grants, lets
 
 API = "aws:apigateway/restApi:RestApi"
@@ -440,6 +440,19 @@ def test_the_role_for_logs_is_created_on_request_and_kept(deploy: Deploy) -> Non
     # API Gateway refuses to log before it is set.
     assert account.name in done.one(STAGE).depends_on
     assert not with_api(deploy, path="hello", accessLogRetention=30).of(ACCOUNT)
+
+
+@pytest.mark.parametrize("logs", [{"accessLogRetention": 30}, {"executionLogs": True}])
+def test_logs_without_the_accounts_role_are_refused_before_anything_is_created(
+    deploy: Deploy, recorder: Recorder, logs: dict[str, Any]
+) -> None:
+    recorder.logging_role = None
+    with pytest.raises(LoggingRoleMissing, match="set loggingRole .* to true in one stack of the account and Region"):
+        with_api(deploy, path="hello", **logs)
+    created = {one.typ for one in recorder.resources if one.typ.startswith("aws:") and not one.resource_id}
+    assert created == set()
+    assert with_api(deploy, path="hello", **logs, loggingRole=True).of(ACCOUNT)
+    assert with_api(deploy, path="hello").of(STAGE)
 
 
 # ---- who authorizes, and the domain
