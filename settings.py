@@ -277,7 +277,7 @@ def parse(
         found.append(_shown(project, "function"))
     if found or settings is None:
         count = "1 error" if len(found) == 1 else f"{len(found)} errors"
-        message = "\n  ".join([f"The configuration of this {kind} stack has {count}; nothing was changed.", *found])
+        message = "\n  ".join([f"The configuration of this {kind} stack has {count}:", *found])
         raise InvalidConfiguration(message.encode(errors="backslashreplace").decode())
     if isinstance(settings, ConsumerSettings):
         settings._is_secret = "function" in secret

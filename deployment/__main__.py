@@ -122,8 +122,8 @@ class Common:
         list[str] | None,
         typer.Option(
             metavar="ARN",
-            help="Use the environment's credentials in place of the stack files', and for this role's account assume "
-            "the role with them; repeatable.",
+            help="Assume this role for its account, with the environment's credentials in place of those in the "
+            "stack files; repeatable.",
         ),
     ] = None
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document with the results on stdout.")] = False
@@ -157,9 +157,9 @@ class Stacks(Common):
             metavar="STACK", help="The registry's stack.", show_default="registry", autocompletion=stack_names
         ),
     ] = None
-    no_registry: Annotated[bool, typer.Option("--no-registry", help="Leave the registry's stack alone.")] = False
+    no_registry: Annotated[bool, typer.Option("--no-registry", help="Skip the registry's stack.")] = False
     consumer: Consumers = None
-    no_consumers: Annotated[bool, typer.Option("--no-consumers", help="Leave the consumers' stacks alone.")] = False
+    no_consumers: Annotated[bool, typer.Option("--no-consumers", help="Skip the consumers' stacks.")] = False
 
     @property
     def names(self) -> tuple[str | None, Sequence[str]]:
@@ -262,20 +262,20 @@ def init(
     consumer_role: Annotated[str | None, typer.Option(metavar="ARN", help="Role to assume for the function.")] = None,
     repository: Annotated[str, typer.Option(metavar="NAME", help="Name of the repository.")] = "cross-account-function",
     verify: Annotated[
-        bool, typer.Option("--verify/--no-verify", help="Ask AWS whose credentials these are. Needs boto3.")
+        bool, typer.Option("--verify/--no-verify", help="Check the credentials with AWS. Needs boto3.")
     ] = True,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the files to stdout, and write none.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the files to stdout. Write no file.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Overwrite files without asking.")] = False,
 ) -> None:
     """Write both stack files from a few answers, and check the credentials.
 
-    On a terminal it asks for what no option gives. Without a profile and a role, the default credential chain is used.
-    It shows what would change in a file that is there already, and asks before it overwrites it.
+    On a terminal, it asks for each value that no option sets. Without a profile and a role, the default credential
+    chain is used. If a file exists, it shows the changes and asks before it overwrites the file.
     """
     needed = {"--registry-account": registry_account, "--consumer-account": consumer_account, "--region": region}
     missing = [name for name, value in needed.items() if value is None]
     if missing and not _has_terminal():
-        raise typer.BadParameter(f"{', '.join(missing)} must be given: there is no terminal to ask on.")
+        raise typer.BadParameter(f"{', '.join(missing)} must be given, because there is no terminal to ask on.")
 
     def ask(question: str, given: str | None) -> str:
         if given is None and _has_terminal():
@@ -339,21 +339,22 @@ def up(
     share: Annotated[
         list[float] | None,
         typer.Option(
-            metavar="SHARE", help="Share of the calls that a new image gets first, checked; repeatable, rising."
+            metavar="SHARE",
+            help="Share of the calls that a new image gets before all; repeatable, in rising order.",
         ),
     ] = None,
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Refresh the state first, and undo changes made outside Pulumi.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the changes only, as `preview` does.")] = False,
 ) -> None:
-    """Deploy the registry, then the consumers in parallel (sam deploy).
+    """Deploy the registry, then the consumers in parallel (like sam deploy).
 
-    On a terminal it shows what it would do and asks before it changes something.
+    On a terminal, it shows a preview and asks for confirmation.
 
-    With --check the state is refreshed first, and an image whose endpoint does not answer 2xx in time is replaced by
-    the one that ran before it; the exit code is 6 then. Shares need `function.release` in the consumer's stack file.
+    With --check, the state is refreshed first. If the endpoint does not answer 2xx in time, the consumer returns to its
+    previous image, and the exit code is 6. Shares require `function.release` in the consumer's stack file.
     """
     if check_seconds is not None and not check:
         raise typer.BadParameter("--check-seconds needs --check.")
@@ -381,7 +382,7 @@ def watch(
         float, typer.Option(metavar="SECONDS", callback=above_zero, help="How long --check repeats the call.")
     ] = 10,
 ) -> None:
-    """Deploy at every save in a build context or stack file (sam sync).
+    """Deploy when a context or stack file is saved (like sam sync).
 
     It runs until Ctrl-C and needs watchfiles. It does not ask. An image that fails its check stays until the next
     save, which ends a running check. Only the stacks whose files were saved are updated. Files that .dockerignore
@@ -433,8 +434,8 @@ def preview(
 ) -> int:
     """Show what `up` would change. Nothing is built or pushed.
 
-    The comment is the same for the same commit on every machine, shows no value that could be secret, and starts with
-    a line by which its next version finds it.
+    For the same commit, the comment is the same on every machine. It shows no value that could be secret. Its first
+    line identifies it, so that a workflow can update it.
     """
     commit = merge_base(stacks.folder, base) if base else ""
     failed: DeploymentError | None = None
@@ -480,14 +481,15 @@ def drift(stacks: Stacks) -> int:
 @command("destroy --no-registry", "destroy --yes")
 def destroy(
     stacks: Stacks,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Destroy the consumers, then the registry (sam delete).
+    """Destroy the consumers, then the registry (like sam delete).
 
     A repository that is protected, or not empty, is refused.
     """
     if not yes:
-        _agree("Destroy these stacks?")
+        registry, consumers = stacks.names
+        _agree(f"Destroy {', '.join([*consumers, *([registry] if registry else [])])}?")
     with running(stacks, *stacks.names) as deployment:
         results = deployment.destroy()
     _print(stacks, results)
@@ -495,9 +497,9 @@ def destroy(
 
 @command("status --json")
 def status(stacks: Stacks) -> int:
-    """Show what runs where, and who updates it now.
+    """Show the image and address of each stack, and who updates it now.
 
-    It reads the states and does not ask AWS. The exit code is 10 if a state may be wrong.
+    It reads the states and does not call AWS. The exit code is 10 if a state may be wrong.
     """
     with running(stacks, *stacks.names) as deployment:
         known = deployment.status()
@@ -517,7 +519,7 @@ def logs(
     ] = "10m",
     follow: Annotated[bool, typer.Option("--follow", help="Follow new lines, until Ctrl-C.")] = False,
 ) -> None:
-    """Show the logs of functions (sam logs).
+    """Show the logs of functions (like sam logs).
 
     It needs boto3.
     """
@@ -542,7 +544,7 @@ def invoke(
         str, typer.Option(metavar="FILE", help="Event as JSON; - reads standard input.", show_default="{}")
     ] = "",
 ) -> int:
-    """Call a function (sam remote invoke; in the local run, local invoke).
+    """Call a function (like sam remote invoke and sam local invoke).
 
     It calls the alias if there is one. The response is on stdout, the log on stderr. It needs boto3.
     """
@@ -563,7 +565,7 @@ def invoke(
 
 
 @command("history consumer", "history consumer --json")
-def history(common: Common, stack: Annotated[str, typer.Argument(autocompletion=stack_names)]) -> None:
+def history(common: Common, stack: Annotated[str, typer.Argument(metavar="STACK", autocompletion=stack_names)]) -> None:
     """List the updates of a stack: when, by whom, and which image ran."""
     with running(common, None, [stack]) as deployment:
         updates = deployment.history(stack)
@@ -576,10 +578,14 @@ def history(common: Common, stack: Annotated[str, typer.Argument(autocompletion=
 @command("promote consumer production")
 def promote(
     common: Common,
-    source: Annotated[str, typer.Argument(help="The consumer whose image is promoted.", autocompletion=stack_names)],
-    target: Annotated[str, typer.Argument(help="The consumer that then runs it.", autocompletion=stack_names)],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="The consumer whose image is promoted.", autocompletion=stack_names)
+    ],
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="The consumer that then runs it.", autocompletion=stack_names)
+    ],
 ) -> None:
-    """Run in one consumer the image that another one runs.
+    """Run the image of one consumer in another.
 
     Nothing is built. The next `up` runs what the stack's file says.
     """
@@ -592,7 +598,9 @@ def promote(
 def rollback(
     common: Common,
     consumer_stack: Annotated[str, typer.Argument(metavar="CONSUMER", autocompletion=stack_names)],
-    to: Annotated[str, typer.Option(metavar="DIGEST", help="An image of its history: digest or its start.")] = "",
+    to: Annotated[
+        str, typer.Option(metavar="DIGEST", help="Digest of an image in its history, or its beginning.")
+    ] = "",
 ) -> None:
     """Run the previous image, or another one of the history.
 
@@ -606,19 +614,20 @@ def rollback(
 @command("repair consumer")
 def repair(
     common: Common,
-    stack: Annotated[str, typer.Argument(autocompletion=stack_names)],
+    stack: Annotated[str, typer.Argument(metavar="STACK", autocompletion=stack_names)],
     yes: Annotated[bool, typer.Option("--yes", help="Remove the lock even if its process may still run.")] = False,
 ) -> None:
     """Remove the lock of a killed run, and refresh the state.
 
-    It asks before it removes the lock of a process that may still run: the state would miss what that process does.
+    It asks for confirmation before it removes the lock of a process that may still run, because the state would miss
+    the changes of that process.
     """
     try:
         with running(common, None, [stack]) as deployment:
             result = deployment.repair(stack, force=yes)
     except ConflictError as conflict:
-        if not (_has_terminal() and typer.confirm(f"{conflict}. Take its lock away?", err=True)):
-            conflict.hint = f"Wait for it. If it is dead: python -m deployment repair {stack} --yes"
+        if not (_has_terminal() and typer.confirm(f"{conflict}. Remove its lock?", err=True)):
+            conflict.hint = f"Wait for it. If its process has ended: python -m deployment repair {stack} --yes"
             raise
         with running(common, None, [stack]) as deployment:
             result = deployment.repair(stack, force=True)
@@ -730,14 +739,14 @@ def _described(stack: StackStatus) -> str:
     lines += [f"  unknown outcome  {urn}" for urn in stack.pending]
     repair = stack.pending or stack.holder
     lines += [f"  fix              python -m deployment repair {stack.stack}"] if repair else []
-    lines += [f"  failed update    {urn}; AWS may have the values of before" for urn in stack.failed]
+    lines += [f"  failed update    {urn}; AWS may have the previous values" for urn in stack.failed]
     lines += ["  fix              python -m deployment up, or pulumi up --refresh"] if stack.failed else []
     return "\n".join(lines)
 
 
 @app.command("completion", cls=Command, epilog='\b\nExample:\n  eval "$(python -m deployment completion bash)"')
 def completion(shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")]) -> None:
-    """Print a script: `deployment` as a command that the shell completes.
+    """Print a script that defines the command `deployment` with completion.
 
     It completes commands, options and the names of stacks.
     """

@@ -198,7 +198,8 @@ def _principal(caller: str) -> str:
 
 def readable(message: str) -> str:
     """A log line shortened for a person; empty for lines that only mark the start or end of a call."""
-    message = message.rstrip()
+    # Lambda ends the lines of a traceback with \r, with which a terminal would write each over the one before.
+    message = "\n".join(message.rstrip().splitlines())
     if report := REPORT.match(message):
         cold = f", cold start {float(report['init']):.0f} ms" if report["init"] else ""
         return f"took {float(report['duration']):.0f} ms, used {report['used']} of {report['size']} MB{cold}"
@@ -241,8 +242,8 @@ def _session(login: Login | Function) -> tuple[Any, str]:
         # Another account may have a log group with the same name.
         found = session.client("sts").get_caller_identity()
         if found["Account"] != login.account:
-            text = f"the credentials are of account {found['Account']}, not of {login.account}"
-            hint = "Log in to that account, or name another profile in the stack's file."
+            text = f"the credentials belong to account {found['Account']}, not to {login.account}"
+            hint = f"Log in to account {login.account}, or name another profile in the stack's file."
             raise CredentialsError(text, stack=login.stack, hint=hint)
         return session, found["Arn"]
 
@@ -288,9 +289,9 @@ def _translated(function: Login | Function) -> Iterator[None]:
         if isinstance(error, (HTTPClientError, NoConnection)):
             raise ProviderError(said, stack=function.stack, hint="Try again.") from None
         if isinstance(error, ClientError) and error.operation_name.startswith("AssumeRole"):
-            hint = "The role's trust policy and the policy of who assumes it have to allow it: docs/credentials.md"
+            hint = "Both the role's trust policy and the principal's own policy must allow it: docs/credentials.md"
             raise CredentialsError(said, stack=function.stack, hint=hint) from None
         if isinstance(error, ClientError) and not (EXPIRED.search(said) or REFUSED.search(said)):
-            raise ProviderError(said, stack=function.stack, hint="See what AWS says.") from None
+            raise ProviderError(said, stack=function.stack, hint="Fix the cause, and run it again.") from None
         hint = "Log in, or name another profile in the stack's file. List them: aws configure list-profiles"
         raise CredentialsError(said, stack=function.stack, hint=hint) from None

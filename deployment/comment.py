@@ -68,7 +68,7 @@ WEIGHTY = {
     ("aws:lambda/function:Function", "ephemeralStorage"): "[billed](https://aws.amazon.com/lambda/pricing/)",
     ("aws:lambda/function:Function", "memorySize"): "[billed](https://aws.amazon.com/lambda/pricing/)",
     ("aws:lambda/function:Function", "reservedConcurrentExecutions"): "taken from the account's pool; 0 stops it",
-    ("aws:lambda/function:Function", "timeout"): "a call may be billed that long",
+    ("aws:lambda/function:Function", "timeout"): "a call may be billed for that long",
     ("aws:lambda/function:Function", "tracingConfig"): "[billed](https://aws.amazon.com/xray/pricing/)",
     ("aws:apigateway/method:Method", "apiKeyRequired"): "who may call it",
     ("aws:apigateway/authorizer:Authorizer", "authorizerUri"): "who may call it",
@@ -134,9 +134,9 @@ def comment(
     parts = [Part(f"{MARKER}\n### Preview{of}", 9), Part(_overview(outcomes), 9)]
     parts += [Part(_failure(error), 8) for error in failed.values()]
     if not built:
-        parts.append(Part("Previewed with the images that run now: what would be built is left out.", 8))
+        parts.append(Part("This preview uses the images that run now, without a build.", 8))
     if statements := {text: None for result in results.values() for text in _statements(result)}:
-        text = "#### Statements to read: what they allow is not told below\n\n" + "\n\n".join(statements)
+        text = "#### Statements to review: they are not explained below\n\n" + "\n\n".join(statements)
         parts.append(Part(text, 8))
     if rows := [row for result in results.values() for row in _weighty(result)]:
         text = f"#### Review first\n\n{table(['stack', 'resource', 'change', 'means'], rows)}"
@@ -368,9 +368,7 @@ def _fitting(parts: Sequence[Part]) -> str:
     """The parts that fit into a comment. The parts with the lowest weight are left out first."""
     kept, left_out = list(parts), list[str]()
     while True:
-        note = (
-            f"\n\nLeft out, for a comment has room for {LIMIT} characters: {'; '.join(left_out)}." if left_out else ""
-        )
+        note = f"\n\nLeft out, because a comment holds {LIMIT} characters: {'; '.join(left_out)}." if left_out else ""
         text = "\n\n".join(part.text for part in kept) + note + "\n"
         named = [part for part in kept if part.name]
         if len(text) <= LIMIT or not named:

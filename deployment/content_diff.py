@@ -60,7 +60,7 @@ def merge_base(folder: Path, base: str) -> str:
     commit = _git(folder, "merge-base", "HEAD", base).decode().strip()
     if not commit:
         hint = "Fetch the other branch with its history (actions/checkout: `fetch-depth: 0`)."
-        raise ConfigurationError(f"there is no commit that HEAD and {base} have come from", stack="", hint=hint)
+        raise ConfigurationError(f"HEAD and {base} have no commit in common", stack="", hint=hint)
     return commit
 
 

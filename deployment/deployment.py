@@ -285,7 +285,11 @@ class Deployment:
         """
         digest = self._image(consumer, to) if to else self.outputs(consumer).get("previousImageDigest")
         if not digest:
-            raise ConfigurationError(f"{consumer} has run no other image", stack=consumer, hint="Deploy another one.")
+            raise ConfigurationError(
+                f"{consumer} has run no other image",
+                stack=consumer,
+                hint="Deploy another image first: python -m deployment up",
+            )
         result = self._up(consumer, image={"digest": digest}, share=1.0)
         return dataclasses.replace(result, operation="rollback")
 
@@ -411,8 +415,10 @@ class Deployment:
             image for image in known if image.removeprefix("sha256:").startswith(beginning.removeprefix("sha256:"))
         ]
         if len(found) != 1:
-            text = f"{beginning} is {'the beginning of several images' if found else 'no image'} of {consumer}"
-            hint = f"Images of its history: {', '.join(known) or 'none'}. A whole digest may be any."
+            text = (
+                f"the history of {consumer} has {'several images' if found else 'no image'} with the digest {beginning}"
+            )
+            hint = f"Its images: {', '.join(known) or 'none'}. A complete digest may name any image of the repository."
             raise ConfigurationError(text, stack=consumer, hint=hint)
         return found[0]
 
@@ -421,14 +427,14 @@ class Deployment:
         config = self._config(name)
         if shares and (config.get("function") or {}).get("release") is None:
             hint = f"Write in Pulumi.{name}.yaml: {self._workspace.project}:function: {{release: {{}}}}"
-            raise ConfigurationError(f"{name} has no function.release to shift shares of", stack=name, hint=hint)
+            raise ConfigurationError(f"{name} has no function.release, which shares require", stack=name, hint=hint)
         if shares and list(shares) != sorted(share for share in set(shares) if 0 < share < 1):
             text = f"shares {', '.join(map(str, shares))} given; allowed are rising numbers between 0 and 1"
             raise ConfigurationError(text, stack=name, hint="Example: --share 0.1 --share 0.5")
         api = config.get("api") or {}
         private = api.get("type") != "none" and not api.get("public")
         if check and private and not check.headers and check.accepts is is_success:
-            hint = "Give the check the headers that the endpoint asks for, or leave the check out."
+            hint = "Leave out --check, or check in Python with the headers that the endpoint requires: Check(headers=…)"
             raise ConfigurationError(f"the endpoint of {name} is not public", stack=name, hint=hint)
 
     def _release(self, name: str, check: Check | None, shares: Sequence[float], refresh: bool) -> StackResult:
@@ -447,9 +453,9 @@ class Deployment:
             try:
                 self._up(name, image={"digest": before}, share=1.0 if shares else None)
             except DeploymentError as second:
-                text = f"{error} Going back to {before} failed as well: {second}"
+                text = f"{error} The rollback to {before} also failed: {second}"
                 raise CheckFailed(text, **about, rolled_back_to="") from error
-            raise CheckFailed(f"{error} It runs {before} again.", **about, rolled_back_to=before) from error
+            raise CheckFailed(f"{error} {name} runs {before} again.", **about, rolled_back_to=before) from error
 
     def _checked(
         self, name: str, check: Check | None, result: StackResult, stop: Callable[[], bool] = lambda: False
@@ -474,7 +480,8 @@ class Deployment:
         problem = check.problem(str(url), is_over, tell)
         self._tell(Ended(stack=name))
         if self._command.interrupted.is_set():
-            raise Cancelled(f"{name} was updated, but not checked to the end", stack=name, hint="Deploy again.")
+            text = f"{name} was updated, but its check was cancelled"
+            raise Cancelled(text, stack=name, hint="Check it: python -m deployment up --check")
         if stopped:
             return result
         if problem:
@@ -663,9 +670,9 @@ class Deployment:
         except CommandError as error:
             if expired.is_set():
                 text = f"{name} took longer than {self._options.timeout:g} s and was interrupted"
-                raise TimedOut(text, stack=name, hint="Deploy again to go on, with more time.") from None
+                raise TimedOut(text, stack=name, hint="Run it again to continue, with a longer timeout.") from None
             if self._command.interrupted.is_set():
-                raise Cancelled(f"{name} was cancelled", stack=name, hint="Deploy again to go on.") from None
+                raise Cancelled(f"{name} was cancelled", stack=name, hint="Run it again to continue.") from None
             raise errors.translated(name, error, list(seen)) from None
 
     def _see(self, name: str, seen: list[Event], event: EngineEvent) -> None:
@@ -727,7 +734,7 @@ class Deployment:
             raise
         except DeploymentError:
             pass
-        text = f"another update may hold the stack {stack.name}: its backend does not say"
+        text = f"another update may hold the stack {stack.name}: its backend does not report it"
         return ConflictError(text, stack=stack.name, holder="")
 
     def _forget_builds(self, stack: Stack, exported: str) -> None:

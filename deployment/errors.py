@@ -43,6 +43,12 @@ OUTPUT_LINES = 20
 NO_LOGGING_ROLE = re.compile("CloudWatch Logs role ARN must be set in account settings")
 # After a resource failed, earlier changes stay, and the state may have values that AWS did not accept.
 AGAIN = "Then run: python -m deployment up, or pulumi up --refresh. A plain pulumi up may do nothing."
+# A destroy of a repository that the configuration keeps.
+PROTECTED = re.compile("because it is protected|consider using force_delete")
+KEPT = (
+    "To delete the repository with its images, set repository: {name: …, protect: false, retainOnDelete: false, "
+    "forceDelete: true} in the registry's stack file. Run: python -m deployment up --no-consumers, then destroy again."
+)
 # The docker provider's form of BuildKit's messages about a step.
 # https://github.com/pulumi/pulumi-docker/blob/master/provider/image.go
 PUSH = re.compile(r"Pushing (the )?image\b", re.I)
@@ -108,7 +114,7 @@ class ConflictError(DeploymentError):
 
     def __init__(self, text: str, *, stack: str, holder: str, ended: bool = False) -> None:
         repair = f"python -m deployment repair {stack}"
-        hint = f"That process has ended. Run: {repair}" if ended else f"Wait for it. If it is dead: {repair}"
+        hint = f"That process has ended. Run: {repair}" if ended else f"Wait for it. If its process has ended: {repair}"
         super().__init__(text, stack=stack, hint=hint)
         self.holder = holder
         self.ended = ended
@@ -184,19 +190,19 @@ def translated(stack: str, error: CommandError, seen: Sequence[Event]) -> Deploy
     errors = [line for line in seen if isinstance(line, Diagnostic) and line.severity == "error"]
     first = next((line for line in errors if line.type not in PROGRAM), errors[0] if errors else None)
     if first is None:
-        first = Diagnostic(stack=stack, severity="error", text=_said(output) or "pulumi ended without saying why")
+        first = Diagnostic(stack=stack, severity="error", text=_said(output) or "pulumi ended without an error message")
     about = {"stack": stack, "urn": first.urn}
     said = first.text.removeprefix("Preview failed: ")
     if isinstance(first, Violation):
         text = "\n".join(line.text for line in errors if isinstance(line, Violation))
-        return PolicyViolated(text, **about, hint="Change it, or the rule in the policy pack's configuration.")
+        return PolicyViolated(text, **about, hint="Change the resource, or configure the rule: docs/policy-pack.md")
     if PLUGIN.search(said):
         return DeploymentError(said, **about, hint=_plugin_fix(said))
     if first.type == DOCKER:
         hint = "Start Docker. A preview without a build needs none: python -m deployment preview --no-build"
         return BuildError(said, **about, hint=hint)
     if first.type == IMAGE:
-        hint = "Fix what the build or the push says, and deploy again."
+        hint = "Fix the error of the build or the push, and deploy again."
         return BuildError(build_failure(said, first.urn, seen), **about, hint=hint)
     if first not in errors and (BACKEND.search(said) or NO_TOKEN in said):
         return _backend_error(said, about)
@@ -208,14 +214,16 @@ def translated(stack: str, error: CommandError, seen: Sequence[Event]) -> Deploy
             said, **about, hint=f"Correct Pulumi.{stack}.yaml and deploy again; nothing was created."
         )
     if first not in errors:
-        hint = "Look for what it has left: python -m deployment status"
+        hint = "Check the stack: python -m deployment status"
         return DeploymentError(said, **about, hint=hint)
     if first.type in PROGRAM and CRASH.search(said):
-        return DeploymentError(said, **about, hint="It is a fault of the program; its output is in the log.")
+        return DeploymentError(
+            said, **about, hint=f"The program ended with an exception. See it: pulumi preview -s {stack}"
+        )
     if first.type in PROGRAM and NO_PULL.search(said):
         hint = (
-            "If the registry's stack allows it, its policy was changed outside Pulumi. See the difference: "
-            "python -m deployment drift. Set it again: python -m deployment up --refresh"
+            "If `consumers` of the registry names the account, the policy was changed outside Pulumi. Compare: "
+            "python -m deployment drift. Restore it: python -m deployment up --refresh"
         )
         return ConfigurationError(said, **about, hint=hint)
     if first.type in PROGRAM:
@@ -223,7 +231,7 @@ def translated(stack: str, error: CommandError, seen: Sequence[Event]) -> Deploy
     if NO_LOGGING_ROLE.search(said):
         hint = f"Set api.loggingRole: true in one stack of the account and Region, which creates this role. {AGAIN}"
         return ProviderError(said, **about, hint=hint)
-    return ProviderError(said, **about, hint=f"Fix the cause. {AGAIN}")
+    return ProviderError(said, **about, hint=KEPT if PROTECTED.search(said) else f"Fix the cause. {AGAIN}")
 
 
 def _backend_error(said: str, about: Mapping[str, str]) -> DeploymentError:
@@ -234,7 +242,7 @@ def _backend_error(said: str, about: Mapping[str, str]) -> DeploymentError:
     if _login_fix(said, everywhere=True):
         hint = "Name a profile in the backend's URL, such as &profile=registry. List them: aws configure list-profiles"
         return CredentialsError(said, **about, hint=hint)
-    hint = "Name a backend that is there: --backend file://FOLDER or s3://BUCKET?region=REGION"
+    hint = "Name an existing backend: --backend file://FOLDER or s3://BUCKET?region=REGION"
     return ConfigurationError(said, **about, hint=hint)
 
 
@@ -291,12 +299,12 @@ def _login_fix(said: str, *, everywhere: bool, urn: str = "") -> str:
         return (
             f"These are credentials of account {other['account']}. In the stack's file, name a profile or roles of "
             f"the right account: {where}. {'' if is_own else publishers}"
-            "Whose they are: aws sts get-caller-identity --profile PROFILE"
+            "To see whose they are: aws sts get-caller-identity --profile PROFILE"
         )
     if REFUSED.search(said) or (everywhere and NONE.search(said)):
         return (
             "Log in to the account that the stack's file names, or name another profile there. "
-            "Whose credentials they are: aws sts get-caller-identity --profile PROFILE"
+            "To see whose credentials they are: aws sts get-caller-identity --profile PROFILE"
         )
     return ""
 
@@ -307,14 +315,14 @@ def _role_fix(said: str, role: str) -> str:
         return "Write the token of the OIDC provider to the file that webIdentityTokenFile names, or name another file."
     if WEB_IDENTITY in said:
         return (
-            f"The trust policy of {role} has to allow sts:{WEB_IDENTITY} to the token's OIDC provider, with the "
+            f"The trust policy of {role} must allow sts:{WEB_IDENTITY} to the token's OIDC provider, with the "
             f"token's subject and audience. To see it: aws iam get-role --role-name {role.rpartition('/')[2]}"
         )
     found = WHO.search(said)
     who = found["who"] if found else "the credentials that assume it"
     return (
-        f"Two policies have to allow sts:AssumeRole on {role}: the policy of {who}, and the role's trust policy, which "
-        "names that principal and, if it asks for one, the externalId. Try it: "
+        f"Two policies must allow sts:AssumeRole on {role}: the policy of {who}, and the role's trust policy, which "
+        "names that principal and, if it requires one, the externalId. Test it: "
         f"aws sts assume-role --role-arn {role} --role-session-name try"
     )
 
@@ -322,7 +330,7 @@ def _role_fix(said: str, role: str) -> str:
 def _plugin_fix(said: str) -> str:
     missing = MISSING_PLUGIN.search(said)
     if missing is None:
-        return "Look at the plugins: pulumi plugin ls. Install them again: pulumi install --reinstall"
+        return "List the plugins: pulumi plugin ls. Reinstall them: pulumi install --reinstall"
     plugin = " ".join(filter(None, missing.group("kind", "name", "version")))
     return f"Install it: pulumi plugin install {plugin}, or all of them: pulumi install"
 

@@ -88,7 +88,7 @@ class Grants:
         document = json.loads(policy, object_pairs_hook=_without_duplicates)
         statements: list[Any] = _listed(document.get("Statement")) if isinstance(document, dict) else [None]
         if not all(isinstance(statement, dict) for statement in statements):
-            raise ValueError("a statement is no object")
+            raise ValueError("a statement is not an object")
         pulls = [(statement, _pull(statement)) for statement in statements]
         # The description names one organization for all statements. A person must read statements that differ.
         bounds = {pull.organizations for _, pull in pulls if pull and not pull.is_of(owner)}
@@ -124,10 +124,10 @@ def changes(before: str, after: str, owner: str = "") -> list[str]:
         return ["the policy is known only when the update runs"]
     old, new = _read(before, owner), _read(after, owner)
     if new is None:
-        return ["the policy changes; it cannot be read as one"]
+        return ["the policy changes, but cannot be read"]
     known = old or Grants()
     told = [*_accounts(known, new), *_organizations(known, new), *_reading(known, new), *_pushing(known, new)]
-    return told if old else ["the policy before cannot be read as one; this is all that the new one says", *told]
+    return told if old else ["the previous policy cannot be read; this is the whole new one", *told]
 
 
 def pulling(policy: str, owner: str = "") -> list[list[str]]:
@@ -251,7 +251,7 @@ def _accounts(old: Grants, new: Grants) -> Iterator[str]:
         who = "every account of the organization" if account == EVERYONE else f"account {account}"
         before, after = old.accounts.get(account), new.accounts.get(account)
         if after is None:
-            yield f"{who} no longer may pull"
+            yield f"{who} may no longer pull"
         elif before is None:
             yield f"{who} may now pull, by {_by(after)}, for functions {_names(after.functions)}"
         else:
@@ -261,33 +261,33 @@ def _accounts(old: Grants, new: Grants) -> Iterator[str]:
                 now, then = _names(after.functions), _names(before.functions)
                 yield f"{who} may pull for functions {now}, no longer for {then}"
         if after and bool(after.principals) != bool(after.functions):
-            yield f"{who} has one half of the grant only: functions will fail"
+            yield f"{who} is in only one of the two statements: functions will fail"
 
 
 def _organizations(old: Grants, new: Grants) -> Iterator[str]:
     for organization in sorted(new.organizations - old.organizations):
-        yield f"whoever pulls has to belong to organization {_names([organization])} now"
+        yield f"principals that pull must now belong to organization {_names([organization])}"
     for organization in sorted(old.organizations - new.organizations):
-        yield f"whoever pulls no longer has to belong to organization {_names([organization])}"
+        yield f"principals that pull no longer have to belong to organization {_names([organization])}"
 
 
 def _reading(old: Grants, new: Grants) -> Iterator[str]:
     for reader in sorted(new.readers - old.readers):
         yield f"{_names([reader])} may now list and pull images"
     for reader in sorted(old.readers - new.readers):
-        yield f"{_names([reader])} no longer may list images"
+        yield f"{_names([reader])} may no longer list images"
 
 
 def _pushing(old: Grants, new: Grants) -> Iterator[str]:
     for publisher in sorted(new.publishers - old.publishers):
         yield f"{_names([publisher])} may now push"
     for publisher in sorted(old.publishers - new.publishers):
-        yield f"{_names([publisher])} no longer may push"
+        yield f"{_names([publisher])} may no longer push"
 
 
 def _by(grant: Grant) -> str:
     if EVERYONE in grant.principals:
-        return "anyone whom the account allows"
+        return "any principal that the account allows"
     return _names(grant.principals) if grant.principals else "nobody"
 
 
@@ -312,5 +312,5 @@ def _plain(value: Any) -> Any:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object. Raises an error for a duplicate key, which is ambiguous."""
     if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key is there twice")
+        raise ValueError("a key appears twice")
     return dict(pairs)

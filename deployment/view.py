@@ -93,7 +93,7 @@ def report(results: Mapping[str, StackResult], width: int = 0) -> str:
         lines.append(f"{name:<{stacks}}  {operation}{summary(result)}  {seconds}")
         lines += _changes(result, width)
         if result.operation == "drift":
-            lines += [f"  ? {urn}  its update failed: AWS may have the values of before" for urn in result.failed]
+            lines += [f"  ? {urn}  its update failed: AWS may have the previous values" for urn in result.failed]
         lines += [f"  {word:<7}  {text}" for word, text in _facts(result)]
     return "\n".join(lines)
 
@@ -352,7 +352,7 @@ class PlainView:
             return ""
         # Each stack reports the same plugins.
         ambient = AMBIENT.search(event.text)
-        text = f"the plugins in {ambient['folder']} are used: it is on PATH" if ambient else event.text
+        text = f"the plugins in {ambient['folder']} are used, because the folder is on PATH" if ambient else event.text
         key = ("" if ambient else event.stack, text)
         if key in self._told:
             return ""

@@ -22,6 +22,8 @@ Program = Callable[[], Any]
 # https://www.pulumi.com/docs/iac/concepts/state-and-backends/
 SCHEMES = ("file", "s3", "gs", "azblob", "postgres", "https", "http")
 
+FOLDER = "Run this in the program's folder, or name it: --folder FOLDER"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
@@ -112,11 +114,11 @@ class Workspace:
             raise ConfigurationError(text, stack="", hint="Example: --backend s3://BUCKET?region=us-east-1")
         project = self.folder / "Pulumi.yaml"
         if not project.is_file():
-            raise ConfigurationError(f"there is no {project}", stack="", hint="Name the program's folder.")
+            raise ConfigurationError(f"there is no {project}", stack="", hint=FOLDER)
         tree = _parsed(project, "")
         fields = _fields(tree)
         if not isinstance(tree, yaml.MappingNode) or not {"name", "runtime"} <= set(fields):
-            raise ConfigurationError(f"{project} has no name or no runtime", stack="", hint="Correct it.")
+            raise ConfigurationError(f"{project} has no name or no runtime", stack="", hint="Add the missing key.")
         self.project: str = fields["name"].value
         options = _fields(_fields(fields["runtime"]).get("options"))
         if virtualenv := options.get("virtualenv"):
@@ -139,7 +141,7 @@ class Workspace:
         file = self.folder / f"Pulumi.{name}.yaml"
         if not file.is_file():
             names = sorted(path.name.split(".")[1] for path in self.folder.glob("Pulumi.?*.yaml"))
-            hint = f"Stacks of this folder: {', '.join(names)}." if names else "Name the program's folder."
+            hint = f"Stacks in this folder: {', '.join(names)}." if names else FOLDER
             raise ConfigurationError(f"there is no {file.name}", stack=name, hint=hint)
         return file
 
@@ -217,7 +219,7 @@ def _parsed(file: Path, stack: str) -> yaml.Node | None:
     try:
         return yaml.compose(file.read_text(), Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"{file} is no YAML: {error}", stack=stack, hint="Correct it.") from None
+        raise ConfigurationError(f"{file} is not valid YAML: {error}", stack=stack, hint="Correct it.") from None
 
 
 def _fields(node: yaml.Node | None) -> dict[str, yaml.Node]:

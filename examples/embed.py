@@ -13,7 +13,7 @@ except ModuleNotFoundError:
 
 def tell(event: Event) -> None:
     """Print a line for each resource that is created, updated or deleted."""
-    if isinstance(event, Step) and event.state == "done" and event.operation != "same":
+    if isinstance(event, Step) and event.state == "done" and event.operation in ("create", "update", "delete"):
         print(f"{event.stack:10} {event.operation:8} {event.name}")
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from local import (
     base_image,
@@ -54,7 +55,8 @@ def demo() -> None:
     for stack in stacks.STACKS:
         stacks.up(stack)
     stacks.call()
-    print(f"\nBoth stacks stay up ({time.monotonic() - began:.0f} s). Next: `make shell`. To stop: `make down`.")
+    seconds = time.monotonic() - began
+    print(f"\nDeployed in {seconds:.0f} s. Both stacks stay up. Next: `make shell`. To stop: `make down`.")
 
 
 def env() -> None:
@@ -69,10 +71,11 @@ def shell() -> None:
     _require_cloud()
     credentials.add_profiles_of_stacks()
     program = os.environ.get("SHELL", "/bin/sh")
-    print("pulumi preview -s consumer | pulumi up -s consumer | pulumi stack output -s consumer; exit ends the shell")
+    print("In this shell, pulumi, docker and AWS clients use the local cloud. `exit` leaves it.")
     if (BIN / "pulumi-resource-aws").exists():
-        print("language host and providers are the stand-ins of offline/plugins")
-    os.execve(program, [program], environment.environment())
+        print("The language host and the providers are stand-ins: docs/local-cloud.md")
+    arguments = ["--rcfile", str(environment.bash_startup())] if Path(program).name == "bash" else []
+    os.execve(program, [program, *arguments], environment.environment())
 
 
 def test(*arguments: str) -> int:

@@ -2,9 +2,10 @@
 
 import os
 import shlex
+from pathlib import Path
 
 from local import base_image, credentials, docker_engine, endpoint, processes
-from local.workspace import AWS, BIN, EPHEMERAL, LAYOUT, LOCAL, REGION, STATE, VENV, remove
+from local.workspace import AWS, BIN, EPHEMERAL, LAYOUT, LOCAL, REGION, RUN, STATE, VENV, remove
 
 # Prefixes of variables that could select another cloud, backend or Python.
 FOREIGN = ("AWS_", "PULUMI_", "VIRTUAL_ENV", "PYTHONPATH", "LAMBDA_BASE_IMAGE")
@@ -43,6 +44,13 @@ def exports() -> str:
     lines += [f"export {name}={shlex.quote(value)}" for name, value in _changes().items()]
     lines.append(f'export PATH={shlex.quote(str(BIN))}:{shlex.quote(str(VENV / "bin"))}:"$PATH"')
     return "\n".join(lines)
+
+
+def bash_startup() -> Path:
+    """Write a startup file for `make shell`. The user's own may put another `python` or `pulumi` first on PATH."""
+    file = RUN / "bashrc"
+    file.write_text(f"[ -f ~/.bashrc ] && . ~/.bashrc\n{exports()}\n")
+    return file
 
 
 def _changes() -> dict[str, str]:

@@ -495,7 +495,7 @@ def test_a_release_is_verified_shifted_in_shares_and_taken_back_while_callers_no
         try:
             broken = "def handler(event, context):\n    raise RuntimeError('broken')\n"
             program.config["consumer"]["image"] = program.build("broken", code=broken)
-            with pytest.raises(CheckFailed, match="It runs .* again") as failed:
+            with pytest.raises(CheckFailed, match="runs .* again") as failed:
                 deployment.up(check=Check())
             assert (failed.value.exit_code, failed.value.rolled_back_to, program.image()) == (6, first, first)
 
@@ -732,7 +732,7 @@ def test_a_set_up_asks_the_cloud_whose_credentials_they_are(program: Program) ->
     assert shown.stdout.startswith("# Pulumi.registry.yaml\nconfig:\n")
     shown = program.command(*given, "consumer")
     assert (shown.returncode, shown.stdout) == (3, "")
-    assert "registry: the credentials are of account 222222222222, not of 111111111111" in shown.stderr
+    assert "registry: the credentials belong to account 222222222222, not of 111111111111" in shown.stderr
 
 
 def test_a_save_is_deployed_and_answers_and_the_next_one_ends_the_check_of_a_broken_one(program: Program) -> None:

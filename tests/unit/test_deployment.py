@@ -155,6 +155,7 @@ def test_a_session_that_expires_in_an_update_leaves_what_was_done() -> None:
 
 
 ROLE = "arn:aws:iam::111111111111:role/pusher"
+REPOSITORY = "aws:ecr/repository:Repository"
 NOT_ASSUMED = f"Cannot assume IAM Role. IAM Role ({ROLE}) cannot be assumed. Error:"
 
 
@@ -163,7 +164,12 @@ NOT_ASSUMED = f"Cannot assume IAM Role. IAM Role ({ROLE}) cannot be assumed. Err
     [
         (STACK, "memory: 1 is not allowed", errors.ConfigurationError, "nothing was created"),
         ("", "memory: 1 is not allowed", errors.ConfigurationError, "nothing was created"),
-        ("", "an unhandled error occurred: Program exited with code: 2", errors.DeploymentError, "in the log"),
+        (
+            "",
+            "an unhandled error occurred: Program exited with code: 2",
+            errors.DeploymentError,
+            "pulumi preview -s consumer",
+        ),
         (IMAGE, "error reading build output: exit code: 3", errors.BuildError, "deploy again"),
         (IMAGE, "error getting credentials - docker-credential-x not found", errors.BuildError, "deploy again"),
         (IMAGE, "denied: Your authorization token has expired.", errors.BuildError, "deploy again"),
@@ -206,6 +212,8 @@ NOT_ASSUMED = f"Cannot assume IAM Role. IAM Role ({ROLE}) cannot be assumed. Err
         (FUNCTION, "The security token included is invalid", errors.CredentialsError, "get-caller-identity"),
         (FUNCTION, "InvalidParameterValueException", errors.ProviderError, "pulumi up --refresh"),
         (FUNCTION, "no credentials in the secret", errors.ProviderError, "pulumi up --refresh"),
+        (REPOSITORY, "it cannot be deleted because it is protected", errors.ProviderError, "forceDelete: true"),
+        (REPOSITORY, "not empty, consider using force_delete", errors.ProviderError, "protect: false"),
         (
             STAGE,
             "BadRequestException: CloudWatch Logs role ARN must be set in account settings to enable logging",
@@ -266,7 +274,7 @@ def test_a_conflict_names_the_holder() -> None:
 
 def test_a_failure_that_nobody_reported_is_told_by_what_the_cli_has_printed_last() -> None:
     assert str(errors.translated("consumer", failed("warning: x\nerror: no such bucket\n"), [])) == "no such bucket"
-    assert "without saying why" in str(errors.translated("consumer", failed("warning: x"), []))
+    assert "without an error message" in str(errors.translated("consumer", failed("warning: x"), []))
 
 
 @pytest.mark.parametrize(

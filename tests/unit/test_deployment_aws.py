@@ -139,6 +139,7 @@ def test_following_tells_each_line_once_and_late_ones_too(cloud: Cloud) -> None:
         ("START processing order 5\n", "START processing order 5"),
         ("END of the batch\n", "END of the batch"),
         ("INIT_START pool\n", "INIT_START pool"),
+        ("[ERROR] KeyError\rTraceback:\r  File app.py\n", "[ERROR] KeyError\nTraceback:\n  File app.py"),
         (REPORT, "took 4 ms, used 40 of 128 MB, cold start 201 ms"),
         (REPORT.partition("Init")[0], "took 4 ms, used 40 of 128 MB"),
         ('{"time": "x", "type": "platform.start", "record": {}}', ""),
@@ -208,7 +209,7 @@ def test_what_aws_refuses_is_typed(
 def test_credentials_of_another_account_read_no_log_of_the_same_name(cloud: Cloud) -> None:
     cloud.account = "333333333333"
     cloud.groups = {"/aws/lambda/f": [event(1, "of another account")]}
-    with pytest.raises(CredentialsError, match="of account 333333333333, not of 222222222222"):
+    with pytest.raises(CredentialsError, match="account 333333333333, not to 222222222222"):
         list(logs([FUNCTION], 60))
 
 

@@ -77,14 +77,14 @@ GOLDEN = f"""\
 
 #### Who may use the images
 
-- account 222222222222 no longer may pull
-- account 333333333333 may now pull, by anyone whom the account allows, for functions `*`
+- account 222222222222 may no longer pull
+- account 333333333333 may now pull, by any principal that the account allows, for functions `*`
 
 After the update:
 
 | account | Lambda pulls for functions | may deploy them |
 | --- | --- | --- |
-| 333333333333 | `*` | anyone whom the account allows |
+| 333333333333 | `*` | any principal that the account allows |
 
 #### Image of `consumer`
 
@@ -204,8 +204,8 @@ def test_the_registrys_own_account_is_told_as_a_consumer() -> None:
     changed = step("update", POLICY, old={"policy": policy("222222222222")}, new={"policy": new})
     outputs = step("update", STACK, new={"registryId": "111111111111"})
     text = comment({"registry": result(changed, outputs, stack="registry")}, {})
-    assert "- account 111111111111 may now pull, by anyone whom the account allows, for functions `*`" in text
-    assert "| 111111111111 | `*` | anyone whom the account allows |\n| 222222222222 | `*` |" in text
+    assert "- account 111111111111 may now pull, by any principal that the account allows, for functions `*`" in text
+    assert "| 111111111111 | `*` | any principal that the account allows |\n| 222222222222 | `*` |" in text
     assert "half of the grant" not in text
 
 
@@ -247,7 +247,7 @@ def test_a_comment_that_is_too_long_loses_the_least_weighty_parts_and_says_so(co
     many = [step("create", ROLE, f"{'role' * 10}-{number}") for number in range(count)]
     text = comment({"consumer": result(*CHANGES.steps, *many)}, {"consumer": DIFF})
     assert len(text) <= LIMIT
-    assert "account 222222222222 no longer may pull" in text
+    assert "account 222222222222 may no longer pull" in text
     assert ("Left out" in text) == (count == 2000)
     assert ("`consumer`: create 2001." in text) == (count == 2000)
 
@@ -286,7 +286,7 @@ def test_a_policy_that_stays_in_the_account_is_not_called_gone() -> None:
 
 def test_a_policy_that_is_deleted_takes_its_grants_away() -> None:
     gone = step("delete", POLICY, old={"policy": policy("222222222222")})
-    assert "- account 222222222222 no longer may pull" in comment({"registry": result(gone, stack="registry")}, {})
+    assert "- account 222222222222 may no longer pull" in comment({"registry": result(gone, stack="registry")}, {})
 
 
 @pytest.mark.parametrize("operation", ["create", "delete"])
@@ -338,7 +338,7 @@ def test_a_first_image_comes_from_none() -> None:
 
 def test_a_preview_without_a_build_says_so_and_tells_of_no_image() -> None:
     text = comment({"consumer": CHANGES}, {}, built=False)
-    assert "Previewed with the images that run now: what would be built is left out." in text
+    assert "This preview uses the images that run now, without a build." in text
     assert "Image of" not in text
     assert "Previewed with" not in comment({"consumer": CHANGES}, {})
 

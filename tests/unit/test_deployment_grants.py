@@ -28,13 +28,17 @@ def written(*consumers: Consumer, **options: object) -> str:
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
-        ("", written(TWO), ["account 222222222222 may now pull, by anyone whom the account allows, for functions `*`"]),
+        (
+            "",
+            written(TWO),
+            ["account 222222222222 may now pull, by any principal that the account allows, for functions `*`"],
+        ),
         (
             written(TWO),
             written(THREE),
             [
-                "account 222222222222 no longer may pull",
-                "account 333333333333 may now pull, by anyone whom the account allows, for functions `orders-*`",
+                "account 222222222222 may no longer pull",
+                "account 333333333333 may now pull, by any principal that the account allows, for functions `orders-*`",
             ],
         ),
         (
@@ -45,28 +49,29 @@ def written(*consumers: Consumer, **options: object) -> str:
         (
             written(TWO),
             written(Consumer(account="222222222222", roles=[ROLE])),
-            [f"account 222222222222 may pull by `{ROLE}`, no longer by anyone whom the account allows"],
+            [f"account 222222222222 may pull by `{ROLE}`, no longer by any principal that the account allows"],
         ),
         (
             written(TWO),
             written(TWO, organization="o-abcdef1234"),
-            ["whoever pulls has to belong to organization `o-abcdef1234` now"],
+            ["principals that pull must now belong to organization `o-abcdef1234`"],
         ),
         (
             written(TWO, organization="o-abcdef1234"),
             written(TWO),
-            ["whoever pulls no longer has to belong to organization `o-abcdef1234`"],
+            ["principals that pull no longer have to belong to organization `o-abcdef1234`"],
         ),
         (
             "",
             written(organization="o-abcdef1234"),
             [
-                "every account of the organization may now pull, by anyone whom the account allows, for functions `*`",
-                "whoever pulls has to belong to organization `o-abcdef1234` now",
+                "every account of the organization may now pull, by any principal that the account allows, "
+                "for functions `*`",
+                "principals that pull must now belong to organization `o-abcdef1234`",
             ],
         ),
         (written(TWO), written(TWO, publishers=[PUBLISHER]), [f"`{PUBLISHER}` may now push"]),
-        (written(TWO, publishers=[PUBLISHER]), written(TWO), [f"`{PUBLISHER}` no longer may push"]),
+        (written(TWO, publishers=[PUBLISHER]), written(TWO), [f"`{PUBLISHER}` may no longer push"]),
         (
             written(TWO),
             written(Consumer(account="222222222222", functions=["b-*", "a-*"], readers=[ROLE])),
@@ -78,10 +83,10 @@ def written(*consumers: Consumer, **options: object) -> str:
         (
             written(Consumer(account="222222222222", readers=[ROLE])),
             written(TWO),
-            [f"`{ROLE}` no longer may list images"],
+            [f"`{ROLE}` may no longer list images"],
         ),
         (written(TWO), "[unknown]", ["the policy is known only when the update runs"]),
-        (written(TWO), "no policy", ["the policy changes; it cannot be read as one"]),
+        (written(TWO), "no policy", ["the policy changes, but cannot be read"]),
     ],
 )
 def test_a_change_is_told_as_what_it_means_for_whom(before: str, after: str, expected: list[str]) -> None:
@@ -91,12 +96,12 @@ def test_a_change_is_told_as_what_it_means_for_whom(before: str, after: str, exp
 @pytest.mark.parametrize("organization", ["", "o-abcdef1234"])
 def test_the_owners_functions_have_a_whole_grant_by_one_statement(organization: str) -> None:
     own = written(TWO, Consumer(account="111111111111"), owner="111111111111", organization=organization)
-    told = ["account 111111111111 may now pull, by anyone whom the account allows, for functions `*`"]
+    told = ["account 111111111111 may now pull, by any principal that the account allows, for functions `*`"]
     assert changes(written(TWO, organization=organization), own, "111111111111") == told
     assert unread(written(TWO, organization=organization), own, "111111111111") == []
     # The same statement for another account is one half of a grant, if it is understood at all.
     other = changes(written(TWO), own, "999999999999")
-    assert organization or "account 111111111111 has one half of the grant only: functions will fail" in other
+    assert organization or "account 111111111111 is in only one of the two statements: functions will fail" in other
     assert not organization or unread(written(TWO), own, "999999999999")
 
 
@@ -104,7 +109,7 @@ def test_which_functions_may_pull_is_told_of_the_whole_policy() -> None:
     deployed_by = Consumer(account="222222222222", functions=["b-*", "a-*"], roles=[ROLE])
     policy = written(deployed_by, Consumer(account="111111111111"), owner="111111111111")
     assert pulling(policy, "111111111111") == [
-        ["111111111111", "`*`", "anyone whom the account allows"],
+        ["111111111111", "`*`", "any principal that the account allows"],
         ["222222222222", "`a-*`, `b-*`", f"`{ROLE}`"],
     ]
     assert pulling(written(organization="o-abcdef1234"))[0][0] == "every account of the organization"
@@ -125,7 +130,9 @@ def test_order_and_form_of_lists_are_no_change() -> None:
 def test_a_grant_of_one_half_is_pointed_out() -> None:
     half = json.loads(written(TWO))
     half["Statement"].pop()
-    assert "account 222222222222 has one half of the grant only: functions will fail" in changes("", json.dumps(half))
+    assert "account 222222222222 is in only one of the two statements: functions will fail" in changes(
+        "", json.dumps(half)
+    )
 
 
 def pull(**changed: object) -> dict[str, Any]:
@@ -216,7 +223,7 @@ def test_a_statement_that_changes_is_shown_before_and_after() -> None:
     before, after = ODD["any action"], ODD["one action more"]
     assert unread(policy(before), policy(after)) == [("new", json.dumps(after)), ("gone", json.dumps(before))]
     assert unread(written(TWO), policy(after)) == [("new", json.dumps(after))]
-    assert "account 222222222222 no longer may pull" in changes(written(TWO), policy(after))
+    assert "account 222222222222 may no longer pull" in changes(written(TWO), policy(after))
 
 
 def test_statements_of_different_organizations_are_told_by_none() -> None:
@@ -242,10 +249,10 @@ def test_statements_of_different_organizations_are_told_by_none() -> None:
     ids=range(8),
 )
 def test_what_is_no_policy_is_shown_as_it_is(text: str) -> None:
-    assert changes(written(TWO), text) == ["the policy changes; it cannot be read as one"]
+    assert changes(written(TWO), text) == ["the policy changes, but cannot be read"]
     assert unread(written(TWO), text) == [("new", text)]
     told = changes(text, written(TWO))
-    assert told[0].startswith("the policy before cannot be read as one")
+    assert told[0].startswith("the previous policy cannot be read")
     assert any("account 222222222222 may now pull" in sentence for sentence in told)
 
 

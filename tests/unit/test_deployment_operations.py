@@ -308,7 +308,7 @@ def test_the_hint_for_a_stack_without_a_file_names_those_that_have_one(cli: Fake
         pytest.raises(ConfigurationError, match="no Pulumi.consumr.yaml") as refused,
     ):
         deployment.up()
-    assert refused.value.hint == "Stacks of this folder: consumer, registry, second."
+    assert refused.value.hint == "Stacks in this folder: consumer, registry, second."
     assert cli.operations() == []
 
 
@@ -538,7 +538,7 @@ def test_a_rollback_goes_to_any_image_of_the_history(deploy: Deploy, cli: FakeCl
 
 
 @pytest.mark.parametrize(
-    ("to", "expected"), [("dddd", "no image of consumer"), ("", "no other image"), ("sha256:", "several")]
+    ("to", "expected"), [("dddd", "no image with the digest dddd"), ("", "no other image"), ("sha256:", "several")]
 )
 def test_a_rollback_to_no_image_or_several_is_refused_with_those_that_are_known(
     deploy: Deploy, cli: FakeCli, to: str, expected: str
@@ -673,7 +673,7 @@ def test_a_way_back_that_fails_is_said_and_claims_nothing(deploy: Deploy, cli: F
 
     running(cli, "sha256:old", "consumer")
     cli.when = fail
-    with pytest.raises(CheckFailed, match="Going back to sha256:old failed as well: .*Still throttled") as raised:
+    with pytest.raises(CheckFailed, match="The rollback to sha256:old also failed: .*Still throttled") as raised:
         deploy().up(check=Verdict(cli=cli, bad=["sha256:new"]))
     assert raised.value.rolled_back_to == ""
 
@@ -842,7 +842,7 @@ def test_a_check_that_is_cancelled_claims_nothing_and_rolls_nothing_back(deploy:
             assert stop()
             return "no answer"
 
-    with pytest.raises(Cancelled, match="consumer was updated, but not checked to the end"):
+    with pytest.raises(Cancelled, match="consumer was updated, but its check was cancelled"):
         deployment.up(check=Cancelling())
     assert len(cli.of("up", "consumer")) == 1
 

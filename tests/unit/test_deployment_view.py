@@ -228,7 +228,7 @@ def test_plugins_that_are_on_path_are_one_line_for_all_stacks() -> None:
             for plugin in ("language-python", "resource-aws", "resource-docker")
         )
     )
-    assert lines == "registry     warning   the plugins in /opt/bin are used: it is on PATH\n"
+    assert lines == "registry     warning   the plugins in /opt/bin are used, because the folder is on PATH\n"
 
 
 @pytest.mark.parametrize("width", [80, 200])

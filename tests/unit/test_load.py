@@ -40,7 +40,7 @@ def test_the_committed_files_are_read(stack: str) -> None:
 @pytest.mark.parametrize("value", ["{}", "[]", "", '{"memory": 128}'])
 def test_a_misspelt_key_is_refused_whatever_its_value_is(stack: str, key: str, value: str) -> None:
     head, line = refusal(stack_file(stack, **{key: value}))
-    assert head == f"The configuration of this {stack} stack has 1 error; nothing was changed."
+    assert head == f"The configuration of this {stack} stack has 1 error:"
     assert line.startswith(f"{PROJECT}:{key}: ")
     # The keys that there are.
     assert {"stackType", "account", "region", "profile"} <= set(re.findall(r"[a-zA-Z]+", line))
@@ -108,7 +108,7 @@ def test_a_wrong_value_is_refused_with_key_value_rule_and_example(
     stack: str, change: dict[str, Any], key: str, shown: str
 ) -> None:
     head, line = refusal(stack_file(stack, **change))
-    assert head == f"The configuration of this {stack} stack has 1 error; nothing was changed."
+    assert head == f"The configuration of this {stack} stack has 1 error:"
     rule = re.fullmatch(
         rf"{PROJECT}:{re.escape(key)}: {re.escape(shown)} is not allowed; it must be (.+)\. Example: "
         rf"{PROJECT}:{re.escape(key)}: (.+)",
@@ -166,7 +166,7 @@ def test_what_is_missing_is_named(stack: str, change: dict[str, Any], key: str) 
 def test_all_errors_are_shown_at_once_one_a_line() -> None:
     change = {"account": "x", "region": "y", "function": {"memory": 1, "timeout": 0}, "functon": "{}"}
     head, *lines = refusal(stack_file("consumer", **change))
-    assert head == "The configuration of this consumer stack has 5 errors; nothing was changed."
+    assert head == "The configuration of this consumer stack has 5 errors:"
     keys = {line.removeprefix(f"{PROJECT}:").partition(": ")[0] for line in lines}
     assert keys == {"account", "region", "function.memory", "function.timeout", "functon"}
 
