@@ -1,0 +1,23 @@
+"""The environment of `make shell`."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from local import environment
+
+
+def test_make_shell_finds_its_own_tools_before_those_of_the_users_startup_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "RUN", tmp_path)
+    monkeypatch.setattr(environment, "_changes", dict)
+    # Version managers put their folders first.
+    (tmp_path / ".bashrc").write_text("export PATH=/of/the/user:$PATH\n")
+    shown = subprocess.run(
+        ["bash", "--rcfile", environment.bash_startup(), "-i", "-c", "echo $PATH"], env={"HOME": str(tmp_path)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    first, second, third, *_ = shown.stdout.split(":")
+    assert [first, second, third] == [str(environment.BIN), str(environment.VENV / "bin"), "/of/the/user"]
