@@ -58,6 +58,7 @@ lock: .local/venv ## pin the dependencies with hashes, and the Python packages o
 	@$(VENV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-dev.in -o requirements-dev.txt
 	@$(VENV)/uv pip compile --quiet --no-deps --python-version 3.11 --generate-hashes --no-header --no-annotate policy_pack/requirements.in -o policy_pack/requirements.txt
 	@$(VENV)/uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header --no-annotate offline/base_image/requirements.in -o offline/base_image/requirements.txt
+	@$(VENV)/uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header --no-annotate examples/web-framework/requirements.in -o examples/web-framework/requirements.txt
 
 .local/venv:
 	@$(PYTHON) -m local venv
