@@ -35,7 +35,7 @@ def create_alarms(
     alarms: Alarms,
     function_name: pulumi.Input[str],
     timeout: int,
-    queues: Mapping[str, str],
+    queues: Mapping[str, pulumi.Input[str]],
     opts: pulumi.ResourceOptions,
 ) -> pulumi.Output[str]:
     """Create the alarms of a function and, unless `alarms` names one, the topic. Returns the topic's ARN.
@@ -51,14 +51,16 @@ def create_alarms(
     topic = pulumi.Output.from_input(alarms.topic) if alarms.topic else aws.sns.Topic(f"{name}-alarms", opts=opts).arn
 
     def watch(
-        suffix: str, metric: str, statistic: str, threshold: float, queue: str = "", what: str = "the Lambda function"
+        suffix: str, metric: str, statistic: str, threshold: float, queue: pulumi.Output[str] | None = None
     ) -> None:
         aws.cloudwatch.MetricAlarm(
             f"{name}-{suffix}",
-            alarm_description=f"{metric} of {what}",
-            namespace="AWS/SQS" if queue else "AWS/Lambda",
+            alarm_description=f"{metric} of the Lambda function"
+            if queue is None
+            else pulumi.Output.concat(metric, " of the queue ", queue),
+            namespace="AWS/Lambda" if queue is None else "AWS/SQS",
             metric_name=metric,
-            dimensions={"QueueName": queue} if queue else {"FunctionName": function_name},
+            dimensions={"FunctionName": function_name} if queue is None else {"QueueName": queue},
             statistic=statistic,
             period=PERIOD_SECONDS,
             evaluation_periods=1,
@@ -74,7 +76,6 @@ def create_alarms(
     watch("throttles", "Throttles", "Sum", float(alarms.throttles))
     watch("duration", "Duration", "Maximum", timeout * MILLISECONDS * alarms.duration)
     for trigger, arn in queues.items():
-        queue = arn.rpartition(":")[2]
-        metric = "ApproximateAgeOfOldestMessage"
-        watch(f"queue-{trigger}-age", metric, "Maximum", float(alarms.queue_age), queue, f"the queue {queue}")
+        queue = pulumi.Output.from_input(arn).apply(lambda known: known.rpartition(":")[2])
+        watch(f"queue-{trigger}-age", "ApproximateAgeOfOldestMessage", "Maximum", float(alarms.queue_age), queue)
     return topic

@@ -35,6 +35,7 @@ from components.triggers import (
     QueueTrigger,
     configure_asynchronous,
     create_triggers,
+    known,
     require_distinct,
 )
 
@@ -326,13 +327,19 @@ class ImageFunctionArgs(Function):
         hide = pulumi.Output.secret if self.secret_environment else lambda value: value
         return {**{name: hide(value) for name, value in self.environment.items()}, **self.secrets}
 
+    def known(self) -> "pulumi.Output[ImageFunctionArgs]":
+        """The same arguments, when the ARNs of triggers and destinations are known."""
+        asynchronous = known(self.asynchronous) if self.asynchronous else None
+        late = pulumi.Output.all(triggers=pulumi.Output.all(*map(known, self.triggers)), asynchronous=asynchronous)
+        return late.apply(lambda values: self.model_copy(update=values))
+
     def role_policy(self, log_group_arn: str) -> iam.Document:
         """The policy of the execution role: write to its log group, and use the resources in the arguments."""
         arns = sorted(set(self.secrets.values()))
         secrets = [arn for arn in arns if ":secretsmanager:" in arn]
         parameters = [arn for arn in arns if ":ssm:" in arn]
-        queues = sorted(trigger.queue for trigger in self.queues)
-        keys = sorted({trigger.kms_key for trigger in self.queues if trigger.kms_key})
+        queues = sorted(str(trigger.queue) for trigger in self.queues)
+        keys = sorted({str(trigger.kms_key) for trigger in self.queues if trigger.kms_key})
         asynchronous = self.asynchronous or Asynchronous()
         statements = [
             iam.writes_logs(log_group_arn),
@@ -345,8 +352,8 @@ class ImageFunctionArgs(Function):
             and iam.mounts_file_system(self.file_system.access_point, read_only=self.file_system.read_only),
             queues and iam.polls_queues(queues),
             keys and iam.decrypts_queues(keys),
-            *(iam.sends_results("OnSuccess", asynchronous.on_success) if asynchronous.on_success else ()),
-            *(iam.sends_results("OnFailure", asynchronous.on_failure) if asynchronous.on_failure else ()),
+            *(iam.sends_results("OnSuccess", str(asynchronous.on_success)) if asynchronous.on_success else ()),
+            *(iam.sends_results("OnFailure", str(asynchronous.on_failure)) if asynchronous.on_failure else ()),
             *map(dict, self.statements),
         ]
         return iam.document(*(statement for statement in statements if isinstance(statement, dict)))
@@ -416,7 +423,9 @@ class ImageFunction(pulumi.ComponentResource):
         role_policy = aws.iam.RolePolicy(
             f"{name}-role-policy",
             role=role.name,
-            policy=log_group.arn.apply(lambda arn: json.dumps(args.role_policy(arn))),
+            policy=pulumi.Output.all(log_group.arn, args.known()).apply(
+                lambda given: json.dumps(given[1].role_policy(given[0]))
+            ),
             opts=self._child,
         )
         function = self._function(role, [log_group, role_policy])

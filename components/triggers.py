@@ -1,6 +1,7 @@
 """What calls a function by itself: schedules, queues, topics and events, each with its right and its failure path.
 
-Queues and topics are named by ARN and not created. A trigger calls the alias `live` if the function has a release.
+Queues and topics are named by ARN and not created. The ARN may be an output of another resource; its rules are checked
+when it is known. A trigger calls the alias `live` if the function has a release.
 """
 
 import json
@@ -9,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import prod
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pulumi
@@ -18,40 +19,48 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Tag, Valida
 
 from components import iam
 from components.limits import KmsKeyArn, Switch, TopicArn, arn, within
-from components.model import Model, Whole, allowed, rule
+from components.model import Late, Model, Whole, allowed, rule
 
 QUEUE = r"sqs:[a-z0-9-]+:[0-9]{12}:[a-zA-Z0-9_-]+"
-QueueArn = Annotated[
-    str, arn("the ARN of an SQS queue", rf"{QUEUE}(\.fifo)?", "arn:aws:sqs:us-east-1:222222222222:orders")
-]
+QueueArn = (
+    Annotated[str, arn("the ARN of an SQS queue", rf"{QUEUE}(\.fifo)?", "arn:aws:sqs:us-east-1:222222222222:orders")]
+    | pulumi.Output[str]
+)
 # SNS, EventBridge and Scheduler send to standard queues only.
 # https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
 # https://docs.aws.amazon.com/scheduler/latest/UserGuide/configuring-schedule-dlq.html
-DeadLetterArn = Annotated[
-    str, arn("the ARN of an SQS queue that is not FIFO", QUEUE, "arn:aws:sqs:us-east-1:222222222222:failed")
-]
+DeadLetterArn = (
+    Annotated[str, arn("the ARN of an SQS queue that is not FIFO", QUEUE, "arn:aws:sqs:us-east-1:222222222222:failed")]
+    | pulumi.Output[str]
+)
 # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
 DESTINATION = (
     rf"({QUEUE}|sns:[a-z0-9-]+:[0-9]{{12}}:[a-zA-Z0-9_-]+|lambda:[a-z0-9-]+:[0-9]{{12}}:function:[a-zA-Z0-9_:-]+"
     r"|events:[a-z0-9-]+:[0-9]{12}:event-bus/[a-zA-Z0-9_./-]+"
 )
-SuccessArn = Annotated[
-    str,
-    arn(
-        "the ARN of an SQS queue, an SNS topic (neither FIFO), a Lambda function or an event bus",
-        f"{DESTINATION})",
-        "arn:aws:sqs:us-east-1:222222222222:done",
-    ),
-]
-FailureArn = Annotated[
-    str,
-    arn(
-        "the ARN of an SQS queue, an SNS topic (neither FIFO), a Lambda function, an event bus or an S3 bucket",
-        rf"{DESTINATION}|s3:::[a-z0-9.-]+)",
-        "arn:aws:sqs:us-east-1:222222222222:failed",
-    ),
-]
+SuccessArn = (
+    Annotated[
+        str,
+        arn(
+            "the ARN of an SQS queue, an SNS topic (neither FIFO), a Lambda function or an event bus",
+            f"{DESTINATION})",
+            "arn:aws:sqs:us-east-1:222222222222:done",
+        ),
+    ]
+    | pulumi.Output[str]
+)
+FailureArn = (
+    Annotated[
+        str,
+        arn(
+            "the ARN of an SQS queue, an SNS topic (neither FIFO), a Lambda function, an event bus or an S3 bucket",
+            rf"{DESTINATION}|s3:::[a-z0-9.-]+)",
+            "arn:aws:sqs:us-east-1:222222222222:failed",
+        ),
+    ]
+    | pulumi.Output[str]
+)
 
 # https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
 BATCH = range(1, 10_000 + 1)
@@ -221,13 +230,13 @@ class QueueTrigger(Trigger):
     a call that fails are read again."""
     maximum_concurrency: Annotated[Whole | None, within(CONCURRENCY, "calls")] = None
     """How many calls the queue may have running at a time. Default: as many as the function."""
-    kms_key: KmsKeyArn | None = None
+    kms_key: KmsKeyArn | pulumi.Output[str] | None = None
     """KMS key of yours that encrypts the queue, which the function's role may then decrypt with."""
 
     @field_validator("window", "batch_size")
     @classmethod
     def _of_fifo(cls, value: int, info: ValidationInfo) -> int:
-        is_fifo = str(info.data.get("queue", "")).endswith(".fifo")
+        is_fifo = _text(info.data.get("queue")).endswith(".fifo")
         if info.field_name == "window" and is_fifo and value:
             raise rule("must be 0: a FIFO queue has no window")
         if info.field_name == "batch_size" and value > BATCH_WITHOUT_WINDOW:
@@ -246,7 +255,7 @@ class TopicTrigger(Trigger):
 
     type: Annotated[Literal["topic"], allowed("schedule, queue, topic or events", "topic")] = "topic"
     """What calls the function: a schedule, an SQS queue, an SNS topic, or events of EventBridge."""
-    topic: TopicArn
+    topic: TopicArn | pulumi.Output[str]
     """Topic that is subscribed to; a FIFO topic cannot call a function. If it is in another account, its policy has to
     grant that: see the output `triggerPolicies`."""
     filter_scope: Annotated[
@@ -263,8 +272,8 @@ class TopicTrigger(Trigger):
 
     @field_validator("topic")
     @classmethod
-    def _standard(cls, topic: str) -> str:
-        if topic.endswith(".fifo"):
+    def _standard(cls, topic: Late) -> Late:
+        if _text(topic).endswith(".fifo"):
             raise rule("is a FIFO topic, which sends to queues only. Let it send to a queue, and use a queue trigger")
         return topic
 
@@ -288,10 +297,10 @@ class TopicTrigger(Trigger):
 
     @field_validator("dead_letter")
     @classmethod
-    def _same_region(cls, queue: str | None, info: ValidationInfo) -> str | None:
-        topic = info.data.get("topic")
-        if queue and topic and queue.split(":")[3] != topic.split(":")[3]:
-            raise rule(f"must be in the topic's Region, {topic.split(':')[3]}")
+    def _same_region(cls, queue: Late | None, info: ValidationInfo) -> Late | None:
+        ours, others = (_text(arn).split(":")[3:4] for arn in (info.data.get("topic"), queue))
+        if ours and others and ours != others:
+            raise rule(f"must be in the topic's Region, {ours[0]}")
         return queue
 
 
@@ -365,15 +374,36 @@ class Asynchronous(Model):
     """What gets the event and the function's last error, where `deadLetter` gets the event alone."""
 
 
+Options = TypeVar("Options", bound=Model)
+
+
+def known(options: Options) -> pulumi.Output[Options]:
+    """The same options, checked again when the values that are outputs of other resources are known."""
+    late = {name: value for name, value in options.options().items() if isinstance(value, pulumi.Output)}
+    if not late:
+        return pulumi.Output.from_input(options)
+    return pulumi.Output.all(**late).apply(lambda values: type(options)(**{**options.options(), **values}))
+
+
+def _arn(options: Model, name: str) -> pulumi.Output[str]:
+    """An ARN of some options, when it is known and checked."""
+    return known(options).apply(lambda checked: str(getattr(checked, name)))
+
+
+def _text(value: Any) -> str:
+    """A value that is known already, as text."""
+    return value if isinstance(value, str) else ""
+
+
 def require_distinct(triggers: Sequence[Trigger]) -> None:
     """Check that no two triggers have the same name, queue or topic: AWS has one mapping or subscription for each."""
     for option in ("name", "queue", "topic"):
-        seen: set[str] = set()
+        seen: set[Late] = set()
         for index, trigger in enumerate(triggers):
             value = getattr(trigger, option, None)
             if value in seen:
                 raise rule("is that of another trigger as well", index, option)
-            seen |= {value} if value else set()
+            seen |= set() if value is None else {value}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -458,6 +488,7 @@ Grants = list[pulumi.Output[tuple[str, iam.Statement] | None]]
 
 
 def _schedule(name: str, trigger: ScheduleTrigger, called: Called) -> None:
+    dead_letter = _arn(trigger, "dead_letter") if trigger.dead_letter is not None else None
     role = aws.iam.Role(
         f"{name}-role",
         assume_role_policy=called.function.arn.apply(lambda arn: json.dumps(iam.scheduler_trust_policy(arn))),
@@ -468,7 +499,7 @@ def _schedule(name: str, trigger: ScheduleTrigger, called: Called) -> None:
     rights = aws.iam.RolePolicy(
         f"{name}-role-policy",
         role=role.name,
-        policy=called.arn.apply(lambda arn: json.dumps(iam.scheduler_policy(arn, trigger.dead_letter))),
+        policy=pulumi.Output.all(called.arn, dead_letter).apply(lambda arns: json.dumps(iam.scheduler_policy(*arns))),
         opts=called.opts,
     )
     target: aws.scheduler.ScheduleTargetArgsDict = {
@@ -481,8 +512,8 @@ def _schedule(name: str, trigger: ScheduleTrigger, called: Called) -> None:
     }
     if trigger.input is not None:
         target["input"] = json.dumps(trigger.input)
-    if trigger.dead_letter:
-        target["dead_letter_config"] = {"arn": trigger.dead_letter}
+    if dead_letter is not None:
+        target["dead_letter_config"] = {"arn": dead_letter}
     aws.scheduler.Schedule(
         name,
         schedule_expression=trigger.expression,
@@ -494,9 +525,10 @@ def _schedule(name: str, trigger: ScheduleTrigger, called: Called) -> None:
 
 
 def _queue(name: str, trigger: QueueTrigger, called: Called) -> Grants:
+    queue = _arn(trigger, "queue")
     aws.lambda_.EventSourceMapping(
         name,
-        event_source_arn=trigger.queue,
+        event_source_arn=queue,
         function_name=called.arn,
         batch_size=trigger.batch_size,
         maximum_batching_window_in_seconds=trigger.window,
@@ -506,41 +538,47 @@ def _queue(name: str, trigger: QueueTrigger, called: Called) -> Grants:
     )
 
     def grant(arns: Sequence[str]) -> tuple[str, iam.Statement] | None:
-        role, function = arns
-        is_foreign = trigger.queue.split(":")[4] != function.split(":")[4]
-        return (trigger.queue, iam.role_polls(role, trigger.queue)) if is_foreign else None
+        queue, role, function = arns
+        is_foreign = queue.split(":")[4] != function.split(":")[4]
+        return (queue, iam.role_polls(role, queue)) if is_foreign else None
 
-    return [pulumi.Output.all(called.role.arn, called.function.arn).apply(grant)]
+    return [pulumi.Output.all(queue, called.role.arn, called.function.arn).apply(grant)]
 
 
 def _topic(name: str, trigger: TopicTrigger, called: Called) -> Grants:
-    permission = called.permission(name, "sns", trigger.topic)
+    topic = _arn(trigger, "topic")
+    dead_letter = _arn(trigger, "dead_letter") if trigger.dead_letter is not None else None
+    permission = called.permission(name, "sns", topic)
     aws.sns.TopicSubscription(
         name,
-        topic=trigger.topic,
+        topic=topic,
         protocol="lambda",
         endpoint=called.arn,
         filter_policy=json.dumps(trigger.filter) if trigger.filter is not None else None,
         filter_policy_scope=trigger.filter_scope if trigger.filter is not None else None,
-        redrive_policy=json.dumps({"deadLetterTargetArn": trigger.dead_letter}) if trigger.dead_letter else None,
+        redrive_policy=None if dead_letter is None else pulumi.Output.json_dumps({"deadLetterTargetArn": dead_letter}),
         opts=called.after(permission),
     )
 
     def grant(arns: Sequence[str]) -> tuple[str, iam.Statement] | None:
-        function, endpoint = arns
+        topic, function, endpoint = arns
         region, account = function.split(":")[3:5]
-        if trigger.topic.split(":")[4] == account:
+        if topic.split(":")[4] == account:
             return None
-        return trigger.topic, iam.account_subscribes(iam.account_arn(account, region), endpoint, trigger.topic)
+        return topic, iam.account_subscribes(iam.account_arn(account, region), endpoint, topic)
 
-    grants: Grants = [pulumi.Output.all(called.function.arn, called.arn).apply(grant)]
-    if trigger.dead_letter:
-        sends = iam.service_sends("sns.amazonaws.com", trigger.topic, trigger.dead_letter)
-        grants.append(pulumi.Output.from_input((trigger.dead_letter, sends)).apply(lambda grant: grant))
+    grants: Grants = [pulumi.Output.all(topic, called.function.arn, called.arn).apply(grant)]
+    if dead_letter is not None:
+        grants.append(pulumi.Output.all(dead_letter, topic).apply(lambda arns: _sends("sns", *arns)))
     return grants
 
 
+def _sends(service: str, queue: str, source: str) -> tuple[str, iam.Statement] | None:
+    return queue, iam.service_sends(f"{service}.amazonaws.com", source, queue)
+
+
 def _events(name: str, trigger: EventsTrigger, called: Called) -> Grants:
+    dead_letter = _arn(trigger, "dead_letter") if trigger.dead_letter is not None else None
     bus = trigger.bus if trigger.bus != "default" else None
     watched = aws.cloudwatch.EventRule(
         name, event_bus_name=bus, event_pattern=json.dumps(trigger.pattern), opts=called.opts
@@ -556,22 +594,21 @@ def _events(name: str, trigger: EventsTrigger, called: Called) -> Grants:
             "maximum_retry_attempts": trigger.retries,
             "maximum_event_age_in_seconds": trigger.maximum_age,
         },
-        dead_letter_config={"arn": trigger.dead_letter} if trigger.dead_letter else None,
+        dead_letter_config={"arn": dead_letter} if dead_letter is not None else None,
         opts=called.after(permission),
     )
-    queue = trigger.dead_letter
-    if queue is None:
+    if dead_letter is None:
         return []
-    return [watched.arn.apply(lambda arn: (queue, iam.service_sends("events.amazonaws.com", arn, queue)))]
+    return [pulumi.Output.all(dead_letter, watched.arn).apply(lambda arns: _sends("events", *arns))]
 
 
 def configure_asynchronous(settings: Asynchronous, called: Called) -> None:
     """Set what becomes of a function's asynchronous calls."""
     destinations: aws.lambda_.FunctionEventInvokeConfigDestinationConfigArgsDict = {}
-    if settings.on_success:
-        destinations["on_success"] = {"destination": settings.on_success}
-    if settings.on_failure:
-        destinations["on_failure"] = {"destination": settings.on_failure}
+    if settings.on_success is not None:
+        destinations["on_success"] = {"destination": _arn(settings, "on_success")}
+    if settings.on_failure is not None:
+        destinations["on_failure"] = {"destination": _arn(settings, "on_failure")}
     aws.lambda_.FunctionEventInvokeConfig(
         f"{called.prefix}-asynchronous",
         function_name=called.function.name,

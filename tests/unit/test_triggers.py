@@ -1,21 +1,38 @@
 """What calls a function by itself, as it is registered with the engine, and what is refused before."""
 
 import json
+from collections.abc import Callable, Set
 from typing import Any
 
+import pulumi
+import pulumi_aws as aws
 import pytest
+from pydantic_core import PydanticCustomError
 
+from components.alarms import Alarms
 from components.errors import InvalidArgument, InvalidConfiguration
-from components.triggers import EventsTrigger, QueueTrigger, ScheduleTrigger, TopicTrigger
-from tests.unit.conftest import Deploy
-from tests.unit.recorder import DIGEST, PROJECT
-from tests.unit.registered import Deployed, lets, may, read, stack_file
+from components.function import ImageFunction, ImageFunctionArgs
+from components.image.source import ExistingImage
+from components.model import Late
+from components.triggers import (
+    Asynchronous,
+    EventsTrigger,
+    QueueTrigger,
+    ScheduleTrigger,
+    TopicTrigger,
+    known,
+    require_distinct,
+)
+from tests.unit.conftest import Deploy, Run
+from tests.unit.recorder import DIGEST, PROJECT, Recorder
+from tests.unit.registered import Deployed, lets, may, read, run_program, stack_file
 
 EXISTING = {"digest": DIGEST}
 ARN = "arn:aws:lambda:us-east-1:222222222222:function:cross-account-function"
 ROLE_ARN = "arn:aws:iam::222222222222:role/function-role"
 SQS, SNS = "arn:aws:sqs:us-east-1:222222222222", "arn:aws:sns:us-east-1:222222222222"
 FAILED = f"{SQS}:failed"
+KEY = "arn:aws:kms:us-east-1:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 MAPPING = "aws:lambda/eventSourceMapping:EventSourceMapping"
 SUBSCRIPTION = "aws:sns/topicSubscription:TopicSubscription"
 RULE, TARGET = "aws:cloudwatch/eventRule:EventRule", "aws:cloudwatch/eventTarget:EventTarget"
@@ -245,6 +262,80 @@ def test_asynchronous_calls_have_retries_an_age_and_destinations(deploy: Deploy)
     }
     # Lambda checks the role's rights for the destinations.
     assert "function-role-policy" in configured.depends_on
+
+
+# ---- ARNs of other resources of the program
+
+
+def late(arn: str) -> Late:
+    return pulumi.Output.from_input(arn)
+
+
+def program(recorder: Recorder, arn: Callable[[str], Late], unknown: Set[str] | None = None) -> Deployed:
+    """A program with all triggers, whose queues and topics are `arn` of their ARNs."""
+
+    async def create() -> pulumi.Inputs:
+        function = ImageFunction(
+            "function",
+            ImageFunctionArgs(
+                image=ExistingImage(uri=f"it@{DIGEST}"),
+                triggers=[
+                    QueueTrigger(name="orders", queue=arn(f"{SQS}:orders"), kms_key=arn(KEY)),
+                    QueueTrigger(name="others", queue=arn("arn:aws:sqs:us-east-1:333333333333:orders")),
+                    TopicTrigger(name="news", topic=arn(f"{SNS}:news"), dead_letter=arn(FAILED)),
+                    ScheduleTrigger(name="nightly", expression="rate(1 day)", dead_letter=arn(FAILED)),
+                    EventsTrigger(name="created", pattern={"source": ["orders"]}, dead_letter=arn(FAILED)),
+                ],
+                asynchronous=Asynchronous(on_success=arn(f"{SNS}:done"), on_failure=arn(FAILED)),
+                alarms=Alarms(),
+            ),
+        )
+        return {"policies": function.trigger_policies}
+
+    return run_program(recorder, create, unknown=unknown)
+
+
+def test_an_arn_may_be_an_output_of_another_resource(recorder: Recorder) -> None:
+    given, waited = program(recorder, lambda arn: arn), program(recorder, late)
+    assert len(given.of(MAPPING)) == 2
+    assert {one.name: one.inputs for one in waited.resources} == {one.name: one.inputs for one in given.resources}
+    assert waited.outputs == given.outputs
+    assert set(given.outputs["policies"]) == {"arn:aws:sqs:us-east-1:333333333333:orders", FAILED}
+
+
+def test_a_preview_does_not_know_the_arn_of_a_queue_that_is_not_created_yet(recorder: Recorder) -> None:
+    queue = "aws:sqs/queue:Queue"
+    done = program(recorder, lambda arn: aws.sqs.Queue(arn.replace(":", "-")).arn, unknown={queue})
+    assert done.of(MAPPING)
+    assert done.of(SUBSCRIPTION)
+    assert done.unknown == {"policies"}
+
+
+@pytest.mark.parametrize(
+    ("arn", "words"),
+    [
+        (f"{SNS}:news.fifo", "TopicTrigger.topic: is a FIFO topic"),
+        (f"{SQS}:news", "TopicTrigger.topic: .* must be the ARN of an SNS topic"),
+        ("arn:aws:sns:eu-west-1:222222222222:news", "TopicTrigger.dead_letter: must be in the topic's Region"),
+    ],
+)
+def test_the_rules_hold_for_it_when_it_is_known(run: Run, arn: str, words: str) -> None:
+    async def create() -> pulumi.Inputs:
+        checked = known(TopicTrigger(name="news", topic=late(arn), dead_letter=late(FAILED)))
+        return {"topic": checked.apply(lambda trigger: trigger.topic)}
+
+    with pytest.raises(InvalidArgument, match=words):
+        run(create)
+
+
+def test_the_same_output_is_refused_for_two_triggers(run: Run) -> None:
+    async def create() -> pulumi.Inputs:
+        queue = late(f"{SQS}:orders")
+        require_distinct([QueueTrigger(name=name, queue=queue) for name in ("first", "second")])
+        return {}
+
+    with pytest.raises(PydanticCustomError, match="is that of another trigger as well"):
+        run(create)
 
 
 # ---- a release
