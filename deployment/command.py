@@ -50,7 +50,7 @@ class InterruptibleCommand(PulumiCommand):
         """Run a command to its end. The arguments are those of the base class.
 
         The base class does not expose its process, so it cannot be interrupted
-        (test_what_is_cancelled_or_takes_too_long_ends_soon_and_leaves_a_state_to_go_on_from).
+        (test_a_cancelled_or_timed_out_operation_ends_soon_and_the_next_one_continues).
 
         Raises:
             CommandError: it failed, or was interrupted.

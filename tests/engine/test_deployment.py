@@ -372,7 +372,7 @@ def until(condition: Callable[[], object], seconds: float = 120) -> None:
         time.sleep(0.1)
 
 
-def test_what_is_cancelled_or_takes_too_long_ends_soon_and_leaves_a_state_to_go_on_from(program: Program) -> None:
+def test_a_cancelled_or_timed_out_operation_ends_soon_and_the_next_one_continues(program: Program) -> None:
     """The docker provider does not end a build on request, and would push the image afterwards."""
     program.config["consumer"]["image"] = program.build("slow", SLOW)
     ecr = program.clone.client("registry", "ecr")
@@ -474,7 +474,7 @@ def test_drift_is_found_and_the_state_stays_until_it_is_refreshed(program: Progr
 # ---- releases
 
 
-def test_a_release_is_verified_shifted_in_shares_and_taken_back_while_callers_notice_nothing(
+def test_a_release_shifts_calls_in_shares_and_rolls_back_without_a_failed_call(
     program: Program,
 ) -> None:
     """A client sends a request every 50 ms while a broken image is refused, and a good one is released and reverted."""
@@ -521,7 +521,7 @@ def test_a_release_is_verified_shifted_in_shares_and_taken_back_while_callers_no
     print(f"{counted[0][200]} answers, all 200")
 
 
-def test_an_image_that_fails_only_when_it_is_called_is_taken_back(program: Program) -> None:
+def test_an_image_that_fails_its_check_is_rolled_back(program: Program) -> None:
     running = program.image()
     code = "def handler(event, context):\n    return {'statusCode': 500, 'body': 'not well'}\n"
     program.config["consumer"]["image"] = program.build("unwell", code=code)
@@ -540,7 +540,7 @@ def test_an_image_that_fails_only_when_it_is_called_is_taken_back(program: Progr
     ],
     ids=["no release", "falling shares", "private"],
 )
-def test_a_release_that_cannot_be_is_refused_before_anything_is_done(
+def test_an_unsupported_release_is_refused_before_any_change(
     program: Program, change: dict[str, Any], check: Check | None, shares: list[float], expected: str
 ) -> None:
     program.config["consumer"].update(change)
@@ -723,7 +723,7 @@ def test_status_names_a_running_update_and_ctrl_c_ends_it_and_saves_the_state(pr
     assert program.command("status", "--no-registry").returncode == 0
 
 
-def test_a_set_up_asks_the_cloud_whose_credentials_they_are(program: Program) -> None:
+def test_init_checks_whose_credentials_they_are(program: Program) -> None:
     accounts = ("--registry-account", "111111111111", "--consumer-account", "222222222222", "--region", "us-east-1")
     given = ("init", "--dry-run", *accounts, "--consumer-profile", "consumer", "--registry-profile")
     shown = program.command(*given, "registry")

@@ -50,7 +50,7 @@ def test_an_image_that_lambda_cannot_run_is_refused(
     assert deployed.get() == (200, {"message": "hello world!"})
 
 
-def test_a_digest_that_is_not_there_is_refused(deployed: Clone) -> None:
+def test_a_digest_without_an_image_is_refused(deployed: Clone) -> None:
     missing = f"sha256:{'0' * 64}"
     deployed.edit("Pulumi.consumer.yaml", BUILD, f'{{digest: "{missing}"}}')
     shown = deployed.shell("pulumi preview -s consumer")

@@ -209,7 +209,9 @@ def test_the_region_of_a_profile_does_not_count(clone: Clone) -> None:
 # ---- the function
 
 
-def test_a_role_that_has_not_spread_and_a_function_that_is_not_seen_ready(clone: Clone, message: str) -> None:
+def test_an_update_waits_for_a_new_role_and_the_next_one_repairs_a_function_that_was_never_ready(
+    clone: Clone, message: str
+) -> None:
     assert clone.shell("pulumi destroy --yes --skip-preview -s consumer").returncode == 0
     not_yet = {"Type": "User", "message": "The role defined for the function cannot be assumed by Lambda."}
     header = {"x-amzn-errortype": "InvalidParameterValueException"}
@@ -233,7 +235,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("fix", ["deployment", "deployment --check", "pulumi"])
-def test_after_a_failed_update_what_the_state_says_is_made_true(clone: Clone, message: str, fix: str) -> None:
+def test_the_update_after_a_failed_one_applies_what_only_the_state_has(clone: Clone, message: str, fix: str) -> None:
     """Pulumi keeps the new values of a function whose code was not updated: https://github.com/pulumi/pulumi/issues/21458."""
     lambda_ = clone.client("consumer", "lambda")
 
@@ -266,7 +268,7 @@ def test_after_a_failed_update_what_the_state_says_is_made_true(clone: Clone, me
 # ---- two at once, and one that is killed
 
 
-def test_a_second_update_is_told_who_holds_the_lock_and_a_killed_one_is_taken_up(clone: Clone, message: str) -> None:
+def test_a_second_update_names_who_holds_the_lock_and_continues_a_killed_one(clone: Clone, message: str) -> None:
     with clone.faults({**UPDATE_CODE, "hold": True}):
         first = clone.begin(UP)
         until(lambda: clone.control("GET") == [1])
@@ -312,7 +314,7 @@ def test_a_resource_that_was_being_created_when_the_engine_was_killed_is_importe
     assert clone.get() == (200, {"message": message})
 
 
-def test_a_demo_that_was_killed_while_it_made_something_starts_anew(clone: Clone, message: str) -> None:
+def test_a_demo_that_was_killed_during_a_create_starts_with_an_empty_cloud(clone: Clone, message: str) -> None:
     assert clone.shell("pulumi destroy --yes --skip-preview -s consumer").returncode == 0
     with clone.faults({**CREATE_FUNCTION, "hold": True}):
         killed = clone.start("demo")
@@ -349,7 +351,7 @@ def test_a_local_cloud_that_is_killed_between_two_resources_comes_back_with_what
 # ---- the registry
 
 
-def test_a_registry_that_is_given_up_names_its_consumers_and_goes_on_serving_them(clone: Clone) -> None:
+def test_an_unprotected_registry_names_its_consumers_and_a_refused_destroy_keeps_their_access(clone: Clone) -> None:
     destroy, ecr = "pulumi destroy --yes --skip-preview -s registry", clone.client("registry", "ecr")
     policy = ecr.get_repository_policy(repositoryName=FUNCTION)["policyText"]
     assert "because it is protected" in fails(clone, destroy)

@@ -30,7 +30,7 @@ def test_demo_prints_url_status_and_body(demo: tuple[Clone, str]) -> None:
     assert re.search(rf'GET {url}\n200 {{"message": "hello world!"}}', printed)
 
 
-def test_demo_says_how_each_part_was_had(demo: tuple[Clone, str]) -> None:
+def test_demo_reports_where_it_found_each_tool(demo: tuple[Clone, str]) -> None:
     _, printed = demo
     parts = ("Python environment", "Docker engine", "Lambda base image", "Pulumi CLI", "Pulumi plugins", "Local cloud")
     for part in parts:
@@ -84,7 +84,7 @@ def test_function_runs_the_registrys_image_by_digest(deployed: Clone) -> None:
     assert configuration["Architectures"] == ["x86_64"]
 
 
-def test_image_is_one_that_lambda_takes(deployed: Clone) -> None:
+def test_the_image_has_a_manifest_that_lambda_accepts(deployed: Clone) -> None:
     # Lambda refuses an index, which Docker creates for an image with attestations.
     assert pushed_image(deployed)["imageManifestMediaType"] in (
         "application/vnd.docker.distribution.manifest.v2+json",
@@ -187,7 +187,7 @@ def test_another_umask_changes_nothing_that_runs(deployed: Clone) -> None:
     assert deployed.planned("consumer") == {}
 
 
-def test_a_step_back_after_a_failed_update_needs_no_push(deployed: Clone) -> None:
+def test_a_revert_after_a_failed_update_pushes_no_image(deployed: Clone) -> None:
     deployed.edit("app/app.py", "hello world!", "hello before!")
     deployed.up("consumer")
     # The push succeeds, but the function to update does not exist.
@@ -273,7 +273,7 @@ def test_a_version_that_fails_its_test_never_gets_a_call(deployed: Clone) -> Non
     assert deployed.get() == (200, {"message": "hello tested!"})
 
 
-def test_a_canary_keeps_calls_on_the_version_before(deployed: Clone) -> None:
+def test_a_canary_keeps_its_share_of_the_calls_on_the_previous_version(deployed: Clone) -> None:
     release = "release: {previousShare: 0.9}"
     deployed.edit("Pulumi.consumer.yaml", "architecture: x86_64", f"architecture: x86_64, {release}")
     deployed.edit("app/app.py", "hello world!", "hello canary!")
@@ -409,7 +409,7 @@ def test_a_private_endpoint_refuses_unsigned_calls(deployed: Clone) -> None:
     assert status == 403
 
 
-def test_a_consumer_more_is_one_list_entry(deployed: Clone) -> None:
+def test_a_consumer_is_added_by_one_list_entry(deployed: Clone) -> None:
     deployed.edit("Pulumi.registry.yaml", '"222222222222"}]', '"222222222222"}, {account: "333333333333"}]')
     assert deployed.planned("registry") == {"aws:ecr/repositoryPolicy:RepositoryPolicy": "update"}
     deployed.up("registry")
@@ -418,7 +418,7 @@ def test_a_consumer_more_is_one_list_entry(deployed: Clone) -> None:
     assert json.loads(deployed.output("registry", "consumerAccounts")) == ["222222222222", "333333333333"]
 
 
-def test_drift_is_found_by_refresh_and_mended_by_up(deployed: Clone) -> None:
+def test_drift_is_found_by_refresh_and_reverted_by_up(deployed: Clone) -> None:
     deployed.client("registry", "ecr").delete_repository_policy(repositoryName=FUNCTION)
     deployed.client("consumer", "lambda").update_function_configuration(FunctionName=FUNCTION, MemorySize=512)
     for stack in ("registry", "consumer"):

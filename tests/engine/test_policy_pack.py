@@ -199,7 +199,7 @@ def test_the_committed_registry_passes(deployed: Clone, tmp_path: Path) -> None:
     assert previewed(deployed, "registry", tmp_path, levels=levels)[:2] == (0, set())
 
 
-def test_of_the_committed_consumer_three_things_are_mentioned(deployed: Clone, tmp_path: Path) -> None:
+def test_the_committed_consumer_triggers_three_advisory_rules(deployed: Clone, tmp_path: Path) -> None:
     code, violations, _ = previewed(deployed, "consumer", tmp_path)
     assert code == 0
     assert violations == {
@@ -289,6 +289,6 @@ def test_what_no_stack_can_have_is_found_and_what_is_unknown_accuses_nobody(depl
     assert set(VIOLATION.findall(shown)) == ELSEWHERE, shown
 
 
-def test_every_rule_is_seen_to_fail() -> None:
+def test_every_rule_reports_a_violation() -> None:
     seen = IN_A_WRONG_REGISTRY | IN_A_WRONG_CONSUMER | ELSEWHERE
     assert {rule for _, rule, _ in seen} == {rule.name for rule in RULES}

@@ -36,7 +36,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize(("module", "name", "said"), STEPS)
-def test_the_others_are_taken_when_one_step_fails(
+def test_down_continues_after_a_failed_step(
     module: Any, name: str, said: str, ended: list[str], monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -49,7 +49,7 @@ def test_the_others_are_taken_when_one_step_fails(
     assert f"{said}: RuntimeError: the state is gone" in capsys.readouterr().err
 
 
-def test_nothing_is_said_when_nothing_fails(ended: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_down_prints_no_error_if_every_step_succeeds(ended: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert commands.down() == 0
     assert not capsys.readouterr().err
 

@@ -60,7 +60,7 @@ def error_at(kind: str, text: str) -> Diagnostic:
     return Diagnostic(stack="consumer", urn=urn(kind) if kind else "", severity="error", text=text)
 
 
-def test_a_step_has_type_name_and_inputs_in_which_secrets_and_unknowns_are_words() -> None:
+def test_a_step_has_placeholders_for_secret_and_unknown_inputs() -> None:
     secret = {SIGN: SECRET_SIGN, "ciphertext": "[secret]"}
     state = {"type": FUNCTION, "urn": urn(), "id": "", "parent": "", "provider": ""}
     metadata = {
@@ -96,7 +96,7 @@ def test_what_providers_are_working_on_is_neither_components_nor_what_is_done() 
     assert _under_way([item for item in seen if item]) == {IMAGE}
 
 
-def test_a_passing_line_a_lasting_one_and_a_violation_are_events_of_their_own() -> None:
+def test_progress_and_diagnostics_and_violations_are_separate_events() -> None:
     line = {"message": "<{%reset%}>#7 RUN x\n", "color": "raw", "severity": "info", "urn": urn()}
     passing = translated("consumer", engine_event(diagnosticEvent={**line, "ephemeral": True}))
     lasting = translated("consumer", engine_event(diagnosticEvent={**line, "severity": "info#err"}))
@@ -228,7 +228,7 @@ NOT_ASSUMED = f"Cannot assume IAM Role. IAM Role ({ROLE}) cannot be assumed. Err
         ),
     ],
 )
-def test_the_place_of_the_first_error_decides_what_it_is_before_its_words(
+def test_an_error_is_classified_by_its_resource_and_then_by_its_message(
     kind: str, text: str, expected: type[errors.DeploymentError], fix: str
 ) -> None:
     of_the_stack, first = error_at(STACK, "update failed"), error_at(kind, f"Preview failed: {text}")
@@ -252,7 +252,7 @@ def test_a_build_error_has_the_failed_step_and_its_last_lines() -> None:
     assert said[-1] == "  line 29"
 
 
-def test_violations_are_told_together() -> None:
+def test_all_policy_violations_are_in_one_error() -> None:
     lines = [
         Violation(stack="consumer", urn=urn(), severity="error", text=text, policy="a") for text in ("a: no", "b: no")
     ]
@@ -272,7 +272,7 @@ def test_a_conflict_names_the_holder() -> None:
     assert "python -m deployment repair consumer" in error.hint
 
 
-def test_a_failure_that_nobody_reported_is_told_by_what_the_cli_has_printed_last() -> None:
+def test_a_failure_without_a_diagnostic_has_the_last_error_of_the_cli() -> None:
     assert str(errors.translated("consumer", failed("warning: x\nerror: no such bucket\n"), [])) == "no such bucket"
     assert "without an error message" in str(errors.translated("consumer", failed("warning: x"), []))
 
@@ -286,7 +286,7 @@ def test_a_failure_that_nobody_reported_is_told_by_what_the_cli_has_printed_last
         ("PULUMI_ACCESS_TOKEN must be set for login", errors.CredentialsError, "pulumi login"),
     ],
 )
-def test_a_backend_that_is_not_there_or_lets_nobody_in_says_how_to_name_one(
+def test_the_error_for_a_missing_or_forbidden_backend_says_how_to_name_one(
     said: str, expected: type[errors.DeploymentError], hint: str
 ) -> None:
     error = errors.translated("consumer", failed(f"error: {said}\n"), [])

@@ -234,7 +234,7 @@ def test_without_a_terminal_a_repair_of_a_locked_stack_does_not_ask_and_is_refus
         (["up", "--no-consumers", "--consumer", "c"], "--no-consumers and --consumer exclude each other"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(arguments: list[str], said: str) -> None:
+def test_contradicting_options_are_refused(arguments: list[str], said: str) -> None:
     Recorded.called = ("nothing", (), {})
     ran = run(*arguments)
     assert ran.exit_code == 2
@@ -253,11 +253,11 @@ def test_help_is_for_people_and_fits_a_terminal(name: str) -> None:
 @pytest.mark.parametrize(
     ("known", "command"), [("sync", "watch"), ("logs", "logs"), ("local invoke", "invoke"), ("delete", "destroy")]
 )
-def test_who_knows_sam_finds_the_command_in_the_help(known: str, command: str) -> None:
+def test_the_help_names_the_sam_counterpart_of_a_command(known: str, command: str) -> None:
     assert re.search(rf"^  {command} .*\b(sam|,) .*{known}\b", run("--help").stdout, re.MULTILINE)
 
 
-def test_nothing_is_destroyed_without_a_yes() -> None:
+def test_destroy_asks_for_confirmation() -> None:
     assert run("destroy").exit_code != 0
     assert run("destroy", "--yes").exit_code == 0
     assert Recorded.called == ("destroy", (), {})
@@ -280,7 +280,7 @@ def test_on_a_terminal_an_update_shows_what_it_would_do_and_asks(answer: str, co
 
 
 @pytest.mark.usefixtures("terminal")
-def test_what_changes_nothing_and_what_has_a_yes_are_not_asked_for() -> None:
+def test_an_update_with_yes_or_without_changes_asks_for_no_confirmation() -> None:
     Recorded.answer = {"consumer": result(step("same"))}
     ran = run("up")
     assert (ran.exit_code, Recorded.called[0]) == (0, "up")
@@ -291,7 +291,7 @@ def test_what_changes_nothing_and_what_has_a_yes_are_not_asked_for() -> None:
     assert "Update these stacks?" not in ran.stderr
 
 
-def test_without_a_terminal_nothing_is_asked_for() -> None:
+def test_without_a_terminal_an_update_asks_for_no_confirmation() -> None:
     ran = run("up")
     assert (ran.exit_code, Recorded.called[0]) == (0, "up")
     assert "Update these stacks?" not in ran.output
@@ -343,7 +343,7 @@ def test_a_cancelled_update_ends_the_watch(monkeypatch: pytest.MonkeyPatch) -> N
     assert run("watch").exit_code == 130
 
 
-def test_a_history_has_when_what_who_and_which_image() -> None:
+def test_history_shows_time_and_operation_and_user_and_image() -> None:
     update = Update(
         began="2026-01-01T00:00:00.000Z", operation="update", result="succeeded", changes={"update": 1, "same": 9},
         who="me@here, commit 1a2b3c4", image=f"sha256:{'a' * 64}",
@@ -455,7 +455,7 @@ def test_on_a_terminal_each_stack_has_a_line_that_says_what_it_is_doing() -> Non
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_one_thread_prints_whoever_tells(terminal: bool) -> None:
+def test_events_of_all_threads_are_printed_by_one_thread(terminal: bool) -> None:
     """`rich` imports as it prints; threads that do so at once have seen its modules half loaded."""
     printing = set[int]()
 

@@ -179,7 +179,7 @@ def test_in_a_workflow_the_commits_are_links(tmp_path: Path, is_pull_request: bo
     assert f"What differs from [`0123456789ab`]({where}/0123456789ab), which" in text
 
 
-def test_what_only_an_update_tells_is_called_so() -> None:
+def test_a_value_that_only_the_update_knows_is_labelled() -> None:
     changed = step("update", FUNCTION, old={"memorySize": 128}, new={"memorySize": UNKNOWN}, changed=("memorySize",))
     assert "`memorySize` `128` → known later" in comment({"consumer": result(changed)}, {})
 
@@ -243,7 +243,7 @@ def test_warnings_of_the_program_are_shown_and_those_of_the_machine_are_not() ->
 
 
 @pytest.mark.parametrize("count", [100, 2000])
-def test_a_comment_that_is_too_long_loses_the_least_weighty_parts_and_says_so(count: int) -> None:
+def test_a_long_comment_omits_the_least_important_parts_and_lists_them(count: int) -> None:
     many = [step("create", ROLE, f"{'role' * 10}-{number}") for number in range(count)]
     text = comment({"consumer": result(*CHANGES.steps, *many)}, {"consumer": DIFF})
     assert len(text) <= LIMIT
@@ -310,7 +310,9 @@ def test_what_is_billed_for_being_there_is_said(operation: str) -> None:
         (LOGS, "retentionInDays", 90.5, 30, "`90.5` → `30` | lines older than that are deleted"),
     ],
 )
-def test_what_weighs_is_shown_before_and_after(kind: str, name: str, old: Any, new: Any, shown: str) -> None:
+def test_a_change_to_review_shows_the_old_and_the_new_value(
+    kind: str, name: str, old: Any, new: Any, shown: str
+) -> None:
     changed = step("update", kind, old={name: old}, new={name: new}, changed=(f"{name}.part[0]",))
     assert f"| `{name}` {shown}" in comment({"consumer": result(changed)}, {})
 

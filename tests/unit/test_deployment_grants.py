@@ -127,7 +127,7 @@ def test_order_and_form_of_lists_are_no_change() -> None:
     assert changes(written(TWO), json.dumps(single)) == []
 
 
-def test_a_grant_of_one_half_is_pointed_out() -> None:
+def test_an_account_in_only_one_of_the_two_statements_is_reported() -> None:
     half = json.loads(written(TWO))
     half["Statement"].pop()
     assert "account 222222222222 is in only one of the two statements: functions will fail" in changes(
@@ -196,7 +196,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("statement", ODD.values(), ids=ODD)
-def test_what_is_not_understood_to_the_last_key_is_shown_as_it_is(statement: Mapping[str, Any]) -> None:
+def test_a_statement_with_an_unknown_key_is_shown_verbatim(statement: Mapping[str, Any]) -> None:
     assert unread("", policy(statement)) == [("new", json.dumps(statement))]
     assert unread(policy(statement), "") == [("gone", json.dumps(statement))]
     assert unread(policy(statement), policy(statement)) == []
@@ -248,7 +248,7 @@ def test_statements_of_different_organizations_are_told_by_none() -> None:
     ],
     ids=range(8),
 )
-def test_what_is_no_policy_is_shown_as_it_is(text: str) -> None:
+def test_a_text_that_is_no_policy_is_shown_verbatim(text: str) -> None:
     assert changes(written(TWO), text) == ["the policy changes, but cannot be read"]
     assert unread(written(TWO), text) == [("new", text)]
     told = changes(text, written(TWO))

@@ -294,7 +294,7 @@ def test_a_stack_is_created_once(deploy: Deploy, cli: FakeCli) -> None:
     ],
     ids=["timeout", "policy pack", "backend"],
 )
-def test_options_that_cannot_be_are_refused_with_what_is_allowed(
+def test_invalid_options_are_refused_with_the_allowed_values(
     deploy: Deploy, given: dict[str, Any], expected: str, hint: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=expected) as refused:
@@ -405,7 +405,7 @@ def test_the_status_of_a_stack_in_order_takes_no_lock_that_an_update_may_want(de
     assert "stack init" not in {call.name for call in cli.calls}
 
 
-def test_a_lock_of_a_process_of_this_machine_that_runs_no_more_is_known_as_such(deploy: Deploy, cli: FakeCli) -> None:
+def test_a_lock_of_an_ended_process_of_this_machine_is_recognized(deploy: Deploy, cli: FakeCli) -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
     here = socket.gethostname()
@@ -563,7 +563,7 @@ def test_a_promotion_runs_the_image_of_another_stack(deploy: Deploy, cli: FakeCl
     assert cli.stacks["second"].outputs["imageDigest"] == "sha256:first"
 
 
-def test_a_repair_gives_up_the_lock_and_drops_what_is_not_known_to_exist(deploy: Deploy, cli: FakeCli) -> None:
+def test_a_repair_removes_the_lock_and_the_pending_creates(deploy: Deploy, cli: FakeCli) -> None:
     deployment = deploy()
     deployment.up()
     cli.calls.clear()
@@ -587,7 +587,7 @@ def test_a_repair_takes_no_lock_of_a_process_that_may_be_at_work_unless_it_is_to
 
 
 @pytest.mark.parametrize("backend", ["https://app.pulumi.com/me", "http://pulumi.example.com/me", "", "file://~"])
-def test_a_repair_needs_a_yes_where_nobody_can_know_who_holds_the_lock(
+def test_a_repair_requires_yes_if_the_backend_does_not_name_the_holder_of_the_lock(
     deploy: Deploy, cli: FakeCli, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
     cli.backend, cli.stacks["consumer"] = backend, State(pending=["urn:x"])
@@ -666,7 +666,7 @@ def test_an_update_that_fails_goes_back_only_with_a_check(deploy: Deploy, cli: F
     assert len(cli.of("up", "consumer")) == ups + 1
 
 
-def test_a_way_back_that_fails_is_said_and_claims_nothing(deploy: Deploy, cli: FakeCli) -> None:
+def test_a_failed_rollback_is_reported_and_claims_no_image(deploy: Deploy, cli: FakeCli) -> None:
     def fail(call: Call) -> None:
         if call.name == "up" and "image" in call.config:
             raise Failure("Still throttled")
@@ -679,7 +679,7 @@ def test_a_way_back_that_fails_is_said_and_claims_nothing(deploy: Deploy, cli: F
 
 
 @pytest.mark.parametrize("before", ["", "sha256:new"])
-def test_where_no_other_image_has_run_nothing_is_rolled_back(deploy: Deploy, cli: FakeCli, before: str) -> None:
+def test_a_failed_check_of_the_first_image_rolls_nothing_back(deploy: Deploy, cli: FakeCli, before: str) -> None:
     if before:
         running(cli, before, "consumer")
     with pytest.raises(CheckFailed) as raised:
@@ -996,7 +996,7 @@ def test_a_registry_that_is_not_destroyed_with_given_roles_has_a_hint_of_its_own
     assert "python -m deployment destroy --no-consumers --registry registry" in refused.value.hint
 
 
-def test_what_is_no_role_is_refused_before_anything_is_done(cli: FakeCli, folder: Path) -> None:
+def test_an_option_that_is_no_role_arn_is_refused_before_any_operation(cli: FakeCli, folder: Path) -> None:
     options = Options(assume_roles=["registry-preview"])
     with (
         Deployment(folder, settings=ACCOUNTS, options=options) as deployment,

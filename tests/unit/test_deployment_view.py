@@ -249,7 +249,7 @@ def test_a_terminal_row_never_wraps_and_stacks_that_run_come_first(width: int) -
     assert "done" in rows[1]
 
 
-def test_each_stacks_time_stops_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_of_a_stack_stops_when_the_stack_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("deployment.view.time.monotonic", lambda: now)
     row = Row(began=0)
@@ -315,7 +315,7 @@ def test_a_push_tells_its_bytes_and_rate(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "of 2001 MB" in row.now
 
 
-def test_on_a_terminal_what_only_informs_is_in_the_row_and_elsewhere_a_line() -> None:
+def test_information_is_in_the_row_on_a_terminal_and_a_line_elsewhere() -> None:
     info = Diagnostic(stack="consumer", severity="info", text="localhost:1/registry/orders may not be pulled from yet.")
     row = Row()
     row.take(info)
@@ -324,7 +324,7 @@ def test_on_a_terminal_what_only_informs_is_in_the_row_and_elsewhere_a_line() ->
     assert "info" not in told(info, terminal=True)
 
 
-def test_what_is_waited_for_is_what_runs() -> None:
+def test_an_interrupted_run_names_the_running_operations() -> None:
     shown = view(Console(file=io.StringIO()))
     assert shown.waits_for() == "the CLI"
     with shown:

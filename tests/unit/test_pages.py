@@ -85,7 +85,7 @@ def test_a_command_is_run_or_checked_or_listed_with_the_reason(command: Command)
     assert checked.get(program), f"{command.page}: no test runs `{command.text}`, and NOT_RUN has no reason"
 
 
-def test_what_is_listed_is_on_a_page() -> None:
+def test_no_exception_is_listed_for_a_command_that_is_on_no_page() -> None:
     assert set(NOT_RUN) - {command.text for command in COMMANDS} == set()
 
 
