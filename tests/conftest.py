@@ -25,7 +25,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 # Others in every run: pytest tests/unit/test_properties.py --hypothesis-profile=thorough
-settings.register_profile("thorough", settings.get_profile("repeatable"), derandomize=False, max_examples=500)
+settings.register_profile("thorough", settings.get_profile("repeatable"), derandomize=False, max_examples=100)
 settings.load_profile("repeatable")
 # Hypothesis also draws the constants of all modules that are imported, which differ from worker to worker. It has no
 # option for this, so a private name is replaced; the assertion fails if the name moves.
