@@ -5,7 +5,7 @@ invalid values are reported at once, before a resource is created.
 """
 
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Annotated, Any, ClassVar, Literal
 
 import pulumi
@@ -230,18 +230,54 @@ def parse(
     Raises:
         InvalidConfiguration: see `load`.
     """
+    model = STACKS[_stack_type(texts, project, secret)]
+    found = [_shown(project, key) for key in sorted(secret - set(SECRET_KEYS)) if key in _keys(model)]
+    values = dict(_values(texts, project, model, secret, found))
+    settings = None
+    try:
+        settings = model.model_validate(values, by_alias=True, by_name=False)
+        if isinstance(settings, RegistrySettings):
+            settings.component()
+    except ValidationError as error:
+        for one in problems(model, error):
+            is_secret = any(to_camel(str(key)) in secret for key in one.path[:1])
+            found.append(one.word(f"{project}:", to_camel, secret=is_secret))
+    except InvalidArgument as error:
+        found.append(str(error).replace("CrossAccountRepositoryArgs.", f"{project}:"))
+    # Of a structured value Pulumi tells only that something in it is secret.
+    if isinstance(settings, ConsumerSettings) and "function" in secret and not settings.function.environment:
+        found.append(_shown(project, "function"))
+    if found or settings is None:
+        count = "1 error" if len(found) == 1 else f"{len(found)} errors"
+        kind = texts["stackType"]
+        message = "\n  ".join([f"The configuration of this {kind} stack has {count}:", *found])
+        raise InvalidConfiguration(message.encode(errors="backslashreplace").decode())
+    if isinstance(settings, ConsumerSettings):
+        settings._is_secret = "function" in secret
+    return settings
+
+
+def _stack_type(texts: Mapping[str, str], project: str, secret: Set[str]) -> str:
     kind = texts.get("stackType", "")
-    if kind not in STACKS:
-        shown = "the value given" if "stackType" in secret else repr(kind)
-        renamed = " It was named role before." if "role" in texts else ""
-        raise InvalidConfiguration(
-            f"{project}:stackType: {shown} is not allowed; it must be {' or '.join(STACKS)}.{renamed} "
-            f"Example: {project}:stackType: consumer"
-        )
-    model = STACKS[kind]
-    known = {to_camel(name): field for name, field in model.model_fields.items()}
-    found = [_shown(project, key) for key in sorted(secret - set(SECRET_KEYS)) if key in known]
-    values: dict[str, Any] = {}
+    if kind in STACKS:
+        return kind
+    shown = "the value given" if "stackType" in secret else repr(kind)
+    renamed = " It was named role before." if "role" in texts else ""
+    raise InvalidConfiguration(
+        f"{project}:stackType: {shown} is not allowed; it must be {' or '.join(STACKS)}.{renamed} "
+        f"Example: {project}:stackType: consumer"
+    )
+
+
+def _keys(model: type[Model]) -> list[str]:
+    return [to_camel(name) for name in model.model_fields]
+
+
+def _values(
+    texts: Mapping[str, str], project: str, model: type[StackSettings], secret: Set[str], found: list[str]
+) -> Iterator[tuple[str, Any]]:
+    """The keys of a stack with their values. What is wrong with a key or its text is added to `found`."""
+    known = _keys(model)
     for key, text in texts.items():
         try:
             value = _structured(text) if key in STRUCTURED else text
@@ -253,35 +289,14 @@ def parse(
         if value in ({}, []):
             continue
         if key in known:
-            values[key] = value
+            yield key, value
         elif new := model.RENAMED.get(key):
             found.append(f"{project}:{key}: is now named {new}. Rename it.")
         else:
             found.append(
-                f"{project}:{key}: is not an option of a {kind} stack; its options are {', '.join(known)}. Remove it."
+                f"{project}:{key}: is not an option of a {texts['stackType']} stack; its options are "
+                f"{', '.join(known)}. Remove it."
             )
-    settings = None
-    try:
-        settings = model.model_validate(values, by_alias=True, by_name=False)
-        if isinstance(settings, RegistrySettings):
-            settings.component()
-    except ValidationError as error:
-        for one in problems(model, error):
-            found.append(
-                one.word(f"{project}:", to_camel, secret=bool(set(map(to_camel, map(str, one.path[:1]))) & secret))
-            )
-    except InvalidArgument as error:
-        found.append(str(error).replace("CrossAccountRepositoryArgs.", f"{project}:"))
-    # Of a structured value Pulumi tells only that something in it is secret.
-    if isinstance(settings, ConsumerSettings) and "function" in secret and not settings.function.environment:
-        found.append(_shown(project, "function"))
-    if found or settings is None:
-        count = "1 error" if len(found) == 1 else f"{len(found)} errors"
-        message = "\n  ".join([f"The configuration of this {kind} stack has {count}:", *found])
-        raise InvalidConfiguration(message.encode(errors="backslashreplace").decode())
-    if isinstance(settings, ConsumerSettings):
-        settings._is_secret = "function" in secret
-    return settings
 
 
 def _shown(project: str, key: str) -> str:
