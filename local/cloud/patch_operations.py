@@ -1,9 +1,12 @@
 """API Gateway's patch operations as on AWS: typed values, names as JSON pointers, stages as a list, logs with a role.
 
+MiniStack has no patches of method responses.
 https://docs.aws.amazon.com/apigateway/latest/api/patch-operations.html
 """
 
-from collections.abc import Callable
+import json
+import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ministack.services import apigateway_v1
@@ -18,6 +21,10 @@ TYPES: dict[str, Callable[[str], Any]] = {
 LISTS = ("binaryMediaTypes",)
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html
 NO_ROLE = "CloudWatch Logs role ARN must be set in account settings to enable logging"
+# Of methods and their responses they are booleans; of integrations and gateway responses, which name others, texts.
+# https://docs.aws.amazon.com/apigateway/latest/api/API_UpdateMethod.html
+PARAMETERS = ("requestParameters", "responseParameters")
+RESPONSE = re.compile(r"/restapis/(\w+)/resources/(\w+)/methods/(\w+)/responses/(\d{3})/?")
 # `-1` removes the limit of a method.
 UNLIMITED = -1
 
@@ -27,6 +34,7 @@ def apply() -> None:
     apigateway_v1._apply_patch = _applying(apigateway_v1._apply_patch)
     apigateway_v1._method_throttle_settings = _limiting(apigateway_v1._method_throttle_settings)
     apigateway_v1._update_stage = _requiring_role(apigateway_v1._update_stage)
+    apigateway_v1.handle_request = _patching_responses(apigateway_v1.handle_request)
 
 
 def _applying(otherwise: Callable[..., Document]) -> Callable[..., Document]:
@@ -42,6 +50,8 @@ def _applying(otherwise: Callable[..., Document]) -> Callable[..., Document]:
             elif names[0] in LISTS:
                 others = [kept for kept in target.get(names[0]) or [] if kept != names[1]]
                 target[names[0]] = others + ([names[1]] if operation["op"] == "add" else [])
+            elif names[0] in PARAMETERS and names[-1].startswith("method.") and value is not None:
+                otherwise(target, [{**operation, "value": value == "true"}])
             elif names[-1] in TYPES and value is not None:
                 otherwise(target, [{**operation, "value": TYPES[names[-1]](value)}])
             elif "~" in operation["path"] and operation["op"] == "remove":
@@ -53,6 +63,20 @@ def _applying(otherwise: Callable[..., Document]) -> Callable[..., Document]:
         return target
 
     return apply_patch
+
+
+def _patching_responses(otherwise: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def handle_request(method: str, path: str, headers: Any, body: bytes, query: Any) -> Any:
+        match = RESPONSE.fullmatch(path) if method == "PATCH" else None
+        if match is None:
+            return await otherwise(method, path, headers, body, query)
+        api, resource, called, status = match.groups()
+        methods = apigateway_v1._resources.get(api, {}).get(resource, {}).get("resourceMethods", {})
+        if found := methods.get(called, {}).get("methodResponses", {}).get(status):
+            apigateway_v1._apply_patch(found, json.loads(body or b"{}").get("patchOperations", []))
+        return apigateway_v1._get_method_response(api, resource, called, status)
+
+    return handle_request
 
 
 def _parent(target: Document, names: list[str]) -> Document:

@@ -182,3 +182,27 @@ def test_an_http_api_refuses_what_is_not_signed_and_what_is_not_there(cloud: Clo
     assert call(cloud, http, "/nowhere")[::2] == (404, {"message": "Not Found"})
     asked = {"Origin": "https://a.a", "Access-Control-Request-Method": "GET"}
     assert call(cloud, http, "/users/7", "OPTIONS", **asked)[1]["access-control-allow-origin"] == "https://a.a"
+
+
+def test_a_method_response_and_the_parameters_of_a_method_are_patched(cloud: Cloud, rest: str) -> None:
+    """As the AWS provider does: https://docs.aws.amazon.com/apigateway/latest/api/API_UpdateMethodResponse.html."""
+    client = cloud.client("apigateway")
+    root = client.get_resources(restApiId=rest)["items"][0]["id"]
+    keys = {"restApiId": rest, "httpMethod": "GET", "resourceId": root}
+    named = "method.request.querystring.a"
+    client.put_method(**keys, authorizationType="NONE", requestParameters={named: True})
+    change = {"op": "replace", "path": f"/requestParameters/{named}", "value": "false"}
+    assert client.update_method(**keys, patchOperations=[change])["requestParameters"] == {named: False}
+    header, other = "method.response.header.A", "method.response.header.B"
+    with pytest.raises(client.exceptions.NotFoundException):
+        client.update_method_response(**keys, statusCode="204", patchOperations=[])
+    client.put_method_response(**keys, statusCode="204", responseParameters={header: True})
+    changes = [
+        {"op": "remove", "path": f"/responseParameters/{header}"},
+        {"op": "add", "path": f"/responseParameters/{other}", "value": "true"},
+        {"op": "add", "path": "/responseModels/application~1json", "value": "Empty"},
+    ]
+    client.update_method_response(**keys, statusCode="204", patchOperations=changes)
+    found = client.get_method_response(**keys, statusCode="204")
+    assert found["responseParameters"] == {other: True}
+    assert found["responseModels"] == {"application/json": "Empty"}
