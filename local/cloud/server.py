@@ -1,12 +1,12 @@
 """Serve the local cloud on loopback. Run as `python -m local.cloud.server`."""
 
 import asyncio
-import ipaddress
 import os
 import signal
 import sys
 from typing import Any
 
+from local.cloud.loopback import NotLoopback, stay_on_loopback
 from local.workspace import CLOUD_STATE
 
 # MiniStack reads its settings at import.
@@ -19,36 +19,13 @@ os.environ.update(
     IOT_MTLS_ENABLED="0",
     PERSIST_STATE="1",
     STATE_DIR=str(CLOUD_STATE),
+    # A proxy would call other machines for it.
+    NO_PROXY="*",
+    no_proxy="*",
 )
 # Tests set a shorter lifetime of registry tokens.
 TOKEN_SECONDS = float(os.environ.get("LOCAL_CLOUD_TOKEN_SECONDS", "43200"))
 GATE_IMAGE = os.environ.get("LOCAL_CLOUD_GATE_IMAGE", "")
-
-
-class NotLoopback(OSError):
-    """Raised if a socket would be bound to an address that other machines can access."""
-
-
-def refuse_other_interfaces(event: str, arguments: tuple[Any, ...]) -> None:
-    """An audit hook that allows this process to bind sockets to loopback only, whatever is configured.
-
-    Other machines must not access it.
-
-    Raises:
-        NotLoopback: the address is not loopback.
-    """
-    if event == "socket.bind" and isinstance(arguments[1], tuple) and not _is_loopback(str(arguments[1][0])):
-        raise NotLoopback(
-            f"The local cloud listens on loopback only, and {arguments[1][0] or 'every address'} is not loopback. "
-            "Unset BIND_HOST, or set it to 127.0.0.1."
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 async def main() -> None:
@@ -90,7 +67,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.addaudithook(refuse_other_interfaces)
+    sys.addaudithook(stay_on_loopback)
     try:
         asyncio.run(main())
     except NotLoopback as error:

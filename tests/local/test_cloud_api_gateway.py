@@ -1,6 +1,9 @@
 """API Gateway of the local cloud, called as on AWS, and by the stand-in of the aws provider."""
 
+import base64
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -206,3 +209,34 @@ def test_a_method_response_and_the_parameters_of_a_method_are_patched(cloud: Clo
     found = client.get_method_response(**keys, statusCode="204")
     assert found["responseParameters"] == {other: True}
     assert found["responseModels"] == {"application/json": "Empty"}
+
+
+def test_the_issuer_of_a_token_is_not_called(cloud: Cloud, http: str) -> None:
+    """On AWS it is: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-jwt-authorizer.html."""
+    asked: list[str] = []
+
+    class Issuer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+
+    client = cloud.client("apigatewayv2")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Issuer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        # Not loopback, and yet leads there.
+        issuer = f"http://0.0.0.0:{server.server_port}"
+        authorizer = client.create_authorizer(
+            ApiId=http, Name="jwt", AuthorizerType="JWT", IdentitySource=["$request.header.Authorization"],
+            JwtConfiguration={"Issuer": issuer, "Audience": ["a"]},
+        )["AuthorizerId"]  # fmt: skip
+        integration = client.create_integration(ApiId=http, IntegrationType="AWS_PROXY", IntegrationUri=FUNCTION)
+        client.create_route(
+            ApiId=http, RouteKey="GET /", Target=f"integrations/{integration['IntegrationId']}",
+            AuthorizationType="JWT", AuthorizerId=authorizer,
+        )  # fmt: skip
+        client.create_stage(ApiId=http, StageName="$default", AutoDeploy=True)
+        parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode() for part in ({"kid": "k"}, {})]
+        answer = call(cloud, http, "/", Authorization=f"Bearer {'.'.join(parts)}.s")
+        server.shutdown()
+    assert answer[::2] == (401, {"message": "Unauthorized"})
+    assert asked == []
+    assert "calls loopback only, and 0.0.0.0 is not loopback" in (cloud.folder / "log").read_text()
