@@ -42,7 +42,10 @@ ONE = re.compile(r"/[^/]+/functions/(?P<name>[^/]+)/?")
 EVENT_BYTES = 1024**2
 
 # Status with which callers are told that a function has failed.
-FAILED_STATUS: ContextVar[int] = ContextVar("FAILED_STATUS", default=502)
+URL_STATUS = 502
+FAILED_STATUS: ContextVar[int] = ContextVar("FAILED_STATUS", default=URL_STATUS)
+# In the result of a call that Lambda refuses, as its event is too large.
+TOO_LARGE = "too_large"
 
 FORBIDDEN = (
     "Forbidden. For troubleshooting Function URL authorization issues, see: "
@@ -126,6 +129,7 @@ class Functions:
             except Refused:
                 await answer(send, 502, {"Message": "Internal Server Error"})
                 return
+            instances.CALLED_ARN.set(f"arn:aws:lambda:{region}:{account}:function:{called}")
         await ministack(scope, receive, send)
 
     async def age(self, account: str, name: str) -> list[str]:
@@ -264,6 +268,8 @@ def _shaping_urls() -> None:
     otherwise = lambda_svc.lambda_execute_result_to_api_proxy_response
 
     def shaped(result: Document) -> tuple[Document, str | None]:
+        if result.get(TOO_LARGE) and FAILED_STATUS.get() == URL_STATUS:
+            return {"statusCode": 413, "body": json.dumps({"message": "Request Too Long"})}, None
         if result.get("error") and not result.get("throttle"):
             return {"statusCode": FAILED_STATUS.get(), "body": json.dumps({"message": "Internal Server Error"})}, None
         found: tuple[Document, str | None] = otherwise(result)

@@ -11,16 +11,19 @@ from ministack.services import apigateway, apigateway_v1, lambda_svc
 
 from local.cloud import access, partition
 from local.cloud.access import Service
-from local.cloud.functions import FAILED_STATUS, Functions, configuration_of
+from local.cloud.asgi import document
+from local.cloud.functions import FAILED_STATUS, TOO_LARGE, Functions, configuration_of
 from local.cloud.images import Refused
 from local.cloud.instances import CALLED_ARN, Document
+from local.cloud.runtime import PAYLOAD_BYTES
 
 PATH = re.compile(r"/(?:_aws/execute-api/(\w+)/.*|restapis/(\w+)/[^/]+/_user_request_/.*)")
 HOST = re.compile(r"(\w+)\.execute-api\.")
 
-
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
 TIMEOUT_MS = 29_000
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
+HTTP_TIMEOUT_MS = 30_000
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html#api-gateway-simple-proxy-for-lambda-output-format
 FIELDS: dict[str, tuple[type, ...]] = {
     "statusCode": (int, str),
@@ -60,18 +63,65 @@ def guard(functions: Functions) -> None:
     apigateway_v1._invoke_lambda_proxy_v1 = _guarded(apigateway_v1._invoke_lambda_proxy_v1, functions)
     apigateway_v1._invoke_lambda_custom_v1 = _guarded(apigateway_v1._invoke_lambda_custom_v1, functions)
     apigateway._invoke_lambda_proxy = _guarded_http(apigateway._invoke_lambda_proxy, functions)
+    apigateway._create_api = _at_the_endpoint(apigateway._create_api)
+    execute = lambda_svc._execute_function_with_config_scope
+    lambda_svc._execute_function_with_config_scope = _of_an_endpoint(execute)
+
+
+def _at_the_endpoint(create: Callable[..., Any]) -> Callable[..., Any]:
+    """A new HTTP API with the endpoint that it has on AWS; MiniStack knows none of another host.
+
+    https://docs.aws.amazon.com/apigatewayv2/latest/api-reference/apis.html
+    """
+
+    def create_api(asked: Document) -> Any:
+        status, headers, body = create(asked)
+        if api := document(body).get("apiId"):
+            record = apigateway._apis[api]
+            record["apiEndpoint"] = f"https://{api}.execute-api.{get_region()}.{partition.SUFFIX}"
+            body = json.dumps({**document(body), "apiEndpoint": record["apiEndpoint"]}).encode()
+        return status, headers, body
+
+    return create_api
 
 
 def _naming_the_endpoint(build: Callable[..., Document]) -> Callable[..., Document]:
     """Events with the host name of their API, and in the words of its partition."""
 
     def build_event(api: str, *rest: Any, **options: Any) -> Document:
-        event, words = build(api, *rest, **options), partition.of(get_region())
-        domain = {"domainName": f"{api}.execute-api.{get_region()}.{words.suffix}", "domainPrefix": api}
-        context = json.loads(words.text(json.dumps(event["requestContext"])))
-        return {**event, "requestContext": {**context, **domain}}
+        return _at_its_domain(build(api, *rest, **options), api)
 
     return build_event
+
+
+def _of_an_endpoint(execute: Callable[..., Document]) -> Callable[..., Document]:
+    """The same for events of HTTP APIs, which MiniStack builds where it calls the function.
+
+    The event of an endpoint has the limit of an invocation, which the body alone may exceed if it becomes Base64.
+    """
+
+    def execute_of_endpoint(function: Document, event: Any) -> Document:
+        context = event.get("requestContext") if isinstance(event, dict) else None
+        if isinstance(context, dict):
+            api = str(context.get("apiId"))
+            if context.get("domainName") == f"{api}.execute-api.{apigateway._HOST}":
+                event = _at_its_domain(event, api)
+        if CALLED_ARN.get() and _size(event) > PAYLOAD_BYTES:
+            return {"error": True, TOO_LARGE: True, "body": {}}
+        return execute(function, event)
+
+    return execute_of_endpoint
+
+
+def _size(event: Any) -> int:
+    return len(json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def _at_its_domain(event: Document, api: str) -> Document:
+    words = partition.of(get_region())
+    domain = {"domainName": f"{api}.execute-api.{get_region()}.{words.suffix}", "domainPrefix": api}
+    context = json.loads(words.text(json.dumps(event["requestContext"])))
+    return {**event, "requestContext": {**context, **domain}}
 
 
 def proxy_response(result: Document) -> tuple[Document, None]:
@@ -81,7 +131,7 @@ def proxy_response(result: Document) -> tuple[Document, None]:
     the reason. https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway.html#services-apigateway-errors
     """
     answer: Any = result.get("body")
-    if result.get("throttle"):
+    if result.get("throttle") or result.get(TOO_LARGE):
         return _internal(500), None
     if result.get("error") or not is_proxy_response(answer):
         return _internal(502), None
@@ -118,17 +168,20 @@ def _guarded(invoke: Callable[..., Awaitable[Any]], functions: Functions) -> Cal
         source = f"arn:aws:execute-api:{region}:{account}:{api}/{stage}/{method}{resource['path']}"
         if not await _is_callable(function, account, region, source, functions):
             return _internal_server_error()
-        answering: asyncio.Future[Any] = asyncio.ensure_future(
-            invoke(integration, api, stage, stage_record, resource, path, method, *rest, **scope)
-        )
-        _left.add(answering)
-        answering.add_done_callback(_left.discard)
-        await asyncio.wait({answering}, timeout=int(integration.get("timeoutInMillis") or TIMEOUT_MS) / 1000)
-        if not answering.done():
-            return apigateway_v1._gw_error("INTEGRATION_TIMEOUT", "Endpoint request timed out")
-        return answering.result()
+        answering = invoke(integration, api, stage, stage_record, resource, path, method, *rest, **scope)
+        late = apigateway_v1._gw_error("INTEGRATION_TIMEOUT", "Endpoint request timed out")
+        return await _in_time(answering, int(integration.get("timeoutInMillis") or TIMEOUT_MS), late)
 
     return invoke_if_allowed
+
+
+async def _in_time(answering: Awaitable[Any], milliseconds: int, late: Any) -> Any:
+    """The answer of an integration, which goes on if it is late."""
+    answer = asyncio.ensure_future(answering)
+    _left.add(answer)
+    answer.add_done_callback(_left.discard)
+    await asyncio.wait({answer}, timeout=milliseconds / 1000)
+    return answer.result() if answer.done() else late
 
 
 def _guarded_http(invoke: Callable[..., Awaitable[Any]], functions: Functions) -> Callable[..., Awaitable[Any]]:
@@ -143,11 +196,17 @@ def _guarded_http(invoke: Callable[..., Awaitable[Any]], functions: Functions) -
         target = f"{method if called != 'ANY' else '*'}{template}" if template else route
         source = f"arn:aws:execute-api:{region}:{account}:{api}/{stage}/{target}"
         if not await _is_callable(function, account, region, source, functions):
-            return 500, {"Content-Type": "application/json"}, b'{"message":"Internal Server Error"}'
+            return _http_error(500, "Internal Server Error")
         FAILED_STATUS.set(500)
-        return await invoke(integration, api, stage, path, method, headers, body, query, route, *rest, **scope)
+        answering = invoke(integration, api, stage, path, method, headers, body, query, route, *rest, **scope)
+        milliseconds = int(integration.get("timeoutInMillis") or HTTP_TIMEOUT_MS)
+        return await _in_time(answering, milliseconds, _http_error(503, "Service Unavailable"))
 
     return invoke_if_allowed
+
+
+def _http_error(status: int, message: str) -> tuple[int, dict[str, str], bytes]:
+    return status, {"Content-Type": "application/json"}, json.dumps({"message": message}).encode()
 
 
 async def _is_callable(function: str, account: str, region: str, source: str, functions: Functions) -> bool:

@@ -6,6 +6,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import boto3
 import pytest
 
 from offline.plugins.aws import AwsProvider
@@ -209,6 +210,18 @@ def test_a_method_response_and_the_parameters_of_a_method_are_patched(cloud: Clo
     found = client.get_method_response(**keys, statusCode="204")
     assert found["responseParameters"] == {other: True}
     assert found["responseModels"] == {"application/json": "Empty"}
+
+
+def test_an_http_api_is_at_its_host_of_aws(cloud: Cloud) -> None:
+    """https://docs.aws.amazon.com/apigatewayv2/latest/api-reference/apis-apiid.html."""
+    for region, suffix in ((REGION, "amazonaws.com"), ("cn-north-1", "amazonaws.com.cn")):
+        client = boto3.client(
+            "apigatewayv2", region, endpoint_url=f"http://127.0.0.1:{cloud.port}", aws_access_key_id=OWNER,
+            aws_secret_access_key=cloud.key(OWNER),
+        )  # fmt: skip
+        created = client.create_api(Name="a", ProtocolType="HTTP")
+        assert created["ApiEndpoint"] == f"https://{created['ApiId']}.execute-api.{region}.{suffix}"
+        assert client.get_api(ApiId=created["ApiId"])["ApiEndpoint"] == created["ApiEndpoint"]
 
 
 def test_the_issuer_of_a_token_is_not_called(cloud: Cloud, http: str) -> None:

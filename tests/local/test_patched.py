@@ -25,6 +25,7 @@ REPLACED = {
         "* authorizer_claims authorizer_scopes authorizer_lambda_context authorizer_iam owner_account_id "
         "owner_region raw_query_string"
     ),
+    "ministack.services.apigateway._create_api": "data",
     "ministack.services.apigateway_v1._apply_patch": "obj patch_ops",
     "ministack.services.apigateway_v1._create_deployment": "api_id data",
     "ministack.services.apigateway_v1._build_lambda_event_v1": (
@@ -48,6 +49,7 @@ REPLACED = {
     "ministack.services.ecr._list_images": "data",
     "ministack.services.lambda_svc._emit_lambda_logs": "func request_id log_text error duration_ms * log_source",
     "ministack.services.lambda_svc._execute_function_docker": "func event request_id",
+    "ministack.services.lambda_svc._execute_function_with_config_scope": "func event",
     "ministack.services.lambda_svc._invoke_rie": "container event timeout request_id",
     "ministack.services.lambda_svc._spawn_lambda_container": "config code_zip _pin_platform",
     "ministack.services.lambda_svc._warm_pool_key": "func_name config",

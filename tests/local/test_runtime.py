@@ -15,7 +15,7 @@ from ministack.services import lambda_svc
 from local.cloud import functions, gateway, instances
 from local.cloud.gate import runtime_port
 from local.cloud.gateway import is_proxy_response, proxy_response
-from local.cloud.runtime import RESPONSE_BYTES, Result, Runtime
+from local.cloud.runtime import PAYLOAD_BYTES, RESPONSE_BYTES, Result, Runtime
 
 ARN = "arn:aws:lambda:us-east-1:222222222222:function:f:live"
 ACCOUNT = "222222222222"
@@ -217,6 +217,59 @@ def test_a_call_that_takes_longer_than_the_integration_may_is_a_504(monkeypatch:
     assert asyncio.run(call(29_000, 0)) == (200, {}, b"")
     late = asyncio.run(call(50, 5))
     assert (late.response_type, late.message) == ("INTEGRATION_TIMEOUT", "Endpoint request timed out")
+
+
+def test_an_http_api_that_waits_too_long_answers_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    """https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html."""
+    monkeypatch.setattr(gateway, "configuration_of", lambda *_: None)
+
+    async def call(milliseconds: int, seconds: float) -> Any:
+        async def invoke(*_: Any, **__: Any) -> tuple[int, dict[str, str], bytes]:
+            await asyncio.sleep(seconds)
+            return 200, {}, b""
+
+        integration = {"integrationUri": "", "timeoutInMillis": milliseconds}
+        return await gateway._guarded_http(invoke, object())(  # type: ignore[arg-type]  # no function is woken
+            integration, "api", "$default", "/", "GET", {}, b"", {}, owner_account_id=ACCOUNT, owner_region="r"
+        )
+
+    assert asyncio.run(call(30_000, 0)) == (200, {}, b"")
+    status, _, body = asyncio.run(call(50, 5))
+    assert (status, json.loads(body)) == (503, {"message": "Service Unavailable"})
+
+
+def test_an_event_of_an_http_api_names_its_endpoint_and_one_of_a_caller_is_left_alone() -> None:
+    """https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html."""
+    execute = gateway._of_an_endpoint(lambda _, event: event)
+
+    def domain(name: str) -> Any:
+        with request_scope(ACCOUNT, "cn-north-1"):
+            return execute({}, {"requestContext": {"apiId": "a1", "domainName": name}})["requestContext"]["domainName"]
+
+    assert domain("a1.execute-api.localhost") == "a1.execute-api.cn-north-1.amazonaws.com.cn"
+    for given in ("a1.execute-api.us-east-1.amazonaws.com", "api.example.com"):
+        assert domain(given) == given
+    for event in ("text", None, {"requestContext": 1}, {"requestContext": {}}):
+        assert execute({}, event) == event
+
+
+@pytest.mark.parametrize(("size", "refused"), [(PAYLOAD_BYTES - 100, False), (PAYLOAD_BYTES, True)])
+def test_an_event_of_an_endpoint_has_at_most_6_mb(size: int, refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
+    execute, event = gateway._of_an_endpoint(lambda *_: {"body": "called"}), {"body": "x" * size}
+    assert execute({}, event) == {"body": "called"}  # the caller of the Lambda API has met the limit
+    token = instances.CALLED_ARN.set(ARN)
+    try:
+        result = execute({}, event)
+    finally:
+        instances.CALLED_ARN.reset(token)
+    assert (result["body"] != "called") == refused
+    if refused:
+        assert proxy_response(result)[0]["statusCode"] == 500
+        name = "lambda_execute_result_to_api_proxy_response"
+        monkeypatch.setattr(lambda_svc, name, getattr(lambda_svc, name))
+        functions._shaping_urls()
+        assert getattr(lambda_svc, name)(result)[0]["statusCode"] == 413
 
 
 def test_an_event_names_the_endpoint_in_the_words_of_its_partition() -> None:
