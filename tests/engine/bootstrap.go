@@ -1,30 +1,41 @@
-// A runtime of its own, of the standard library alone: answers each event with it.
+// A runtime of its own, of the standard library alone: answers each event with it. Without net/http it builds in seconds.
 // https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"io"
-	"net/http"
+	"net"
+	"net/textproto"
 	"os"
-	"strings"
+	"strconv"
 )
 
+func call(method, path, body string) (textproto.MIMEHeader, string) {
+	api := os.Getenv("AWS_LAMBDA_RUNTIME_API")
+	connection, err := net.Dial("tcp", api)
+	if err != nil {
+		panic(err)
+	}
+	defer connection.Close()
+	fmt.Fprintf(connection, "%s /2018-06-01/runtime/invocation/%s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s",
+		method, path, api, len(body), body)
+	answer := textproto.NewReader(bufio.NewReader(connection))
+	answer.ReadLine()
+	headers, err := answer.ReadMIMEHeader()
+	if err != nil {
+		panic(err)
+	}
+	size, _ := strconv.Atoi(headers.Get("Content-Length"))
+	content := make([]byte, size)
+	io.ReadFull(answer.R, content)
+	return headers, string(content)
+}
+
 func main() {
-	api := "http://" + os.Getenv("AWS_LAMBDA_RUNTIME_API") + "/2018-06-01/runtime/invocation/"
 	for {
-		next, err := http.Get(api + "next")
-		if err != nil {
-			panic(err)
-		}
-		event, _ := io.ReadAll(next.Body)
-		next.Body.Close()
-		answer := fmt.Sprintf(`{"event": %s}`, event)
-		id := next.Header.Get("Lambda-Runtime-Aws-Request-Id")
-		done, err := http.Post(api+id+"/response", "application/json", strings.NewReader(answer))
-		if err != nil {
-			panic(err)
-		}
-		done.Body.Close()
+		headers, event := call("GET", "next", "")
+		call("POST", headers.Get("Lambda-Runtime-Aws-Request-Id")+"/response", `{"event": `+event+"}")
 	}
 }

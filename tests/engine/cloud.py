@@ -28,12 +28,12 @@ class WithCloud(Checkout):
         code = hmac.digest(self.secret.encode(), account.encode(), "sha256")
         return base64.urlsafe_b64encode(code).decode()[:40]
 
-    def client(self, profile: str, service: str) -> Any:
+    def client(self, profile: str, service: str, **options: Any) -> Any:
         """A boto3 client of the local cloud."""
         account = {"registry": "111111111111", "consumer": "222222222222"}[profile]
         return boto3.client(
             service, region_name="us-east-1", endpoint_url=f"http://127.0.0.1:{self.port}",
-            aws_access_key_id=account, aws_secret_access_key=self.secret_access_key(account),
+            aws_access_key_id=account, aws_secret_access_key=self.secret_access_key(account), **options,
         )  # fmt: skip
 
     def login(self, ecr: Any) -> subprocess.CompletedProcess[str]:

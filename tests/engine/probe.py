@@ -1,6 +1,8 @@
 """A function that reports how it runs. `do` in the query or in the event selects what it does."""
 
+import base64
 import json
+import logging
 import os
 import sys
 import time
@@ -45,13 +47,14 @@ def kept(event: Any, context: Any) -> Any:
 
 
 def sleep(event: Any, context: Any) -> Any:
-    time.sleep(float(event.get("seconds", 60)))
+    time.sleep(float((event.get("queryStringParameters") or event).get("seconds", 60)))
     return answer(context.log_stream_name)
 
 
 def say(event: Any, context: Any) -> Any:
     print("from the function")
     print("to the other stream", file=sys.stderr)
+    logging.getLogger().warning("by the logger")
     return answer("said")
 
 
@@ -66,9 +69,15 @@ DO = {
     "kept": kept,
     "sleep": sleep,
     "say": say,
+    "memory": lambda event, context: answer(len(b"x" * 512 * 1024**2)),
     "exit": lambda event, context: os._exit(3),
     "large": lambda event, context: "x" * 7 * 1024**2,
     "event": lambda event, context: answer(event),
+    "binary": lambda event, context: {
+        "statusCode": 200,
+        "isBase64Encoded": True,
+        "body": base64.b64encode(b"\x00\xff").decode(),
+    },
     "headers": lambda event, context: answer(
         "", multiValueHeaders={"Set-Cookie": ["a=1", "b=2"]}, headers={"X-One": "1"}
     ),

@@ -6,11 +6,15 @@ import shutil
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tests.engine.clone import Clone
@@ -18,6 +22,7 @@ from tests.engine.test_access import CONSUMER, NAME, age, running_image, scratch
 
 PROBE = Path(__file__).with_name("probe.py")
 GROUP = f"/aws/lambda/{NAME}"
+ONCE = Config(retries={"total_max_attempts": 1})
 Answer = tuple[int, Any, dict[str, Any]]
 
 
@@ -34,14 +39,43 @@ def url(probe: Clone) -> str:
     return probe.output("consumer", "endpointUrl")
 
 
-def get(clone: Clone, url: str, body: bytes | None = None) -> Answer:
-    """Call the endpoint. Returns status, headers and body."""
-    request = urllib.request.Request(url, body)  # noqa: S310
+@contextmanager
+def public_url(lambda_: Any, **function: str) -> Iterator[str]:
+    """A URL of a function, or of its alias, that everybody may call."""
+    statements = {
+        "by-url": {"Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "NONE"},
+        "by-everyone": {"Action": "lambda:InvokeFunction", "InvokedViaFunctionUrl": True},
+    }
+    url = lambda_.create_function_url_config(**function, AuthType="NONE")["FunctionUrl"]
     try:
-        with clone.opener.open(request, timeout=60) as answer:
-            return answer.status, answer.headers, json.loads(answer.read() or b"null")
+        for name, statement in statements.items():
+            lambda_.add_permission(**function, StatementId=name, Principal="*", **statement)
+        yield url
+    finally:
+        for name in statements:
+            lambda_.remove_permission(**function, StatementId=name)
+        lambda_.delete_function_url_config(**function)
+
+
+@pytest.fixture(scope="module")
+def function_url(probe: Clone) -> Iterator[str]:
+    """A public URL of the function."""
+    with public_url(probe.client("consumer", "lambda"), FunctionName=NAME) as url:
+        yield url
+
+
+def get(clone: Clone, url: str, body: bytes | None = None) -> Answer:
+    """Call the endpoint. Returns status, headers and body: what is not JSON as bytes."""
+    kind = {"Content-Type": "application/octet-stream"} if body else {}
+    try:
+        with clone.opener.open(urllib.request.Request(url, body, kind), timeout=60) as answer:  # noqa: S310
+            status, headers, text = answer.status, answer.headers, answer.read()
     except urllib.error.HTTPError as error:
-        return error.code, error.headers, json.load(error)
+        status, headers, text = error.code, error.headers, error.read()
+    try:
+        return status, headers, json.loads(text or b"null")
+    except ValueError:
+        return status, headers, text
 
 
 def invoke(clone: Clone, do: str, **event: Any) -> tuple[Any, str]:
@@ -63,8 +97,8 @@ def test_an_error_or_an_answer_of_another_form_is_a_502_without_a_reason(probe: 
         ("raise", "KeyError", "a secret of the function"),
         ("write", "OSError", "Read-only file system: '/var/task/new'"),
         ("exit", "Runtime.ExitError", "Runtime exited with error: exit status 3"),
+        ("memory", "Runtime.ExitError", "Runtime exited with error: signal: killed"),
         ("large", "Function.ResponseSizeTooLarge", "Response payload size exceeded maximum allowed payload size"),
-        ("sleep", "Sandbox.Timedout", "Task timed out after 3.00 seconds"),
     ],
 )
 def test_who_invokes_a_function_is_told_its_error(probe: Clone, do: str, kind: str, text: str) -> None:
@@ -74,6 +108,41 @@ def test_who_invokes_a_function_is_told_its_error(probe: Clone, do: str, kind: s
     assert text in error["errorMessage"]
 
 
+def test_a_function_ends_with_its_timeout(probe: Clone, url: str) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html."""
+    with ThreadPoolExecutor() as pool:
+        called = pool.submit(get, probe, f"{url}?do=sleep")
+        error, flag = invoke(probe, "sleep")
+    assert (error["errorType"], flag) == ("Sandbox.Timedout", "Unhandled")
+    assert "Task timed out after 3.00 seconds" in error["errorMessage"]
+    assert called.result()[::2] == (502, {"message": "Internal server error"})
+
+
+def test_an_api_waits_for_as_long_as_its_integration_may_take(probe: Clone, url: str) -> None:
+    """https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html."""
+    client, api = probe.client("consumer", "apigateway"), get(probe, f"{url}?do=event")[2]["requestContext"]["apiId"]
+    resource = next(one for one in client.get_resources(restApiId=api)["items"] if one["path"] == "/hello")
+    method = {"restApiId": api, "resourceId": resource["id"], "httpMethod": "GET"}
+    stage = {"restApiId": api, "stageName": "Prod"}
+    deployed = client.get_stage(**stage)["deploymentId"]
+
+    def serve(deployment: str, milliseconds: int) -> None:
+        change = {"op": "replace", "path": "/timeoutInMillis", "value": str(milliseconds)}
+        client.update_integration(**method, patchOperations=[change])
+        deployment = deployment or client.create_deployment(restApiId=api)["id"]
+        change = {"op": "replace", "path": "/deploymentId", "value": deployment}
+        client.update_stage(**stage, patchOperations=[change])
+
+    limit = client.get_integration(**method)["timeoutInMillis"]
+    assert limit == 29_000
+    serve("", 100)
+    try:
+        assert get(probe, f"{url}?do=sleep&seconds=1")[::2] == (504, {"message": "Endpoint request timed out"})
+    finally:
+        serve(deployed, limit)
+    assert get(probe, url)[0] == 200
+
+
 def test_a_function_knows_where_it_is(probe: Clone) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime."""
     answer, _ = invoke(probe, "where")
@@ -81,6 +150,7 @@ def test_a_function_knows_where_it_is(probe: Clone) -> None:
     assert told["arn"] == f"arn:aws:lambda:us-east-1:{CONSUMER}:function:{NAME}"
     assert 2000 < told["remaining"] <= 3000
     assert told["user"] == [993, 990]
+    assert told["environment"].get("HOME") != "/root"
     known = {
         "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "AWS_LAMBDA_FUNCTION_NAME": NAME,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128", "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
@@ -92,25 +162,65 @@ def test_a_function_knows_where_it_is(probe: Clone) -> None:
     assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} <= told["environment"].keys()
 
 
+def test_a_function_has_the_rights_of_its_role_and_no_others(probe: Clone) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html."""
+    given = json.loads(invoke(probe, "where")[0]["body"])["environment"]
+
+    def client(service: str) -> Any:
+        return boto3.client(
+            service, given["AWS_REGION"], endpoint_url=f"http://127.0.0.1:{probe.port}", config=ONCE,
+            aws_access_key_id=given["AWS_ACCESS_KEY_ID"], aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"],
+            aws_session_token=given["AWS_SESSION_TOKEN"],
+        )  # fmt: skip
+
+    role = probe.client("consumer", "lambda").get_function_configuration(FunctionName=NAME)["Role"]
+    name = role.rpartition("/")[2]
+    assert client("sts").get_caller_identity()["Arn"] == f"arn:aws:sts::{CONSUMER}:assumed-role/{name}/{NAME}"
+    client("logs").create_log_stream(logGroupName=GROUP, logStreamName="of the test")
+    for call in (
+        client("lambda").list_functions,
+        client("logs").describe_log_groups,
+        lambda: client("logs").create_log_stream(logGroupName="/aws/lambda/another", logStreamName="of the test"),
+        lambda: client("ecr").describe_repositories(),
+    ):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            call()
+
+
+def test_an_alias_is_in_the_arn_of_the_function(probe: Clone) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/python-context.html."""
+    url, tag = running_image(probe)
+    with scratch(probe, f"{url}:{tag}") as lambda_:
+        version = lambda_.publish_version(FunctionName="scratch")["Version"]
+        lambda_.create_alias(FunctionName="scratch", Name="live", FunctionVersion=version)
+        answer = lambda_.invoke(FunctionName="scratch", Qualifier="live", Payload=b'{"do": "where"}')
+        told = [json.loads(json.load(answer["Payload"])["body"])]
+        with public_url(lambda_, FunctionName="scratch", Qualifier="live") as live:
+            told.append(get(probe, f"{live}?do=where")[2])
+    for one in told:
+        assert one["arn"] == f"arn:aws:lambda:us-east-1:{CONSUMER}:function:scratch:live"
+        assert one["environment"]["AWS_LAMBDA_FUNCTION_VERSION"] == version
+
+
 def test_headers_and_query_reach_the_function_and_several_values_come_back(probe: Clone, url: str) -> None:
     """https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html."""
     _, _, event = get(probe, f"{url}?do=event&a=1&a=2")
     assert event["multiValueQueryStringParameters"]["a"] == ["1", "2"]
     assert (event["httpMethod"], event["path"], event["isBase64Encoded"]) == ("GET", "/hello", False)
-    assert event["requestContext"]["accountId"] == CONSUMER
-    assert event["requestContext"]["domainName"] == url.split("/")[2]
+    context = event["requestContext"]
+    assert context["accountId"] == CONSUMER
+    assert context["apiId"] in url
+    assert context["domainName"] == f"{context['apiId']}.execute-api.us-east-1.amazonaws.com"
     status, headers, _ = get(probe, f"{url}?do=headers")
     assert (status, headers.get_all("Set-Cookie"), headers["X-One"]) == (200, ["a=1", "b=2"], "1")
 
 
 def test_tmp_is_kept_while_an_instance_is_warm_and_gone_with_it(probe: Clone) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html."""
+    first, second = (json.loads(invoke(probe, "kept")[0]["body"]) for _ in range(2))
+    assert second == {"file": first["file"] + 1, "calls": first["calls"] + 1}
     age(probe)
-    seen = [json.loads(invoke(probe, "kept")[0]["body"]) for _ in range(2)]
-    age(probe)
-    assert [*seen, json.loads(invoke(probe, "kept")[0]["body"])] == [
-        {"file": 1, "calls": 1}, {"file": 2, "calls": 2}, {"file": 1, "calls": 1},
-    ]  # fmt: skip
+    assert json.loads(invoke(probe, "kept")[0]["body"]) == {"file": 1, "calls": 1}
 
 
 def test_calls_at_a_time_get_an_instance_each(probe: Clone) -> None:
@@ -121,9 +231,9 @@ def test_calls_at_a_time_get_an_instance_each(probe: Clone) -> None:
     assert len({json.load(call.result()["Payload"])["body"] for call in calls}) == 3
 
 
-def test_a_function_without_concurrency_is_throttled(probe: Clone, url: str) -> None:
-    """https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html."""
-    lambda_ = probe.client("consumer", "lambda")
+def test_a_function_without_concurrency_is_throttled(probe: Clone, url: str, function_url: str) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html, and urls-configuration.html."""
+    lambda_ = probe.client("consumer", "lambda", config=ONCE)
     lambda_.put_function_concurrency(FunctionName=NAME, ReservedConcurrentExecutions=0)
     try:
         with pytest.raises(ClientError) as refused:
@@ -131,16 +241,28 @@ def test_a_function_without_concurrency_is_throttled(probe: Clone, url: str) -> 
         assert refused.value.response["Error"]["Code"] == "TooManyRequestsException"
         assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 429
         assert get(probe, url)[::2] == (500, {"message": "Internal server error"})
+        assert get(probe, function_url)[0] == 429
     finally:
         lambda_.delete_function_concurrency(FunctionName=NAME)
+    assert get(probe, function_url)[0] == 200
 
 
-def test_events_have_a_limit(probe: Clone, url: str) -> None:
+def test_events_have_a_limit(probe: Clone, url: str, function_url: str) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
     with pytest.raises(ClientError) as refused:
         probe.client("consumer", "lambda").invoke(FunctionName=NAME, Payload=b'"' + b"x" * 6 * 1024**2 + b'"')
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
     assert get(probe, url, b"x" * (10 * 1024**2 + 1))[::2] == (413, {"message": "Request Too Long"})
+    assert get(probe, function_url, b"x" * (6 * 1024**2 + 1))[0] == 413
+    assert get(probe, function_url, b"x" * (5 * 1024**2))[0] == 413  # larger as Base64
+
+
+def test_a_function_url_passes_bytes_on_and_tells_nothing_of_an_error(probe: Clone, function_url: str) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html."""
+    _, _, event = get(probe, f"{function_url}?do=event", b"\x00\xff")
+    assert (event["isBase64Encoded"], event["body"]) == (True, "AP8=")
+    assert get(probe, f"{function_url}?do=binary")[::2] == (200, b"\x00\xff")
+    assert get(probe, f"{function_url}?do=raise")[::2] == (502, {"message": "Internal Server Error"})
 
 
 def test_a_call_is_logged_in_the_functions_group(probe: Clone) -> None:
@@ -155,6 +277,33 @@ def test_a_call_is_logged_in_the_functions_group(probe: Clone) -> None:
     assert "\tMemory Size: 128 MB\tMax Memory Used: " in report
     assert {"from the function", "to the other stream"} <= set(lines)
     assert all("/[$LATEST]" in event["logStreamName"] for event in events)
+
+
+def test_an_update_starts_new_instances_whose_log_is_json(probe: Clone) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html."""
+    lambda_ = probe.client("consumer", "lambda")
+
+    def update(log_format: str) -> None:
+        lambda_.update_function_configuration(FunctionName=NAME, LoggingConfig={"LogFormat": log_format})
+        lambda_.get_waiter("function_updated_v2").wait(FunctionName=NAME, WaiterConfig={"Delay": 0.1})
+
+    invoke(probe, "kept")
+    update("JSON")
+    try:
+        assert json.loads(invoke(probe, "kept")[0]["body"]) == {"file": 1, "calls": 1}
+        request = json.loads(invoke(probe, "where")[0]["body"])["id"]
+        invoke(probe, "say")
+    finally:
+        update("Text")
+    events = probe.client("consumer", "logs").filter_log_events(logGroupName=GROUP)["events"]
+    lines = [event["message"] for event in events]
+    told = [json.loads(line) for line in lines if line.startswith("{")]
+    records = {one["type"]: one["record"] for one in told if one.get("record", {}).get("requestId") == request}
+    assert records["platform.start"] == {"requestId": request, "version": "$LATEST"}
+    assert records["platform.report"]["status"] == "success"
+    assert records["platform.report"]["metrics"].keys() >= {"durationMs", "billedDurationMs", "memorySizeMB"}
+    assert [one["level"] for one in told if one.get("message") == "by the logger"] == ["WARNING"]
+    assert "from the function" in lines
 
 
 def test_without_the_right_to_log_nothing_is_logged(probe: Clone) -> None:
