@@ -6,6 +6,8 @@
   https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
 * CloudWatch Logs: in policies, the ARN of a log group ends in `:*`, and has an empty name for calls on all groups.
   https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_LogGroup.html
+* CloudWatch: an answer in XML has everything of an alarm.
+  https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricAlarm.html
 * Credentials: root users and functions' roles have random secrets, and signatures are checked.
 * ECR: `ListImages` returns an image once for each of its tags. `BatchDeleteImage` removes a tag; it removes the image
 with its last tag, or by digest.
@@ -18,13 +20,15 @@ with its last tag, or by digest.
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
+from xml.sax.saxutils import escape
 
 from ministack import app
 from ministack.core import iam_actions, lambda_runtime
 from ministack.core import iam_evaluator as iam
 from ministack.core.responses import get_account_id, json_response
-from ministack.services import ecr, lambda_svc, sts
+from ministack.services import cloudwatch, ecr, lambda_svc, sts
 
 from local import credentials
 from local.cloud import access, deployments, patch_operations
@@ -35,6 +39,8 @@ NEVER = re.compile(r"(?!)")
 # `failureCode` and `failureReason` of an image that is not deleted.
 MISSING = ("ImageNotFound", "Requested image not found")
 UNTAGGED = ("ImageTagDoesNotMatchDigest", "Provided tag does not match the provided digest")
+# Composite alarms have no metric.
+ALARM = re.compile(rb"<member><AlarmName>([^<]*)</AlarmName>(?:(?!</member>).)*<MetricName>.*?</member>", re.DOTALL)
 # For these actions, the ARN does not end in `:*`.
 LOG_TAG_ACTIONS = {"TagResource", "UntagResource", "ListTagsForResource"}
 
@@ -43,6 +49,7 @@ def apply() -> None:
     """Patch MiniStack. It looks these names up for each request."""
     iam_actions.extract_resource_arn = _judging_by_name(iam_actions.extract_resource_arn)
     iam_actions._lambda_action = _naming_event_calls(iam_actions._lambda_action)
+    cloudwatch._describe_alarms = _describing_alarms(cloudwatch._describe_alarms)
     ecr._list_images = _listing_tags(ecr._list_images)
     ecr._batch_delete_image = _deleting_tags(ecr._batch_delete_image)
     patch_operations.apply()
@@ -103,6 +110,29 @@ def _text(body: bytes, name: str) -> str:
         return str(json.loads(body or b"{}").get(name, ""))
     except (ValueError, AttributeError):
         return ""
+
+
+def _describing_alarms(otherwise: Callable[..., Any]) -> Callable[..., Any]:
+    def describe_alarms(form: Any, asked: Any, is_cbor: bool, is_json: bool = False) -> Any:
+        status, headers, body = otherwise(form, asked, is_cbor, is_json)
+        if not is_cbor and not is_json:
+            body = ALARM.sub(lambda match: _xml("member", cloudwatch._alarms[match[1].decode()]).encode(), body)
+        return status, headers, body
+
+    return describe_alarms
+
+
+def _xml(name: str, value: Any) -> str:
+    """A value of an answer in the Query protocol."""
+    if isinstance(value, dict):
+        text = "".join(_xml(key, one) for key, one in value.items() if one is not None)
+    elif isinstance(value, list):
+        text = "".join(_xml("member", one) for one in value)
+    elif name.endswith("Timestamp"):
+        text = datetime.fromtimestamp(value, UTC).isoformat()
+    else:
+        text = str(value).lower() if isinstance(value, bool) else escape(str(value))
+    return f"<{name}>{text}</{name}>"
 
 
 def _listing_tags(otherwise: Callable[..., Any]) -> Callable[..., Any]:
