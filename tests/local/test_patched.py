@@ -44,6 +44,7 @@ REPLACED = {
     ),
     "ministack.services.apigateway_v1._lambda_proxy_response": "result",
     "ministack.services.apigateway_v1._method_throttle_settings": "stage resource_path http_method",
+    "ministack.services.apigateway_v1._update_stage": "api_id stage_name data",
     "ministack.services.apigateway_v1.handle_request": "method path headers body query_params",
     "ministack.services.cloudwatch._describe_alarms": "params cbor_data is_cbor is_json",
     "ministack.services.ecr._batch_delete_image": "data",
