@@ -104,7 +104,7 @@ def install(gates: Gates, cloud: str) -> None:
     lambda_svc._invoke_rie = invoke
     lambda_svc._execute_function_docker = _naming(lambda_svc._execute_function_docker)
     lambda_svc._emit_lambda_logs = _unless_written(lambda_svc._emit_lambda_logs)
-    lambda_svc._warm_pool_key = _by_version(lambda_svc._warm_pool_key)
+    lambda_svc._warm_pool_key = _by_revision(lambda_svc._warm_pool_key)
 
 
 def _naming(execute: Callable[..., Document]) -> Callable[..., Document]:
@@ -123,9 +123,9 @@ def _unless_written(emit: Callable[..., None]) -> Callable[..., None]:
     return emit_lambda_logs
 
 
-def _by_version(key: Callable[..., str]) -> Callable[..., str]:
-    """Versions of a function have the same image and other options."""
-    return lambda name, configuration: f"{key(name, configuration)}:{configuration.get('Version')}"
+def _by_revision(key: Callable[..., str]) -> Callable[..., str]:
+    """Versions of a function have the same image and other options, and any update starts new instances."""
+    return lambda name, found: f"{key(name, found)}:{found.get('Version')}:{found.get('RevisionId')}"
 
 
 def _confined(run: Callable[..., Any], gates: Gates, cloud: str) -> Callable[..., Any]:
