@@ -189,7 +189,7 @@ def scratch(clone: Clone, uri: str, lambda_: Any = None) -> Iterator[Any]:
     create(clone, uri, lambda_)
     owner = clone.client("consumer", "lambda")
     try:
-        owner.get_waiter("function_active_v2").wait(FunctionName="scratch", WaiterConfig={"Delay": 1})
+        owner.get_waiter("function_active_v2").wait(FunctionName="scratch", WaiterConfig={"Delay": 0.1})
         yield owner
     finally:
         with suppress(owner.exceptions.ResourceNotFoundException):
