@@ -163,7 +163,7 @@ PASSING_ON = ("test", "bench")
 
 
 def main() -> int:
-    """Run one command. Returns the exit code: 0, 1 when a step cannot go on, 130 after Ctrl-C."""
+    """Run one command. Returns the exit code: 0, 1 if a step cannot continue, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="python3 -m local", description="The two stacks on this machine, without AWS."
     )
@@ -185,7 +185,7 @@ def main() -> int:
         print(f"\n{error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print("\nInterrupted. Run it again to go on.", file=sys.stderr)
+        print("\nInterrupted. Run it again to continue.", file=sys.stderr)
         return INTERRUPTED
 
 

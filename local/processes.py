@@ -78,7 +78,7 @@ def end_unrecorded(command: list[str]) -> bool:
 
 
 def end_programs_of(folder: Path) -> bool:
-    """End what runs a program in this folder. Returns whether there was something."""
+    """End the processes whose program is in this folder. Returns whether there were any."""
     return _end_all(lambda words: Path(words[0]).is_relative_to(folder))
 
 

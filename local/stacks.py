@@ -1,6 +1,7 @@
 """Deploys, calls and destroys the two stacks on the local cloud, with plain `pulumi`."""
 
 import json
+import re
 import signal
 import subprocess
 import threading
@@ -16,6 +17,8 @@ from local.steps import step
 from local.workspace import ACCOUNTS, BIN, CLOUD_STATE, LOGS, REGION, STATE, LocalError, port, remove
 
 STACKS = tuple(ACCOUNTS)
+# Docker's progress of a push: hundreds of lines, because the CLI prints each on a line of its own here.
+PROGRESS = re.compile(r"creating \(\d+s\) (Preparing|Waiting|Pushing +[\[\d])")
 
 
 def up(stack: str) -> None:
@@ -132,18 +135,23 @@ def pulumi(*arguments: str, quiet: bool = False) -> None:
             [BIN / "pulumi", "--non-interactive", *arguments],
             env=environment(),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if quiet else None,
+            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if quiet else None,
             text=True,
         ) as process:
-            shown = process.stdout.read() if process.stdout else ""
+            shown = []
+            for line in process.stdout or ():
+                if quiet:
+                    shown.append(line)
+                elif not PROGRESS.search(line):
+                    print(line, end="", flush=True)
             code = process.wait()
     finally:
         signal.signal(signal.SIGINT, previous)
     if interrupted.is_set():
         raise KeyboardInterrupt
     if code != 0:
-        raise LocalError(f"`pulumi {' '.join(arguments)}` failed with {code}. {shown.strip()}".strip())
+        raise LocalError(f"`pulumi {' '.join(arguments)}` failed with {code}. {''.join(shown).strip()}".strip())
 
 
 def _read(path: Path) -> dict[str, Any]:

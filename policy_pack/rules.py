@@ -316,7 +316,7 @@ def repository_immutable_tags(repository: ResourceValidationArgs, parameters: Pa
     level=MANDATORY,
     severity=HIGH,
     ids=("ECR.1", "CKV_AWS_163"),
-    fix="Write repository: {scanOnPush: true}.",
+    fix="Set repository: {scanOnPush: true}.",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-1",
 )
 def repository_scan_on_push(repository: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
@@ -330,7 +330,7 @@ def repository_scan_on_push(repository: ResourceValidationArgs, _: Parameters) -
     level=DISABLED,
     severity=MEDIUM,
     ids=("ECR.5", "CKV_AWS_136"),
-    fix="Write repository: {kmsKey: ARN}, before the repository is created.",
+    fix="Set repository: {kmsKey: ARN}, before the repository is created.",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-5",
 )
 def repository_kms_key(repository: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
@@ -470,7 +470,7 @@ def function_image_by_digest(function: ResourceValidationArgs, _: Parameters) ->
     level=ADVISORY,
     severity=LOW,
     parameters=bounds(1, 900, 29),
-    fix="Write function: {timeout: SECONDS}.",
+    fix="Set function: {timeout: SECONDS}.",
     url="https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html",
 )
 def function_timeout(function: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
@@ -486,7 +486,7 @@ def function_timeout(function: ResourceValidationArgs, parameters: Parameters) -
     level=ADVISORY,
     severity=LOW,
     parameters=bounds(128, 10_240, 3_008),
-    fix="Write function: {memory: MB}.",
+    fix="Set function: {memory: MB}.",
     url="https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html",
 )
 def function_memory(function: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
@@ -509,7 +509,7 @@ def outside(name: str, value: float, unit: str, parameters: Parameters) -> Itera
     level=DISABLED,
     severity=LOW,
     ids=("CKV_AWS_115",),
-    fix="Write function: {reservedConcurrency: CALLS}.",
+    fix="Set function: {reservedConcurrency: CALLS}.",
     url="https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html",
 )
 def function_reserved_concurrency(function: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
@@ -518,7 +518,7 @@ def function_reserved_concurrency(function: ResourceValidationArgs, _: Parameter
     Disabled by default: it is taken from the account's pool.
     """
     if function.props.get("reservedConcurrentExecutions", -1) < 0:
-        yield "reservedConcurrentExecutions is left out."
+        yield "reservedConcurrentExecutions is not set."
 
 
 @resource_rule(
@@ -564,14 +564,14 @@ def function_log_group(function: PolicyResource, _: Parameters, stack: Sequence[
     severity=MEDIUM,
     ids=("CW_LOGGROUP_RETENTION_PERIOD_CHECK", "CKV_AWS_66"),
     parameters={"minimumDays": {"type": "integer", "minimum": 1, "maximum": 3653, "default": 30}},
-    fix="Write function: {logRetention: DAYS} or api: {accessLogRetention: DAYS}.",
+    fix="Set function: {logRetention: DAYS} or api: {accessLogRetention: DAYS}.",
     url="https://docs.aws.amazon.com/config/latest/developerguide/cw-loggroup-retention-period-check.html",
 )
 def log_retention(group: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
     """Log lines are deleted, but not too early."""
     days, least = group.props.get("retentionInDays", 0), parameters["minimumDays"]
     if not days:
-        yield "retentionInDays is left out: lines are kept for ever."
+        yield "retentionInDays is not set: lines are kept for ever."
     elif days < least:
         yield f"retentionInDays is {days:.0f}; allowed are {least:.0f} and more."
 
@@ -622,33 +622,33 @@ def trigger_source(permission: ResourceValidationArgs, _: Parameters) -> Iterato
     *EVENT_TYPES,
     level=ADVISORY,
     severity=MEDIUM,
-    fix="Write deadLetter: ARN in the trigger.",
+    fix="Set deadLetter: ARN in the trigger.",
     url="https://docs.aws.amazon.com/lambda/latest/dg/concepts-event-driven-architectures.html",
 )
 def trigger_dead_letter(trigger: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
-    """An event that Lambda does not take is kept in a dead-letter queue.
+    """An event that Lambda does not accept goes to a dead-letter queue.
 
-    Advisory by default: that is rare, and an event may be one that can be missed.
+    Advisory by default: this is rare, and the loss of an event may be acceptable.
     """
     kind, props = trigger.resource_type, trigger.props
     if kind == SCHEDULE:
         props = section(props.get("target"))
     place, target = ("redrivePolicy", "endpoint") if kind == SUBSCRIPTION else ("deadLetterConfig", "arn")
     if not props.get(place) and ":lambda:" in props[target]:
-        yield f"{place} is left out."
+        yield f"{place} is not set."
 
 
 @stack_rule(
     FUNCTION,
     level=ADVISORY,
     severity=MEDIUM,
-    fix="Write function: {asynchronous: {onFailure: ARN}}.",
+    fix="Set function: {asynchronous: {onFailure: ARN}}.",
     url="https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html",
 )
 def function_failure_path(function: PolicyResource, _: Parameters, stack: Sequence[PolicyResource]) -> Iterator[str]:
-    """A function that topics, rules or schedules call says where events go on which it fails.
+    """A function that topics, rules or schedules call sends the events on which it fails to a destination.
 
-    Advisory by default: an event may be one that can be missed.
+    Advisory by default: the loss of an event may be acceptable.
     """
     if function.props.get("deadLetterConfig") or not any(each.resource_type in EVENT_TYPES for each in stack):
         return
@@ -712,7 +712,7 @@ def is_any(resource: str) -> bool:
     level=ADVISORY,
     severity=MEDIUM,
     ids=("APIGateway.9", "CKV_AWS_76", "CKV_AWS_95"),
-    fix="Write api: {accessLogRetention: DAYS}.",
+    fix="Set api: {accessLogRetention: DAYS}.",
     url="https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html",
 )
 def api_access_log(stage: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
@@ -721,7 +721,7 @@ def api_access_log(stage: ResourceValidationArgs, _: Parameters) -> Iterator[str
     Advisory by default: the log costs money, and the function has a log of its own.
     """
     if not stage.props.get("accessLogSettings"):
-        yield "accessLogSettings is left out."
+        yield "accessLogSettings is not set."
 
 
 @stack_rule(
@@ -731,7 +731,7 @@ def api_access_log(stage: ResourceValidationArgs, _: Parameters) -> Iterator[str
     severity=MEDIUM,
     # The default limit of an account.
     parameters={"maximumRate": {"type": "integer", "minimum": 1, "default": 10_000}},
-    fix="Write api: {throttle: {rate: CALLS, burst: CALLS}}.",
+    fix="Set api: {throttle: {rate: CALLS, burst: CALLS}}.",
     url="https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html",
 )
 def api_throttling(stage: PolicyResource, parameters: Parameters, stack: Sequence[PolicyResource]) -> Iterator[str]:
@@ -768,7 +768,7 @@ def refers(resource: PolicyResource, key: str, other: PolicyResource, name: str)
     level=MANDATORY,
     severity=MEDIUM,
     ids=("CKV_AWS_206",),
-    fix="Write api: {domain: {securityPolicy: TLS_1_2}}.",
+    fix="Set api: {domain: {securityPolicy: TLS_1_2}}.",
     url="https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-custom-domain-tls-version.html",
 )
 def api_domain_tls(domain: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
@@ -776,7 +776,7 @@ def api_domain_tls(domain: ResourceValidationArgs, _: Parameters) -> Iterator[st
     configuration = section(domain.props.get("domainNameConfiguration"))
     policy = configuration.get("securityPolicy", domain.props.get("securityPolicy"))
     if policy in (None, "TLS_1_0"):
-        yield f"securityPolicy is {policy or 'left out'}."
+        yield f"securityPolicy is {policy or 'not set'}."
 
 
 @resource_rule(

@@ -58,7 +58,7 @@ class Service:
 
 
 Caller = Key | Service
-# Whether the signature of this request has been checked. It is as the request was sent, not as it is passed on.
+# Whether the signature of this request has been checked. It signs the request as it was sent, before any change here.
 CHECKED: ContextVar[bool] = ContextVar("CHECKED", default=False)
 UNKNOWN = iam.AuthError("UnrecognizedClientException", "The security token included in the request is invalid.")
 

@@ -1,4 +1,4 @@
-"""API Gateway: a stage answers with the routes that its deployment was a snapshot of, until it gets another one.
+"""API Gateway: a stage answers with the routes of its deployment, which is a snapshot, until it gets another one.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-deploy-api.html
 """
@@ -18,7 +18,7 @@ _served: ContextVar[dict[str, Any] | None] = ContextVar("served", default=None)
 
 
 def apply() -> None:
-    """Replace what MiniStack looks up anew with each request."""
+    """Replace the functions of MiniStack that read the current routes for each request."""
     apigateway_v1._create_deployment = _keeping(apigateway_v1._create_deployment)
     for name, at in (("_execute_in_scope", 1), ("method_authorization_type", 0)):
         setattr(apigateway_v1, name, _serving(getattr(apigateway_v1, name), at))

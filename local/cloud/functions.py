@@ -41,10 +41,10 @@ ONE = re.compile(r"/[^/]+/functions/(?P<name>[^/]+)/?")
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 EVENT_BYTES = 1024**2
 
-# Status with which callers are told that a function has failed.
+# Status that callers get if a function fails.
 URL_STATUS = 502
 FAILED_STATUS: ContextVar[int] = ContextVar("FAILED_STATUS", default=URL_STATUS)
-# In the result of a call that Lambda refuses, as its event is too large.
+# In the result of a call that Lambda refuses because its event is too large.
 TOO_LARGE = "too_large"
 
 FORBIDDEN = (

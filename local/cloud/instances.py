@@ -1,4 +1,4 @@
-"""Instances of functions: containers with no more than a function has on AWS, called through their Runtime API.
+"""Instances of functions: containers with the limits of a function on AWS, called through their Runtime API.
 
 https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
 """
@@ -36,7 +36,7 @@ VARIABLES = {
     "LAMBDA_TASK_ROOT": "/var/task",
     "TZ": ":UTC",
 }
-# What MiniStack tells its own runtimes, and the emulator that images may have.
+# Variables that MiniStack sets for its own runtimes and for an emulator in the image.
 FOREIGN = ("_", "AWS_LAMBDA_FUNCTION_TIMEOUT")
 # Configuration of the function that is called in this context, and its ARN as it was called.
 CALLED: ContextVar[Document] = ContextVar("CALLED")
@@ -53,7 +53,7 @@ class Instance(Container):  # type: ignore[misc]  # docker has no types
     read_until = ""
 
     def reload(self) -> None:
-        """Look at it anew."""
+        """Read its state again."""
         super().reload()
         if not self.gate.serves:
             self.attrs["State"]["Status"] = "dead"  # and replaced with the next call
@@ -66,7 +66,7 @@ class Instance(Container):  # type: ignore[misc]  # docker has no types
             self.gate.close()
 
     def lines(self) -> list[tuple[int, str]]:
-        """What it has written since it was last asked: time in milliseconds, and text."""
+        """The lines that it wrote since the last call: time in milliseconds, and text."""
         since = {"since": datetime.fromisoformat(self.read_until).timestamp()} if self.read_until else {}
         found = []
         for line in self.logs(stdout=True, stderr=True, timestamps=True, **since).decode(errors="replace").split("\n"):
@@ -78,13 +78,13 @@ class Instance(Container):  # type: ignore[misc]  # docker has no types
         return [(int(datetime.fromisoformat(when).timestamp() * 1000), text) for when, text in found]
 
     def await_end(self) -> None:
-        """Wait until it ends, and tell who calls it."""
+        """Wait until it ends, and report its exit code to the gate."""
         with suppress(docker.errors.DockerException, OSError):
             self.gate.ended(self.wait(timeout=None)["StatusCode"])
 
     @property
     def peak_mb(self) -> int:
-        """Most memory that its process had; all of it where this machine does not tell."""
+        """Peak memory of its process in MB; the function's memory size if this machine does not report it."""
         size = int(self.configuration["MemorySize"])
         with suppress(OSError, StopIteration, KeyError, ValueError):
             status = Path(f"/proc/{self.attrs['State']['Pid']}/status").read_text()
@@ -129,7 +129,7 @@ def _by_revision(key: Callable[..., str]) -> Callable[..., str]:
 
 
 def _confined(run: Callable[..., Any], gates: Gates, cloud: str) -> Callable[..., Any]:
-    """Start a function's container with no more than a function has; MiniStack starts it as Docker does by default."""
+    """Start a function's container with the limits of Lambda. MiniStack starts it with Docker's defaults."""
 
     def run_confined(
         containers: ContainerCollection, image: str, *, environment: dict[str, str], **options: Any

@@ -1,6 +1,6 @@
-"""What AWS leaves out where it is empty, and MiniStack does not; and the other way round.
+"""Removes empty values from responses if AWS omits them, and adds those that AWS returns.
 
-An official provider takes an empty structure of an answer for one that is set, and plans a change for ever.
+The official provider reads an empty structure as one that is set, and then plans a change in every preview.
 https://docs.aws.amazon.com/apigateway/latest/api/API_GetStage.html
 https://docs.aws.amazon.com/lambda/latest/api/API_GetFunctionConfiguration.html
 """

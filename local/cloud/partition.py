@@ -1,7 +1,7 @@
-"""AWS's partitions: MiniStack knows `aws` alone, so ARNs and host names are translated on their way in and out.
+"""AWS's partitions: MiniStack supports only `aws`, so ARNs and host names are translated in requests and responses.
 
-The Region of a request decides. Both names of a translation are swapped: what names the wrong partition is still wrong
-behind it, and comes back as it was given.
+The Region of a request selects its partition. The two names of a translation are swapped, so that a name of the wrong
+partition stays wrong for MiniStack, and is returned as it was given.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html
 """
 

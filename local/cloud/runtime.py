@@ -1,6 +1,6 @@
-"""Lambda's Runtime API: what runs in a function's container asks it for events, and gives it the answers.
+"""Lambda's Runtime API: the runtime in a function's container gets events from it and sends it the responses.
 
-Each instance of a function has one of its own, which it reaches through its gate.
+Each instance of a function has its own, and reaches it through its gate.
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
 
@@ -56,7 +56,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Result:
-    """What a call came to.
+    """The result of a call.
 
     Attributes:
         payload: what the function returned, or its error.
@@ -114,7 +114,7 @@ class Runtime:
         await asyncio.wait({self._exit, *futures}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
 
     def _failed(self, call: Call, kind: str, reason: str) -> Result:
-        """The error of an instance that answers no more."""
+        """The error of an instance that no longer answers."""
         self._call = None
         error = {"errorType": kind, "errorMessage": f"RequestId: {call.id} Error: {reason}"}
         took = time.monotonic() - (call.began or self.started)
@@ -136,7 +136,7 @@ class Runtime:
                     break
                 http.start_next_cycle()
         except (OSError, h11.RemoteProtocolError):
-            pass  # whoever is called by it fails by its exit, or its time
+            pass  # the call fails when the instance ends or the time is over
         finally:
             writer.close()
 

@@ -1,4 +1,4 @@
-"""STS: the checks of AWS before it issues credentials of a role that MiniStack does not make.
+"""STS: checks before credentials of a role are issued, which AWS makes and MiniStack does not.
 
 MiniStack checks trust policies with their conditions on external IDs and web identities, and the signatures of
 sessions. https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html

@@ -31,7 +31,7 @@ class Streams:
     Args:
         read: reads exactly this number of bytes from the other end.
         writer: writes to the other end.
-        dial: connects what the other end opens to a port; None where that opens nothing.
+        dial: opens the connections to a port that the other end requests; None if it requests none.
         waiting: number of frames that one connection may queue before the other end must wait; 0: no limit.
     """
 

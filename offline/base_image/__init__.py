@@ -1,7 +1,7 @@
 """A stand-in for the public Lambda base image, on Debian's Python of the same version.
 
-It has what AWS documents for its Python base images: `/var/task`, `LAMBDA_TASK_ROOT`, the runtime interface client, and
-the emulator, which runs if Lambda's runtime API is absent.
+It contains what AWS documents for its Python base images: `/var/task`, `LAMBDA_TASK_ROOT`, the runtime interface
+client, and the emulator, which runs if Lambda's runtime API is absent.
 https://docs.aws.amazon.com/lambda/latest/dg/python-image.html
 """
 

@@ -498,7 +498,7 @@ FAILING: list[tuple[str, Sequence[Resource], dict[str, Any], str]] = [
     ("function-timeout", [(FUNCTION, {"timeout": 30.0})], {}, "timeout is 30; allowed are 1 to 29 seconds."),
     ("function-memory", [(FUNCTION, {"memorySize": 10240.0})], {}, "memorySize is 10240; allowed are 128 to 3008 MB."),
     ("function-memory", [(FUNCTION, {})], {"minimum": 256}, "memorySize is 128; allowed are 256 to 3008 MB."),
-    ("function-reserved-concurrency", [(FUNCTION, {})], {}, "reservedConcurrentExecutions is left out."),
+    ("function-reserved-concurrency", [(FUNCTION, {})], {}, "reservedConcurrentExecutions is not set."),
     ("function-environment-secrets", [variables(DB_PASSWORD="hunter2")], {}, "The variable DB_PASSWORD looks like"),
     *(
         (
@@ -555,7 +555,7 @@ FAILING: list[tuple[str, Sequence[Resource], dict[str, Any], str]] = [
         {},
         "The log group /aws/lambda/app is not in the stack.",
     ),
-    ("log-retention", [(LOG_GROUP, {})], {}, "retentionInDays is left out"),
+    ("log-retention", [(LOG_GROUP, {})], {}, "retentionInDays is not set"),
     (
         "trigger-source",
         [permission(principal="sns.amazonaws.com", sourceArn=f"{NEWS}*")],
@@ -568,9 +568,9 @@ FAILING: list[tuple[str, Sequence[Resource], dict[str, Any], str]] = [
         {},
         "events.amazonaws.com may invoke it for every source of the account.",
     ),
-    ("trigger-dead-letter", [(SUBSCRIPTION, {"endpoint": FUNCTION_ARN})], {}, "redrivePolicy is left out."),
-    ("trigger-dead-letter", [(TARGET, {"arn": FUNCTION_ARN})], {}, "deadLetterConfig is left out."),
-    ("trigger-dead-letter", [(SCHEDULE, {"target": {"arn": FUNCTION_ARN}})], {}, "deadLetterConfig is left out."),
+    ("trigger-dead-letter", [(SUBSCRIPTION, {"endpoint": FUNCTION_ARN})], {}, "redrivePolicy is not set."),
+    ("trigger-dead-letter", [(TARGET, {"arn": FUNCTION_ARN})], {}, "deadLetterConfig is not set."),
+    ("trigger-dead-letter", [(SCHEDULE, {"target": {"arn": FUNCTION_ARN}})], {}, "deadLetterConfig is not set."),
     ("function-failure-path", [(FUNCTION, {"name": "app"}), CALLED_LATER], {}, "Events on which app fails are lost"),
     (
         "function-failure-path",
@@ -693,7 +693,7 @@ FAILING: list[tuple[str, Sequence[Resource], dict[str, Any], str]] = [
         )
         for name in [name.rpartition("/")[2]]
     ),
-    ("api-access-log", [(STAGE, {})], {}, "accessLogSettings is left out."),
+    ("api-access-log", [(STAGE, {})], {}, "accessLogSettings is not set."),
     (
         "api-throttling",
         [(STAGE, {"stageName": "Prod"}), throttled(throttlingBurstLimit=50.0)],
@@ -706,7 +706,7 @@ FAILING: list[tuple[str, Sequence[Resource], dict[str, Any], str]] = [
         {"maximumRate": 100},
         "the rate to 100 calls a second at most.",
     ),
-    ("api-access-log", [(HTTP_STAGE, {})], {}, "accessLogSettings is left out."),
+    ("api-access-log", [(HTTP_STAGE, {})], {}, "accessLogSettings is not set."),
     (
         "api-throttling",
         [(HTTP_STAGE, {"defaultRouteSettings": {"throttlingBurstLimit": 50.0}})],
@@ -714,7 +714,7 @@ FAILING: list[tuple[str, Sequence[Resource], dict[str, Any], str]] = [
         "defaultRouteSettings do not limit burst and rate, the rate to 10000 calls a second at most.",
     ),
     ("api-domain-tls", [(DOMAINS[0], {"securityPolicy": "TLS_1_0"})], {}, "securityPolicy is TLS_1_0."),
-    ("api-domain-tls", [(DOMAINS[1], {"domainNameConfiguration": {}})], {}, "securityPolicy is left out."),
+    ("api-domain-tls", [(DOMAINS[1], {"domainNameConfiguration": {}})], {}, "securityPolicy is not set."),
     *(
         (
             "endpoint-authorization",
