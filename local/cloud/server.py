@@ -6,7 +6,7 @@ import signal
 import sys
 from typing import Any
 
-from local.cloud.loopback import NotLoopback, stay_on_loopback
+from local.cloud.loopback import NotLoopback, allow_engine, stay_on_loopback
 from local.workspace import CLOUD_STATE
 
 # MiniStack reads its settings at import.
@@ -67,6 +67,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    allow_engine(os.environ.get("DOCKER_HOST", ""))
     sys.addaudithook(stay_on_loopback)
     try:
         asyncio.run(main())

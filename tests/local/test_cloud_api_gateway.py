@@ -252,4 +252,4 @@ def test_the_issuer_of_a_token_is_not_called(cloud: Cloud, http: str) -> None:
         server.shutdown()
     assert answer[::2] == (401, {"message": "Unauthorized"})
     assert asked == []
-    assert "calls loopback only, and 0.0.0.0 is not loopback" in (cloud.folder / "log").read_text()
+    assert "calls loopback and the Docker engine only, not 0.0.0.0" in (cloud.folder / "log").read_text()
