@@ -32,16 +32,25 @@ PROVIDER = "pulumi:providers:"
 PULLING = ["account", "Lambda pulls for functions", "may deploy them"]
 OPERATIONS = ("delete", "replace", "update", "create")
 
+# What is lost when a resource is deleted. A change of the routes replaces the others, and loses nothing.
+DELETED = {
+    "aws:apigateway/method:Method": "callers of the route get no answer",
+    "aws:apigatewayv2/route:Route": "callers of the route get no answer",
+}
+
 # What is lost when a resource is deleted or replaced.
 LOST = {
     "aws:apigateway/apiKey:ApiKey": "callers need another key",
+    "aws:apigateway/basePathMapping:BasePathMapping": "callers of the domain get no answer",
     "aws:apigateway/domainName:DomainName": "callers of the domain get no answer",
     "aws:apigateway/restApi:RestApi": "callers need another URL",
     "aws:apigateway/stage:Stage": "callers get no answer",
     "aws:apigatewayv2/api:Api": "callers need another URL",
+    "aws:apigatewayv2/apiMapping:ApiMapping": "callers of the domain get no answer",
     "aws:apigatewayv2/domainName:DomainName": "callers of the domain get no answer",
     "aws:apigatewayv2/stage:Stage": "callers get no answer",
     "aws:cloudwatch/eventRule:EventRule": "events that call no function are lost",
+    "aws:cloudwatch/eventTarget:EventTarget": "events that call no function are lost",
     "aws:cloudwatch/logGroup:LogGroup": "its log lines are lost",
     "aws:ecr/lifecyclePolicy:LifecyclePolicy": "images are kept for ever, or deleted by other rules",
     "aws:ecr/replicationConfiguration:ReplicationConfiguration": "other Regions get no images",
@@ -219,9 +228,10 @@ def _weighty(result: StackResult) -> list[list[str]]:
     billed: dict[tuple[str, str], list[str]] = {}
     for step in _shown(result):
         resource = f"{code(step.type)} {code(step.name)}"
-        if step.operation in ("delete", "replace") and step.type in LOST:
+        lost = (LOST | DELETED if step.operation == "delete" else LOST).get(step.type)
+        if step.operation in ("delete", "replace") and lost:
             why = f" for {codes(step.forcing)}" if step.forcing else ""
-            lost = "stays in the account, unmanaged" if step.retained else LOST[step.type]
+            lost = "stays in the account, unmanaged" if step.retained else lost
             losses.append([code(result.stack), resource, f"**{step.operation}**{why}", lost])
         if step.operation in ("create", "delete") and step.type in BILLED:
             billed.setdefault((step.type, step.operation), []).append(step.name)

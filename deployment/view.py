@@ -42,7 +42,7 @@ SINGLE_LINES = 8
 IMAGE = "docker:index/image:Image"
 SERVICES = {
     "apigateway": "API Gateway", "apigatewayv2": "API Gateway", "cloudwatch": "CloudWatch", "ecr": "ECR",
-    "iam": "IAM", "lambda": "Lambda", "scheduler": "EventBridge", "sns": "SNS",
+    "iam": "IAM", "lambda": "Lambda", "route53": "Route 53", "scheduler": "EventBridge", "sns": "SNS",
 }  # fmt: skip
 # The engine's warning about a plugin from PATH.
 AMBIENT = re.compile(r"using \S+ from \$PATH at (?P<folder>\S+)/")

@@ -17,6 +17,9 @@ LIFECYCLE = "aws:ecr/lifecyclePolicy:LifecyclePolicy"
 LOGS = "aws:cloudwatch/logGroup:LogGroup"
 ROLE = "aws:iam/role:Role"
 STACK = "pulumi:pulumi:Stack"
+V1, V2 = "aws:apigateway", "aws:apigatewayv2"
+METHOD, ROUTE = f"{V1}/method:Method", f"{V2}/route:Route"
+MAPPING = "aws:lambda/eventSourceMapping:EventSourceMapping"
 
 
 def step(operation: str, kind: str, name: str = "one", **values: Any) -> Step:
@@ -300,7 +303,22 @@ def test_what_is_billed_for_being_there_is_said(operation: str) -> None:
     ("kind", "name", "old", "new", "shown"),
     [
         ("aws:lambda/functionUrl:FunctionUrl", "authorizationType", "AWS_IAM", "NONE", "`AWS_IAM` → `NONE` | who may"),
-        ("aws:apigateway/method:Method", "apiKeyRequired", True, False, "`True` → `False` | who may call it"),
+        (METHOD, "apiKeyRequired", True, False, "`True` → `False` | who may call it"),
+        (METHOD, "authorization", "CUSTOM", "NONE", "`CUSTOM` → `NONE` | who may call it"),
+        (f"{V1}/authorizer:Authorizer", "authorizerUri", "arn:a", "arn:b", "another → another | who may call it"),
+        (f"{V1}/authorizer:Authorizer", "providerArns", ["arn:a"], ["arn:b"], "another → another | who may call it"),
+        (ROUTE, "authorizationType", "JWT", "NONE", "`JWT` → `NONE` | who may call it"),
+        (
+            f"{V2}/authorizer:Authorizer",
+            "jwtConfiguration",
+            {"issuer": "a", "audiences": ["a"]},
+            None,
+            "another → none",
+        ),
+        (MAPPING, "functionResponseTypes", ["ReportBatchItemFailures"], None, "none | which messages are read again"),
+        ("aws:scheduler/schedule:Schedule", "scheduleExpression", "rate(1 day)", "rate(1 hour)", "| when the function"),
+        ("aws:sns/topicSubscription:TopicSubscription", "filterPolicy", "{}", None, "another → none | other messages"),
+        ("aws:cloudwatch/eventRule:EventRule", "eventPattern", "{}", "[]", "another → another | other events call"),
         (FUNCTION, "architectures", ["x86_64"], ["arm64"], "`x86_64` → `arm64` | [billed]("),
         (FUNCTION, "architectures", ["a b"], [1], "another → another | [billed]("),
         (FUNCTION, "ephemeralStorage", {"size": 512}, {"size": 1024}, "`512` → `1024` | [billed]("),
@@ -314,7 +332,27 @@ def test_a_change_to_review_shows_the_old_and_the_new_value(
     kind: str, name: str, old: Any, new: Any, shown: str
 ) -> None:
     changed = step("update", kind, old={name: old}, new={name: new}, changed=(f"{name}.part[0]",))
-    assert f"| `{name}` {shown}" in comment({"consumer": result(changed)}, {})
+    (row,) = (line for line in comment({"consumer": result(changed)}, {}).splitlines() if f"| `{name}` " in line)
+    assert shown in row
+
+
+@pytest.mark.parametrize(
+    ("kind", "lost"),
+    [
+        (METHOD, "callers of the route get no answer"),
+        (ROUTE, "callers of the route get no answer"),
+        (f"{V1}/basePathMapping:BasePathMapping", "callers of the domain get no answer"),
+        (f"{V2}/apiMapping:ApiMapping", "callers of the domain get no answer"),
+        (MAPPING, "messages wait in the queue"),
+        ("aws:cloudwatch/eventTarget:EventTarget", "events that call no function are lost"),
+    ],
+)
+def test_a_route_a_domain_and_a_trigger_that_are_removed_are_losses(kind: str, lost: str) -> None:
+    assert f"| `{kind}` `one` | **delete** | {lost} |" in comment({"consumer": result(step("delete", kind))}, {})
+
+
+def test_a_method_that_is_replaced_with_the_list_of_routes_is_no_loss() -> None:
+    assert "Review first" not in comment({"consumer": result(step("replace", METHOD))}, {})
 
 
 @pytest.mark.parametrize(
