@@ -23,7 +23,7 @@ class FunctionUrl(Model):
     """
 
     type: Annotated[Literal["url"], allowed(TYPES, "url")] = "url"
-    """What the function is called through: a REST API, an HTTP API, a function URL, or nothing."""
+    """Type of the endpoint: a REST API, an HTTP API, a function URL, or none."""
     public: Switch = False
     """Whether everyone may call it. Otherwise callers sign requests with AWS credentials."""
     cors_origin: CorsOrigin | None = None
@@ -34,7 +34,7 @@ class NoEndpoint(Model):
     """No endpoint."""
 
     type: Annotated[Literal["none"], allowed(TYPES, "none")] = "none"
-    """What the function is called through: a REST API, an HTTP API, a function URL, or nothing."""
+    """Type of the endpoint: a REST API, an HTTP API, a function URL, or none."""
 
 
 KINDS: Mapping[str, type[Model]] = {"rest": RestApi, "http": HttpApi, "url": FunctionUrl, "none": NoEndpoint}
@@ -71,7 +71,7 @@ def _none() -> pulumi.Output[str | None]:
 
 @dataclass(frozen=True, kw_only=True)
 class Created:
-    """What calls a function: outputs that are None where there is no such thing."""
+    """The endpoint of a function. An output is None if the endpoint does not have it."""
 
     url: pulumi.Output[str | None] = field(default_factory=_none)
     api_key: pulumi.Output[str | None] = field(default_factory=_none)

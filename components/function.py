@@ -125,14 +125,14 @@ class FileSystem(Model):
             "arn:aws:elasticfilesystem:us-east-1:222222222222:access-point/fsap-0123456789abcdef0",
         ),
     ]
-    """Access point by which it is mounted."""
+    """Access point to mount."""
     path: Annotated[
         str,
         allowed("a path right below /mnt/", "/mnt/models", pattern="^/mnt/[a-zA-Z0-9_.-]+$", max_length=160),
     ]
-    """Where the function finds it."""
+    """Path of the file system in the function."""
     read_only: Switch = False
-    """Whether the function may only read it."""
+    """Whether the file system is read-only."""
 
 
 class Release(Model):
@@ -203,7 +203,7 @@ class Function(Model):
     vpc: Vpc | None = None
     """Network of the function. Default: none."""
     file_system: FileSystem | None = None
-    """EFS file system that the function mounts; it needs `vpc`. Default: none."""
+    """EFS file system that the function mounts; requires `vpc`. Default: none."""
     tracing: Switch = False
     """Whether calls are traced with X-Ray."""
     log_retention: Retention = 30
@@ -215,7 +215,7 @@ class Function(Model):
     dead_letter: TargetArn | None = None
     """Queue or topic that receives the events of failed asynchronous calls."""
     asynchronous: Asynchronous | None = None
-    """What becomes of asynchronous calls. Default: as Lambda has it, two retries within six hours."""
+    """Retries and destinations of asynchronous calls. Default: Lambda's own, two retries within six hours."""
     triggers: Annotated[
         Sequence[AnyTrigger],
         allowed(
@@ -223,7 +223,7 @@ class Function(Model):
             [{"type": "queue", "name": "orders", "queue": "arn:aws:sqs:us-east-1:222222222222:orders"}],
         ),
     ] = ()
-    """What calls the function by itself. Their order does not matter."""
+    """Events that call the function. The order does not matter."""
     permissions_boundary: PolicyArn | None = None
     """Permissions boundary of the execution role."""
     statements: Annotated[
@@ -262,7 +262,7 @@ class Function(Model):
     @classmethod
     def _in_network(cls, system: FileSystem | None, info: ValidationInfo) -> FileSystem | None:
         if system and "vpc" in info.data and info.data["vpc"] is None:
-            raise rule("needs `vpc`: a file system is reached by its network only")
+            raise rule("requires `vpc`, because the function reaches a file system through its network")
         return system
 
     @field_validator("triggers")
@@ -389,7 +389,7 @@ class ImageFunction(pulumi.ComponentResource):
     log_group_name: pulumi.Output[str]
     """Name of its log group."""
     trigger_policies: pulumi.Output[Mapping[str, str] | None]
-    """By ARN of a queue or topic, what its owner adds to its policy, as JSON; None if nothing is to be added."""
+    """By ARN of a queue or topic, the policy whose statements its owner adds, as JSON; None if there are none."""
 
     def __init__(self, name: str, args: ImageFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cross-account-ecr:index:ImageFunction", name, None, opts)

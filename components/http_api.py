@@ -70,7 +70,7 @@ class HttpApi(HttpRoute):
     """An HTTP API to call a function through, cheaper than a REST API; its own path and method are its first route."""
 
     type: Annotated[Literal["http"], allowed(TYPES, "http")] = "http"
-    """What the function is called through: a REST API, an HTTP API, a function URL, or nothing."""
+    """Type of the endpoint: a REST API, an HTTP API, a function URL, or none."""
     stage: Annotated[
         str,
         allowed(

@@ -134,7 +134,7 @@ class Problem:
         if self.kind == "extra_forbidden":
             if new := self.model.RENAMED.get(str(self.path[-1])):
                 return f"{key}: is now named {new}. Rename it."
-            return f"{key}: there is no such option; there are {', '.join(map(spell, self.model.model_fields))}."
+            return f"{key}: is not an option; the options are {', '.join(map(spell, self.model.model_fields))}."
         field = self.fields[-1]
         hidden = secret or any(not one.repr for one in self.fields) or _has_hidden(field)
         given = "the value given" if hidden else json.dumps(self.value, default=str)

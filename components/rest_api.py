@@ -95,7 +95,7 @@ class RestApi(RestRoute):
     """A regional REST API for a function. Its path and method are the first route."""
 
     type: Annotated[Literal["rest"], allowed(TYPES, "rest")] = "rest"
-    """What the function is called through: a REST API, an HTTP API, a function URL, or nothing."""
+    """Type of the endpoint: a REST API, an HTTP API, a function URL, or none."""
     stage: Annotated[str, allowed("1 to 128 letters, digits, - and _", "Prod", pattern=r"^[a-zA-Z0-9_-]{1,128}$")] = (
         "Prod"
     )

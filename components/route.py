@@ -74,7 +74,7 @@ class Route(Model):
         Literal[METHODS],  # type: ignore[valid-type]  # the table is the type
         allowed(f"{', '.join(METHODS[:-1])} or {METHODS[-1]}", "GET"),
     ] = "GET"
-    """HTTP method; `ANY` for all that have no route of their own."""
+    """HTTP method; `ANY` for all methods without a route."""
     public: Switch = False
     """Whether anyone may call it; otherwise callers sign with AWS credentials."""
 
@@ -170,7 +170,7 @@ def create_access_log(
 
 
 def slug(path: str) -> str:
-    """A path as part of a name. Names become statement IDs, which know letters, digits and - only, and are short.
+    """A path as part of a name. Names become statement IDs, which are short and contain only letters, digits and -.
 
     A parameter that gets another name keeps its resource: API Gateway allows one in each place.
     """

@@ -64,7 +64,7 @@ class Wanted(Settings):
     @field_validator("context")
     @classmethod
     def _in_the_project(cls, context: str) -> str:
-        """A folder of the project: whoever calls the service gets no other one into an image."""
+        """A folder of the project. A caller cannot put any other folder into an image."""
         project = Path.cwd().resolve()
         folder = (project / context).resolve()
         parts = folder.relative_to(project).parts if folder.is_relative_to(project) else ()
@@ -79,9 +79,9 @@ class Run(BaseModel):
     """An operation on a function.
 
     Attributes:
-        operation: which one, or what Pulumi's history calls it.
-        state: how it stands. `interrupted`: the service has ended before it did.
-        began: when.
+        operation: its name, or its kind in Pulumi's history.
+        state: its state. `interrupted`: the service ended before the operation.
+        began: when it began.
         seconds: how long it took; None while it runs.
         now: what it is doing.
         steps: what it has done so far, each with the seconds since it began.
@@ -105,12 +105,12 @@ class Run(BaseModel):
 
 
 class Function(BaseModel):
-    """What the service knows of a function.
+    """What the service knows about a function.
 
     Attributes:
         name: the function's name; its stack's begins with `function-`.
-        wanted: what was asked for last.
-        memory: MB that it has; None: nobody knows.
+        wanted: the settings of the last request.
+        memory: its memory in MB; None if unknown.
         deployed: when what runs was deployed.
         service: what its callers get, whatever became of the last operation.
         problem: what is wrong with it.
@@ -168,14 +168,14 @@ class Service:
         """One of the functions.
 
         Raises:
-            HTTPException: there is none of this name.
+            HTTPException: there is no function of this name.
         """
         if name not in self.functions:
             raise HTTPException(404, f"There is no function {name}.")
         return self.functions[name]
 
     def begin(self, function: Function, operation: str, wanted: Settings | None = None) -> dict[str, str]:
-        """Begin an operation on a function. The events tell how it goes on.
+        """Begin an operation on a function. Events report its progress.
 
         Raises:
             HTTPException: one is running.
@@ -325,7 +325,7 @@ class Service:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Make the service when the server starts."""
+    """Create the service when the server starts."""
     app.state.service = Service()
     await asyncio.to_thread(app.state.service.load)
     yield
@@ -338,7 +338,7 @@ app.add_middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
 
 @app.middleware("http")
 async def refuse_other_pages(request: Request, call_next: RequestResponseEndpoint) -> Response:
-    """Answer no request that a page of another origin makes."""
+    """Refuse requests from pages of other origins."""
     origin = request.headers.get("origin", f"http://{request.headers.get('host')}")
     site = request.headers.get("sec-fetch-site", "none")
     if origin != f"http://{request.headers.get('host')}" or site not in ("none", "same-origin"):
@@ -348,7 +348,7 @@ async def refuse_other_pages(request: Request, call_next: RequestResponseEndpoin
 
 @app.exception_handler(DeploymentError)
 async def failed(request: Request, error: DeploymentError) -> JSONResponse:
-    """What AWS or Pulumi refused, as the other errors are told."""
+    """Report an error of AWS or Pulumi like the other errors."""
     return JSONResponse({"detail": f"{error} {error.hint}"}, 502)
 
 
@@ -383,7 +383,7 @@ async def deploy(name: Name, wanted: Wanted) -> dict[str, str]:
 
 @app.post("/api/functions/{name}/rollback", status_code=202)
 async def rollback(name: Name) -> dict[str, str]:
-    """Run the image that ran before."""
+    """Run the previous image."""
     service: Service = app.state.service
     return service.begin(service.function(name), "rollback")
 

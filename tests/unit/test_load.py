@@ -184,8 +184,8 @@ def test_all_errors_are_shown_at_once_one_a_line() -> None:
         ("consumer", {"image": {"target": "it"}}, "exactly one of context, digest, tag and promote; given: none"),
         ("consumer", {"image": {"context": "app", "digest": DIGEST}}, "given: context, digest"),
         ("consumer", {"image": {"digest": DIGEST, "args": {}}}, "cannot have `args` without a context"),
-        ("consumer", {"api": {"type": "url", "apiKey": True}}, "api.apiKey: there is no such option"),
-        ("consumer", {"api": {"type": "none", "public": True}}, "api.public: there is no such option; there are type."),
+        ("consumer", {"api": {"type": "url", "apiKey": True}}, "api.apiKey: is not an option"),
+        ("consumer", {"api": {"type": "none", "public": True}}, "api.public: is not an option; the options are type."),
         ("consumer", {"api": {"path": "a", "routes": [{"path": "a"}]}}, "more than once: GET a"),
     ],
 )

@@ -97,7 +97,7 @@ def test_a_file_system_is_mounted_and_needs_a_network(deploy: Deploy) -> None:
     vpc = {"subnets": ["subnet-1"], "securityGroups": ["sg-1"]}
     inputs = deploy("consumer", image=EXISTING, function={"vpc": vpc, "fileSystem": system}).one(FUNCTION).inputs
     assert inputs["fileSystemConfig"] == {"arn": access_point, "localMountPath": "/mnt/models"}
-    with pytest.raises(InvalidConfiguration, match="function.fileSystem: needs `vpc`"):
+    with pytest.raises(InvalidConfiguration, match="function.fileSystem: requires `vpc`"):
         deploy("consumer", image=EXISTING, function={"fileSystem": system})
     with pytest.raises(InvalidConfiguration, match="fileSystem.path: .* it must be a path right below /mnt/"):
         deploy("consumer", image=EXISTING, function={"vpc": vpc, "fileSystem": {**system, "path": "/models"}})

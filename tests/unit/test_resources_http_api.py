@@ -143,7 +143,7 @@ def test_a_parameter_may_be_beside_a_greedy_one(deploy: Deploy) -> None:
 @pytest.mark.parametrize(
     ("api", "expected"),
     [
-        ({"apiKey": True}, "api.apiKey: there is no such option; there are path, method, public"),
+        ({"apiKey": True}, "api.apiKey: is not an option; the options are path, method, public"),
         ({"stage": "$live"}, 'api.stage: "$live" is not allowed; it must be $default, or'),
         ({"routes": [{"path": "hello"}]}, "more than once: GET hello"),
         ({"authorizer": {"issuer": "example.com"}}, 'api.authorizer.issuer: "example.com" is not allowed'),

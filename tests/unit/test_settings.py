@@ -101,7 +101,7 @@ def test_an_endpoint_is_public_only_when_it_is_said() -> None:
         (
             REGISTRY,
             {"consumers": [{"acount": "2" * 12}]},
-            "consumers[0].acount: there is no such option; there are acc",
+            "consumers[0].acount: is not an option; the options are acc",
         ),
         (REGISTRY, {"image": {"context": "app"}}, "image: is not an option of a registry stack"),
         (CONSUMER, {"registry": {}}, "registry: is missing"),
@@ -127,7 +127,7 @@ def test_an_endpoint_is_public_only_when_it_is_said() -> None:
         (
             CONSUMER,
             {"api": {"type": "url", "apiKey": True}},
-            "api.apiKey: there is no such option; there are",
+            "api.apiKey: is not an option; the options are",
         ),
         (CONSUMER, {"api": {"routes": [{}]}}, "must have each method and path once; more than once: GET hello"),
         (CONSUMER, {"api": [1]}, "api: [1] is not allowed; it must be a section with path, method, public"),
@@ -151,7 +151,7 @@ def test_an_endpoint_is_public_only_when_it_is_said() -> None:
             "function.tags.team: [] is not allowed; it must be a text",
         ),
         (CONSUMER, {"api": {"path": "~me"}}, 'api.path: "~me" is not allowed'),
-        (REGISTRY, {"assumeRoles": [{"arn": "x"}]}, "assumeRoles[0].arn: there is no such option; there are roleArn"),
+        (REGISTRY, {"assumeRoles": [{"arn": "x"}]}, "assumeRoles[0].arn: is not an option; the options are roleArn"),
         (CONSUMER, {"assumeRoles": [{"roleArn": ROLE, "duration": "13h"}]}, "duration: must be from 15m to 12h"),
         (CONSUMER, {"assumeRoles": [{"roleArn": ROLE}, {"roleArn": ROLE, "duration": "61m"}]}, "must be at most 1h"),
         (REGISTRY, {"assumeRoles": [{"roleArn": ROLE}]}, "the last role must be a role in account 111111111111"),
@@ -228,7 +228,7 @@ def test_a_misspelt_key_is_refused() -> None:
 
 def test_an_option_in_the_spelling_of_a_program_is_refused() -> None:
     message = refusal({**REGISTRY, "repository": {"name": "images", "scan_on_push": True}})
-    assert "repository.scan_on_push: there is no such option; there are" in message
+    assert "repository.scan_on_push: is not an option; the options are" in message
 
 
 def test_an_account_without_quotes_is_taken_for_what_it_says() -> None:

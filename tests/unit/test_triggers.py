@@ -385,7 +385,7 @@ def test_all_triggers_belong_to_the_function(deploy: Deploy) -> None:
         ({**ORDERS, "queue": f"{SQS}:a.fifo", "batchSize": 11}, "triggers[0].batchSize", "at most 10 for a FIFO"),
         ({**ORDERS, "maximumConcurrency": 1}, "triggers[0].maximumConcurrency", "from 2 to 1000"),
         ({**ORDERS, "maximumConcurrency": 1001}, "triggers[0].maximumConcurrency", "from 2 to 1000"),
-        ({**ORDERS, "topic": f"{SNS}:news"}, "triggers[0].topic", "there is no such option; there are name, type"),
+        ({**ORDERS, "topic": f"{SNS}:news"}, "triggers[0].topic", "is not an option; the options are name, type"),
         ({**NEWS, "topic": f"{SNS}:news.fifo"}, "triggers[0].topic", "is a FIFO topic, which sends to queues only"),
         ({**NEWS, "deadLetter": f"{FAILED}.fifo"}, "triggers[0].deadLetter", "an SQS queue that is not FIFO"),
         (
