@@ -1,6 +1,7 @@
 """The wheel alone, outside of this folder, suffices to embed both stacks and to use both components."""
 
 import json
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -11,49 +12,27 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.engine.clone import Clone
+from tests.engine.clone import ROOT, Clone
 from tests.local.test_wheel import built
 
-COMPONENTS = """
-import os
-import pulumi
-import pulumi_aws as aws
-from cross_account_ecr.components.function import ImageFunction, ImageFunctionArgs
-from cross_account_ecr.components.image.build import ImageBuild
-from cross_account_ecr.components.image.source import BuiltImage, RegistryLogin
-from cross_account_ecr.components.repository import Consumer, CrossAccountRepository, CrossAccountRepositoryArgs
-from cross_account_ecr.components.rest_api import RestApi
+# Changes for the test: its own names, the base image of the local run, and a repository that can be destroyed.
+CHANGES = {
+    "import pulumi\n": "import os\nimport pulumi\n",
+    "from components": "from cross_account_ecr.components",
+    '"orders"': '"wheel"',
+    'ImageBuild(context="app")':
+        'ImageBuild(context="app", args={"LAMBDA_BASE_IMAGE": os.environ.get("LAMBDA_BASE_IMAGE", "")})',
+    "name=\"wheel\", region": "protect=False, retain_on_delete=False, force_delete=True, name=\"wheel\", region",
+}  # fmt: skip
 
-registry = aws.Provider("registry", profile="registry", region="us-east-1")
-consumer = aws.Provider("consumer", profile="consumer", region="us-east-1")
-repository = CrossAccountRepository(
-    "images",
-    CrossAccountRepositoryArgs(
-        name="wheel", region="us-east-1", consumers=[Consumer(account="222222222222")],
-        protect=False, retain_on_delete=False, force_delete=True,
-    ),
-    pulumi.ResourceOptions(provider=registry),
-)
-token = aws.ecr.get_authorization_token_output(opts=pulumi.InvokeOutputOptions(provider=registry))
-function = ImageFunction(
-    "hello",
-    ImageFunctionArgs(
-        name="wheel",
-        image=BuiltImage(
-            build=ImageBuild(context="app", args={"LAMBDA_BASE_IMAGE": os.environ.get("LAMBDA_BASE_IMAGE", "")}),
-            repository_url=repository.url,
-            login=RegistryLogin(
-                server=repository.url.apply(lambda url: url.split("/")[0]),
-                username=token.user_name,
-                password=pulumi.Output.secret(token.password),
-            ),
-        ),
-        endpoint=RestApi(public=True),
-    ),
-    pulumi.ResourceOptions(provider=consumer),
-)
-pulumi.export("endpointUrl", function.endpoint_url)
-"""
+
+def example() -> str:
+    """The program in docs/components.md."""
+    (text,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "components.md").read_text(), re.DOTALL)
+    for old, new in CHANGES.items():
+        assert old in text
+        text = text.replace(old, new)
+    return text
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +64,7 @@ def components(deployed: Clone, project: Path) -> Iterator[str]:
     """The start of a command line for the CLI, in a program with both components. Its stack is removed afterwards."""
     text = (project / "Pulumi.yaml").read_text()
     (project / "Pulumi.yaml").write_text(text.replace("name: cross-account-ecr", "name: wheel").partition("config:")[0])
-    (project / "__main__.py").write_text(COMPONENTS)
+    (project / "__main__.py").write_text(example())
     yield f"cd {project} && pulumi"
     deployed.shell(f"cd {project} && pulumi destroy --yes --skip-preview -s wheel && pulumi stack rm --yes wheel")
 
