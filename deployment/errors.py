@@ -294,11 +294,11 @@ def _login_fix(said: str, *, everywhere: bool, urn: str = "") -> str:
     if other := OTHER_ACCOUNT.search(said):
         # A consumer has two providers: one for its own account, which looks up the caller, and one for the registry's.
         is_own = OWN_CALL in said or urn.endswith("::consumer")
-        where = "at the top" if is_own else "at the top for the stack's own account, in `registry` for the registry's"
-        publishers = "To push with the stack's own, add the principal to the registry's repository.publishers. "
+        where = "" if is_own else " or, for the registry's account, in `registry`"
+        publishers = "Or add the principal to repository.publishers of the registry. "
         return (
-            f"These are credentials of account {other['account']}. In the stack's file, name a profile or roles of "
-            f"the right account: {where}. {'' if is_own else publishers}"
+            f"These are credentials of account {other['account']}. In the stack's file, set a profile or roles of "
+            f"the right account at the top{where}. {'' if is_own else publishers}"
             "To see whose they are: aws sts get-caller-identity --profile PROFILE"
         )
     if REFUSED.search(said) or (everywhere and NONE.search(said)):

@@ -160,7 +160,7 @@ def apt_install(*packages: str, say: Callable[[str], None]) -> None:
         LocalError: the system is not Debian, or the user is not root.
     """
     if shutil.which("apt-get") is None or os.geteuid() != 0:
-        raise LocalError(f"Please install {', '.join(packages)}. Only root on Debian can install it here.")
+        raise LocalError(f"Install {', '.join(packages)}. Only root on Debian can install it here.")
     say(f"installing Debian's {packages[0]}")
     env = {"DEBIAN_FRONTEND": "noninteractive"}
     run("apt-update", ["apt-get", "update", "-q"], env=env)

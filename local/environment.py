@@ -22,7 +22,7 @@ def prepare() -> str | None:
         processes.stop_all()
         for folder in EPHEMERAL:
             remove(folder)
-        dropped = "dropped the state that another version left; caches are kept"
+        dropped = "removed the state of another version; caches are kept"
     for folder in (LOCAL, BIN, *EPHEMERAL):
         folder.mkdir(exist_ok=True)
     # Other users of the machine must not read secrets and state.

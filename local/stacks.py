@@ -158,7 +158,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text()))
     except ValueError as error:
-        raise LocalError(f"{path} is damaged ({error}). Start anew: make down && make demo") from error
+        raise LocalError(f"{path} is damaged ({error}). Start again: make down && make demo") from error
 
 
 def _pending_creates() -> int:

@@ -119,9 +119,9 @@ def _require_links(files: Sequence[File], ignore_file: Path) -> None:
     if wrong := [name for name in links if _leads_out(name, links)]:
         raise ImageUnusable(
             "The image context has symbolic links that lead out of it or in a circle: "
-            f"{_listed([f'{name} -> {links[name]}' for name in wrong])}. Their targets are not sent to the builder. "
-            "Replace them by files or by relative links to files of the context, create them in the Dockerfile with "
-            f"RUN ln -s, or exclude them: {_lines(wrong, ignore_file)}"
+            f"{_listed([f'{name} -> {links[name]}' for name in wrong])}. Replace them by files or by relative "
+            "links within the context, create them in the Dockerfile with RUN ln -s, or exclude them: "
+            f"{_lines(wrong, ignore_file)}"
         )
 
 

@@ -87,7 +87,7 @@ def test_existing_image_is_previewed_without_docker(deployed: Clone) -> None:
 
 def test_what_an_earlier_version_left_is_dropped(stale: tuple[Clone, str]) -> None:
     _, printed = stale
-    assert "dropped the state that another version left" in printed
+    assert "removed the state of another version" in printed
 
 
 def test_an_update_needs_the_registry_and_a_preview_names_it(empty: Clone) -> None:
