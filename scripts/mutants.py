@@ -139,6 +139,8 @@ def run(mutants: list[Mutant], seconds: float) -> list[tuple[Mutant, bool]]:
             for name in filter(os.path.isfile, files.stdout.splitlines()):
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(name, copy / name)
+            for command in (["init", "-q"], ["add", "."]):  # a test asks git for the project's files
+                subprocess.run(["git", "-C", str(copy), *command], check=True)
         tests = sorted({test for mutant in mutants for test in tests_of(mutant.module)})
         process = start(free[0], tests, Recorder(Path(scratch, "coverage"), Path(scratch, "seconds")))
         process.join()
