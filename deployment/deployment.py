@@ -10,6 +10,7 @@ import functools
 import getpass
 import json
 import math
+import os
 import re
 import socket
 import subprocess
@@ -267,7 +268,10 @@ class Deployment:
 
     def outputs(self, stack: str, *, show_secrets: bool = False) -> dict[str, Any]:
         """The outputs of a stack. Secret outputs are `[secret]` unless `show_secrets` is set."""
-        return self._outputs(self._stack(stack), show_secrets)
+        known = self._stack(stack)
+        if show_secrets:
+            return dict(json.loads(self._cli(known, "stack", "output", "--json", "--show-secrets")))
+        return _outputs(_state(_exported(known)))
 
     # ---- operations on one consumer
 
@@ -363,7 +367,11 @@ class Deployment:
         Raises:
             ConflictError: `force` is off, and such a process holds the lock or, as with Pulumi Cloud, may hold it.
         """
-        known = self._stack(stack)
+        # The stack of a service that embeds this package may have no file. A refresh needs no configuration.
+        is_embedded = stack not in self._settings and not self._workspace.has_file(stack)
+        if is_embedded:
+            self._settings = {**self._settings, stack: {}}
+        known = self._stack(stack, must_exist=is_embedded)
         conflict = None if force else self._conflict(known)
         if conflict and not conflict.ended:
             raise conflict
@@ -400,7 +408,7 @@ class Deployment:
     def _preview(self, name: str, build: bool, refresh: bool = False, changed: Config | None = None) -> StackResult:
         changes, exclude = dict(changed or {}), None
         if not build and name in self.consumers:
-            digest = self._status(name).outputs.get("imageDigest")
+            digest = self.outputs(name).get("imageDigest")
             changes |= {"image": {"digest": digest}} if digest else {BUILD: False}
             # Without this the preview would delete the built image from the state, for which its provider needs Docker.
             exclude = [f"**{errors.IMAGE}::**"]
@@ -438,7 +446,7 @@ class Deployment:
             raise ConfigurationError(f"the endpoint of {name} is not public", stack=name, hint=hint)
 
     def _release(self, name: str, check: Check | None, shares: Sequence[float], refresh: bool) -> StackResult:
-        before = self._status(name).outputs.get("imageDigest", "") if check or shares else ""
+        before = self.outputs(name).get("imageDigest", "") if check or shares else ""
         try:
             if shares and before and self._preview(name, build=True).outputs.get("imageDigest") != before:
                 for share in shares:
@@ -559,9 +567,9 @@ class Deployment:
             return str(self._settings[name].get("account") or "")
         return self._workspace.value(name, "account")
 
-    def _stack(self, name: str, changes: Config | None = None) -> Stack:
+    def _stack(self, name: str, changes: Config | None = None, must_exist: bool = False) -> Stack:
         config = self._settings.get(name)
-        act = functools.partial(self._workspace.stack, name, self._command, config, changes or {})
+        act = functools.partial(self._workspace.stack, name, self._command, config, changes or {}, must_exist)
         return self._try(name, (), threading.Event(), act)
 
     def _run(self, name: str, operation: str, changes: Config | None = None, **options: Any) -> StackResult:
@@ -694,23 +702,43 @@ class Deployment:
         ]
         pending = tuple(item["resource"]["urn"] for item in state.get("pending_operations") or ())
         failed = _failed_updates(state)
-        # The query takes the lock briefly, so it runs only if its result matters.
-        conflict = self._conflict(stack) if pending or failed else None
+        # The query takes the lock for a moment, so it runs only if its result matters or the lock is taken anyway.
+        conflict = self._conflict(stack) if pending or failed or self._has_lock_file(stack) else None
         return StackStatus(
             stack=name,
             deployed=any(item["type"] != STACK for item in state.get("resources") or ()),
             resources=len(resources),
-            outputs=self._outputs(stack),
+            outputs=_outputs(state),
             pending=pending,
             failed=failed,
             holder=conflict.holder if conflict else "",
             holder_ended=conflict is not None and conflict.ended,
         )
 
+    def _backend_url(self, stack: Stack) -> str:
+        command, workspace = ["whoami", "--json"], stack.workspace
+        known = {**os.environ, **workspace.env_vars}.get("PULUMI_BACKEND_URL")
+        return known or str(
+            json.loads(self._command.run(command, workspace.work_dir, workspace.env_vars).stdout)["url"]
+        )
+
+    def _has_lock_file(self, stack: Stack) -> bool:
+        """Whether a process holds the lock of a stack in a local folder. False for other backends.
+
+        https://github.com/pulumi/pulumi/blob/v3.274.1/pkg/backend/diy/lock.go
+        """
+        scheme, _, folder = self._try(stack.name, (), threading.Event(), lambda: self._backend_url(stack)).partition(
+            "://"
+        )
+        if scheme != "file":
+            return False
+        locks = Path(folder.partition("?")[0]).expanduser() / ".pulumi" / "locks"
+        return any(locks.glob(f"**/{self._workspace.project}/{stack.name}/*.json"))
+
     def _conflict(self, stack: Stack) -> ConflictError | None:
         """Who holds the stack's lock. The holder is empty if it is unknown, as with Pulumi Cloud.
 
-        `stack init` checks the lock before it finds that the stack exists, and writes nothing. It requires a passphrase
+        `stack init` takes the lock before it finds that the stack exists, and releases it. It requires a passphrase
         even so. https://github.com/pulumi/pulumi/blob/v3.274.1/pkg/backend/diy/backend.go
         """
         environment = {"PULUMI_CONFIG_PASSPHRASE": "unused", **stack.workspace.env_vars}
@@ -719,7 +747,7 @@ class Deployment:
             return self._command.run([*command], stack.workspace.work_dir, environment).stdout
 
         def is_free() -> bool:
-            if urlsplit(json.loads(run("whoami", "--json"))["url"]).scheme in CLOUD:
+            if urlsplit(self._backend_url(stack)).scheme in CLOUD:
                 return False
             with contextlib.suppress(StackAlreadyExistsError):
                 run("stack", "init", "--no-select", "--stack", stack.name)
@@ -754,11 +782,6 @@ class Deployment:
         """The output of a command on a stack that `cancel` does not interrupt, because it repairs the state."""
         command, workspace = [*arguments, "--stack", stack.name], stack.workspace
         return PulumiCommand.run(self._command, command, workspace.work_dir, workspace.env_vars).stdout
-
-    def _outputs(self, stack: Stack, show_secrets: bool = False) -> dict[str, Any]:
-        # `Stack.outputs` always decrypts the secrets.
-        shown = self._cli(stack, "stack", "output", "--json", *(["--show-secrets"] if show_secrets else []))
-        return dict(json.loads(shown))
 
     def _cli(self, stack: Stack, *arguments: str) -> str:
         """The output of a command on a stack."""
@@ -806,9 +829,14 @@ def _state(exported: str) -> dict[str, Any]:
     return dict(json.loads(exported)["deployment"]) if exported else {}
 
 
+def _outputs(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The stack's outputs, with `[secret]` in place of secret ones."""
+    stacks = [item for item in state.get("resources") or () if item["type"] == STACK]
+    return {key: events.plain(value) for item in stacks for key, value in (item.get("outputs") or {}).items()}
+
+
 def _image_of(state: Mapping[str, Any]) -> str:
-    outputs = [item.get("outputs") or {} for item in state.get("resources") or () if item["type"] == STACK]
-    return str(outputs[0].get("imageDigest") or "") if outputs else ""
+    return str(_outputs(state).get("imageDigest") or "")
 
 
 def _failed_updates(state: Mapping[str, Any]) -> tuple[str, ...]:

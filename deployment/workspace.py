@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
-from pulumi.automation import LocalWorkspace, OutputMap, PulumiCommand, Stack, UpdateSummary
+from pulumi.automation import LocalWorkspace, OutputMap, PulumiCommand, Stack, StackNotFoundError, UpdateSummary
 from pulumi.automation._stack import StackInitMode  # `create_or_select` cannot create a subclass
 
 from deployment.errors import ConfigurationError
@@ -132,6 +132,10 @@ class Workspace:
         """Delete the projects. State and resources stay."""
         self._scratch.cleanup()
 
+    def has_file(self, name: str) -> bool:
+        """Whether the stack has a file in the program's folder."""
+        return (self.folder / f"Pulumi.{name}.yaml").is_file()
+
     def file(self, name: str) -> Path:
         """The stack file in the program's folder.
 
@@ -139,7 +143,7 @@ class Workspace:
             ConfigurationError: there is no such file.
         """
         file = self.folder / f"Pulumi.{name}.yaml"
-        if not file.is_file():
+        if not self.has_file(name):
             names = sorted(path.name.split(".")[1] for path in self.folder.glob("Pulumi.?*.yaml"))
             hint = f"Stacks in this folder: {', '.join(names)}." if names else FOLDER
             raise ConfigurationError(f"there is no {file.name}", stack=name, hint=hint)
@@ -153,7 +157,12 @@ class Workspace:
         return str(node.value) if isinstance(node, yaml.ScalarNode) else ""
 
     def stack(
-        self, name: str, command: PulumiCommand, config: Mapping[str, Any] | None, changes: Mapping[str, Any]
+        self,
+        name: str,
+        command: PulumiCommand,
+        config: Mapping[str, Any] | None,
+        changes: Mapping[str, Any],
+        must_exist: bool = False,
     ) -> Stack:
         """Find a stack, or create it.
 
@@ -163,9 +172,10 @@ class Workspace:
             config: its configuration, keys without the project. None uses the folder's `Pulumi.STACK.yaml`.
             changes: values that replace those of the configuration, by path in the project's configuration, such as
                 `function.release.previousShare`, or by a key of another namespace.
+            must_exist: do not create it.
 
         Raises:
-            ConfigurationError: there is no such file.
+            ConfigurationError: there is no such file, or no such stack.
         """
         project = Path(self._scratch.name, name)
         project.mkdir(exist_ok=True)
@@ -179,7 +189,11 @@ class Workspace:
             secrets_provider=self._backend.secrets_provider or None,
             pulumi_command=command,
         )
-        stack = QuietStack(name, workspace, StackInitMode.CREATE_OR_SELECT)
+        try:
+            stack = QuietStack(name, workspace, StackInitMode.SELECT if must_exist else StackInitMode.CREATE_OR_SELECT)
+        except StackNotFoundError:
+            self.file(name)
+            raise
         for path, value in changes.items() if config is None else ():
             command.run(["config", *self._setting(path, value), "--stack", name], str(project), workspace.env_vars)
         return stack

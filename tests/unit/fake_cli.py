@@ -12,6 +12,8 @@ import yaml
 from pulumi.automation import CommandResult, PulumiCommand
 from pulumi.automation.errors import create_command_error
 
+from deployment.events import SECRET_SIGN, SIGN
+
 OPERATIONS = ("preview", "up", "refresh", "destroy")
 SECRET = "the secret in clear"
 STACK_TYPE = "pulumi:pulumi:Stack"
@@ -141,10 +143,11 @@ class FakeCli:
             return json.dumps({key: shown(value, clear) for key, value in outputs.items()})
         elif call.name == "stack export":
             state = self.stacks[call.stack]
+            outputs = {key: marked(value) for key, value in state.outputs.items()}
+            itself = {"urn": urn(call.stack), "type": STACK_TYPE, "custom": False, "outputs": outputs}
+            resources = [itself, *(each for each in state.resources if each["type"] != STACK_TYPE)]
             pending = [{"type": "creating", "resource": {"urn": each, "type": "a:b:C"}} for each in state.pending]
-            return json.dumps(
-                {"version": 3, "deployment": {"resources": state.resources, "pending_operations": pending}}
-            )
+            return json.dumps({"version": 3, "deployment": {"resources": resources, "pending_operations": pending}})
         elif call.name == "config":
             structured = {key: {"objectValue": value} for key, value in call.config.items() if isinstance(value, dict)}
             plain = {key: {"value": str(value)} for key, value in call.config.items() if key not in structured}
@@ -160,11 +163,7 @@ class FakeCli:
             after = self._deployed(call, before)
         if call.name in ("up", "destroy") and "--preview-only" not in call.arguments:
             state.outputs = after if call.name == "up" else {}
-            state.resources = [
-                {"urn": urn(call.stack, kind), "type": kind, "custom": kind != STACK_TYPE}
-                for kind in (STACK_TYPE, "a:b:C")
-            ]
-            state.resources[0]["outputs"] = state.outputs
+            state.resources = [{"urn": urn(call.stack, "a:b:C"), "type": "a:b:C", "custom": True}]
             state.history.insert(0, {**HISTORY, "message": "".join(call.option("--message"))})
             if call.name == "destroy":
                 state.resources = []
@@ -205,6 +204,11 @@ def _refused(text: str) -> Exception:
 def urn(stack: str, kind: str = STACK_TYPE) -> str:
     """The URN of a stack's only resource of a type."""
     return f"urn:pulumi:{stack}::p::{kind}::one"
+
+
+def marked(value: Any) -> Any:
+    """An output as it is in an exported state."""
+    return {SIGN: SECRET_SIGN, "ciphertext": "v1:x"} if isinstance(value, dict) and "secret" in value else value
 
 
 def shown(value: Any, clear: bool) -> Any:

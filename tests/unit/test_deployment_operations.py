@@ -415,6 +415,19 @@ def test_a_lock_of_an_ended_process_of_this_machine_is_recognized(deploy: Deploy
     assert (status["registry"].holder_ended, status["consumer"].holder_ended) == (True, False)
 
 
+def test_a_status_knows_the_lock_of_a_killed_preview(deploy: Deploy, cli: FakeCli, tmp_path: Path) -> None:
+    lock = tmp_path / "state" / ".pulumi" / "locks" / "organization" / "p" / "registry" / "x.json"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    running(cli, "sha256:a", "registry", "consumer")
+    cli.stacks["registry"].lock = f"me@{socket.gethostname()} (pid {ended.pid}) at 2026-01-01T00:00:00Z"
+    cli.backend = f"file://{tmp_path}/state?no_tmp_dir=true"
+    status = deploy().status()
+    assert (status["registry"].holder_ended, status["consumer"].holder) == (True, "")
+
+
 # ---- previews ahead of the registry
 
 
@@ -607,6 +620,16 @@ def test_a_repair_requires_yes_if_the_backend_does_not_name_the_holder_of_the_lo
     assert (status.holder, status.holder_ended) == ("", False)
     deployment.repair("consumer", force=True)
     assert [call.name for call in cli.calls if call.name in ("cancel", "refresh")] == ["cancel", "refresh"]
+
+
+def test_a_stack_without_a_file_is_repaired_if_it_exists(cli: FakeCli, folder: Path) -> None:
+    running(cli, "sha256:a", "function-hello")
+    with Deployment(folder) as deployment:
+        assert deployment.repair("function-hello").stack == "function-hello"
+        assert cli.operations() == [("refresh", "function-hello")]
+        with pytest.raises(ConfigurationError, match=r"there is no Pulumi\.function-helo\.yaml"):
+            deployment.repair("function-helo")
+    assert "function-helo" not in cli.stacks
 
 
 # ---- checks and releases
