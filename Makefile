@@ -29,7 +29,7 @@ down: ## destroy both stacks, and stop the local cloud
 test: lint ## install everything for the tests, run all tests, and measure coverage
 	@$(PYTHON) -m local test
 
-bench: ## run the measurements (15 minutes); ARGS="--help" lists them
+bench: ## run the measurements (20 minutes); ARGS="--help" lists them
 	@$(PYTHON) -m local bench $(ARGS)
 
 test-unit: .local/venv ## the unit tests of the program alone, in seconds

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from bench import engine, program, report
 from bench.fresh import fresh
-from bench.ground import Ground, ground
+from bench.ground import REAL, STAND_INS, Ground, ground, installed
 from bench.image import image
 from bench.measure import CommandFailed, Measure, tell
 from bench.timeline import timeline
 
 HERE = Path(__file__).resolve().parent
 FRESH_RECORD = HERE / "fresh-steps.jsonl"
-BEFORE = HERE / "before.json"
+RESULTS = HERE / "results.json"
 MISSED, FAILED, INTERRUPTED = 1, 2, 130
 ROUNDS = 5
 
@@ -31,6 +31,7 @@ DEPLOYED: dict[str, Callable[[Ground, int], list[Measure]]] = {
     "change": engine.change,
     "first": engine.first,
     "growth": engine.growth,
+    "together": engine.together,
     "timeline": timeline,
 }
 
@@ -46,17 +47,19 @@ def main() -> int:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
-    before = report.results_of(given.before.read_text()) if given.before.exists() else {}
     where = f"{os.cpu_count()} processors, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    result = (
-        f"{sum(measure.is_met for measure in measures)} of {len(measures)} goals are met. Median of {given.rounds} "
-        f"rounds, on {where}, in {(time.monotonic() - began) / 60:.0f} minutes.\n\n{report.table(measures, before)}"
-    )
-    print(report.as_json(measures) if given.json else result)
+    minutes = (time.monotonic() - began) / 60
+    with_plugins = f", with {installed()}" if installed() else ""
+    about = f"Median of {given.rounds} rounds, on {where}, in {minutes:.0f} minutes{with_plugins}."
+    tables = {REAL if installed() else STAND_INS: report.Table(about, measures)}
+    print(report.as_json(tables) if given.json else report.page(tables))
     if not given.only:
-        (HERE / "results.md").write_text(f"# Results\n\n![goals and results](results.svg)\n\n{result}")
-        (HERE / "results.svg").write_text(report.picture(measures, before))
-        (HERE / "results.json").write_text(report.as_json(measures))
+        tables = {**(report.read(RESULTS.read_text()) if RESULTS.exists() else {}), **tables}
+        RESULTS.write_text(report.as_json(tables))
+        RESULTS.with_suffix(".md").write_text(
+            f"# Results\n\n![goals and results](results.svg)\n\n{report.page(tables)}"
+        )
+        RESULTS.with_suffix(".svg").write_text(report.picture(tables))
     return MISSED if given.check and not all(measure.is_met for measure in measures) else 0
 
 
@@ -70,10 +73,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="number of rounds (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is missed")
-    parser.add_argument(
-        "--before", type=Path, default=BEFORE, metavar="FILE",
-        help="results.json of another run, for comparison (default: before.json)",
-    )  # fmt: skip
     parser.add_argument(
         "--fresh", type=Path, default=FRESH_RECORD, metavar="FILE",
         help=".local/logs/steps.jsonl after the first `make demo` of a fresh machine (default: fresh-steps.jsonl)",

@@ -12,11 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.ground import CONSUMER, REGISTRY, Ground
+from bench.ground import CONSUMER, REGISTRY, Ground, installed
 from bench.measure import CommandFailed, Measure, Run, run, tell
 
 SIZES = (1, 10, 50)
 EMPTY = "an empty program"
+# Whether plugins are installed, and the stack.
+UNCHANGED_GOALS = {(True, REGISTRY): 1.2, (True, CONSUMER): 1.5, (False, REGISTRY): 1.5, (False, CONSUMER): 2.2}
+MANY = [f"many-{number}" for number in range(10)]
 POLL_SECONDS = 0.01
 ANSWER_SECONDS = 60
 
@@ -65,7 +68,7 @@ def _against_empty(what: str, stack: str, runs: list[Run], empty: list[Run], bou
     return Measure(
         name=f"{what}, {stack}",
         against=EMPTY,
-        goal=1.5,
+        goal=UNCHANGED_GOALS[bool(installed()), stack],
         values=[one.seconds for one in runs],
         anchors=anchors,
         bound=[one.seconds / anchor for one, anchor in zip(bound, anchors, strict=True)],
@@ -137,25 +140,27 @@ def _watched(ground: Ground, rounds: int, url: str, by_hand_url: str, hand: Call
         command, cwd=ground.clone.root, env=ground.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
 
-        def until_it_watches() -> None:
+        def until(text: str) -> None:
             lines = list[str]()
             while process.stdout and (line := process.stdout.readline()):
                 lines.append(line)
-                if line.startswith("Watching"):
+                if text in line:
                     return
             raise CommandFailed(f"watch has ended:\n{''.join(lines)}")
 
         try:
-            until_it_watches()
+            until("Watching")
             for number in range(rounds):
                 tell(f"save under watch, round {number + 1} of {rounds}")
                 text = f"save {number}"
                 empty = ground.up("empty", program="empty").seconds
                 began = time.monotonic()
                 edit(ground.clone.root / "app" / "app.py", text)
+                # Polling the endpoint all the time would take a processor from the update.
+                until("from save to answer")
                 _until_answer(ground, url, text)
                 ours.append(time.monotonic() - began - empty)
-                until_it_watches()
+                until("Watching")
                 began = time.monotonic()
                 hand(text)
                 _until_answer(ground, by_hand_url, text)
@@ -165,7 +170,7 @@ def _watched(ground: Ground, rounds: int, url: str, by_hand_url: str, hand: Call
     return Measure(
         name="save until it answers, watch",
         against="docker build, docker push, UpdateFunctionCode and waiting, by hand",
-        goal=1.5,
+        goal=1.3,
         values=ours,
         anchors=by_hand,
         note="the engine's time with an empty program is taken off",
@@ -267,13 +272,51 @@ def first(ground: Ground, rounds: int) -> list[Measure]:
         Measure(
             name="first deployment of both stacks",
             against="the same resources in one flat program",
-            goal=1.1,
+            goal=1.3,
             values=ours,
             anchors=flat,
             bound=bound,
             note="bound: the flat program, and a second run of the engine with its provider for the second stack",
         )
     ]
+
+
+def together(ground: Ground, rounds: int) -> list[Measure]:
+    """`python -m deployment` without changes: of both stacks and of ten consumers, compared with the CLI by hand."""
+    for name in MANY:
+        text = FIRST_CONSUMER.replace("first-registry", REGISTRY).replace("first-stacks", name)
+        (ground.clone.root / f"Pulumi.{name}.yaml").write_text(text)
+
+    def deployment(command: str, *options: str) -> float:
+        whole = [sys.executable, "-m", "deployment", command, *options]
+        return run(whole, cwd=ground.clone.root, env=ground.env).seconds
+
+    many = ["--no-registry", *(f"--consumer={name}" for name in MANY)]
+    deployment("up", *many)
+    measures = []
+    for command, by_hand in (("up", ground.up), ("preview", ground.preview)):
+        both, ten = list[float](), list[float]()
+        both_by_hand, ten_by_hand, slowest = list[float](), list[float](), list[float]()
+        for number in range(rounds):
+            tell(f"deployment {command}, round {number + 1} of {rounds}")
+            both.append(deployment(command))
+            both_by_hand.append(sum(by_hand(stack).seconds for stack in (REGISTRY, CONSUMER)))
+            ten.append(deployment(command, *many))
+            alone = [by_hand(name).seconds for name in MANY]
+            ten_by_hand.append(sum(alone))
+            slowest.append(max(alone))
+        for name, against, goal, values, anchors in (
+            ("both stacks", "the CLI, one after the other", 1.05, both, both_by_hand),
+            ("ten consumers", "the slowest of them with the CLI", 2, ten, slowest),
+            ("ten consumers, side by side", "the CLI, one after the other", 1, ten, ten_by_hand),
+        ):
+            measure = Measure(
+                name=f"deployment {command}: {name}", against=against, goal=goal, values=values, anchors=anchors
+            )
+            measures.append(measure)
+    for name in MANY:
+        (ground.clone.root / f"Pulumi.{name}.yaml").unlink()
+    return measures
 
 
 def growth(ground: Ground, rounds: int) -> list[Measure]:

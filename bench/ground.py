@@ -15,10 +15,12 @@ from typing import Any
 from bench.docker_calls import DockerCalls
 from bench.measure import CommandFailed, Run, run, tell
 from local import docker_engine
+from local.workspace import BIN, ROOT
 from tests.engine.clone import Clone
 
 PROGRAMS = Path(__file__).resolve().parent / "programs"
 REGISTRY, CONSUMER = "registry", "consumer"
+STAND_INS, REAL = "stand-in plugins", "installed plugins"
 
 # Calls in the log of the local cloud: method, path, action, status.
 CLOUD_CALLS = {
@@ -26,6 +28,14 @@ CLOUD_CALLS = {
     "manifest": re.compile(r" PUT /v2/\S+/manifests/"),
 }
 UPLOAD = re.compile(r" PUT /v2/\S+/blobs/uploads/\S+digest=(sha256(?::|%3A)[0-9a-f]{64})")
+
+
+def installed() -> str:
+    """The measured plugins, such as `aws 7.51.1, docker 5.2.0`; empty for the stand-ins."""
+    if (BIN / "pulumi-resource-aws").exists():
+        return ""
+    found = json.loads(run([BIN / "pulumi", "plugin", "ls", "--json"], cwd=ROOT).output)
+    return ", ".join(sorted(f"{plugin['name']} {plugin['version']}" for plugin in found))
 
 
 @dataclass

@@ -43,7 +43,7 @@ def imports(ground: Ground, rounds: int) -> list[Measure]:
             Measure(
                 name=f"import of the program, {stack}",
                 against="import pulumi",
-                goal=1.5,
+                goal=1.6,
                 values=[one.processor for one in program[stack]],
                 anchors=anchors,
                 bound=[one.processor / anchor for one, anchor in zip(least[stack], anchors, strict=True)],

@@ -5,48 +5,64 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bench.measure import Measure
 
 # The chart has one bar for each measure. Its length is the result divided by the goal, so one line shows all goals.
 WIDTH, LABELS, NUMBERS, ROW, TOP, BAR = 1000, 350, 130, 26, 64, 14
 GOALS_SHOWN = 3.0
-MET, MISSED, BEYOND, BOUND, BEFORE = "#2e7d32", "#c62828", "#ef6c00", "#212121", "#9e9e9e"
+MET, MISSED, BEYOND, BOUND = "#2e7d32", "#c62828", "#ef6c00", "#212121"
 
 
-def as_json(measures: Sequence[Measure]) -> str:
-    """All numbers, for comparison with another run (`--before`)."""
-    rows = [{**dataclasses.asdict(measure), "result": measure.result, "met": measure.is_met} for measure in measures]
+class Table(NamedTuple):
+    """The results of a run, and how they were measured."""
+
+    about: str
+    measures: Sequence[Measure]
+
+    @property
+    def goals(self) -> str:
+        """How many goals are met."""
+        return f"{sum(measure.is_met for measure in self.measures)} of {len(self.measures)} goals are met"
+
+
+def as_json(tables: Mapping[str, Table]) -> str:
+    """All numbers, by the plugins that were measured."""
+    rows = {
+        plugins: {"about": table.about, "measures": [dataclasses.asdict(measure) for measure in table.measures]}
+        for plugins, table in tables.items()
+    }
     return json.dumps(rows, indent=1) + "\n"
 
 
-class Earlier(NamedTuple):
-    """A measure of another run: the median of its values, and its result."""
-
-    measured: float
-    result: float
-
-
-def results_of(text: str) -> dict[str, Earlier]:
-    """The measures of another run, by name."""
-    rows: list[dict[str, Any]] = json.loads(text)
-    return {row["name"]: Earlier(statistics.median(row["values"]), row["result"]) for row in rows}
+def read(text: str) -> dict[str, Table]:
+    """The tables of `as_json`."""
+    rows = json.loads(text)
+    return {
+        plugins: Table(row["about"], [Measure(**measure) for measure in row["measures"]])
+        for plugins, row in rows.items()
+    }
 
 
-def table(measures: Sequence[Measure], before: Mapping[str, Earlier]) -> str:
-    """A Markdown table; `before` adds a column with the results of another run."""
-    earlier_head = ["before"] if before else []
-    heads = ["measure", "against", "measured", "anchor", *earlier_head, "result", "spread", "goal", ""]
+def page(tables: Mapping[str, Table]) -> str:
+    """Markdown with a table for each kind of plugins."""
+    return "\n".join(
+        f"## {plugins[:1].upper()}{plugins[1:]}\n\n{table.goals}. {table.about}\n\n{rows(table.measures)}"
+        for plugins, table in tables.items()
+    )
+
+
+def rows(measures: Sequence[Measure]) -> str:
+    """A Markdown table."""
+    heads = ["measure", "against", "measured", "anchor", "result", "spread", "goal", ""]
     lines = [" | ".join(heads), " | ".join("---" for _ in heads)]
     for measure in measures:
-        earlier = [_earlier(measure, before.get(measure.name))] if before else []
         cells = [
             measure.name,
             measure.against,
             _number(statistics.median(measure.values), measure.unit),
             _number(statistics.median(measure.anchors), measure.unit) if measure.anchors else "",
-            *earlier,
             f"**{_result(measure, measure.result)}**",
             f"{_result(measure, min(measure.results))} … {_result(measure, max(measure.results))}",
             f"≤ {_result(measure, measure.goal)}",
@@ -56,23 +72,27 @@ def table(measures: Sequence[Measure], before: Mapping[str, Earlier]) -> str:
     return "".join(f"| {line} |\n" for line in lines)
 
 
-def picture(measures: Sequence[Measure], before: Mapping[str, Earlier]) -> str:
+def picture(tables: Mapping[str, Table]) -> str:
     """The chart as an SVG. Shorter bars are better; the line is the goal."""
-    height = TOP + ROW * len(measures) + 12
+    lines: list[str | Measure] = []
+    for plugins, table in tables.items():
+        lines += [f"{plugins}: {table.goals}", *table.measures]
+    height = TOP + ROW * len(lines) + 12
     scale = (WIDTH - LABELS - NUMBERS) / GOALS_SHOWN
     goal = LABELS + scale
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '
         'font-size="12">',
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-        f'<text x="10" y="22" font-size="15" font-weight="bold">{sum(m.is_met for m in measures)} of {len(measures)} '
-        "goals are met</text>",
-        _legend(bool(before)),
+        _legend(),
         f'<text x="{goal:.1f}" y="{TOP - 8}" text-anchor="middle" font-weight="bold">goal</text>',
         f'<path d="M{goal:.1f} {TOP - 4}V{height - 12}" stroke="#000" stroke-dasharray="4 3"/>',
     ]
-    for number, measure in enumerate(measures):
+    for number, measure in enumerate(lines):
         y = TOP + ROW * number
+        if isinstance(measure, str):
+            parts.append(f'<text x="10" y="{y + BAR}" font-size="14" font-weight="bold">{escape(measure)}</text>')
+            continue
         length = _in_goals(measure, measure.result)
         colour = _colour(measure)
         end = LABELS + scale * length
@@ -83,34 +103,25 @@ def picture(measures: Sequence[Measure], before: Mapping[str, Earlier]) -> str:
             f'<text x="{end + 6:.1f}" y="{y + BAR - 2}" fill="{colour}" stroke="#fff" stroke-width="4" '
             f'paint-order="stroke">{escape(text)}</text>',
         ]
-        if measure.name in before:
-            at = LABELS + scale * _in_goals(measure, before[measure.name].result)
-            parts.append(_mark(at, y, BEFORE))
         if measure.bound:
             at = LABELS + scale * _in_goals(measure, statistics.median(measure.bound))
-            parts.append(_mark(at, y, BOUND))
+            parts.append(f'<rect x="{at - 1.5:.1f}" y="{y - 3}" width="3" height="{BAR + 6}" fill="{BOUND}"/>')
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _legend(with_before: bool) -> str:
+def _legend() -> str:
     marks = [
         (MET, "met"),
         (MISSED, "missed"),
         (BEYOND, "the bound already misses it"),
         (BOUND, "bound: only the unavoidable work"),
     ]
-    if with_before:
-        marks.append((BEFORE, "before"))
-    parts, x = [], 250
+    parts, x = [], 10
     for colour, text in marks:
         parts.append(f'<rect x="{x}" y="12" width="10" height="10" fill="{colour}"/>')
         parts.append(f'<text x="{x + 14}" y="21">{text}</text>')
         x += 35 + 7 * len(text)
     return "".join(parts)
-
-
-def _mark(x: float, y: int, colour: str) -> str:
-    return f'<rect x="{x - 1.5:.1f}" y="{y - 3}" width="3" height="{BAR + 6}" fill="{colour}"/>'
 
 
 def _colour(measure: Measure) -> str:
@@ -128,14 +139,6 @@ def _in_goals(measure: Measure, result: float) -> float:
 
 def _result(measure: Measure, value: float) -> str:
     return f"{value:.2f} x" if measure.anchors else _number(value, measure.unit)
-
-
-def _earlier(measure: Measure, earlier: Earlier | None) -> str:
-    """The earlier measure and, if it is a ratio, its result."""
-    if earlier is None:
-        return ""
-    measured = _number(earlier.measured, measure.unit)
-    return f"{measured}, {_result(measure, earlier.result)}" if measure.anchors else measured
 
 
 def _number(value: float, unit: str) -> str:

@@ -98,9 +98,8 @@ def test_an_idle_function_of_the_local_cloud_is_pulled_again(reader: Reader) -> 
     assert function["Configuration"]["State"] == "Inactive"
 
 
-def test_records_of_the_measurements_are_copied(reader: Reader) -> None:
+def test_the_record_of_a_set_up_is_copied(reader: Reader) -> None:
     reader.type(documented("cp .local/logs/steps.jsonl bench/fresh-steps.jsonl"))
-    reader.type(documented("cp bench/results.json bench/before.json"))
     reader.restore()
 
 
