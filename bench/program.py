@@ -34,7 +34,7 @@ def imports(ground: Ground, rounds: int) -> list[Measure]:
         for stack in STACKS:
             program[stack].append(_python(PROGRAM, configurations[stack]))
             # An import does not load a lazy module.
-            use = "".join(f"; dir({module})" for module in loaded[stack])
+            use = "".join(f"; hasattr({module}, 'any')" for module in loaded[stack])
             least[stack].append(_python(f"import {', '.join(['pulumi', *loaded[stack]])}{use}"))
     anchors = [one.processor for one in alone]
     measures = []

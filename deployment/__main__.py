@@ -414,8 +414,10 @@ def watch(
         closing(saves(stacks.folder, names, deployment.builds)) as followed,
         suppress(KeyboardInterrupt),
     ):
+        deployment.prepare(consumers)
         for save in followed:
             sync(save)
+            deployment.prepare(consumers)
             print("Watching the build contexts and stack files. Ctrl-C ends it.", file=sys.stderr, flush=True)
 
 

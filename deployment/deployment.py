@@ -42,8 +42,9 @@ from deployment.errors import (
     TimedOut,
 )
 from deployment.events import BLINDED, STACK, UNCOUNTED, UNKNOWN, Checking, Diagnostic, Ended, Event, Step
+from deployment.prepared import PreparedProgram
 from deployment.results import UNCHANGED, StackResult, StackStatus, Update
-from deployment.workspace import Backend, Program, UnselectedWorkspace, Workspace
+from deployment.workspace import Backend, Program, QuietStack, UnselectedWorkspace, Workspace
 
 OnEvent = Callable[[Event], None]
 Config = Mapping[str, Any]
@@ -149,6 +150,9 @@ class Deployment:
         self._on_event = on_event
         # The configuration of each stack, with the content of the file it was read from.
         self._read: dict[str, tuple[bytes, Config]] = {}
+        # The image that a stack ran before its last update.
+        self._ran_before: dict[str, str] = {}
+        self._prepared: dict[str, PreparedProgram] = {}
         self._telling = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -160,7 +164,9 @@ class Deployment:
         self.close()
 
     def close(self) -> None:
-        """Delete temporary files. Logs, state and resources stay."""
+        """Delete temporary files, and end prepared programs. Logs, state and resources stay."""
+        for program in self._prepared.values():
+            program.end()
         self._workspace.close()
 
     def cancel(self) -> None:
@@ -243,6 +249,19 @@ class Deployment:
             lambda name: self._up(name) if name == self.registry else self._checked(name, check, self._up(name), stop),
             stages,
         )
+
+    def prepare(self, stacks: Collection[str]) -> None:
+        """Start the programs of the next `sync` of these stacks, so that it does not wait for their imports.
+
+        From the second time on, they import the packages that they used before. Their own files are read at the `sync`.
+        """
+        if python := self._workspace.python:
+            variables, logs = {**os.environ, **self._workspace.variables}, self._logs
+            for name in {*stacks} - self._prepared.keys():
+                program = PreparedProgram(python, self._workspace.folder, variables, logs / f"{name}-prepared")
+                self._prepared[name] = program
+        for program in self._prepared.values():
+            _ = program.address
 
     def refresh(self) -> Results:
         """Update the states with changes made outside Pulumi."""
@@ -446,7 +465,7 @@ class Deployment:
             raise ConfigurationError(f"the endpoint of {name} is not public", stack=name, hint=hint)
 
     def _release(self, name: str, check: Check | None, shares: Sequence[float], refresh: bool) -> StackResult:
-        before = self.outputs(name).get("imageDigest", "") if check or shares else ""
+        before = self.outputs(name).get("imageDigest", "") if shares else ""
         try:
             if shares and before and self._preview(name, build=True).outputs.get("imageDigest") != before:
                 for share in shares:
@@ -455,6 +474,7 @@ class Deployment:
             return self._checked(name, check, result)
         except (CheckFailed, ProviderError) as error:
             failed = error.image if isinstance(error, CheckFailed) else ""
+            before = before or self._ran_before.get(name, "")
             if check is None or not before or failed == before:
                 raise
             about = {"stack": name, "urn": error.urn, "image": failed}
@@ -567,7 +587,7 @@ class Deployment:
             return str(self._settings[name].get("account") or "")
         return self._workspace.value(name, "account")
 
-    def _stack(self, name: str, changes: Config | None = None, must_exist: bool = False) -> Stack:
+    def _stack(self, name: str, changes: Config | None = None, must_exist: bool = False) -> QuietStack:
         config = self._settings.get(name)
         act = functools.partial(self._workspace.stack, name, self._command, config, changes or {}, must_exist)
         return self._try(name, (), threading.Event(), act)
@@ -590,9 +610,13 @@ class Deployment:
         if operation in ("up", "preview"):
             options["refresh"] = options.get("refresh") or bool(failed)
         if operation in ("up", "refresh", "destroy"):
-            options["message"] = self._message(_image_of(_state(_exported(stack))))
+            self._ran_before[name] = _image_of(_state(_exported(stack)))
+            options["message"] = self._message(self._ran_before[name])
+        program = None
         if operation == "up":
             self._try(name, (), threading.Event(), lambda: self._forget_builds(stack, _exported(stack)))
+            program = self._prepared.pop(name, None)
+            stack.client = program.address if program else ""
         watcher = threading.Thread(target=self._watch, args=[run])
         watcher.start()
         try:
@@ -618,6 +642,8 @@ class Deployment:
         finally:
             run.over.set()
             watcher.join()
+            if program:
+                program.end()
             with contextlib.suppress(CommandError):
                 if run.killed.is_set():
                     self._bare(stack, "cancel", "--yes")

@@ -24,7 +24,7 @@ from deployment.results import StackResult
 
 # The URNs that the program's own errors have: that of the stack, or none.
 PROGRAM = frozenset({STACK, ""})
-CRASH = re.compile("unhandled (error|exception)")
+CRASH = re.compile("unhandled (error|exception)|inline source runtime error")
 STACK_FILE = re.compile("getting stack configuration|invalid YAML file|validating stack config")
 IMAGE, DOCKER = "docker:index/image:Image", "pulumi:providers:docker"
 # ECR refuses a second push to a tag: https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html

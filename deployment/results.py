@@ -104,7 +104,7 @@ class StackStatus:
         pending: resources with operations whose outcome is unknown, because a run was killed.
         failed: resources whose last update failed. The state has the new values and AWS may have the old ones until the
             next `deployment.up` or refresh.
-        holder: who updates or previews the stack, and since when. Empty if nobody does, or if it is unknown: Pulumi
+        holder: who updates the stack, and since when. Empty if nobody does, or if it is unknown: Pulumi
             Cloud does not report it, and other backends than `file://` are asked only with `pending` or `failed`.
         holder_ended: whether the holder is a process of this machine that has ended.
     """

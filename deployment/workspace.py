@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -77,7 +78,15 @@ class QuietStack(Stack):
     """Runs an operation without the three commands that the SDK runs after it.
 
     They read the outputs, with and without secrets, and the history. The events of the operation contain all of this.
+
+    Attributes:
+        client: address of a language host that runs the program; empty for the installed one.
     """
+
+    client = ""
+
+    def _remote_args(self) -> list[str]:
+        return [f"--client={self.client}"] if self.client else []
 
     def outputs(self) -> OutputMap:
         """Returns no outputs."""
@@ -106,7 +115,7 @@ class Workspace:
     ) -> None:
         self.folder = folder.resolve()
         self._backend = backend
-        self._environment = environment
+        self.variables = {**environment, **backend.environment()}
         self._program = program
         scheme = urlsplit(backend.url).scheme
         if backend.url and scheme not in SCHEMES:
@@ -121,8 +130,13 @@ class Workspace:
             raise ConfigurationError(f"{project} has no name or no runtime", stack="", hint="Add the missing key.")
         self.project: str = fields["name"].value
         options = _fields(_fields(fields["runtime"]).get("options"))
+        # The Python with the program's packages; None if there is none, or another language or an inline program.
+        python = Path(sys.executable)
         if virtualenv := options.get("virtualenv"):
             virtualenv.value = str(self.folder / virtualenv.value)
+            python = Path(virtualenv.value, "bin", "python")
+        is_python = _fields(fields["runtime"]).get("name", fields["runtime"]).value == "python"
+        self.python = python if is_python and python.exists() and not program else None
         others = [(key, node) for key, node in tree.value if key.value != "main"]
         tree.value = [*others, (_text("main"), _text(str(self.folder)))]
         self._project = _written(tree)
@@ -163,7 +177,7 @@ class Workspace:
         config: Mapping[str, Any] | None,
         changes: Mapping[str, Any],
         must_exist: bool = False,
-    ) -> Stack:
+    ) -> QuietStack:
         """Find a stack, or create it.
 
         Args:
@@ -185,7 +199,7 @@ class Workspace:
         workspace = UnselectedWorkspace(
             work_dir=str(project),
             program=self._program,
-            env_vars={**self._environment, **self._backend.environment()},
+            env_vars=self.variables,
             secrets_provider=self._backend.secrets_provider or None,
             pulumi_command=command,
         )

@@ -57,6 +57,7 @@ class Recorded:
 
     answer: Any = None
     made: dict[str, Any]
+    prepared: list[Any]
     called: tuple[str, tuple[Any, ...], dict[str, Any]]
 
     def __init__(self, folder: Path = Path(), **options: Any) -> None:
@@ -72,6 +73,9 @@ class Recorded:
     def __getattr__(self, name: str) -> Any:
         def call(*arguments: Any, **options: Any) -> Any:
             inspect.signature(getattr(Deployment, name)).bind(self, *arguments, **options)
+            if name == "prepare":
+                type(self).prepared += arguments
+                return None
             type(self).called = (name, arguments, options)
             if isinstance(self.answer, Exception):
                 raise self.answer
@@ -84,6 +88,7 @@ class Recorded:
 def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Recorded]]:
     monkeypatch.setattr(command_line, "Deployment", Recorded)
     Recorded.answer = {"consumer": result(step("update"))}
+    Recorded.prepared = []
     return Recorded
 
 
@@ -318,6 +323,8 @@ def test_every_save_is_deployed_and_an_error_does_not_end_it(monkeypatch: pytest
     ran = run("watch", *(["--json"] if as_json else []))
     assert ran.exit_code == 0, ran.output
     assert [arguments for (arguments, _), _ in asked] == [(["registry", "consumer"],), (["consumer"],), (["consumer"],)]
+    # Before each save.
+    assert Recorded.prepared == [["consumer"]] * 4
     if as_json:
         lines = [json.loads(line) for line in ran.stdout.splitlines()]
         assert [line["saved"] for line in lines] == [[], ["app/app.py"], ["app/app.py", "app/x"]]

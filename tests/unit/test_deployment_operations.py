@@ -415,7 +415,9 @@ def test_a_lock_of_an_ended_process_of_this_machine_is_recognized(deploy: Deploy
     assert (status["registry"].holder_ended, status["consumer"].holder_ended) == (True, False)
 
 
-def test_a_status_knows_the_lock_of_a_killed_preview(deploy: Deploy, cli: FakeCli, tmp_path: Path) -> None:
+def test_a_status_knows_the_lock_of_a_run_that_was_killed_before_it_changed_anything(
+    deploy: Deploy, cli: FakeCli, tmp_path: Path
+) -> None:
     lock = tmp_path / "state" / ".pulumi" / "locks" / "organization" / "p" / "registry" / "x.json"
     lock.parent.mkdir(parents=True)
     lock.touch()
@@ -642,6 +644,15 @@ def test_a_new_image_that_passes_its_check_stays(deploy: Deploy, cli: FakeCli) -
     assert result.outputs["imageDigest"] == "sha256:new"
     assert check.asked == [("sha256:new", None)]
     assert [stack for name, stack in cli.operations() if name == "up"] == ["registry", "consumer"]
+
+
+def test_a_rollback_after_a_check_starts_the_cli_nine_times(cli: FakeCli, folder: Path) -> None:
+    running(cli, "sha256:old", "registry", "consumer")
+    with Deployment(folder) as deployment, pytest.raises(CheckFailed):
+        deployment.up(check=Verdict(cli=cli, bad=["sha256:new"]))
+    names = [call.name for call in cli.calls if call.stack == "consumer"]
+    assert names == ["stack export", "config", *("stack export", "up"), *("stack export", "config set-all", "up")]
+    assert [call.name for call in cli.calls if call.stack == "registry"] == ["stack export", "up"]
 
 
 def test_a_check_tells_what_it_asks_and_the_result_says_what_was_answered(deploy: Deploy, cli: FakeCli) -> None:
@@ -880,6 +891,32 @@ def test_a_stopped_check_is_neither_passed_nor_failed(deploy: Deploy, cli: FakeC
 
     result = deploy().sync(["consumer"], check=Failing(), stop=lambda: True)["consumer"]
     assert (result.outputs["imageDigest"], result.checked) == ("sha256:new", "")
+
+
+# ---- prepared programs
+
+
+def test_a_prepared_program_runs_the_next_update_and_no_other_one(deploy: Deploy, cli: FakeCli) -> None:
+    deployment = deploy()
+    deployment.prepare(["consumer"])
+    processes = [program.process for program in deployment._prepared.values()]
+    for _ in range(2):
+        deployment.sync(["consumer"])
+    first, second = (call.option("--client") for call in cli.of("up", "consumer"))
+    assert (re.fullmatch(r"127\.0\.0\.1:\d+", first[0]) is not None, second) == (True, [])
+    deployment.prepare(["registry", "consumer"])
+    processes += [program.process for program in deployment._prepared.values()]
+    deployment.close()
+    assert len(processes) == 3
+    assert all(process.poll() is not None for process in processes)
+
+
+def test_a_program_in_another_language_or_inline_is_not_prepared(deploy: Deploy, folder: Path) -> None:
+    (folder / "Pulumi.yaml").write_text("name: p\nruntime: {name: nodejs}\n")
+    other, inline = deploy(), deploy(program=lambda: None)
+    for deployment in (other, inline):
+        deployment.prepare(["consumer"])
+        assert deployment._prepared == {}
 
 
 # ---- events

@@ -1,0 +1,117 @@
+"""A program that has imported its packages before an update needs them.
+
+This file is also run by its process, in the Python environment of the project: a language host for one update. So it
+imports only the Pulumi SDK. https://www.pulumi.com/docs/iac/concepts/languages-sdks/
+"""
+
+import importlib
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import grpc
+from pulumi.automation._server import LanguageServer
+from pulumi.runtime.proto import language_pb2_grpc
+
+
+class PreparedProgram:
+    """The process of a prepared program.
+
+    Args:
+        python: the Python of the project.
+        folder: the program's folder.
+        environment: environment variables of the program.
+        files: path of its files, without a suffix: the program's output, and the names of the modules that it has
+            loaded, which the next process with these files imports.
+
+    Attributes:
+        process: the process.
+    """
+
+    def __init__(self, python: Path, folder: Path, environment: Mapping[str, str], files: Path) -> None:
+        reader, writer = os.pipe()
+        modules = files.with_suffix(".modules")
+        with files.with_suffix(".log").open("w") as output:
+            self.process = subprocess.Popen(
+                [str(python), "-P", __file__, str(folder), str(modules), str(writer)], cwd=folder, env=environment,
+                stdin=subprocess.PIPE, stdout=output, stderr=output, pass_fds=[writer], process_group=0,
+            )  # fmt: skip
+        os.close(writer)
+        self._told = os.fdopen(reader)
+
+    @cached_property
+    def address(self) -> str:
+        """The address for `pulumi up --client`, once it is prepared; empty if it could not be."""
+        with self._told as told:
+            return told.readline().strip()
+
+    def end(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.wait()
+        self._told.close()
+        if self.process.stdin:
+            self.process.stdin.close()
+
+
+class _Host(LanguageServer):
+    """Passes the request to the main thread, in which Python's language host runs programs."""
+
+    def __init__(self, file: str) -> None:
+        def program() -> None:
+            runpy.run_path(file, run_name="__main__")
+
+        super().__init__(program)
+        self.asked, self.answers = SimpleQueue[Any](), SimpleQueue[Any]()
+
+    def Run(self, request: Any, context: Any) -> Any:  # noqa: N802  # named by the library
+        self.asked.put(request)
+        return self.answers.get()
+
+
+def _main(folder: str, modules: Path, writer: int) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.path.insert(0, folder)
+    for name in modules.read_text().split() if modules.exists() else ():
+        with suppress(Exception):
+            # The AWS SDK loads a module on its first use.
+            hasattr(importlib.import_module(name), "any")
+    host, server = _Host(str(Path(folder, "__main__.py"))), grpc.server(ThreadPoolExecutor(4))
+    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(host, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with os.fdopen(writer, "w") as told:
+        told.write(f"127.0.0.1:{port}\n")
+    answer = LanguageServer.Run(host, host.asked.get(), None)  # type: ignore[no-untyped-call]  # of the SDK
+    modules.write_text("\n".join(name for name, module in sys.modules.items() if _is_of_a_package(module, folder)))
+    host.answers.put(answer)
+    threading.Event().wait()
+
+
+def _is_of_a_package(module: Any, folder: str) -> bool:
+    """Whether it is a loaded package, which imports its modules itself, and not the program's own, which may change."""
+    # The AWS SDK has another type for a module that it has not loaded yet.
+    if type(module) is not type(sys) or not hasattr(module, "__path__"):
+        return False
+    file = str(getattr(module, "__file__", None) or "")
+    return file.startswith(sys.prefix) or not file.startswith((folder + os.sep, __file__))
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
