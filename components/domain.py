@@ -50,13 +50,13 @@ class Domain(Model):
         Literal[SECURITY_POLICIES],  # type: ignore[valid-type]  # the table is the type
         allowed(" or ".join(SECURITY_POLICIES), "TLS_1_2"),
     ] = "TLS_1_2"
-    """Least version of TLS.
+    """Minimum version of TLS.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-custom-domain-tls-version.html"""
     hosted_zone: Annotated[
         str | None, allowed("the ID of a hosted zone", "Z0123456789ABCDEFGHIJ", pattern="^Z[A-Z0-9]{1,31}$")
     ] = None
-    """Hosted zone of the same account in which the record is created. Default: you create it, with the output
-    `domainTarget`."""
+    """Hosted zone of the same account in which the record is created. Default: create the record yourself, for the
+    output `domainTarget`."""
 
     @property
     def url(self) -> str:

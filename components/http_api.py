@@ -33,7 +33,7 @@ class HttpRoute(Route):
     path: Annotated[str, allowed(f"{DEFAULT}, {PATHS}", "users/{id}", pattern=rf"^(\$default|{PATH})$"), no_dots] = (
         "hello"
     )
-    """Path without a leading slash; `/` alone is the root. `$default` takes all calls that no other route takes.
+    """Path without a leading slash; `/` alone is the root. `$default` matches all calls that no other route matches.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html"""
 
     @property
@@ -61,7 +61,7 @@ class JwtAuthorizer(Model):
         Sequence[Annotated[str, Field(min_length=1)]],
         allowed("a list of one audience or more", ["orders"], min_length=1, max_length=50),
     ]
-    """Audiences or clients for which a token may be."""
+    """Accepted audiences or client IDs of a token."""
     header: TokenHeader = "Authorization"
     """Header with the token."""
 
@@ -82,14 +82,14 @@ class HttpApi(HttpRoute):
     routes: Annotated[Sequence[HttpRoute], allowed("a list of routes", [{"path": "bye", "public": True}])] = ()
     """Further routes."""
     throttle: Throttle | None = None
-    """How many calls all routes take together. Default: the limits of the account."""
+    """Limits for the calls of all routes together. Default: the limits of the account."""
     access_log_retention: AccessLogRetention = 0
-    """Days that the access log is kept; 0: there is none."""
+    """Days that lines of the access log are kept; 0: no access log."""
     cors_origin: CorsOrigin | None = None
     """Origin whose pages may call it. API Gateway answers the browser's preflight and sends the headers of all answers.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html"""
     authorizer: JwtAuthorizer | None = None
-    """Whose tokens authorize callers of routes that are not public. Default: they sign with AWS credentials."""
+    """Authorizer of routes that are not public. Default: callers sign requests with AWS credentials."""
     domain: Domain | None = None
     """Domain name that callers use. Default: that of API Gateway."""
 
@@ -104,7 +104,7 @@ class HttpApi(HttpRoute):
     @classmethod
     def _of_an_http_api(cls, domain: Domain | None) -> Domain | None:
         if domain and domain.security_policy != "TLS_1_2":
-            raise rule("must be TLS_1_2: HTTP APIs take no other", "security_policy")
+            raise rule("must be TLS_1_2, the only version of HTTP APIs", "security_policy")
         return domain
 
     @property

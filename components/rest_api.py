@@ -61,7 +61,7 @@ class Authorizer(Model):
             max_length=10,
         ),
     ] = ()
-    """Cognito user pools whose tokens are taken."""
+    """Cognito user pools whose tokens are accepted."""
     function: Annotated[
         str | None,
         arn(
@@ -70,12 +70,12 @@ class Authorizer(Model):
             "arn:aws:lambda:us-east-1:222222222222:function:authorizer",
         ),
     ] = None
-    """Function of the same account that gets the token. It is allowed to API Gateway.
+    """Function of the same account that checks the token. The stack permits API Gateway to call it.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-use-lambda-authorizer.html"""
     header: TokenHeader = "Authorization"
     """Header with the token."""
     ttl: Annotated[Whole, within(range(3601), "seconds")] = 300
-    """Seconds that the function's answer for a token holds; 0: it is asked each time."""
+    """Seconds for which the function's answer for a token is cached; 0: no cache."""
 
     @field_validator("function")
     @classmethod
@@ -106,8 +106,8 @@ class RestApi(RestRoute):
     throttle: Throttle | None = None
     """Limits for the calls of all routes together. Default: the limits of the account."""
     access_log_retention: AccessLogRetention = 0
-    """Days that the access log is kept; 0 for no access log. API Gateway writes it with a role that is set once for the
-    account and Region. https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html"""
+    """Days that lines of the access log are kept; 0: no access log. API Gateway writes it with a role that is set once
+    for the account and Region. https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html"""
     execution_logs: Switch = False
     """Whether API Gateway logs its own errors. Requires the same role as the access log."""
     logging_role: Switch = False
@@ -118,23 +118,23 @@ class RestApi(RestRoute):
     """Whether calls are traced with X-Ray."""
     cors_origin: CorsOrigin | None = None
     """Origin whose pages may call it. API Gateway answers the browser's preflight, and sends the header with its own
-    errors; the function has to send `Access-Control-Allow-Origin` itself.
+    errors; the function must send `Access-Control-Allow-Origin` itself.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-cors.html"""
     authorizer: Authorizer | None = None
-    """Who authorizes callers of routes that are not public. Default: they sign with AWS credentials."""
+    """Authorizer of routes that are not public. Default: callers sign requests with AWS credentials."""
     domain: Domain | None = None
     """Domain name that callers use. Default: that of API Gateway."""
     binary_media_types: Annotated[
         Sequence[Annotated[str, Field(pattern=r"^(\*|[a-zA-Z0-9!#$&^_.+-]+)/(\*|[a-zA-Z0-9!#$&^_.+-]+)$")]],
         allowed("a list of media types", ["image/png"]),
     ] = ()
-    """Media types that reach the function, and the caller, as bytes. To remove the last one, remove it from the API as
-    well: the provider keeps a list that is left out.
+    """Media types that are passed as bytes to the function and the caller. To remove the last one, also remove it from
+    the API, because the provider keeps the list if the option is not set.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-payload-encodings.html"""
     minimum_compression_size: Annotated[
         Whole | None, allowed("a whole number of bytes from 0 to 10485760", 1024, ge=0, le=10 * 1024**2)
     ] = None
-    """Bytes from which on answers are compressed, if the caller accepts it. Default: none is.
+    """Minimum size of compressed answers in bytes, if the caller accepts compression. Default: no compression.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-gzip-compression-decompression.html"""
 
     @field_validator("routes")
@@ -171,10 +171,10 @@ def require_logging_role(prefix: str, args: RestApi, child: pulumi.ResourceOptio
     def checked(role: str | None) -> pulumi.Resource:
         if not role:
             raise LoggingRoleMissing(
-                "API Gateway has no role to write logs with in this account and Region, which accessLogRetention and "
-                "executionLogs of a REST API require. To create it, set loggingRole (in Python: logging_role) to true "
-                "in one stack of the account and Region. To use an existing role, run: aws apigateway update-account "
-                "--patch-operations op=replace,path=/cloudwatchRoleArn,value=ROLE_ARN"
+                "API Gateway has no role for logs in this account and Region, which accessLogRetention and "
+                "executionLogs require. Set loggingRole (Python: logging_role) to true in one stack of the account and "
+                "Region, or set an existing role: aws apigateway update-account --patch-operations "
+                "op=replace,path=/cloudwatchRoleArn,value=ROLE_ARN"
             )
         return account
 

@@ -171,19 +171,19 @@ class Trigger(Model):
         str,
         allowed("1 to 30 letters, digits and -, with a letter first", "orders", pattern="^[a-zA-Z][a-zA-Z0-9-]{0,29}$"),
     ]
-    """Name of the trigger, part of the names of its resources. With another name they are replaced."""
+    """Name of the trigger, part of the names of its resources. A new name replaces them."""
 
 
 class Delivery(Trigger):
     """How often a service tries to hand an event to Lambda, which then calls the function asynchronously."""
 
     retries: Annotated[Whole, within(RETRIES, "retries")] = RETRIES[-1]
-    """How often the event is handed to Lambda again, if Lambda does not take it."""
+    """Number of retries if Lambda does not accept the event."""
     maximum_age: Annotated[Whole, within(RETRY_SECONDS, "seconds")] = RETRY_SECONDS[-1]
-    """Seconds for which that is tried."""
+    """Seconds during which it is retried."""
     dead_letter: DeadLetterArn | None = None
-    """Queue that gets events that Lambda did not take. Of events on which the function fails `asynchronous` says where
-    they go. Except for a schedule, its policy has to let the service send: see the output `triggerPolicies`."""
+    """Queue for events that Lambda did not accept. `asynchronous` configures events on which the function fails. Except
+    for a schedule, the queue's policy must allow the service to send: see the output `triggerPolicies`."""
 
 
 class ScheduleTrigger(Delivery):
@@ -193,7 +193,7 @@ class ScheduleTrigger(Delivery):
     """
 
     type: Annotated[Literal["schedule"], allowed("schedule, queue, topic or events", "schedule")] = "schedule"
-    """What calls the function: a schedule, an SQS queue, an SNS topic, or events of EventBridge."""
+    """Type of the trigger: a schedule, an SQS queue, an SNS topic, or events of EventBridge."""
     expression: Annotated[
         str, AfterValidator(_expression), allowed("a rate or a cron expression", "cron(0 8 ? * MON-FRI *)")
     ]
@@ -217,21 +217,21 @@ class QueueTrigger(Trigger):
     """
 
     type: Annotated[Literal["queue"], allowed("schedule, queue, topic or events", "queue")] = "queue"
-    """What calls the function: a schedule, an SQS queue, an SNS topic, or events of EventBridge."""
+    """Type of the trigger: a schedule, an SQS queue, an SNS topic, or events of EventBridge."""
     queue: QueueArn
-    """Queue that is read, in the function's Region. If it is in another account, its policy has to grant that: see the
-    output `triggerPolicies`."""
+    """Queue to read, in the function's Region. In another account, its policy must allow this: see the output
+    `triggerPolicies`."""
     window: Annotated[Whole, within(WINDOW_SECONDS, "seconds")] = 0
-    """Seconds for which messages are gathered for one call."""
+    """Seconds during which messages are collected for one call."""
     batch_size: Annotated[Whole, within(BATCH, "messages")] = 10
-    """Messages of one call at most; more than 10 need a window."""
+    """Maximum number of messages in one call; more than 10 require `window`."""
     partial_failures: Switch = False
     """Whether the function answers with `batchItemFailures`, the messages on which it failed. Otherwise all messages of
     a call that fails are read again."""
     maximum_concurrency: Annotated[Whole | None, within(CONCURRENCY, "calls")] = None
-    """How many calls the queue may have running at a time. Default: as many as the function."""
+    """Maximum number of concurrent calls for the queue. Default: that of the function."""
     kms_key: KmsKeyArn | pulumi.Output[str] | None = None
-    """KMS key of yours that encrypts the queue, which the function's role may then decrypt with."""
+    """Customer managed KMS key that encrypts the queue. The function's role may then decrypt with it."""
 
     @field_validator("window", "batch_size")
     @classmethod
@@ -254,21 +254,21 @@ class TopicTrigger(Trigger):
     """
 
     type: Annotated[Literal["topic"], allowed("schedule, queue, topic or events", "topic")] = "topic"
-    """What calls the function: a schedule, an SQS queue, an SNS topic, or events of EventBridge."""
+    """Type of the trigger: a schedule, an SQS queue, an SNS topic, or events of EventBridge."""
     topic: TopicArn | pulumi.Output[str]
-    """Topic that is subscribed to; a FIFO topic cannot call a function. If it is in another account, its policy has to
-    grant that: see the output `triggerPolicies`."""
+    """Topic to subscribe to; a FIFO topic cannot call a function. In another account, its policy must allow this: see
+    the output `triggerPolicies`."""
     filter_scope: Annotated[
         Literal["MessageAttributes", "MessageBody"],
         allowed("MessageAttributes or MessageBody", "MessageBody"),
     ] = "MessageAttributes"
-    """What the filter looks at."""
+    """What the filter is applied to."""
     filter: Annotated[Mapping[str, Any] | None, allowed("a filter policy", {"kind": ["order"]})] = None
     """Messages that call the function. Default: all.
     https://docs.aws.amazon.com/sns/latest/dg/sns-subscription-filter-policies.html"""
     dead_letter: DeadLetterArn | None = None
-    """Queue that gets messages that Lambda did not take, in the topic's Region and the function's account. Its policy
-    has to let SNS send: see the output `triggerPolicies`."""
+    """Queue for messages that Lambda did not accept, in the topic's Region and the function's account. Its policy must
+    allow SNS to send: see the output `triggerPolicies`."""
 
     @field_validator("topic")
     @classmethod
@@ -287,7 +287,7 @@ class TopicTrigger(Trigger):
         if info.data.get("filter_scope") == "MessageAttributes" and any(
             isinstance(inner, Mapping) for inner in policy.values()
         ):
-            raise rule("has sections inside of sections, which `filter_scope` MessageBody allows")
+            raise rule("has nested sections, which only `filter_scope` MessageBody allows")
         lists = _filter_lists(policy)
         if len(lists) > FILTER_KEYS:
             raise rule(f"has {len(lists)} keys; SNS allows {FILTER_KEYS}")
@@ -311,7 +311,7 @@ class EventsTrigger(Delivery):
     """
 
     type: Annotated[Literal["events"], allowed("schedule, queue, topic or events", "events")] = "events"
-    """What calls the function: a schedule, an SQS queue, an SNS topic, or events of EventBridge."""
+    """Type of the trigger: a schedule, an SQS queue, an SNS topic, or events of EventBridge."""
     pattern: Annotated[
         Mapping[str, Any],
         AfterValidator(_pattern),
@@ -365,13 +365,13 @@ class Asynchronous(Model):
     """
 
     retries: Annotated[Whole, within(ASYNC_RETRIES, "retries")] = ASYNC_RETRIES[-1]
-    """How often a call that failed is repeated."""
+    """Number of retries of a failed call."""
     maximum_age: Annotated[Whole, within(ASYNC_SECONDS, "seconds")] = ASYNC_SECONDS[-1]
-    """Seconds that an event may wait for a call."""
+    """Maximum age of an event in seconds."""
     on_success: SuccessArn | None = None
-    """What gets the event and the function's answer."""
+    """Destination of the event and the function's answer."""
     on_failure: FailureArn | None = None
-    """What gets the event and the function's last error, where `deadLetter` gets the event alone."""
+    """Destination of the event and the function's last error. `deadLetter` gets only the event."""
 
 
 Options = TypeVar("Options", bound=Model)
@@ -402,7 +402,7 @@ def require_distinct(triggers: Sequence[Trigger]) -> None:
         for index, trigger in enumerate(triggers):
             value = getattr(trigger, option, None)
             if value in seen:
-                raise rule("is that of another trigger as well", index, option)
+                raise rule("is also used by another trigger", index, option)
             seen |= set() if value is None else {value}
 
 

@@ -148,7 +148,7 @@ TABLE: dict[str, dict[Step, list[Line]]] = {
     },
 }
 
-# What triggers and settings of asynchronous calls need besides, whatever their names are.
+# Additional permissions for triggers and settings of asynchronous calls, for any names.
 TRIGGER_READS: list[Line] = [
     ("ScheduleRoles", "iam:GetRole", "iam.Role"),
     ("ScheduleRoles", "iam:ListRolePolicies", "iam.Role"),
@@ -195,7 +195,7 @@ TRIGGERS: dict[str, dict[Step, list[Line]]] = {
     },
     "triggers-preview": {"preview": TRIGGER_READS},
 }
-# What options of an API need besides. `tests/local/test_option_rights.py` takes out each line of `OPTIONS`.
+# Additional permissions for options of an API. `tests/local/test_option_rights.py` takes out each line of `OPTIONS`.
 ACCESS_LOG_READS: list[Line] = [("AccessLogTags", "logs:ListTagsForResource", "cloudwatch.LogGroup")]
 REST_READS: list[Line] = [
     ("ApiKeys", "apigateway:GET", "apigateway.ApiKey"),
@@ -306,14 +306,18 @@ NOT_SEEN = {
         "([AWS](https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html))"
     ),
     ("triggers-deployer", "PassScheduleRoles", "iam:PassRole"): (
-        "Scheduler asks for it, which the local cloud does not "
+        "Scheduler requires it; the local cloud does not check it "
         "([AWS](https://docs.aws.amazon.com/scheduler/latest/UserGuide/setting-up.html))"
     ),
     ("rest-api-deployer", "PassLoggingRole", "iam:PassRole"): (
-        "API Gateway asks for it, which the local cloud does not "
+        "API Gateway requires it; the local cloud does not check it "
         "([AWS](https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html))"
     ),
-    ("rest-api-deployer", "Domains", "apigateway:PATCH"): "a domain name in place, which the local cloud cannot update",
+    (
+        "rest-api-deployer",
+        "Domains",
+        "apigateway:PATCH",
+    ): "the update of a domain name, which the local cloud does not support",
     **{
         (f"{kind}-api-deployer", "ServiceRole", "iam:CreateServiceLinkedRole"): SERVICE_ROLE
         for kind in ("rest", "http")
@@ -568,7 +572,7 @@ def page() -> str:
     known = resources(*committed())
     principals = PRINCIPALS | OPTION_PRINCIPALS
     whom = "\n".join(f"| [{name}.json]({name}.json) | {text} |" for name, text in principals.items())
-    parts = [HEAD, f"| policy | of whom |\n| --- | --- |\n{whom}\n", PROOF]
+    parts = [HEAD, f"| policy | principal |\n| --- | --- |\n{whom}\n", PROOF]
     for principal in principals:
         rows = [
             f"| `{line.action}` | `{known[line.statement]}` | {line.used_by} | {STEPS[line.step]} |"

@@ -305,7 +305,7 @@ def test_throttle_access_log_and_key_of_the_api(deployed: Clone) -> None:
     deployed.edit("Pulumi.consumer.yaml", "public: true}", f"public: true, {options}}}")
     deployed.set_logging_role("")
     refused = deployed.shell("pulumi up --yes --skip-preview -s consumer")
-    assert "API Gateway has no role to write logs with" in refused.stdout
+    assert "API Gateway has no role for logs in this account" in refused.stdout
     assert "Traceback" not in refused.stdout
     assert deployed.last_update("consumer") == {}
     deployed.set_logging_role()

@@ -447,7 +447,7 @@ def test_logs_without_the_accounts_role_are_refused_before_anything_is_created(
     deploy: Deploy, recorder: Recorder, logs: dict[str, Any]
 ) -> None:
     recorder.logging_role = None
-    with pytest.raises(LoggingRoleMissing, match="set loggingRole .* to true in one stack of the account and Region"):
+    with pytest.raises(LoggingRoleMissing, match="Set loggingRole .* to true in one stack of the account and Region"):
         with_api(deploy, path="hello", **logs)
     created = {one.typ for one in recorder.resources if one.typ.startswith("aws:") and not one.resource_id}
     assert created == set()

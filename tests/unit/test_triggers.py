@@ -334,7 +334,7 @@ def test_the_same_output_is_refused_for_two_triggers(run: Run) -> None:
         require_distinct([QueueTrigger(name=name, queue=queue) for name in ("first", "second")])
         return {}
 
-    with pytest.raises(PydanticCustomError, match="is that of another trigger as well"):
+    with pytest.raises(PydanticCustomError, match="is also used by another trigger"):
         run(create)
 
 
@@ -394,7 +394,7 @@ def test_all_triggers_belong_to_the_function(deploy: Deploy) -> None:
             "must be in the topic's Region, us-east-1",
         ),
         ({**NEWS, "filter": {"kind": "order"}}, "triggers[0].filter", "'kind' must be a list of values"),
-        ({**NEWS, "filter": {"a": {"b": ["c"]}}}, "triggers[0].filter", "which `filterScope` MessageBody allows"),
+        ({**NEWS, "filter": {"a": {"b": ["c"]}}}, "triggers[0].filter", "which only `filterScope` MessageBody allows"),
         ({**NEWS, "filter": {key: ["x"] for key in "abcdef"}}, "triggers[0].filter", "has 6 keys; SNS allows 5"),
         (
             {**NEWS, "filter": {"a": list(range(13)), "b": list(range(12))}},
@@ -486,7 +486,7 @@ def test_all_destinations_of_lambda_are_allowed(destination: str) -> None:
 @pytest.mark.parametrize(("option", "value"), [("name", "orders"), ("queue", f"{SQS}:orders")])
 def test_two_triggers_do_not_share_a_name_or_a_queue(option: str, value: str) -> None:
     other = {**ORDERS, "name": "second", "queue": f"{SQS}:second", option: value}
-    assert refusals(ORDERS, other) == [f"triggers[1].{option}: is that of another trigger as well."]
+    assert refusals(ORDERS, other) == [f"triggers[1].{option}: is also used by another trigger."]
 
 
 def test_what_is_no_section_is_refused() -> None:
