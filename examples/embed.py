@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 
 try:
-    from cross_account_ecr.deployment import Check, CheckFailed, Deployment, DeploymentError, Event, Step
+    from cross_account_ecr.deployment import Check, Deployment, DeploymentError, Event, Step
 except ModuleNotFoundError:
     # `pip install .` was not run: the package is the folder above.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from deployment import Check, CheckFailed, Deployment, DeploymentError, Event, Step
+    from deployment import Check, Deployment, DeploymentError, Event, Step
 
 
 def tell(event: Event) -> None:
@@ -22,9 +22,6 @@ def main() -> None:
     try:
         with Deployment(consumers=["consumer"], on_event=tell) as deployment:
             results = deployment.up(check=Check(seconds=60))
-    except CheckFailed as error:
-        print(f"{error} Now it runs {error.rolled_back_to or 'nothing'}.")
-        sys.exit(error.exit_code)
     except DeploymentError as error:
         print(f"{error.stack}: {error}\n{error.hint}")
         sys.exit(error.exit_code)
