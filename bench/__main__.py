@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import engine, program, report
-from bench.fresh import fresh
 from bench.ground import REAL, STAND_INS, Ground, ground, installed
 from bench.image import image
 from bench.measure import CommandFailed, Measure, tell
@@ -91,7 +90,7 @@ def _measure(names: list[str], rounds: int, record: Path) -> list[Measure]:
                 measures += DEPLOYED[name](where, rounds)
     if "fresh" in names:
         if record.exists():
-            measures += fresh(record)
+            measures += program.fresh(record)
         else:
             tell(f"no record of a fresh machine: {record} does not exist")
     return measures

@@ -16,7 +16,6 @@ from bench.ground import CONSUMER, REGISTRY, Ground, installed
 from bench.measure import CommandFailed, Measure, Run, run, tell
 
 SIZES = (1, 10, 50)
-EMPTY = "an empty program"
 # Whether plugins are installed, and the stack.
 UNCHANGED_GOALS = {(True, REGISTRY): 1.2, (True, CONSUMER): 1.5, (False, REGISTRY): 1.5, (False, CONSUMER): 2.2}
 MANY = [f"many-{number}" for number in range(10)]
@@ -26,54 +25,54 @@ ANSWER_SECONDS = 60
 
 def unchanged(ground: Ground, rounds: int) -> list[Measure]:
     """`pulumi up` without changes: its time and calls, and the additional time of `make demo`."""
-    empty, demo = list[Run](), list[Run]()
-    stacks: dict[str, list[Run]] = {REGISTRY: [], CONSUMER: []}
-    bounds: dict[str, list[Run]] = {REGISTRY: [], CONSUMER: []}
-    asked = []
+    ups, demo, asked = list[dict[str, Run]](), list[Run](), []
     for number in range(rounds):
         tell(f"no-op up and make demo, round {number + 1} of {rounds}")
-        empty.append(ground.up("empty", program="empty"))
         before = ground.calls()
-        for stack, runs in stacks.items():
-            runs.append(ground.up(stack))
-            bounds[stack].append(ground.up(stack, program="providers"))
+        ups.append(_runs(ground.up))
         asked.append(ground.calls() - before)
         demo.append(run(["make", "demo"], cwd=ground.clone.root, env=ground.clone.env))
-    measures = [_against_empty("no-op up", stack, runs, empty, bounds[stack]) for stack, runs in stacks.items()]
+    measures = _against_empty("no-op up", ups)
     names = {"build": "builds", "push": "pushes", "UpdateFunctionCode": "calls of UpdateFunctionCode"}
     for call, what in names.items():
         counts = [float(calls[call]) for calls in asked]
         measures.append(Measure(name=f"{what} for unchanged content", against="none", goal=0, values=counts, unit=""))
-    ups = zip(stacks[REGISTRY], stacks[CONSUMER], strict=True)
-    added = [whole.seconds - first.seconds - second.seconds for whole, (first, second) in zip(demo, ups, strict=True)]
+    added = [
+        whole.seconds - runs[REGISTRY].seconds - runs[CONSUMER].seconds for whole, runs in zip(demo, ups, strict=True)
+    ]
     return [*measures, Measure(name="make demo, warm: time on top", against="sum of its two ups", goal=5, values=added)]
 
 
 def preview(ground: Ground, rounds: int) -> list[Measure]:
     """`pulumi preview` of both stacks."""
-    empty = list[Run]()
-    stacks: dict[str, list[Run]] = {REGISTRY: [], CONSUMER: []}
-    bounds: dict[str, list[Run]] = {REGISTRY: [], CONSUMER: []}
+    previews = list[dict[str, Run]]()
     for number in range(rounds):
         tell(f"preview, round {number + 1} of {rounds}")
-        empty.append(ground.preview("empty", program="empty"))
-        for stack, runs in stacks.items():
-            runs.append(ground.preview(stack))
-            bounds[stack].append(ground.preview(stack, program="providers"))
-    return [_against_empty("preview", stack, runs, empty, bounds[stack]) for stack, runs in stacks.items()]
+        previews.append(_runs(ground.preview))
+    return _against_empty("preview", previews)
 
 
-def _against_empty(what: str, stack: str, runs: list[Run], empty: list[Run], bound: list[Run]) -> Measure:
-    anchors = [one.seconds for one in empty]
-    return Measure(
-        name=f"{what}, {stack}",
-        against=EMPTY,
-        goal=UNCHANGED_GOALS[bool(installed()), stack],
-        values=[one.seconds for one in runs],
-        anchors=anchors,
-        bound=[one.seconds / anchor for one, anchor in zip(bound, anchors, strict=True)],
-        note="bound: a program with the stack's providers and nothing else",
-    )
+def _runs(act: Callable[..., Run]) -> dict[str, Run]:
+    """A run of an empty program, of each stack, and of a program with the stack's providers and nothing else."""
+    runs = {"empty": act("empty", program="empty")}
+    for stack in (REGISTRY, CONSUMER):
+        runs[stack], runs[f"{stack} bound"] = act(stack), act(stack, program="providers")
+    return runs
+
+
+def _against_empty(what: str, rounds: list[dict[str, Run]]) -> list[Measure]:
+    return [
+        Measure(
+            name=f"{what}, {stack}",
+            against="an empty program",
+            goal=UNCHANGED_GOALS[bool(installed()), stack],
+            values=[runs[stack].seconds for runs in rounds],
+            anchors=[runs["empty"].seconds for runs in rounds],
+            bound=[runs[f"{stack} bound"].seconds / runs["empty"].seconds for runs in rounds],
+            note="bound: a program with the stack's providers and nothing else",
+        )
+        for stack in (REGISTRY, CONSUMER)
+    ]
 
 
 def change(ground: Ground, rounds: int) -> list[Measure]:
@@ -296,24 +295,19 @@ def together(ground: Ground, rounds: int) -> list[Measure]:
     measures = []
     for command, by_hand in (("up", ground.up), ("preview", ground.preview)):
         both, ten = list[float](), list[float]()
-        both_by_hand, ten_by_hand, slowest = list[float](), list[float](), list[float]()
+        both_by_hand, slowest = list[float](), list[float]()
         for number in range(rounds):
             tell(f"deployment {command}, round {number + 1} of {rounds}")
             both.append(deployment(command))
             both_by_hand.append(sum(by_hand(stack).seconds for stack in (REGISTRY, CONSUMER)))
             ten.append(deployment(command, *many))
-            alone = [by_hand(name).seconds for name in MANY]
-            ten_by_hand.append(sum(alone))
-            slowest.append(max(alone))
+            slowest.append(max(by_hand(name).seconds for name in MANY))
         for name, against, goal, values, anchors in (
             ("both stacks", "the CLI, one after the other", 1.05, both, both_by_hand),
             ("ten consumers", "the slowest of them with the CLI", 2, ten, slowest),
-            ("ten consumers, side by side", "the CLI, one after the other", 1, ten, ten_by_hand),
         ):
-            measure = Measure(
-                name=f"deployment {command}: {name}", against=against, goal=goal, values=values, anchors=anchors
-            )
-            measures.append(measure)
+            whole = f"deployment {command}, {name}"
+            measures.append(Measure(name=whole, against=against, goal=goal, values=values, anchors=anchors))
     for name in MANY:
         (ground.clone.root / f"Pulumi.{name}.yaml").unlink()
     return measures
@@ -342,51 +336,40 @@ def growth(ground: Ground, rounds: int) -> list[Measure]:
             many = {"name": "growth", "functions": "0", "consumers": str(size)}
             consumers["flat"][-1][size] = ground.preview("growth", program="flat", config=many)
             consumers["ours"][-1][size] = ground.preview(f"growth-{size}")
-    measures = []
-    for small, large in ((1, 10), (10, 50)):
-        measures.append(
-            Measure(
-                name=f"processor time for each additional resource, {small} to {large} functions",
-                against="the flat program",
-                goal=1.1,
-                values=[_slope(runs, small, large) for runs in functions["composed"]],
-                anchors=[_slope(runs, small, large) for runs in functions["flat"]],
-            )
-        )
-    measures.append(
+    measures = [
         Measure(
-            name="memory with 50 functions",
+            name=f"processor time for each additional resource, {small} to {large} functions",
             against="the flat program",
             goal=1.1,
-            values=[runs[50].memory for runs in functions["composed"]],
-            anchors=[runs[50].memory for runs in functions["flat"]],
+            values=[_slope(runs, small, large) for runs in functions["composed"]],
+            anchors=[_slope(runs, small, large) for runs in functions["flat"]],
+        )
+        for small, large in ((1, 10), (10, 50))
+    ]
+    measures += [
+        Measure(
+            name=f"processor time with {size} consumers, divided by that with one",
+            against="the flat program's",
+            goal=1.1,
+            values=[runs[size].processor / runs[1].processor for runs in consumers["ours"]],
+            anchors=[runs[size].processor / runs[1].processor for runs in consumers["flat"]],
+            unit="",
+        )
+        for size in SIZES[1:]
+    ]
+    memory = {"functions": functions.values(), "consumers": consumers.values()}
+    return measures + [
+        Measure(
+            name=f"memory with 50 {what}",
+            against="the flat program",
+            goal=1.1,
+            values=[runs[50].memory for runs in ours],
+            anchors=[runs[50].memory for runs in flat],
             unit="MiB",
             note="of the largest process",
         )
-    )
-    for size in SIZES[1:]:
-        measures.append(
-            Measure(
-                name=f"processor time with {size} consumers, divided by that with one",
-                against="the flat program's",
-                goal=1.1,
-                values=[runs[size].processor / runs[1].processor for runs in consumers["ours"]],
-                anchors=[runs[size].processor / runs[1].processor for runs in consumers["flat"]],
-                unit="",
-            )
-        )
-    measures.append(
-        Measure(
-            name="memory with 50 consumers",
-            against="the flat program",
-            goal=1.1,
-            values=[runs[50].memory for runs in consumers["ours"]],
-            anchors=[runs[50].memory for runs in consumers["flat"]],
-            unit="MiB",
-            note="of the largest process",
-        )
-    )
-    return measures
+        for what, (ours, flat) in memory.items()
+    ]
 
 
 def _slope(runs: dict[int, Run], small: int, large: int) -> float:

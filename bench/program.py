@@ -1,4 +1,4 @@
-"""Measurements of the program without the engine: its imports, and the hash of a build context."""
+"""Measurements without the engine: the program's imports, the hash of a build context, a recorded set-up."""
 
 import json
 import os
@@ -8,11 +8,12 @@ import tempfile
 from pathlib import Path
 
 from bench.ground import CONSUMER, REGISTRY, Ground
-from bench.measure import Measure, Run, run, tell
+from bench.measure import CommandFailed, Measure, Run, run, tell
 from local.workspace import ROOT
 
 STACKS = (REGISTRY, CONSUMER)
 FILES, FOLDERS, FILE_BYTES = 10_000, 100, 100_000
+LAST_STEP = "Local cloud"
 SOURCE = f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
 HASH = "from components.image.build import ImageBuild; build = ImageBuild(context='context'); "
 # Run the program until its first resource.
@@ -122,3 +123,21 @@ def hashing(rounds: int) -> list[Measure]:
             note="without the start of Python",
         )
     ]
+
+
+def fresh(record: Path) -> list[Measure]:
+    """The time of the set-up of `make demo` on a fresh machine, from its record.
+
+    Args:
+        record: `.local/logs/steps.jsonl` of the machine, after its first `make demo`.
+
+    Raises:
+        CommandFailed: the file is not such a record.
+    """
+    steps = [json.loads(line) for line in record.read_text().splitlines()]
+    ends = [step["began"] + step["seconds"] for step in steps if step["title"] == LAST_STEP]
+    if not ends:
+        raise CommandFailed(f"{record} is not the record of a set-up: it has no step {LAST_STEP}")
+    total = ends[0] - min(step["began"] for step in steps)
+    name = "set-up of make demo on a fresh machine"
+    return [Measure(name=name, against="none", goal=360, values=[total], note="recorded")]

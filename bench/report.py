@@ -10,7 +10,7 @@ from typing import NamedTuple
 from bench.measure import Measure
 
 # The chart has one bar for each measure. Its length is the result divided by the goal, so one line shows all goals.
-WIDTH, LABELS, NUMBERS, ROW, TOP, BAR = 1000, 350, 130, 26, 64, 14
+WIDTH, LABELS, NUMBERS, ROW, TOP, BAR = 1080, 430, 130, 26, 64, 14
 GOALS_SHOWN = 3.0
 MET, MISSED, BEYOND, BOUND = "#2e7d32", "#c62828", "#ef6c00", "#212121"
 
@@ -110,14 +110,9 @@ def picture(tables: Mapping[str, Table]) -> str:
 
 
 def _legend() -> str:
-    marks = [
-        (MET, "met"),
-        (MISSED, "missed"),
-        (BEYOND, "the bound already misses it"),
-        (BOUND, "bound: only the unavoidable work"),
-    ]
+    marks = {MET: "met", MISSED: "missed", BEYOND: "the bound already misses it", BOUND: "bound: only unavoidable work"}
     parts, x = [], 10
-    for colour, text in marks:
+    for colour, text in marks.items():
         parts.append(f'<rect x="{x}" y="12" width="10" height="10" fill="{colour}"/>')
         parts.append(f'<text x="{x + 14}" y="21">{text}</text>')
         x += 35 + 7 * len(text)

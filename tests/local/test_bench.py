@@ -11,8 +11,8 @@ import pytest
 
 from bench import report, timeline
 from bench.docker_calls import DockerCalls
-from bench.fresh import fresh
 from bench.measure import CommandFailed, Measure, run
+from bench.program import fresh
 
 SLOW = Measure(name="slow", against="the same", goal=1.5, values=[4, 6, 8], anchors=[2, 2, 2], bound=[1.2, 1.2, 1.2])
 COUNT = Measure(name="pushes", against="none", goal=0, values=[0, 0, 0], unit="")
