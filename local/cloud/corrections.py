@@ -13,6 +13,8 @@
 with its last tag, or by digest.
   https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ListImages.html
   https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchDeleteImage.html
+* SNS, EventBridge and Scheduler call functions asynchronously: failed calls are repeated, and sent to a destination.
+  https://docs.aws.amazon.com/lambda/latest/dg/invocation-async.html
 * API Gateway: an API is called by AWS's host names, in every partition, and answers as it was deployed.
   https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-call-api.html
 """
@@ -28,7 +30,7 @@ from ministack import app
 from ministack.core import iam_actions, lambda_runtime
 from ministack.core import iam_evaluator as iam
 from ministack.core.responses import get_account_id, json_response
-from ministack.services import cloudwatch, ecr, lambda_svc, sts
+from ministack.services import cloudwatch, ecr, eventbridge, lambda_svc, sns, sts
 
 from local import credentials
 from local.cloud import access, deployments, patch_operations
@@ -52,6 +54,8 @@ def apply() -> None:
     cloudwatch._describe_alarms = _describing_alarms(cloudwatch._describe_alarms)
     ecr._list_images = _listing_tags(ecr._list_images)
     ecr._batch_delete_image = _deleting_tags(ecr._batch_delete_image)
+    eventbridge._dispatch_to_lambda = lambda arn, payload: _call_asynchronously(arn, json.loads(payload))
+    sns._deliver_to_lambda = _deliver_to_lambda
     patch_operations.apply()
     deployments.apply()
     for unused in app.SERVICE_HANDLERS.keys() - SERVICES:
@@ -103,6 +107,20 @@ def _naming_event_calls(otherwise: Callable[..., str | None]) -> Callable[..., s
         return otherwise(method, path)
 
     return action
+
+
+def _deliver_to_lambda(endpoint: str, envelope: str, topic: str, subscription: str, *_: Any) -> None:
+    record = {
+        "EventVersion": "1.0", "EventSubscriptionArn": subscription, "EventSource": "aws:sns",
+        "Sns": json.loads(envelope),
+    }  # fmt: skip
+    _call_asynchronously(endpoint, {"Records": [record]})
+
+
+def _call_asynchronously(arn: str, event: Any) -> None:
+    function, configuration, _ = lambda_svc._get_func_record_for_ref(arn)
+    if function and configuration:
+        lambda_svc.invoke_async_with_retry(lambda_svc._execution_record_for_config(function, configuration), event)
 
 
 def _text(body: bytes, name: str) -> str:

@@ -21,7 +21,7 @@ from ministack import app
 from ministack.core import iam_evaluator as iam
 from ministack.core.router import detect_service
 
-from local.cloud import access, inputs, partition, sessions
+from local.cloud import access, domains, inputs, partition, sessions
 from local.cloud.asgi import App, Receive, Scope, Send, answer, giving, header, read
 
 HEALTH = "/_local/health"
@@ -151,10 +151,12 @@ class Guard:
             raise _denied("A header appears twice.")
         if not scope["query_string"].isascii():
             raise Refused(400, "ValidationException", "A query may contain only ASCII characters.")
-        path, host = scope["path"], header(scope, "host").lower()
+        path, host, domain = scope["path"], header(scope, "host").lower(), None
         if endpoint := PUBLIC_HOST.fullmatch(host):
             path = f"/_aws/{endpoint['kind']}/{endpoint['id']}{path}"
-        if endpoint or (host in self._hosts and PUBLIC_PATH.fullmatch(path)):
+        elif domain := domains.mapped(host, path):
+            path = domain
+        if endpoint or domain or (host in self._hosts and PUBLIC_PATH.fullmatch(path)):
             if not (app._parse_execute_api_url(host, path) or app._parse_lambda_url(host, path)):
                 raise _denied("Missing Authentication Token")  # the emulator would handle it as another call
             await self._endpoint({**scope, "path": path}, receive, send)

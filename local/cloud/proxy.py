@@ -1,4 +1,4 @@
-"""An HTTPS proxy on loopback that forwards only to API endpoints and function URLs of the local cloud.
+"""An HTTPS proxy on loopback that forwards only to API endpoints, domain names and function URLs of the local cloud.
 
 For `CONNECT API.execute-api.REGION.amazonaws.com:443`, the proxy uses a certificate for this host from the certificate
 authority of this clone (`local/endpoint.py`), and forwards the request with its `Host` header to the local cloud.
@@ -16,11 +16,13 @@ from pathlib import Path
 import certifi
 import trustme
 
+from local.cloud import domains
 from local.endpoint import AUTHORITY, BUNDLE, CERTIFICATES, FOLDER, PORT, PROXY
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-call-api.html
 # https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
-ENDPOINT = re.compile(r"CONNECT ([a-z0-9-]+\.(?:execute-api|lambda-url)\.[a-z0-9.-]+):443 HTTP/1\.[01]\r\n")
+CONNECT = re.compile(r"CONNECT ([a-z0-9.-]+):443 HTTP/1\.[01]\r\n")
+ENDPOINT = re.compile(r"[a-z0-9-]+\.(execute-api|lambda-url)\.[a-z0-9.-]+")
 SECONDS = 30
 # Errors when a client closes a connection.
 ENDED = (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError)
@@ -51,7 +53,8 @@ async def start(cloud: int) -> asyncio.Server:
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, cloud: int, context: Contexts) -> None:
     with contextlib.suppress(*ENDED):
         head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), SECONDS)).decode("latin-1")
-        if not (match := ENDPOINT.match(head)):
+        match = CONNECT.match(head)
+        if match is None or not (ENDPOINT.fullmatch(match[1]) or domains.exists(match[1])):
             writer.write(_refusal(head))
             await writer.drain()
         else:

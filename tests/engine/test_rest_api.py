@@ -8,6 +8,24 @@ import urllib.request
 from tests.engine.clone import Clone
 
 API = "api: {path: hello, stage: Prod, public: true}"
+FUNCTION = "arn:aws:lambda:us-east-1:222222222222:function:cross-account-function"
+CERTIFICATE = "arn:aws:acm:us-east-1:222222222222:certificate/1234abcd-12ab-34cd-56ef-1234567890ab"
+# A function that authorizes its own callers, by what their token says.
+AUTHORIZER = '''"""Says hello to callers that it allows itself."""
+
+import json
+
+
+def handler(event, context):
+    """Answer a call, or the question of API Gateway whether a caller is allowed."""
+    if event.get("type") != "TOKEN":
+        return {"statusCode": 200, "body": json.dumps(event["requestContext"]["authorizer"]["principalId"])}
+    who, _, effect = event["authorizationToken"].partition(":")
+    if not effect:
+        raise Exception("Unauthorized")
+    statement = {"Action": "execute-api:Invoke", "Effect": effect, "Resource": event["methodArn"]}
+    return {"principalId": who, "policyDocument": {"Version": "2012-10-17", "Statement": [statement]}}
+'''
 
 
 def test_routes_come_and_go_with_one_update_while_the_others_answer(deployed: Clone) -> None:
@@ -35,14 +53,49 @@ def test_routes_come_and_go_with_one_update_while_the_others_answer(deployed: Cl
     assert deployed.planned("consumer") == {}
 
 
+def test_a_lambda_authorizer_decides_about_calls_of_a_domain_name(deployed: Clone) -> None:
+    (deployed.root / "app" / "app.py").write_text(AUTHORIZER)
+    authorizer = f"authorizer: {{function: '{FUNCTION}', header: X-Token, ttl: 0}}"
+    domain = f"domain: {{name: api.example.com, certificate: '{CERTIFICATE}', basePath: v1}}"
+    deployed.edit("Pulumi.consumer.yaml", API, f"api: {{path: hello, stage: Prod, {authorizer}, {domain}}}")
+    deployed.up("consumer")
+    url = deployed.output("consumer", "endpointUrl")
+    assert url == "https://api.example.com/v1/hello"
+    assert deployed.output("consumer", "domainTarget").endswith(".amazonaws.com")
+    assert deployed.get_url(url, {"X-Token": "anna:Allow"}) == (200, "anna")
+    status, answer = deployed.get_url(url, {"X-Token": "anna:Deny"})
+    assert (status, "explicit deny" in answer["Message"]) == (403, True)
+    for headers in ({}, {"X-Token": "anna"}):
+        assert deployed.get_url(url, headers) == (401, {"message": "Unauthorized"})
+    assert deployed.planned("consumer") == {}
+    assert deployed.shell("pulumi refresh --yes --skip-preview -s consumer").returncode == 0
+    assert deployed.planned("consumer") == {}
+
+    (api,) = deployed.client("consumer", "apigateway").get_rest_apis()["items"]
+    open_method(deployed, api["id"])
+    shown = deployed.shell("python -m deployment drift --no-registry")
+    assert shown.returncode == 8, shown.stdout
+    assert "authorization" in shown.stdout
+
+
+def open_method(clone: Clone, api: str) -> None:
+    """Let everyone call a method, as somebody may in the console."""
+    client = clone.client("consumer", "apigateway")
+    resources = client.get_resources(restApiId=api)["items"]
+    (hello,) = (one["id"] for one in resources if one["path"] == "/hello")
+    change = {"op": "replace", "path": "/authorizationType", "value": "NONE"}
+    client.update_method(restApiId=api, resourceId=hello, httpMethod="GET", patchOperations=[change])
+
+
 def test_an_http_api_answers_at_its_routes(deployed: Clone) -> None:
     routes = "[{path: 'users/{id}', public: true}, {path: signed}]"
     options = "throttle: {rate: 100, burst: 50}, corsOrigin: 'https://example.com', accessLogRetention: 7"
+    options += f", domain: {{name: http.example.com, certificate: '{CERTIFICATE}'}}"
     api = f"api: {{type: http, path: hello, public: true, routes: {routes}, {options}}}"
     deployed.edit("Pulumi.consumer.yaml", API, api)
     deployed.up("consumer")
     url = deployed.output("consumer", "endpointUrl")
-    assert url.endswith(".amazonaws.com/hello")
+    assert url == "https://http.example.com/hello"
     assert deployed.get() == (200, {"message": "hello world!"})
     root = url.removesuffix("hello")
     assert deployed.get_url(f"{root}users/7")[0] == 200
@@ -56,9 +109,14 @@ def test_an_http_api_answers_at_its_routes(deployed: Clone) -> None:
     assert deployed.planned("consumer") == {}
 
     deployed.edit("Pulumi.consumer.yaml", "{path: 'users/{id}', public: true}, ", "")
+    issuer = "authorizer: {issuer: 'https://localhost:1/', audience: [orders]}"
+    deployed.edit("Pulumi.consumer.yaml", "throttle: {rate: 100", f"{issuer}, throttle: {{rate: 100")
     deployed.up("consumer")
     assert deployed.get_url(f"{root}users/7") == (404, {"message": "Not Found"})
     assert deployed.get()[0] == 200
+    # Without a token, and with one that nobody signed.
+    for headers in ({}, {"Authorization": "Bearer e30.e30.e30"}):
+        assert deployed.get_url(f"{root}signed", headers) == (401, {"message": "Unauthorized"})
 
 
 def test_a_web_framework_is_served_under_every_path_and_method(deployed: Clone) -> None:

@@ -40,6 +40,7 @@ TRIGGERS = [
     },
     {"type": "events", "name": "created", "pattern": {"source": ["shop"]}},
     {"type": "schedule", "name": "often", "expression": "rate(1 minute)", "input": {"task": "scheduled"}},
+    {"type": "schedule", "name": "fails", "expression": "rate(1 minute)", "input": {"task": "all-fails"}},
 ]
 ASYNCHRONOUS = {"retries": 0, "onFailure": "arn:aws:sqs:us-east-1:222222222222:failed"}
 
@@ -83,6 +84,15 @@ class Triggered:
                 self.client("sqs").delete_message(QueueUrl=self.queues[queue], ReceiptHandle=message["ReceiptHandle"])
                 return str(message["Body"])
             assert time.monotonic() < deadline, (queue, self.log())
+
+    def fails(self, *texts: str) -> None:
+        """Wait until the failed events with all of these texts are in the queue for failed calls."""
+        missing, deadline = set(texts), time.monotonic() + SECONDS
+        while missing:
+            assert time.monotonic() < deadline, (missing, self.log())
+            failed = json.loads(self.received("failed"))
+            assert failed["requestContext"]["condition"] == "RetriesExhausted"
+            missing -= {text for text in missing if text in json.dumps(failed["requestPayload"])}
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +144,18 @@ def test_an_event_arrives_if_the_pattern_matches(triggered: Triggered) -> None:
 
 def test_an_asynchronous_call_that_fails_reaches_its_destination(triggered: Triggered) -> None:
     triggered.client("lambda").invoke(FunctionName=FUNCTION, InvocationType="Event", Payload=b'{"it": "all-fails"}')
-    assert json.loads(triggered.received("failed"))["requestPayload"] == {"it": "all-fails"}
+    triggered.fails('"it": "all-fails"')
+
+
+def test_a_message_an_event_and_a_schedule_that_fail_reach_the_destination_of_asynchronous_calls(
+    triggered: Triggered,
+) -> None:
+    attributes = {"kind": {"DataType": "String", "StringValue": "order"}}
+    topic = "arn:aws:sns:us-east-1:222222222222:news"
+    triggered.client("sns").publish(TopicArn=topic, Message="news: all-fails", MessageAttributes=attributes)
+    entry = {"Source": "shop", "DetailType": "created", "Detail": '{"order": "all-fails"}'}
+    triggered.client("events").put_events(Entries=[entry])
+    triggered.fails("news: all-fails", '"order": "all-fails"', '"task": "all-fails"')
 
 
 def test_a_schedule_calls_the_function_asynchronously_with_its_input(triggered: Triggered) -> None:

@@ -2,12 +2,20 @@
 
 import base64
 import json
+import ssl
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import time
+from collections.abc import Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+import trustme
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from offline.plugins.aws import AwsProvider
 from offline.plugins.provider import Values
@@ -23,6 +31,49 @@ FUNCTION = (
 )
 LOG = {"destinationArn": "arn:aws:logs:us-east-1:111111111111:log-group:a", "format": "{}"}
 HEADER = "gatewayresponse.header.Access-Control-Allow-Origin"
+
+
+class Issuer:
+    """An issuer of JSON web tokens on loopback, whose certificate the local cloud trusts."""
+
+    def __init__(self, folder: Path) -> None:
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        authority, self.authority = trustme.CA(), folder / "authority.pem"
+        authority.cert_pem.write_to_path(str(self.authority))
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        authority.issue_cert("localhost").configure_cert(context)
+        handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.url = f"https://localhost:{self.server.server_port}"
+        numbers = self._key.public_key().public_numbers()
+        key = {"kid": "it", "kty": "RSA", "n": _base64(numbers.n.to_bytes(256)), "e": _base64(numbers.e.to_bytes(3))}
+        (folder / "keys").write_text(json.dumps({"keys": [key]}))
+        (folder / ".well-known").mkdir()
+        (folder / ".well-known" / "openid-configuration").write_text(json.dumps({"jwks_uri": f"{self.url}/keys"}))
+
+    def token(self, claims: dict[str, Any], *, signed: bool) -> str:
+        """A token for the audience `orders`, unless other claims are given."""
+        usual = {"iss": self.url, "aud": "orders", "exp": int(time.time()) + 60}
+        parts = ({"kid": "it", "alg": "RS256"}, {**usual, **claims})
+        text = ".".join(_base64(json.dumps(part).encode()) for part in parts)
+        key = self._key if signed else rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        return f"{text}.{_base64(key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
+    """Before the local cloud, which reads at its start what it trusts."""
+    issuer = Issuer(tmp_path_factory.mktemp("issuer"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("SSL_CERT_FILE", str(issuer.authority))
+        threading.Thread(target=issuer.server.serve_forever, daemon=True).start()
+        yield issuer
+        issuer.server.shutdown()
 
 
 @pytest.fixture
@@ -253,3 +304,55 @@ def test_the_issuer_of_a_token_is_not_called(cloud: Cloud, http: str) -> None:
     assert answer[::2] == (401, {"message": "Unauthorized"})
     assert asked == []
     assert "calls loopback and the Docker engine only, not 0.0.0.0" in (cloud.folder / "log").read_text()
+
+
+def test_a_domain_name_leads_to_the_stage_that_it_is_mapped_to_and_other_hosts_are_refused(
+    cloud: Cloud, rest: str
+) -> None:
+    client = cloud.client("apigateway")
+    root = client.get_resources(restApiId=rest)["items"][0]["id"]
+    keys = {"restApiId": rest, "httpMethod": "GET", "resourceId": root}
+    client.put_method(**keys, authorizationType="NONE")
+    client.put_integration(**keys, type="MOCK", requestTemplates={"application/json": '{"statusCode": 200}'})
+    client.create_stage(restApiId=rest, stageName="Prod", deploymentId=client.create_deployment(restApiId=rest)["id"])
+    name = "api.example.com"
+    client.create_domain_name(domainName=name, endpointConfiguration={"types": ["REGIONAL"]})
+    client.create_base_path_mapping(domainName=name, restApiId=rest, stage="Prod", basePath="v1")
+    statuses = {path: cloud.call("GET", path, {"Host": name})[0] for path in ("/v1", "/v1/nowhere", "/v2", "/")}
+    assert statuses == {"/v1": 200, "/v1/nowhere": 403, "/v2": 403, "/": 403}
+    # It leads nowhere else, and no other name leads there.
+    assert cloud.call("GET", "/restapis", {"Host": name})[0] == 403
+    assert cloud.call("GET", "/v1", {"Host": "other.example.com"})[0] == 403
+    client.delete_base_path_mapping(domainName=name, basePath="v1")
+    client.delete_domain_name(domainName=name)
+    assert cloud.call("GET", "/v1", {"Host": name})[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("claims", "signed", "allowed"),
+    [
+        ({}, True, True),
+        ({}, False, False),
+        ({"aud": "others"}, True, False),
+        ({"iss": "https://localhost/"}, True, False),
+        ({"exp": 1}, True, False),
+    ],
+)
+def test_a_token_of_the_issuer_for_the_audience_is_taken_and_no_other_one(
+    cloud: Cloud, http: str, issuer: Issuer, claims: dict[str, Any], signed: bool, allowed: bool
+) -> None:
+    client = cloud.client("apigatewayv2")
+    authorizer = client.create_authorizer(
+        ApiId=http, Name="it", AuthorizerType="JWT", IdentitySource=["$request.header.Authorization"],
+        JwtConfiguration={"Issuer": issuer.url, "Audience": ["orders"]},
+    )  # fmt: skip
+    integration = client.create_integration(ApiId=http, IntegrationType="AWS_PROXY", IntegrationUri=f"{FUNCTION}:none")
+    target = f"integrations/{integration['IntegrationId']}"
+    client.create_route(
+        ApiId=http, RouteKey="GET /", Target=target, AuthorizationType="JWT", AuthorizerId=authorizer["AuthorizerId"]
+    )
+    client.create_stage(ApiId=http, StageName="$default", AutoDeploy=True)
+    token = issuer.token(claims, signed=signed)
+    status, _, body = call(cloud, http, "/", Authorization=f"Bearer {token}")
+    # There is no such function.
+    assert (status, "not found" in json.dumps(body)) == ((502, True) if allowed else (401, False))

@@ -49,6 +49,7 @@ REPLACED = {
     "ministack.services.cloudwatch._describe_alarms": "params cbor_data is_cbor is_json",
     "ministack.services.ecr._batch_delete_image": "data",
     "ministack.services.ecr._list_images": "data",
+    "ministack.services.eventbridge._dispatch_to_lambda": "arn payload",
     "ministack.services.lambda_svc._emit_lambda_logs": "func request_id log_text error duration_ms * log_source",
     "ministack.services.lambda_svc._execute_function_docker": "func event request_id",
     "ministack.services.lambda_svc._execute_function_with_config_scope": "func event",
@@ -56,6 +57,9 @@ REPLACED = {
     "ministack.services.lambda_svc._spawn_lambda_container": "config code_zip _pin_platform",
     "ministack.services.lambda_svc._warm_pool_key": "func_name config",
     "ministack.services.lambda_svc.lambda_execute_result_to_api_proxy_response": "exec_result",
+    "ministack.services.sns._deliver_to_lambda": (
+        "endpoint envelope topic_arn sub_arn msg_id raw_message message_attributes"
+    ),
     "ministack.services.sts._evict_expired_sessions": "",
 }
 # Replaced values, and functions under the names by which other modules import them.
