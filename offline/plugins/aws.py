@@ -2263,6 +2263,8 @@ KINDS: dict[str, Kind] = {
         read=_read_http_domain,
         update=lambda aws, name, old, new: aws.client("apigatewayv2").update_domain_name(**_http_domain(new)),
         delete=lambda aws, name, state: aws.client("apigatewayv2").delete_domain_name(DomainName=name),
+        # AWS adds the target and its hosted zone.
+        quiet={"domainNameConfiguration": lambda old, new: {**(old or {}), **(new or {})} == old},
     ),
     "aws:apigatewayv2/apiMapping:ApiMapping": Kind(
         sdk="pulumi_aws.apigatewayv2.ApiMappingArgs",

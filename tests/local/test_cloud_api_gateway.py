@@ -151,6 +151,20 @@ def test_parts_of_an_http_api_are_as_they_were_given(
     lifecycle(provider, f"{V2}{kind}", {"apiId": http, **inputs}, changed)
 
 
+def test_what_aws_adds_to_a_domain_name_is_no_difference(provider: AwsProvider) -> None:
+    kind = f"{V2}domainName:DomainName"
+    configuration = {"certificateArn": "arn", "endpointType": "REGIONAL", "securityPolicy": "TLS_1_2"}
+    given = {"domainName": "quiet.example.com", "domainNameConfiguration": configuration}
+    identity, state = provider.create(kind, "urn", given)
+    found = provider.read(kind, identity, state)
+    assert found is not None
+    assert found[1]["domainNameConfiguration"]["targetDomainName"]
+    live = {name: found[1][name] for name in given}
+    assert diff(provider, kind, live, given) == (set(), set())
+    changed = {**given, "domainNameConfiguration": {**configuration, "certificateArn": "other"}}
+    assert diff(provider, kind, live, changed) == ({"domainNameConfiguration"}, set())
+
+
 def test_an_api_and_the_accounts_role_are_as_they_were_given(provider: AwsProvider) -> None:
     cors = {"allowOrigins": ["*"], "allowMethods": ["GET"], "allowHeaders": ["authorization"]}
     lifecycle(provider, f"{V2}api:Api", {"name": "a", "protocolType": "HTTP"}, {"corsConfiguration": cors})
@@ -356,3 +370,13 @@ def test_a_token_of_the_issuer_for_the_audience_is_taken_and_no_other_one(
     status, _, body = call(cloud, http, "/", Authorization=f"Bearer {token}")
     # There is no such function.
     assert (status, "not found" in json.dumps(body)) == ((502, True) if allowed else (401, False))
+
+
+def test_an_http_api_answers_at_its_domain_name(cloud: Cloud, http: str) -> None:
+    client, name = cloud.client("apigatewayv2"), "http.example.com"
+    client.create_stage(ApiId=http, StageName="$default", AutoDeploy=True)
+    client.create_domain_name(DomainName=name, DomainNameConfigurations=[{"CertificateArn": "arn"}])
+    assert cloud.call("GET", "/nowhere", {"Host": name})[0] == 403
+    client.create_api_mapping(ApiId=http, DomainName=name, Stage="$default")
+    status, _, body = cloud.call("GET", "/nowhere", {"Host": name})
+    assert (status, json.loads(body)) == (404, {"message": "Not Found"})
