@@ -152,7 +152,7 @@ def test_an_operation_that_ended_with_the_service_is_not_taken_for_one_that_runs
     assert last(served()).state == "succeeded"
 
 
-def test_half_a_record_is_none() -> None:
+def test_a_damaged_record_is_ignored() -> None:
     web.RECORDS.mkdir(parents=True)
     Path(web.RECORDS, "hello.json").write_text('{"name": "hel')
     assert served().functions["hello"].run is None

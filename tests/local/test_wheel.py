@@ -32,13 +32,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_it_holds_the_program_and_nothing_else(installed: Path) -> None:
+def test_the_wheel_contains_the_program_and_nothing_else(installed: Path) -> None:
     found = {str(path.relative_to(installed / "cross_account_ecr")) for path in installed.rglob("*.py")}
     assert found == {str(path.relative_to(ROOT)) for path in modules(*SHIPPED).values()}
     assert {path.name for path in installed.iterdir()} == {"cross_account_ecr", "cross_account_ecr-0.0.0.dist-info"}
 
 
-def test_it_needs_nothing_of_a_name_that_users_give_to_modules_of_their_own(installed: Path, tmp_path: Path) -> None:
+def test_the_wheel_adds_no_module_with_a_name_that_users_may_have(installed: Path, tmp_path: Path) -> None:
     for name in ("components", "deployment", "settings", "stacks"):
         (tmp_path / f"{name}.py").write_text("raise AssertionError('a module of the user')")
     names = [f"cross_account_ecr.{name}" for name in modules(*SHIPPED) if not name.endswith("__main__")]
@@ -50,7 +50,7 @@ def test_it_needs_nothing_of_a_name_that_users_give_to_modules_of_their_own(inst
     )
 
 
-def test_its_command_line_is_called_by_the_name_that_its_texts_say(installed: Path, tmp_path: Path) -> None:
+def test_the_command_line_of_the_wheel_has_the_name_that_its_help_shows(installed: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cross_account_ecr.deployment", "up", "--help"]
     ran = subprocess.run(command, env={"PYTHONPATH": str(installed)}, cwd=tmp_path, text=True, stdout=subprocess.PIPE)
     assert "python -m cross_account_ecr.deployment up --check" in ran.stdout

@@ -105,7 +105,7 @@ def test_lines_of_several_functions_are_in_the_order_of_time_and_as_old_as_asked
     assert cloud.asked[1]["profile_name"] is None
 
 
-def test_an_emulators_events_without_an_id_are_told(cloud: Cloud) -> None:
+def test_log_events_without_an_id_are_shown(cloud: Cloud) -> None:
     cloud.groups = {"/aws/lambda/f": [{"timestamp": int(time.time() * 1000), "message": "hello\n"}]}
     assert [line.text for line in logs([FUNCTION], 60)] == ["hello"]
 

@@ -95,7 +95,7 @@ def test_the_sources_of_a_staged_context_are_compared(program: Path) -> None:
     assert (diff.context, diff.added, diff.changed, diff.removed) == ("app", (), ("app.py",), ())
 
 
-def test_a_folder_that_the_base_has_not_is_all_new(program: Path) -> None:
+def test_a_context_that_the_base_does_not_have_is_new(program: Path) -> None:
     (program / "app").rename(program / "else")
     git(program, "commit", "-qam", "moved")
     base = merge_base(program, "HEAD")

@@ -69,7 +69,7 @@ def test_everything_that_is_wrong_is_refused_at_once_and_nothing_is_written(fold
     assert [path.name for path in folder.iterdir()] == ["Pulumi.yaml"]
 
 
-def test_a_terminal_is_asked_for_what_no_option_gives(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_init_asks_on_a_terminal_for_values_that_no_option_sets(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command_line, "_has_terminal", lambda: True)
     ran = init(folder, answers="111111111111\n222222222222\nus-east-1\nregistry\n\nconsumer\n\n")
     assert ran.exit_code == 0, ran.output

@@ -968,7 +968,7 @@ ACCOUNTS = {
         ([THEIRS, OWN], [{"roleArn": THEIRS}], [{"roleArn": OWN}], [{"roleArn": THEIRS}]),
     ],
 )
-def test_given_roles_take_the_place_of_credentials_each_in_its_account(
+def test_assumed_roles_replace_the_credentials_of_their_accounts(
     cli: FakeCli, folder: Path, roles: list[str], registry: object, own: object, pushing: object
 ) -> None:
     options = Options(assume_roles=roles)
@@ -1011,7 +1011,7 @@ def test_the_registrys_account_is_found_without_its_stack(
 
 
 @pytest.mark.parametrize("roles", [[], [OWN]])
-def test_with_given_roles_the_program_is_run_where_providers_would_have_those_of_the_state(
+def test_with_assumed_roles_a_refresh_and_a_destroy_run_the_program(
     cli: FakeCli, folder: Path, roles: list[str]
 ) -> None:
     with Deployment(folder, settings=ACCOUNTS, options=Options(assume_roles=roles)) as deployment:
@@ -1026,7 +1026,7 @@ def test_with_given_roles_the_program_is_run_where_providers_would_have_those_of
 
 
 @pytest.mark.parametrize("roles", [[], [OWN]])
-def test_a_destroy_whose_program_fails_is_possible_without_given_roles(
+def test_the_hint_for_a_destroy_whose_program_fails_omits_the_assumed_roles(
     cli: FakeCli, folder: Path, roles: list[str]
 ) -> None:
     def refuse(call: Call) -> None:
@@ -1042,7 +1042,7 @@ def test_a_destroy_whose_program_fails_is_possible_without_given_roles(
     assert ("without --assume-role" in refused.value.hint and command in refused.value.hint) == bool(roles)
 
 
-def test_a_registry_that_is_not_destroyed_with_given_roles_has_a_hint_of_its_own(cli: FakeCli, folder: Path) -> None:
+def test_the_hint_for_a_registry_whose_destroy_fails_keeps_its_consumers(cli: FakeCli, folder: Path) -> None:
     def refuse(call: Call) -> None:
         if call.name == "destroy":
             raise Failure("repository.name is not allowed", STACK_TYPE)
@@ -1075,7 +1075,7 @@ def test_two_roles_of_one_account_are_refused_before_anything_is_done(cli: FakeC
     assert cli.operations() == []
 
 
-def test_a_role_that_is_given_twice_is_one_role(cli: FakeCli, folder: Path) -> None:
+def test_a_role_that_is_named_twice_is_assumed_once(cli: FakeCli, folder: Path) -> None:
     with Deployment(folder, settings=ACCOUNTS, options=Options(assume_roles=[OWN, OWN])) as deployment:
         deployment.up()
     assert cli.of("up", "consumer")[0].config["assumeRoles"] == [{"roleArn": OWN}]

@@ -110,7 +110,7 @@ def test_no_event_of_a_stranger_gets_credentials() -> None:
             assert job["if"] == "github.event.pull_request.head.repo.full_name == github.repository"
 
 
-def test_nothing_is_pasted_into_a_script() -> None:
+def test_no_value_of_an_event_is_expanded_in_a_script() -> None:
     assert [step["run"] for _, step in steps() if "${{" in step.get("run", "")] == []
 
 

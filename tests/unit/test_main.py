@@ -55,7 +55,7 @@ def test_a_stack_imports_only_its_own_module(run: Callable[[Any], list[Any]], mo
     assert "stacks.consumer" not in sys.modules
 
 
-def test_a_run_looks_for_no_garbage_and_is_ended_without_a_traceback(run: Callable[[Any], list[Any]]) -> None:
+def test_the_program_disables_garbage_collection_and_ends_without_a_traceback(run: Callable[[Any], list[Any]]) -> None:
     run(RegistrySettings.model_construct())
     assert not gc.isenabled()
     assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL

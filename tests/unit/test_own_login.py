@@ -172,5 +172,5 @@ def test_a_registry_that_was_deployed_before_publishers_were_told_is_read(
         ("sts::2:assumed-role/me/deployer", "iam::2:role/deployer", False),
     ],
 )
-def test_who_a_principal_is(caller: str, principal: str, same: bool) -> None:
+def test_a_principal_is_identified_by_the_arn_of_its_session(caller: str, principal: str, same: bool) -> None:
     assert consumer.is_principal(f"arn:aws:{caller}", f"arn:aws:{principal}") is same

@@ -341,7 +341,7 @@ def test_each_output_has_its_value(deploy: Deploy) -> None:
     assert not done.secret
 
 
-def test_outputs_of_what_is_not_there_are_empty(deploy: Deploy) -> None:
+def test_outputs_of_unused_features_are_empty(deploy: Deploy) -> None:
     done = deploy("consumer", image=EXISTING, api={"type": "none"})
     empty = {name for name, value in done.outputs.items() if value is None}
     assert empty == {"endpointUrl", "apiKey", "domainTarget", "aliasArn", "alarmTopicArn", "triggerPolicies"}

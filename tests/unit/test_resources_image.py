@@ -371,7 +371,7 @@ def test_an_image_that_is_not_there_is_refused_by_its_digest(registry: Registry)
 # ---- the registry stack
 
 
-def test_a_registry_that_is_not_there_is_named_with_the_commands_that_deploy_it(
+def test_a_registry_that_is_not_deployed_is_named_with_the_commands_that_deploy_it(
     deploy: Deploy, recorder: Recorder
 ) -> None:
     del recorder.stacks[REGISTRY_STACK]

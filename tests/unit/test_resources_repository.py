@@ -103,7 +103,7 @@ def test_changed_rules_replace_the_old_ones_instead_of_deleting_the_new(deploy: 
     ("option", "when"),
     [(DELETABLE, "once it holds no image"), ({**DELETABLE, "forceDelete": True}, "with all its images")],
 )
-def test_a_repository_that_may_be_deleted_is_announced_with_those_it_serves(
+def test_a_repository_that_may_be_deleted_causes_a_warning_that_names_its_consumers(
     deploy: Deploy, caplog: pytest.LogCaptureFixture, option: dict[str, Any], when: str
 ) -> None:
     consumers = [{"account": "333333333333"}, {"account": "222222222222"}]
@@ -114,7 +114,7 @@ def test_a_repository_that_may_be_deleted_is_announced_with_those_it_serves(
     assert "222222222222, 333333333333" in warning
 
 
-def test_a_repository_that_is_kept_is_not_announced(deploy: Deploy, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_repository_that_is_kept_causes_no_warning(deploy: Deploy, caplog: pytest.LogCaptureFixture) -> None:
     deploy("registry")
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
@@ -166,7 +166,7 @@ def test_without_replicas_nothing_is_copied(deploy: Deploy) -> None:
     assert not deploy("registry").of(REPLICATION)
 
 
-def test_no_rules_are_no_resource(deploy: Deploy) -> None:
+def test_without_lifecycle_rules_no_policy_is_created(deploy: Deploy) -> None:
     assert not deploy("registry", repository=options(lifecycle=[])).of(LIFECYCLE)
 
 
@@ -247,5 +247,5 @@ def test_a_consumer_is_served_exactly_if_the_registry_grants_it(
             deploy("consumer", image=image)
 
 
-def test_the_component_is_named_for_ever(deploy: Deploy) -> None:
+def test_the_type_token_of_the_component_never_changes(deploy: Deploy) -> None:
     assert deploy("registry").one(COMPONENT).name == "repository"

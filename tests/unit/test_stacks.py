@@ -175,7 +175,7 @@ def test_a_secret_given_by_value_is_refused_without_repeating_it() -> None:
     assert "hunter2" not in str(refused.value)
 
 
-def test_a_state_that_is_being_written_is_read_again_and_no_other_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_state_that_is_being_written_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     half = "invocation of pulumi:pulumi:readStackOutputs returned an error: failed to load checkpoint: EOF"
     answers: list[Any] = [Exception(half), Exception(half), {"outputs": {"a": 1}}, Exception("unknown stack")]
 

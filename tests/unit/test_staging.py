@@ -224,7 +224,7 @@ def test_a_context_that_changes_while_it_is_staged_is_refused(app: Path) -> None
     assert is_clean()
 
 
-def test_a_killed_run_leaves_nothing_that_the_next_one_trips_over(app: Path) -> None:
+def test_a_killed_run_leaves_nothing_that_breaks_the_next_one(app: Path) -> None:
     for number in range(300):
         (app / f"{number}.txt").write_text(str(number))
     program = (
