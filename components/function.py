@@ -113,7 +113,7 @@ class Vpc(Model):
 class FileSystem(Model):
     """An EFS file system that a function mounts, such as for models that no image has room for.
 
-    The network of the function has to reach its mount targets, on port 2049. They are there before the function is.
+    The network of the function must reach its mount targets on port 2049. They must exist before the function.
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-filesystem.html
     """
 

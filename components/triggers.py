@@ -461,7 +461,7 @@ def create_triggers(triggers: Sequence[Trigger], called: Called) -> pulumi.Outpu
     """Create the triggers of one function.
 
     Returns:
-        By ARN of a queue or topic, the policy that its owner has to add to its own; None without any.
+        By ARN of a queue or topic, the policy whose statements its owner adds; None if there are none.
     """
     granted: list[pulumi.Output[tuple[str, iam.Statement] | None]] = []
     for trigger in triggers:

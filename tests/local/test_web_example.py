@@ -144,7 +144,7 @@ def test_after_a_rollback_the_memory_is_what_was_asked_for(fake: type[FakeDeploy
 
 
 def test_an_operation_that_ended_with_the_service_is_not_taken_for_one_that_runs(fake: type[FakeDeployment]) -> None:
-    # Nothing of the service goes on after it.
+    # No thread of the service continues after the test.
     fake.failures = {"up": [SystemExit()]}
     begin("deploy")
     assert last(served()).state == "interrupted"

@@ -200,7 +200,7 @@ def run_program(
 
     try:
         with pytest.MonkeyPatch.context() as patched:
-            # Where in a program each resource was created is a third of the time of a run, and nobody reads it.
+            # Stack traces of resources take a third of the time of a run, and no test reads them.
             patched.setattr("pulumi.runtime.resource._get_stack_trace", source_pb2.StackTrace)
             loop.run_until_complete(pulumi.runtime.stack.run_pulumi_func(main))
     finally:

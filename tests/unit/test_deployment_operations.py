@@ -843,7 +843,7 @@ def test_the_limit_ends_with_the_operation(deploy: Deploy, monkeypatch: pytest.M
     before = threading.active_count()
     deploy(options=Options(timeout=3600)).up()
     assert interrupted == []
-    # A timer that goes on is a thread.
+    # A timer that still runs is a thread.
     assert threading.active_count() <= before
 
 

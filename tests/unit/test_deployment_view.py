@@ -306,7 +306,7 @@ def test_a_push_tells_its_bytes_and_rate(monkeypatch: pytest.MonkeyPatch) -> Non
     now = 7
     row.take(progress("Pushing [=>         ]  512kB/1.024MB"))
     row.take(progress("Pushing [==>        ]  100.2MB/500MB"))
-    # Of a layer that is sent completely, or has no known size, only the bytes that were sent are told.
+    # For a layer that is complete, or has no known size, Docker reports only the bytes that were sent.
     row.take(progress("Pushing [===========>]  1.717MB"))
     row.take(progress("Pushing  2.048kB"))
     row.take(progress("Pushed"))

@@ -77,7 +77,7 @@ def test_the_base_image_of_the_page_is_named_by_digest(deploy: Deploy, app: Path
     image = yaml.safe_load(line.replace("sha256:…", f"sha256:{'1' * 64}"))
     build = deploy("consumer", image=image).one("docker:index/image:Image").inputs["build"]
     assert build["args"] == {"LAMBDA_BASE_IMAGE": f"public.ecr.aws/lambda/python@sha256:{'1' * 64}"}
-    # The Dockerfile takes it, and by default a tag that AWS moves.
+    # The Dockerfile accepts it. Its default is a tag that AWS moves.
     dockerfile = (ROOT / "app" / "Dockerfile").read_text()
     (default,) = re.findall(r"^ARG LAMBDA_BASE_IMAGE=(\S+)$", dockerfile, re.MULTILINE)
     assert default.startswith("public.ecr.aws/lambda/python:")

@@ -81,7 +81,7 @@ def test_repository_and_policy_are_protected_and_retained_together(deploy: Deplo
 
 
 def test_policies_go_with_their_repository_and_not_before_it(deploy: Deploy) -> None:
-    # ECR does not delete a repository that holds images: it has to go on serving its consumers then.
+    # ECR does not delete a repository that holds images. It must then keep serving its consumers.
     done = deploy("registry", repository=options(replicas=["eu-west-1"], lifecycle=RULES))
     deleted_with = {one.name: one.deleted_with for one in (*done.of(POLICY), *done.of(LIFECYCLE))}
     assert deleted_with == {
@@ -215,7 +215,7 @@ def test_outputs_name_each_consumer_in_its_regions(deploy: Deploy) -> None:
 
 
 def test_urls_are_known_once_consumers_may_pull(deploy: Deploy) -> None:
-    # Whoever waits for the URL waits for the policy.
+    # A resource that waits for the URL waits for the policy.
     unknown = deploy("registry", repository=options(replicas=["eu-west-1"], lifecycle=RULES), unknown={POLICY}).unknown
     assert unknown == {"repositoryUrl", "repositoryUrls"}
 
