@@ -53,6 +53,7 @@ from policy_pack.rules import (
     TARGET,
     unread,
 )
+from tests.unit.conftest import Deploy
 from tests.unit.reach import reached, reaches
 
 Resource = tuple[str, dict[str, Any]]
@@ -64,6 +65,7 @@ DIGEST = f"registry/name@sha256:{'0' * 64}"
 UNKNOWN = UNKNOWN_STRING_VALUE
 FUNCTION_ARN, FAILED = "arn:aws:lambda:us-east-1:222222222222:function:app", "arn:aws:sqs:us-east-1:222222222222:failed"
 NEWS, NIGHTLY = "arn:aws:sns:us-east-1:222222222222:news", "arn:aws:events:us-east-1:222222222222:rule/nightly"
+CERTIFICATE = "arn:aws:acm:us-east-1:222222222222:certificate/1234abcd-12ab-34cd-56ef-1234567890ab"
 CALLED_LATER: Resource = (
     "aws:scheduler/schedule:Schedule",
     {"target": {"arn": "arn:aws:lambda:us-east-1:2:function:app"}},
@@ -753,6 +755,43 @@ def test_what_is_wrong_is_said_with_its_fix(
     assert expected in said[0]
     assert BY_NAME[rule].remediation_steps in said[0]
     assert BY_NAME[rule].url in said[0]
+
+
+@pytest.mark.parametrize(
+    "api",
+    [
+        {
+            "type": "rest", "path": "users/{id}", "accessLogRetention": 30, "executionLogs": True, "loggingRole": True,
+            "corsOrigin": "https://example.com", "authorizer": {"function": f"{FUNCTION_ARN}-authorizer"},
+            "throttle": {"rate": 100, "burst": 50}, "domain": {"name": "api.example.com", "certificate": CERTIFICATE},
+        },
+        {
+            "type": "http", "path": "$default", "accessLogRetention": 30, "corsOrigin": "https://example.com",
+            "authorizer": {"issuer": "https://example.com", "audience": ["orders"]},
+            "domain": {"name": "api.example.com", "certificate": CERTIFICATE, "hostedZone": "Z0123456789ABCDEFGHIJ"},
+        },
+    ],
+)  # fmt: skip
+def test_what_the_options_of_an_api_and_triggers_create_breaks_no_mandatory_rule(
+    deploy: Deploy, api: dict[str, Any]
+) -> None:
+    triggers = [
+        {"type": "queue", "name": "orders", "queue": FAILED},
+        {"type": "topic", "name": "news", "topic": NEWS},
+        {"type": "schedule", "name": "nightly", "expression": "rate(1 day)"},
+        {"type": "events", "name": "created", "pattern": {"source": ["orders"]}},
+    ]
+    function = {"triggers": triggers, "asynchronous": {"onFailure": FAILED}}
+    done = deploy("consumer", image={"digest": "sha256:" + "ab" * 32}, api=api, function=function)
+    created = [(one.type, one.inputs) for one in done.resources if one.type.startswith("aws:")]
+    said = {
+        rule.name: found(rule.name, *resources)
+        for rule in RULES
+        if rule.enforcement_level == EnforcementLevel.MANDATORY
+        for resources in ([[one] for one in created] if isinstance(rule, ResourceValidationPolicy) else [created])
+        if found(rule.name, *resources)
+    }
+    assert said == {}
 
 
 def test_a_protected_repository_passes_unless_it_may_be_deleted_with_its_images() -> None:
