@@ -10,6 +10,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -41,10 +42,14 @@ class PreparedProgram:
     def __init__(self, python: Path, folder: Path, environment: Mapping[str, str], files: Path) -> None:
         reader, writer = os.pipe()
         modules = files.with_suffix(".modules")
+        # A socket in a folder of this user, because anybody on the machine can connect to a port.
+        self._folder = tempfile.TemporaryDirectory(prefix="program-")
+        socket = f"{self._folder.name}/socket"
+        command = [str(python), "-P", __file__, str(folder), str(modules), socket, str(writer)]
         with files.with_suffix(".log").open("w") as output:
             self.process = subprocess.Popen(
-                [str(python), "-P", __file__, str(folder), str(modules), str(writer)], cwd=folder, env=environment,
-                stdin=subprocess.PIPE, stdout=output, stderr=output, pass_fds=[writer], process_group=0,
+                command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=output, stderr=output,
+                pass_fds=[writer], process_group=0,
             )  # fmt: skip
         os.close(writer)
         self._told = os.fdopen(reader)
@@ -60,6 +65,7 @@ class PreparedProgram:
         self.process.kill()
         self.process.wait()
         self._told.close()
+        self._folder.cleanup()
         if self.process.stdin:
             self.process.stdin.close()
 
@@ -79,7 +85,7 @@ class _Host(LanguageServer):
         return self.answers.get()
 
 
-def _main(folder: str, modules: Path, writer: int) -> None:
+def _main(folder: str, modules: Path, socket: str, writer: int) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.path.insert(0, folder)
@@ -89,10 +95,10 @@ def _main(folder: str, modules: Path, writer: int) -> None:
             hasattr(importlib.import_module(name), "any")
     host, server = _Host(str(Path(folder, "__main__.py"))), grpc.server(ThreadPoolExecutor(4))
     language_pb2_grpc.add_LanguageRuntimeServicer_to_server(host, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    server.add_insecure_port(f"unix:{socket}")
     server.start()
     with os.fdopen(writer, "w") as told:
-        told.write(f"127.0.0.1:{port}\n")
+        told.write(f"unix:{socket}\n")
     answer = LanguageServer.Run(host, host.asked.get(), None)  # type: ignore[no-untyped-call]  # of the SDK
     modules.write_text("\n".join(name for name, module in sys.modules.items() if _is_of_a_package(module, folder)))
     host.answers.put(answer)
@@ -114,4 +120,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    _main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
