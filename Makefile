@@ -2,9 +2,6 @@
 PYTHON ?= python3
 VENV := .local/venv/bin
 
-# `eval "$(make env)"` also works in `make shell`, where make would print the folder.
-MAKEFLAGS += --no-print-directory
-
 .DEFAULT_GOAL := help
 .PHONY: help setup demo shell env down test test-unit mutants lint format reference bench policies lock .local/venv
 

@@ -9,6 +9,8 @@ from local.workspace import AWS, BIN, EPHEMERAL, LAYOUT, LOCAL, REGION, RUN, STA
 
 # Prefixes of variables that could select another cloud, backend or Python.
 FOREIGN = ("AWS_", "PULUMI_", "VIRTUAL_ENV", "PYTHONPATH", "LAMBDA_BASE_IMAGE")
+# With these, `make` in `make shell` is a recursive one, which prints its folder: `eval "$(make env)"` would run that.
+MAKE = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
 
 
 def prepare() -> str | None:
@@ -33,7 +35,7 @@ def prepare() -> str | None:
 
 def environment() -> dict[str, str]:
     """The caller's environment, changed so that `pulumi`, `docker` and AWS clients use only the local cloud."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith((*FOREIGN, *MAKE))}
     return {**kept, **_changes(), "PATH": os.pathsep.join([str(BIN), str(VENV / "bin"), os.environ["PATH"]])}
 
 

@@ -21,3 +21,11 @@ def test_make_shell_finds_its_own_tools_before_those_of_the_users_startup_file(
     )  # fmt: skip
     first, second, third, *_ = shown.stdout.split(":")
     assert [first, second, third] == [str(environment.BIN), str(environment.VENV / "bin"), "/of/the/user"]
+
+
+def test_make_in_make_shell_is_no_recursive_make(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "_changes", dict)
+    for name in environment.MAKE:
+        monkeypatch.setenv(name, "1")
+    shown = subprocess.run(["make", "help"], env=environment.environment(), capture_output=True, text=True, check=True)
+    assert shown.stdout.startswith("help ")
