@@ -5,9 +5,10 @@ imports only the Pulumi SDK. https://www.pulumi.com/docs/iac/concepts/languages-
 """
 
 import importlib
+import json
 import os
 import runpy
-import signal
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,10 @@ from typing import Any
 
 import grpc
 from pulumi.automation._server import LanguageServer
-from pulumi.runtime.proto import language_pb2_grpc
+from pulumi.runtime.proto import language_pb2, language_pb2_grpc
+
+# The runner's exit code if it has reported the error.
+SHOWN_TO_USER = 32
 
 
 class PreparedProgram:
@@ -71,13 +75,10 @@ class PreparedProgram:
 
 
 class _Host(LanguageServer):
-    """Passes the request to the main thread, in which Python's language host runs programs."""
+    """Passes the request to the main thread, in which programs run."""
 
-    def __init__(self, file: str) -> None:
-        def program() -> None:
-            runpy.run_path(file, run_name="__main__")
-
-        super().__init__(program)
+    def __init__(self) -> None:
+        super().__init__(lambda: None)
         self.asked, self.answers = SimpleQueue[Any](), SimpleQueue[Any]()
 
     def Run(self, request: Any, context: Any) -> Any:  # noqa: N802  # named by the library
@@ -87,22 +88,54 @@ class _Host(LanguageServer):
 
 def _main(folder: str, modules: Path, socket: str, writer: int) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.path.insert(0, folder)
+    runner = shutil.which("pulumi-language-python-exec", mode=os.F_OK)
+    if runner is None:
+        return
     for name in modules.read_text().split() if modules.exists() else ():
         with suppress(Exception):
             # The AWS SDK loads a module on its first use.
             hasattr(importlib.import_module(name), "any")
-    host, server = _Host(str(Path(folder, "__main__.py"))), grpc.server(ThreadPoolExecutor(4))
+    host, server = _Host(), grpc.server(ThreadPoolExecutor(4))
     language_pb2_grpc.add_LanguageRuntimeServicer_to_server(host, server)
     server.add_insecure_port(f"unix:{socket}")
     server.start()
     with os.fdopen(writer, "w") as told:
         told.write(f"unix:{socket}\n")
-    answer = LanguageServer.Run(host, host.asked.get(), None)  # type: ignore[no-untyped-call]  # of the SDK
+    answer = _run(runner, host.asked.get())
     modules.write_text("\n".join(name for name, module in sys.modules.items() if _is_of_a_package(module, folder)))
     host.answers.put(answer)
     threading.Event().wait()
+
+
+def _run(runner: str, request: Any) -> Any:
+    """Run the program with Pulumi's own runner, as the language host of Python does.
+
+    https://github.com/pulumi/pulumi/blob/v3.274.1/sdk/python/cmd/pulumi-language-python/main.go
+    """
+    os.environ["PULUMI_CONFIG"] = json.dumps(dict(request.config))
+    os.environ["PULUMI_CONFIG_SECRET_KEYS"] = json.dumps(list(request.configSecretKeys))
+    options = {
+        "monitor": request.monitor_address,
+        "engine": request.args[0],
+        "project": request.project,
+        "stack": request.stack,
+        "pwd": request.pwd,
+        "dry_run": "true" if request.dryRun else "false",
+        "parallel": request.parallel,
+        "organization": request.organization or "organization",
+        "root_directory": request.info.root_directory,
+    }
+    program = Path(request.info.program_directory, request.info.entry_point)
+    sys.argv = [runner, *(f"--{name}={value}" for name, value in options.items()), str(program)]
+    sys.path.insert(0, request.info.program_directory)
+    try:
+        runpy.run_path(runner, run_name="__main__")
+    except SystemExit as ended:
+        if ended.code == SHOWN_TO_USER:
+            return language_pb2.RunResponse(bail=True)
+        if ended.code:
+            return language_pb2.RunResponse(error=f"program exited with non-zero exit code: {ended.code}")
+    return language_pb2.RunResponse()
 
 
 def _is_of_a_package(module: Any, folder: str) -> bool:

@@ -896,7 +896,11 @@ def test_a_stopped_check_is_neither_passed_nor_failed(deploy: Deploy, cli: FakeC
 # ---- prepared programs
 
 
-def test_a_prepared_program_runs_the_next_update_and_no_other_one(deploy: Deploy, cli: FakeCli) -> None:
+def test_a_prepared_program_runs_the_next_update_and_no_other_one(
+    deploy: Deploy, cli: FakeCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pulumi-language-python-exec").touch()
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     deployment = deploy()
     deployment.prepare(["consumer"])
     processes = [program.process for program in deployment._prepared.values()]
