@@ -39,6 +39,12 @@ def url(probe: Clone) -> str:
     return probe.output("consumer", "endpointUrl")
 
 
+@pytest.fixture(scope="module")
+def image(probe: Clone) -> tuple[str, str]:
+    """URL of the repository and tag of the function's image."""
+    return running_image(probe)
+
+
 @contextmanager
 def public_url(lambda_: Any, **function: str) -> Iterator[str]:
     """A URL of a function, or of its alias, that everybody may call."""
@@ -187,10 +193,9 @@ def test_a_function_has_the_rights_of_its_role_and_no_others(probe: Clone) -> No
             call()
 
 
-def test_an_alias_is_in_the_arn_of_the_function(probe: Clone) -> None:
+def test_an_alias_is_in_the_arn_of_the_function(probe: Clone, image: tuple[str, str]) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/python-context.html."""
-    url, tag = running_image(probe)
-    with scratch(probe, f"{url}:{tag}") as lambda_:
+    with scratch(probe, ":".join(image)) as lambda_:
         version = lambda_.publish_version(FunctionName="scratch")["Version"]
         lambda_.create_alias(FunctionName="scratch", Name="live", FunctionVersion=version)
         answer = lambda_.invoke(FunctionName="scratch", Qualifier="live", Payload=b'{"do": "where"}')
@@ -249,9 +254,12 @@ def test_a_function_without_concurrency_is_throttled(probe: Clone, url: str, fun
 
 def test_events_have_a_limit(probe: Clone, url: str, function_url: str) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
-    with pytest.raises(ClientError) as refused:
-        probe.client("consumer", "lambda").invoke(FunctionName=NAME, Payload=b'"' + b"x" * 6 * 1024**2 + b'"')
-    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
+    for kind, size in (("RequestResponse", 6 * 1024**2), ("Event", 1024**2)):
+        with pytest.raises(ClientError) as refused:
+            probe.client("consumer", "lambda").invoke(
+                FunctionName=NAME, InvocationType=kind, Payload=b'"' + b"x" * size + b'"'
+            )
+        assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
     assert get(probe, url, b"x" * (10 * 1024**2 + 1))[::2] == (413, {"message": "Request Too Long"})
     assert get(probe, function_url, b"x" * (6 * 1024**2 + 1))[0] == 413
     assert get(probe, function_url, b"x" * (5 * 1024**2))[0] == 413  # larger as Base64
@@ -320,17 +328,16 @@ def test_without_the_right_to_log_nothing_is_logged(probe: Clone) -> None:
     assert [event for event in events if request in event["message"]] == []
 
 
-def answer_of(probe: Clone, context: Path, name: str) -> Any:
+def answer_of(probe: Clone, context: Path, uri: str) -> Any:
     """Build the image in a folder and invoke a function of it with an event. Returns its response."""
-    image = f"{running_image(probe)[0]}:{name}"
     probe.log_in_to_registry()
-    pushed = probe.shell(f"docker build -q -t {image} {context} && docker push -q {image}")
+    pushed = probe.shell(f"docker build -q -t {uri} {context} && docker push -q {uri}")
     assert pushed.returncode == 0, pushed.stdout
-    with scratch(probe, image) as lambda_:
+    with scratch(probe, uri) as lambda_:
         return json.load(lambda_.invoke(FunctionName="scratch", Payload=b'{"from": "here"}')["Payload"])
 
 
-def test_a_static_binary_on_an_empty_image_runs(probe: Clone, tmp_path: Path) -> None:
+def test_a_static_binary_on_an_empty_image_runs(probe: Clone, image: tuple[str, str], tmp_path: Path) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/go-image.html."""
     if (go := shutil.which("go")) is None:
         pytest.skip("needs Go")
@@ -341,10 +348,10 @@ def test_a_static_binary_on_an_empty_image_runs(probe: Clone, tmp_path: Path) ->
     )  # fmt: skip
     assert built.returncode == 0, built.stderr
     (tmp_path / "Dockerfile").write_text('FROM scratch\nCOPY bootstrap /\nENTRYPOINT ["/bootstrap"]\n')
-    assert answer_of(probe, tmp_path, "static") == {"event": {"from": "here"}}
+    assert answer_of(probe, tmp_path, f"{image[0]}:static") == {"event": {"from": "here"}}
 
 
-def test_a_node_handler_runs(probe: Clone, tmp_path: Path) -> None:
+def test_a_node_handler_runs(probe: Clone, image: tuple[str, str], tmp_path: Path) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/nodejs-image.html."""
     if (node := shutil.which("node")) is None:
         pytest.skip("needs Node.js")
@@ -360,4 +367,4 @@ def test_a_node_handler_runs(probe: Clone, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text(
         'FROM scratch\nCOPY . /\nENTRYPOINT ["/node", "/bootstrap.mjs"]\nCMD ["/app.mjs"]\n'
     )
-    assert answer_of(probe, tmp_path, "node") == {"from": "here", "by": "node"}
+    assert answer_of(probe, tmp_path, f"{image[0]}:node") == {"from": "here", "by": "node"}

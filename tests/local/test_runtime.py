@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import socket
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from ministack.core.responses import request_scope
 from ministack.services import lambda_svc
 
-from local.cloud import functions, gateway, instances
+from local.cloud import functions, gateway, instances, runtime
 from local.cloud.gate import runtime_port
 from local.cloud.gateway import is_proxy_response, proxy_response
 from local.cloud.runtime import PAYLOAD_BYTES, RESPONSE_BYTES, Result, Runtime
@@ -132,6 +133,21 @@ def test_a_call_ends_with_the_functions_timeout() -> None:
     assert json.loads(result.payload) == {
         "errorType": "Sandbox.Timedout", "errorMessage": "RequestId: id-0 Error: Task timed out after 0.20 seconds",
     }  # fmt: skip
+
+
+def test_a_start_has_ten_seconds_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib."""
+    monkeypatch.setattr(runtime, "INIT_SECONDS", 0.5)
+
+    def act(client: Client) -> None:
+        time.sleep(0.4)  # longer than the function's own time
+        request, _ = client.next()
+        client.end(request, "response", b"1")
+
+    (result,) = called(act, seconds=0.2)
+    assert (result.payload, result.failed) == (b"1", False)
+    (late,) = called(lambda _: None, seconds=0.2)
+    assert json.loads(late.payload)["errorMessage"].endswith("Task timed out after 0.70 seconds")
 
 
 @pytest.mark.parametrize(("size", "expected"), [(RESPONSE_BYTES, 202), (RESPONSE_BYTES + 1, 413)])
@@ -295,6 +311,11 @@ def test_a_function_url_tells_nothing_of_an_error(monkeypatch: pytest.MonkeyPatc
     )
     assert shape({"body": "text"})[0]["body"] == "text"
     assert shape({"throttle": True, "error": True, "body": {}})[0]["statusCode"] == 429
+    token = functions.FAILED_STATUS.set(500)  # as for an HTTP API
+    try:
+        assert shape({"error": True, "body": {"errorMessage": "secret"}})[0]["statusCode"] == 500
+    finally:
+        functions.FAILED_STATUS.reset(token)
 
 
 # ---- the log of a call
