@@ -36,6 +36,8 @@ VARIABLES = {
     "LAMBDA_TASK_ROOT": "/var/task",
     "TZ": ":UTC",
 }
+# By then Docker has what a function wrote during a call.
+LATE_SECONDS = 1
 # Variables that MiniStack sets for its own runtimes and for an emulator in the image.
 FOREIGN = ("_", "AWS_LAMBDA_FUNCTION_TIMEOUT")
 # Configuration of the function that is called in this context, and its ARN as it was called.
@@ -51,6 +53,8 @@ class Instance(Container):  # type: ignore[misc]  # docker has no types
     environment: dict[str, str]
     is_cold = True
     read_until = ""
+    request = ""
+    reading: threading.Lock
 
     def reload(self) -> None:
         """Read its state again."""
@@ -60,6 +64,7 @@ class Instance(Container):  # type: ignore[misc]  # docker has no types
 
     def remove(self, **options: Any) -> None:
         """Remove it, with its gate."""
+        self.write_late()
         try:
             super().remove(**options)
         finally:
@@ -67,15 +72,21 @@ class Instance(Container):  # type: ignore[misc]  # docker has no types
 
     def lines(self) -> list[tuple[int, str]]:
         """The lines that it wrote since the last call: time in milliseconds, and text."""
-        since = {"since": datetime.fromisoformat(self.read_until).timestamp()} if self.read_until else {}
-        found = []
-        for line in self.logs(stdout=True, stderr=True, timestamps=True, **since).decode(errors="replace").split("\n"):
-            when, _, text = line.partition(" ")
-            if when and when > self.read_until:
-                found.append((when, text))
-        if found:
-            self.read_until = found[-1][0]
+        with self.reading:
+            since = {"since": datetime.fromisoformat(self.read_until).timestamp()} if self.read_until else {}
+            told = self.logs(stdout=True, stderr=True, timestamps=True, **since).decode(errors="replace")
+            parts = (line.partition(" ") for line in told.split("\n"))
+            found = [(when, text) for when, _, text in parts if when and when > self.read_until]
+            if found:
+                self.read_until = found[-1][0]
         return [(int(datetime.fromisoformat(when).timestamp() * 1000), text) for when, text in found]
+
+    def write_late(self, request: str | None = None) -> None:
+        """Write what came after the end of a call, unless there is another one. Lambda also writes it later."""
+        if request in (self.request, None):
+            with suppress(docker.errors.DockerException, OSError):
+                if lines := self.lines():
+                    _write(self, lines)
 
     def await_end(self) -> None:
         """Wait until it ends, and report its exit code to the gate."""
@@ -155,6 +166,7 @@ def _confined(run: Callable[..., Any], gates: Gates, cloud: str) -> Callable[...
             gates.prepare(containers.client)
         instance = Instance(started.attrs, started.client, started.collection)
         instance.gate, instance.configuration, instance.environment = taken, configuration, variables
+        instance.reading = threading.Lock()
         threading.Thread(target=instance.await_end, name="instance", daemon=True).start()
         return instance
 
@@ -183,6 +195,7 @@ def _region(configuration: Document) -> str:
 def invoke(instance: Instance, event: Any, seconds: int, request: str) -> Document:
     """Call an instance, and write its log. Returns what MiniStack's own call of an emulator returns."""
     called, payload = CALLED.get(), json.dumps(event).encode()
+    instance.request = request
     arn = partition.of(_region(called)).text(CALLED_ARN.get() or called["FunctionArn"])
     trace = f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};Parent={secrets.token_hex(8)};Sampled=0"
     began = _now()
@@ -193,6 +206,9 @@ def invoke(instance: Instance, event: Any, seconds: int, request: str) -> Docume
     lines = _framed(instance, request, result, [(began, ""), *instance.lines(), (ended, "")])
     instance.is_cold = False
     _write(instance, lines)
+    late = threading.Timer(LATE_SECONDS, instance.write_late, (request,))
+    late.daemon = True
+    late.start()
     text = result.payload.decode(errors="replace")
     answer: Document = {"log": "\n".join(line for _, line in lines), "log_source": "rie"}
     try:

@@ -52,9 +52,9 @@ def sleep(event: Any, context: Any) -> Any:
 
 
 def say(event: Any, context: Any) -> Any:
-    print("from the function")
-    print("to the other stream", file=sys.stderr)
     logging.getLogger().warning("by the logger")
+    print("to the other stream", file=sys.stderr)
+    print(event.get("text", "from the function"))
     return answer("said")
 
 

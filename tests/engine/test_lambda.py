@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from tests.engine.test_access import CONSUMER, NAME, age, running_image, scratch
 
 PROBE = Path(__file__).with_name("probe.py")
 GROUP = f"/aws/lambda/{NAME}"
+LOG_SECONDS = 10
 ONCE = Config(retries={"total_max_attempts": 1})
 Answer = tuple[int, Any, dict[str, Any]]
 
@@ -88,6 +90,17 @@ def invoke(clone: Clone, do: str, **event: Any) -> tuple[Any, str]:
     """Invoke the function with an event. Returns its response, and `Unhandled` if that is an error."""
     answer = clone.client("consumer", "lambda").invoke(FunctionName=NAME, Payload=json.dumps({"do": do, **event}))
     return json.load(answer["Payload"]), answer.get("FunctionError", "")
+
+
+def logged(probe: Clone, *texts: str) -> list[tuple[str, str]]:
+    """Stream and message of each event in the function's log group, once it contains these messages."""
+    client, end = probe.client("consumer", "logs"), time.monotonic() + LOG_SECONDS
+    while True:
+        events = client.filter_log_events(logGroupName=GROUP)["events"]
+        found = [(event["logStreamName"], event["message"]) for event in events]
+        if {*texts} <= {message for _, message in found} or time.monotonic() > end:
+            return found
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("do", ["text", "nothing", "object", "raise", "write", "exit", "large"])
@@ -277,14 +290,16 @@ def test_a_call_is_logged_in_the_functions_group(probe: Clone) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-view.html."""
     request = json.loads(invoke(probe, "where")[0]["body"])["id"]
     invoke(probe, "say")
-    events = probe.client("consumer", "logs").filter_log_events(logGroupName=GROUP)["events"]
-    lines = [event["message"] for event in events]
+    own = {"from the function", "to the other stream"}
+    events = logged(probe, *own)
+    lines = [message for _, message in events]
     assert f"START RequestId: {request} Version: $LATEST" in lines
     assert f"END RequestId: {request}" in lines
     (report,) = [line for line in lines if line.startswith(f"REPORT RequestId: {request}\t")]
     assert "\tMemory Size: 128 MB\tMax Memory Used: " in report
-    assert {"from the function", "to the other stream"} <= set(lines)
-    assert all("/[$LATEST]" in event["logStreamName"] for event in events)
+    assert own <= {*lines}
+    (stream,) = {stream for stream, message in events if request in message}
+    assert "/[$LATEST]" in stream
 
 
 def test_an_update_starts_new_instances_whose_log_is_json(probe: Clone) -> None:
@@ -300,18 +315,17 @@ def test_an_update_starts_new_instances_whose_log_is_json(probe: Clone) -> None:
     try:
         assert json.loads(invoke(probe, "kept")[0]["body"]) == {"file": 1, "calls": 1}
         request = json.loads(invoke(probe, "where")[0]["body"])["id"]
-        invoke(probe, "say")
+        invoke(probe, "say", text="from the new instance")
+        lines = [message for _, message in logged(probe, "from the new instance")]
     finally:
         update("Text")
-    events = probe.client("consumer", "logs").filter_log_events(logGroupName=GROUP)["events"]
-    lines = [event["message"] for event in events]
     told = [json.loads(line) for line in lines if line.startswith("{")]
     records = {one["type"]: one["record"] for one in told if one.get("record", {}).get("requestId") == request}
     assert records["platform.start"] == {"requestId": request, "version": "$LATEST"}
     assert records["platform.report"]["status"] == "success"
     assert records["platform.report"]["metrics"].keys() >= {"durationMs", "billedDurationMs", "memorySizeMB"}
     assert [one["level"] for one in told if one.get("message") == "by the logger"] == ["WARNING"]
-    assert "from the function" in lines
+    assert "from the new instance" in lines
 
 
 def test_without_the_right_to_log_nothing_is_logged(probe: Clone) -> None:

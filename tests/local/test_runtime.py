@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -358,3 +359,20 @@ def test_json_logs_have_events_of_the_platform() -> None:
     record = json.loads(report)["record"]
     assert record["status"] == "success"
     assert record["metrics"] == {"durationMs": 10.0, "billedDurationMs": 10, "memorySizeMB": 128, "maxMemoryUsedMB": 40}
+
+
+def test_a_line_that_docker_has_late_is_written_once_and_after_its_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-view.html."""
+    written: list[str] = []
+    monkeypatch.setattr(instances, "_write", lambda _, lines: written.extend(text for _, text in lines))
+    told = "2026-01-01T00:00:00.000000001Z first\n"
+    instance = instances.Instance({"Id": "1"})
+    instance.reading, instance.request = threading.Lock(), "id-1"
+    monkeypatch.setattr(instance, "logs", lambda **_: told.encode())
+    assert [text for _, text in instance.lines()] == ["first"]
+    told += "2026-01-01T00:00:00.000000002Z late\n"
+    instance.write_late("id-0")  # the next call writes it
+    assert written == []
+    for _ in range(2):
+        instance.write_late("id-1")
+    assert written == ["late"]
