@@ -81,6 +81,9 @@ def plugins() -> None:
             current.done(how, "language, aws, docker: no download can be reached")
         else:
             stand_ins.remove(BIN)
+            # `python -m deployment watch` looks for the runner on PATH, where official installations have it.
+            if runner := shutil.which(stand_ins.RUNNER, mode=os.F_OK, path=_official_path()):
+                (BIN / stand_ins.RUNNER).symlink_to(runner)
             current.done(how, ", ".join(f"{name} {version}" for name, version in wanted.items()))
         chosen.write_text(json.dumps({"wanted": wanted, "how": how}))
 
