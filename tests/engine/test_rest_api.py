@@ -90,11 +90,12 @@ def open_method(clone: Clone) -> None:
 def test_an_http_api_answers_at_its_routes(deployed: Clone) -> None:
     routes = "[{path: 'users/{id}', public: true}, {path: signed}]"
     options = "throttle: {rate: 100, burst: 50}, corsOrigin: 'https://example.com', accessLogRetention: 7"
+    options += f", domain: {{name: http.example.com, certificate: '{CERTIFICATE}'}}"
     api = f"api: {{type: http, path: hello, public: true, routes: {routes}, {options}}}"
     deployed.edit("Pulumi.consumer.yaml", API, api)
     deployed.up("consumer")
     url = deployed.output("consumer", "endpointUrl")
-    assert url.endswith(".amazonaws.com/hello")
+    assert url == "https://http.example.com/hello"
     assert deployed.get() == (200, {"message": "hello world!"})
     root = url.removesuffix("hello")
     assert deployed.get_url(f"{root}users/7")[0] == 200
@@ -108,9 +109,14 @@ def test_an_http_api_answers_at_its_routes(deployed: Clone) -> None:
     assert deployed.planned("consumer") == {}
 
     deployed.edit("Pulumi.consumer.yaml", "{path: 'users/{id}', public: true}, ", "")
+    issuer = "authorizer: {issuer: 'https://localhost:1/', audience: [orders]}"
+    deployed.edit("Pulumi.consumer.yaml", "throttle: {rate: 100", f"{issuer}, throttle: {{rate: 100")
     deployed.up("consumer")
     assert deployed.get_url(f"{root}users/7") == (404, {"message": "Not Found"})
     assert deployed.get()[0] == 200
+    # Without a token, and with one that nobody signed.
+    for headers in ({}, {"Authorization": "Bearer e30.e30.e30"}):
+        assert deployed.get_url(f"{root}signed", headers) == (401, {"message": "Unauthorized"})
 
 
 def test_a_web_framework_is_served_under_every_path_and_method(deployed: Clone) -> None:
