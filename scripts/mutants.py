@@ -145,7 +145,7 @@ def run(mutants: list[Mutant], seconds: float) -> list[tuple[Mutant, bool]]:
         process = start(free[0], tests, Recorder(Path(scratch, "coverage"), Path(scratch, "seconds")))
         process.join()
         if process.exitcode:
-            sys.exit(f"the tests fail without a mutation. Run: python -m pytest {' '.join(tests)}")
+            sys.exit(f"{Path(f'{free[0]}.log').read_text()}\nThe tests fail without a mutation.")
         runs = Runs(Path(scratch, "coverage"), Path(scratch, "seconds"), free[0])
         end = time.monotonic() + seconds
         results: list[tuple[Mutant, bool]] = []
@@ -257,9 +257,9 @@ def start(copy: Path, tests: Iterable[str], plugin: object) -> multiprocessing.P
         os.chdir(copy)
         # The modules of the project are imported from the copy.
         sys.path[:] = [str(copy), *(each for each in sys.path if Path(each or ".").resolve() != ROOT)]
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
-        os.dup2(null, 2)
+        log = os.open(f"{copy}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
         # Do not wait for threads of the tests.
         options = ["-qx", "-W", "ignore:Module already imported:pytest.PytestWarning"]
         os._exit(pytest.main([*options, *tests], plugins=[plugin]))
