@@ -542,6 +542,12 @@ def test_a_check_waits_for_good_answers_in_a_row(
     assert check.problem(endpoint) == problem
 
 
+def test_a_check_ends_with_the_last_answer_that_it_needs(endpoint: str) -> None:
+    Answers.statuses = [500, 200, 200, 503]
+    assert Check(interval=0.01, answers=2).problem(endpoint) == ""
+    assert Answers.statuses == [503]
+
+
 def test_a_request_that_the_end_of_a_check_cuts_off_does_not_hide_the_answer_before_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

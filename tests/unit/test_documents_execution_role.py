@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from components.errors import InvalidConfiguration
 from tests.unit.conftest import Deploy
 from tests.unit.recorder import DIGEST
 from tests.unit.registered import may
@@ -113,6 +114,27 @@ def test_all_options_together_grant_what_each_grants(deploy: Deploy) -> None:
     assert [pair for pair in FOREIGN if may(document, *pair)] == []
     sids = [statement["Sid"] for statement in document["Statement"]]
     assert len(set(sids)) == len(sids)
+
+
+def test_no_further_statement_has_the_sid_of_an_own_one(deploy: Deploy) -> None:
+    everything: dict[str, Any] = {
+        "secrets": {"A1": SECRET, "B1": PARAMETER},
+        "deadLetter": QUEUE,
+        "vpc": NETWORK,
+        "tracing": True,
+        "fileSystem": {
+            "accessPoint": "arn:aws:elasticfilesystem:us-east-1:222222222222:access-point/fsap-1",
+            "path": "/mnt/models",
+        },
+        **GRANTS["work"][0],
+        **GRANTS["results"][0],
+    }
+    sids = [statement["Sid"] for statement in policy(deploy, everything)["Statement"]]
+    assert len(sids) > 10
+    for sid in sids:
+        more = {"Sid": sid, "Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
+        with pytest.raises(InvalidConfiguration, match=r"function\.statements\[0\]: must have no Sid"):
+            policy(deploy, {"statements": [more]})
 
 
 def test_a_resource_is_a_wildcard_only_where_the_action_knows_none(deploy: Deploy) -> None:

@@ -337,15 +337,15 @@ def test_a_line_of_the_access_log_says_who_called_what_and_what_came_of_it(deplo
     settings = done.one(STAGE).inputs["accessLogSettings"]
     group = done.one(LOGS, name="/aws/apigateway/cross-account-function/Prod")
     assert settings["destinationArn"] == f"arn:aws:logs:us-east-1:222222222222:log-group:{group.inputs['name']}"
-    assert set(json.loads(settings["format"]).values()) == {
-        "$context.requestId",
-        "$context.requestTime",
-        "$context.identity.sourceIp",
-        "$context.httpMethod",
-        "$context.path",
-        "$context.status",
-        "$context.responseLatency",
-        "$context.error.message",
+    assert json.loads(settings["format"]) == {
+        "requestId": "$context.requestId",
+        "time": "$context.requestTime",
+        "sourceIp": "$context.identity.sourceIp",
+        "method": "$context.httpMethod",
+        "path": "$context.path",
+        "status": "$context.status",
+        "latency": "$context.responseLatency",
+        "error": "$context.error.message",
     }
 
 
