@@ -205,6 +205,13 @@ def test_status_says_where_the_state_may_be_wrong(known: dict[str, Any], code: i
     assert json.loads(run("status", "--json").stdout)["stacks"]["consumer"]["resources"] == 3
 
 
+def test_status_shows_which_image_runs_at_which_address() -> None:
+    outputs = {"imageDigest": f"sha256:{'ab' * 32}", "endpointUrl": "https://x/"}
+    Recorded.answer = {"consumer": StackStatus(stack="consumer", deployed=True, resources=1, outputs=outputs)}
+    shown = run("status").stdout
+    assert "consumer     1 resource\n  image     sha256:abababababab\n  address   https://x/\n" in shown
+
+
 def test_while_somebody_updates_a_stack_its_status_says_who_and_nothing_is_to_be_repaired() -> None:
     known = StackStatus(
         stack="consumer", deployed=True, resources=3, pending=("urn:x",), failed=("urn:y",), holder="me@x, since noon"
