@@ -500,6 +500,10 @@ def test_exit_codes_are_in_the_help_and_in_the_documentation() -> None:
         assert f"| {code} | {meaning} |" in PAGES
 
 
+def test_without_a_command_the_help_is_shown() -> None:
+    assert run("--help").stdout.strip() in run().output
+
+
 def test_a_shell_completes_commands_options_and_stacks() -> None:
     script = f"""
         PATH={Path(sys.executable).parent}:$PATH

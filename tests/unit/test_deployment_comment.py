@@ -222,7 +222,7 @@ def test_what_is_kept_in_the_account_is_not_called_lost() -> None:
 def test_a_stack_that_fails_is_told_with_its_hint_beside_those_that_do_not() -> None:
     error = BuildError("no Docker here\n```", stack="consumer", hint="Start Docker.")
     text = comment({"registry": result(step("create", ROLE), stack="registry"), "consumer": error}, {})
-    assert "| `registry` |  |  |  | 1 | 0 |" in text
+    assert "| `registry` |  |  |  | 1 | 0 |\n| `consumer` |  |  |  |  | failed |" in text
     assert "#### `consumer` could not be previewed\n\n````text\nno Docker here\n```\n````\n\nStart Docker." in text
 
 
@@ -278,6 +278,13 @@ def test_a_statement_that_no_sentence_tells_is_there_in_the_longest_comment() ->
     text = comment({"registry": result(step("update", POLICY, new=new), *many, stack="registry")}, {})
     assert "Left out" in text
     assert json.dumps(WIDE) in text
+
+
+def test_a_statement_that_stays_as_it_was_is_not_shown() -> None:
+    kept = json.dumps({"Statement": [WIDE]})
+    added = json.dumps({"Statement": [WIDE, *json.loads(policy("222222222222"))["Statement"]]})
+    update = step("update", POLICY, old={"policy": kept}, new={"policy": added})
+    assert json.dumps(WIDE) not in comment({"registry": result(update, stack="registry")}, {})
 
 
 def test_a_policy_that_stays_in_the_account_is_not_called_gone() -> None:

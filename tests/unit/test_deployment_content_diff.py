@@ -72,6 +72,14 @@ def test_files_that_are_sent_to_the_builder_are_compared(program: Path) -> None:
     )
 
 
+def test_a_file_that_becomes_executable_has_changed(program: Path) -> None:
+    running = tag(program)
+    (program / "app" / "old.py").chmod(0o755)
+    compared = content_diff(program, preview(running, BUILD), merge_base(program, "main"))
+    assert compared
+    assert (compared.added, compared.changed, compared.removed) == ((), ("old.py",), ())
+
+
 def test_other_options_than_those_of_the_image_that_runs_are_told_from_other_files(program: Path) -> None:
     running = tag(program)
     commit = merge_base(program, "main")

@@ -1,5 +1,6 @@
 """`python -m deployment init`: the stack files of a few answers, and what AWS says of the credentials."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 import deployment.__main__ as command_line
 from deployment import aws
+from deployment.init import Side, checks
 
 ANSWERS = {
     "--registry-account": "111111111111",
@@ -135,3 +137,29 @@ def test_aws_is_asked_which_actions_the_policies_allow(
     login = aws.Login(stack="registry", account="111111111111", region="us-east-1")
     assert aws.rights(login, ["a", "b"], "*") == (who, expected)
     assert sources == ([asked] if asked else [])
+
+
+def test_one_side_may_push_and_the_other_deploy(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {}
+
+    def rights(login: aws.Login, actions: Sequence[str], resource: str) -> tuple[str, list[str]]:
+        asked[login.stack] = (list(actions), resource)
+        return f"role of {login.stack}", ["lambda:CreateFunction"] if login.stack == "consumer" else []
+
+    monkeypatch.setattr(aws, "rights", rights)
+    sides = (Side(stack="registry", account="111111111111"), Side(stack="consumer", account="222222222222"))
+    lines = checks(*sides, region="us-east-1", repository="hello")
+    assert lines == [
+        "registry: role of registry: allowed: ecr:CreateRepository, ecr:SetRepositoryPolicy, ecr:PutImage",
+        "consumer: role of consumer: denied: lambda:CreateFunction",
+    ]
+    assert asked == {
+        "registry": (
+            ["ecr:CreateRepository", "ecr:SetRepositoryPolicy", "ecr:PutImage"],
+            "arn:aws:ecr:us-east-1:111111111111:repository/hello",
+        ),
+        "consumer": (
+            ["lambda:CreateFunction"],
+            "arn:aws:lambda:us-east-1:222222222222:function:cross-account-function",
+        ),
+    }
