@@ -142,9 +142,7 @@ def test_a_first_update_fits_on_a_screen_and_no_line_is_longer_than_the_terminal
         "    function",
     ]
     gone = [dataclasses.replace(one, operation="delete") for one in steps]
-    assert (
-        report({"consumer": result("destroy", *gone)}, width=80).splitlines()[1].startswith("  - 4 x API")
-    )
+    assert report({"consumer": result("destroy", *gone)}, width=80).splitlines()[1].startswith("  - 4 x API")
     changed = tuple(f"property{number}" for number in range(20))
     assert max(map(len, report({"consumer": result("up", step("update", changed=changed))}, 80).splitlines())) <= 80
 
