@@ -145,6 +145,9 @@ def test_results_are_one_json_document_without_inputs_of_resources() -> None:
     Recorded.answer = {"consumer": result(secret)}
     ran = run("up", "--json")
     stacks = json.loads(ran.stdout)["stacks"]
+    assert set(stacks["consumer"]) == {
+        *("operation", "changes", "steps", "outputs", "diagnostics", "failed", "seconds", "checked", "log")
+    }
     assert stacks["consumer"]["changes"] == {"update": 1}
     assert stacks["consumer"]["steps"] == [
         {"operation": "update", "urn": "u::p::a:b:C::n", "changed": [], "forcing": []}

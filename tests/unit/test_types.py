@@ -1,21 +1,38 @@
-"""Names of resource types are those of the provider."""
+"""Names of resource types and their properties are those of the provider."""
 
 import inspect
 import re
 from types import ModuleType
+from typing import Any
 
 import pulumi_aws
 import pytest
+from pydantic.alias_generators import to_camel
 
+import deployment
 import deployment.comment
 import policy_pack.rules
 import stacks.names
 
 
+def resource(kind: str) -> Any:
+    """The class of a resource type."""
+    service, _, name = re.split("[:/]", kind)[1:]
+    return getattr(getattr(pulumi_aws, "lambda_" if service == "lambda" else service), name)
+
+
 @pytest.mark.parametrize("module", [deployment.comment, policy_pack.rules, stacks.names], ids=lambda it: it.__name__)
 def test_every_resource_type_exists(module: ModuleType) -> None:
-    named = set(re.findall(r'"(\w+:(\w+)/\w+:(\w+))"', inspect.getsource(module)))
+    named = set(re.findall(r'"(\w+:\w+/\w+:\w+)"', inspect.getsource(module)))
     assert named
-    for kind, service, name in named:
-        package = getattr(pulumi_aws, "lambda_" if service == "lambda" else service)
-        assert kind == getattr(package, name).pulumi_type
+    for kind in named:
+        assert kind == resource(kind).pulumi_type
+
+
+@pytest.mark.parametrize(("kind", "option"), deployment.comment.WEIGHTY)
+def test_every_property_exists(kind: str, option: str) -> None:
+    assert option in map(to_camel, inspect.signature(resource(kind)._internal_init).parameters)
+
+
+def test_the_package_has_all_that_it_exports() -> None:
+    assert [name for name in deployment.__all__ if not hasattr(deployment, name)] == []
