@@ -96,6 +96,14 @@ def test_a_rollback_names_both_images() -> None:
     assert told.count("sha256:") == 2
 
 
+@pytest.mark.parametrize("before", [{}, {"imageDigest": f"sha256:{'a' * 64}"}], ids=["first", "unchanged"])
+def test_one_image_is_shown_if_there_is_no_other(before: dict[str, Any]) -> None:
+    images = {"old": before, "new": {"imageDigest": f"sha256:{'a' * 64}"}}
+    told = report({"consumer": result("up", step("update", STACK, **images))})
+    assert "\n  image    sha256:aaaaaaaaaaaa" in told
+    assert "→" not in told
+
+
 def test_a_preview_says_that_the_image_will_be_another_one() -> None:
     images = {"old": {"imageDigest": f"sha256:{'a' * 64}"}, "new": {"imageDigest": UNKNOWN}}
     told = report({"consumer": result("preview", step("update", STACK, **images))})

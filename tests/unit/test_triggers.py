@@ -426,10 +426,17 @@ def test_a_wrong_trigger_is_refused(trigger: dict[str, Any], key: str, words: st
         "rate(1 minute)", "rate(1 minutes)", "rate(12 hours)", "rate(30 days)", "cron(0 3 * * ? *)",
         "cron(0/15 8-17 ? * MON-FRI *)", "cron(0,30 8 1,15 JAN,JUL ? 2026-2030)", "cron(0 8 L * ? *)",
         "cron(0 8 15W * ? *)", "cron(0 8 ? * 6L *)", "cron(0 8 ? * MON#1 *)", "cron(*/1 * ? * * *)",
+        "cron(0 8 1 JAN,FEB,MAR,APR,MAY,JUN,JUL,AUG,SEP,OCT,NOV,DEC ? *)",
+        "cron(0 8 ? * SUN,MON,TUE,WED,THU,FRI,SAT *)",
     ],
 )  # fmt: skip
 def test_an_expression_of_scheduler_is_allowed(expression: str) -> None:
     assert ScheduleTrigger(name="it", expression=expression).expression == expression
+
+
+def test_names_of_queues_and_topics_have_letters_of_both_cases_digits_dashes_and_underlines() -> None:
+    QueueTrigger(name="it", queue=f"{SQS}:aZ09-_")
+    TopicTrigger(name="it", topic=f"{SNS}:aZ09-_")
 
 
 @pytest.mark.parametrize(
