@@ -169,7 +169,7 @@ def test_with_these_credentials_nothing_is_to_be_done(outcomes: dict[str, Outcom
     [
         ("other account", f"AWS account ID not allowed: {CONSUMER}", "repository.publishers"),
         ("no trust", f"IAM Role ({STRANGE}) cannot be assumed", f"sts:AssumeRole on {STRANGE}: the policy of {LOGIN}"),
-        ("no external ID", f"IAM Role ({PUSHER}) cannot be assumed", "if it asks for one, the externalId"),
+        ("no external ID", f"IAM Role ({PUSHER}) cannot be assumed", "if it requires one, the externalId"),
         ("other subject", f"IAM Role ({WORKFLOW}) cannot be assumed", "the token's subject and audience"),
         ("session over", "The security token included in the request is expired", "AWS_SESSION_TOKEN"),
         ("sso over", "The AWS login session for sso has expired", "aws sso login"),
