@@ -209,8 +209,9 @@ def test_what_aws_refuses_is_typed(
 def test_credentials_of_another_account_read_no_log_of_the_same_name(cloud: Cloud) -> None:
     cloud.account = "333333333333"
     cloud.groups = {"/aws/lambda/f": [event(1, "of another account")]}
-    with pytest.raises(CredentialsError, match="account 333333333333, not to 222222222222"):
+    with pytest.raises(CredentialsError, match="account 333333333333, not to 222222222222") as refused:
         list(logs([FUNCTION], 60))
+    assert "Log in to account 222222222222" in refused.value.hint
 
 
 def test_without_boto3_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -222,7 +222,7 @@ def test_while_somebody_updates_a_stack_its_status_says_who_and_nothing_is_to_be
     Recorded.answer = {"consumer": known}
     ran = run("status")
     assert ran.exit_code == 0
-    assert "updating  me@x, since noon" in ran.stdout
+    assert ran.stdout == "consumer     3 resources\n  updating  me@x, since noon\n"
     assert "repair" not in ran.stdout
     Recorded.answer = {"consumer": dataclasses.replace(known, holder_ended=True)}
     ran = run("status")

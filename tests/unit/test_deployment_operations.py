@@ -787,8 +787,9 @@ def test_a_check_that_cannot_pass_is_refused_before_anything_is_done(
 ) -> None:
     deployment = deploy(settings={"api": api})
     if refused:
-        with pytest.raises(ConfigurationError, match="the endpoint of consumer is not public"):
+        with pytest.raises(ConfigurationError, match="the endpoint of consumer is not public") as refusal:
             deployment.up(check=Verdict(cli=cli, **check))
+        assert refusal.value.stack == "consumer"
         assert cli.operations() == []
     else:
         assert set(deployment.up(check=Verdict(cli=cli, **check))) == {"registry", "consumer"}

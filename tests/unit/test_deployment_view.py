@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -250,14 +251,16 @@ def test_a_terminal_row_never_wraps_and_stacks_that_run_come_first(width: int) -
     console = Console(file=io.StringIO(), force_terminal=True, width=width, record=True)
     shown = view(console)
     with shown:
+        # A program that prints at the same time prints past the view.
+        assert [type(stream).__module__.partition(".")[0] for stream in (sys.stdout, sys.stderr)].count("rich") == 0
         shown.tell(step("create"))
         shown.tell(Ended(stack="consumer"))
-        shown.tell(dataclasses.replace(step("create", name="two" * 30, state="started"), stack="other"))
-        shown.tell(dataclasses.replace(step("create"), stack="other"))
+        shown.tell(dataclasses.replace(step("create", name="two" * 30, state="started"), stack="o" * 60))
+        shown.tell(dataclasses.replace(step("create"), stack="o" * 60))
     console.export_text()
     console.print(shown._table())  # type: ignore[attr-defined]
     rows = console.export_text().splitlines()
-    assert [row.split()[0] for row in rows] == ["other", "consumer"]
+    assert [row.split()[0] for row in rows] == [f"{'o' * 23}…", "consumer"]
     assert max(map(len, rows)) <= width
     assert "creating Lambda function two" in rows[0]
     assert "done" in rows[1]
@@ -327,6 +330,13 @@ def test_a_push_tells_its_bytes_and_rate(monkeypatch: pytest.MonkeyPatch) -> Non
     assert row.now == "pushing the image: 101 of 501 MB, 50 MB/s"
     row.take(progress("Pushing [>          ]  100.2MB/1.5GB"))
     assert "of 2001 MB" in row.now
+
+
+@pytest.mark.parametrize(("text", "size"), [("900000B", 1), ("2000kB", 2), ("3MB", 3), ("4GB", 4000)])
+def test_sizes_are_in_megabytes(text: str, size: int) -> None:
+    row = Row()
+    row.take(progress(f"Pushing [=>         ]  {text}/{text}"))
+    assert row.now.startswith(f"pushing the image: {size} of {size} MB")
 
 
 def test_information_is_in_the_row_on_a_terminal_and_a_line_elsewhere() -> None:

@@ -66,8 +66,10 @@ def test_configuration_of_other_namespaces_is_left_alone() -> None:
 @pytest.mark.parametrize(("role", "shown"), [("owner", "'owner'"), (None, "''")])
 def test_a_stack_type_that_does_not_exist_is_refused_with_both(role: str | None, shown: str) -> None:
     (line,) = refusal(stack_file("registry", stackType=role))
-    assert line.startswith(f"{PROJECT}:stackType: {shown} is not allowed; it must be registry or consumer.")
-    assert f"Example: {PROJECT}:stackType: consumer" in line
+    assert line == (
+        f"{PROJECT}:stackType: {shown} is not allowed; it must be registry or consumer. "
+        f"Example: {PROJECT}:stackType: consumer"
+    )
 
 
 # ---- values

@@ -246,6 +246,12 @@ def test_a_schedule_has_a_role_that_may_call_this_function_and_nothing_else(depl
     assert not done.outputs.get("triggerPolicies")
 
 
+def test_a_schedule_without_options_has_no_input_and_no_dead_letter_queue(deploy: Deploy) -> None:
+    done = with_triggers(deploy, NIGHTLY)
+    assert set(done.one(SCHEDULE).inputs["target"]) == {"arn", "roleArn", "retryPolicy"}
+    assert not may(done.named("function-schedule-nightly-role-policy").inputs["policy"], "sqs:SendMessage", FAILED)
+
+
 # ---- asynchronous calls
 
 
