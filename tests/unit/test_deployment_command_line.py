@@ -503,6 +503,16 @@ def test_exit_codes_are_in_the_help_and_in_the_documentation() -> None:
         assert f"| {code} | {meaning} |" in PAGES
 
 
+def test_help_names_defaults_in_one_way() -> None:
+    shown = run("up", "--help").stdout
+    assert "[default: consumer]" in shown
+    assert "(" not in "".join(re.findall(r"\[default: [^]]*", shown))
+
+
+def test_a_time_of_zero_is_refused_with_what_is_allowed() -> None:
+    assert "0 is given; allowed are seconds above 0" in re.sub(r"\s+", " ", run("up", "--timeout", "0").stderr)
+
+
 def test_without_a_command_the_help_is_shown() -> None:
     assert run("--help").stdout.strip() in run().output
 

@@ -302,6 +302,21 @@ def test_invalid_options_are_refused_with_the_allowed_values(
     assert hint in refused.value.hint
 
 
+@pytest.mark.parametrize(
+    "url", ["file://~", "s3://b", "gs://b", "azblob://c", "postgres://h/d", "https://h", "http://h"]
+)
+def test_every_backend_of_pulumi_may_hold_the_state(cli: FakeCli, folder: Path, url: str) -> None:
+    with Deployment(folder, options=Options(backend=Backend(url=url))):
+        pass
+
+
+@pytest.mark.parametrize("text", ["runtime: python\n", "name: p\n", "- name\n"])
+def test_a_project_without_name_or_runtime_is_refused_by_its_file(folder: Path, text: str) -> None:
+    (folder / "Pulumi.yaml").write_text(text)
+    with pytest.raises(ConfigurationError, match="Pulumi.yaml has no name or no runtime"):
+        Deployment(folder)
+
+
 def test_the_hint_for_a_stack_without_a_file_names_those_that_have_one(cli: FakeCli, folder: Path) -> None:
     with (
         Deployment(folder, consumers=["consumr"]) as deployment,

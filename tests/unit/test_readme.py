@@ -5,9 +5,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
+from components.model import Model, about, is_list, models_of
 from scripts.reference import PAGE, PROJECT, options, page, project
-from settings import ConsumerSettings, RegistrySettings
+from settings import STACKS, ConsumerSettings, RegistrySettings
 
 README = Path("README.md").read_text()
 
@@ -20,6 +22,24 @@ def test_reference_is_that_of_the_types() -> None:
 def test_every_option_says_what_it_is_and_what_is_allowed(model: type[RegistrySettings | ConsumerSettings]) -> None:
     silent = [path for path, meaning, rule, _ in options(model) if not meaning or not rule]
     assert silent == []
+
+
+def models(model: type[Model]) -> set[type[Model]]:
+    """A model and all models in it."""
+    return {model}.union(*(models(inner) for field in model.model_fields.values() for inner in models_of(field)))
+
+
+@pytest.mark.parametrize("model", sorted(set.union(*map(models, STACKS.values())), key=str), ids=lambda it: it.__name__)
+def test_every_example_is_allowed(model: type[Model]) -> None:
+    for name, field in model.model_fields.items():
+        if name == "consumers":  # its rule needs the repository beside it; test_promises deploys its examples
+            continue
+        outer, inner = about(field)[1], about(field, inner=True)[1]
+        within = inner if inner != outer else []
+        given = [*outer, *([one] if is_list(field) else {"A1": one} for one in within)]
+        kind = field.rebuild_annotation()
+        for one in given:
+            TypeAdapter(kind, config=None if kind in models(model) else Model.model_config).validate_python(one)
 
 
 def test_every_file_and_folder_that_a_page_links_to_exists() -> None:
