@@ -75,7 +75,11 @@ class PreparedProgram:
 
 
 class _Host(LanguageServer):
-    """Passes the request to the main thread, in which programs run."""
+    """Passes the request to the main thread, in which programs run.
+
+    The base class is private. It answers what the engine asks before it runs a program, and
+    tests/unit/test_deployment_prepared.py guards it.
+    """
 
     def __init__(self) -> None:
         super().__init__(lambda: None)
