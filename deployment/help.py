@@ -69,6 +69,7 @@ def stack_names(incomplete: str) -> list[str]:
 def completion_script(shell: str) -> str:
     """A script that defines the command `deployment` and its completion: shells cannot complete `python -m`."""
     command = "python -m deployment"
+    # Private, because Typer only prints scripts. The tests of completion guard it.
     script = get_completion_script(prog_name="deployment", complete_var=COMPLETE, shell=shell)
     # The command that the script calls for completions.
     script = re.sub(r"(complete_bash|complete_zsh|\(commandline -cp\)) (\$1|deployment)", rf"\1 {command}", script)
