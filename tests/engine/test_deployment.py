@@ -732,7 +732,7 @@ def test_init_checks_whose_credentials_they_are(program: Program) -> None:
     assert shown.stdout.startswith("# Pulumi.registry.yaml\nconfig:\n")
     shown = program.command(*given, "consumer")
     assert (shown.returncode, shown.stdout) == (3, "")
-    assert "registry: the credentials belong to account 222222222222, not of 111111111111" in shown.stderr
+    assert "registry: the credentials belong to account 222222222222, not to 111111111111" in shown.stderr
 
 
 def test_a_save_is_deployed_and_answers_and_the_next_one_ends_the_check_of_a_broken_one(program: Program) -> None:
