@@ -321,7 +321,8 @@ def test_a_demo_that_was_killed_during_a_create_starts_with_an_empty_cloud(clone
         until(lambda: clone.control("GET") == [1])
         kill_engine(clone, killed)
     ran = clone.make("demo")
-    assert "creates were interrupted (1): the local cloud is reset" in ran.stdout
+    # On a busy machine, others may be created at the same time.
+    assert re.search(r"creates were interrupted \(\d+\): the local cloud is reset", ran.stdout), ran.stdout
     assert f'200 {{"message": "{message}"}}' in ran.stdout, ran.stdout
 
 
