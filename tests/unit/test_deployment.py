@@ -414,6 +414,13 @@ def test_a_cli_that_does_not_end_is_killed_and_its_lock_removed(
     assert [call.split()[0] for call in calls()][-3:] == ["up", "cancel", "stack"]
 
 
+def test_without_the_cli_the_error_says_where_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(errors.ConfigurationError, match="no usable `pulumi` on PATH") as refused:
+        InterruptibleCommand()
+    assert (refused.value.stack, "download-install" in refused.value.hint) == ("", True)
+
+
 def test_a_users_confirmation_of_everything_does_not_reach_the_cli(
     calls: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,4 +125,5 @@ def test_nothing_to_build_is_nothing_to_compare(program: Path) -> None:
 def test_a_branch_that_git_does_not_know_is_refused_before_anything_is_done(program: Path) -> None:
     with pytest.raises(ConfigurationError, match="HEAD and origin/main") as refused:
         merge_base(program, "origin/main")
-    assert "fetch-depth: 0" in refused.value.hint
+    assert refused.value.hint.startswith("Fetch the other branch with its history")
+    assert refused.value.hint.endswith("(actions/checkout: `fetch-depth: 0`).")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deployment import ConfigurationError
-from deployment.watch import Build, Save, saves
+from deployment.watch import Build, Save, _saved_at, saves
 
 STACKS = ("registry", "consumer")
 Followed = tuple[Path, dict[str, Build], Generator[Save]]
@@ -126,3 +126,14 @@ def test_without_the_library_it_says_how_to_install_it(tmp_path: Path, monkeypat
     with pytest.raises(ConfigurationError) as refused:
         next(saves(tmp_path, STACKS, dict))
     assert refused.value.hint == "Install it: pip install watchfiles"
+
+
+@pytest.mark.parametrize(("age", "expected"), [(2, 98), (30, 100), (-5, 100)], ids=["recent", "restored", "future"])
+def test_a_save_began_when_its_newest_file_was_written_unless_its_time_is_not_that_of_the_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: int, expected: int
+) -> None:
+    monkeypatch.setattr("deployment.watch.time.time", lambda: 100.0)
+    for name, seconds in (("old", 90), ("new", age)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (100 - seconds, 100 - seconds))
+    assert _saved_at({tmp_path / "old", tmp_path / "new", tmp_path / "deleted"}) == expected

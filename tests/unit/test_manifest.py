@@ -67,6 +67,18 @@ def test_a_registry_that_cannot_answer_is_only_a_warning(registry: Registry, sai
     assert "The update checks whether Lambda" in said[0]
 
 
+@pytest.mark.parametrize(("error", "reason"), [(OSError("no route"), "(no route)"), (OSError(), "(OSError)")])
+def test_a_registry_that_is_not_reached_is_a_warning_with_the_reason(
+    registry: Registry, said: list[str], monkeypatch: pytest.MonkeyPatch, error: OSError, reason: str
+) -> None:
+    def get(reader: manifest.RepositoryReader, path: str) -> None:
+        raise error
+
+    monkeypatch.setattr(manifest.RepositoryReader, "get", get)
+    check(registry)
+    assert reason in said[-1]
+
+
 PAGE = b"<!DOCTYPE html><title>Sign in to the network</title>"
 CUT = {"Content-Length": "9999"}
 
