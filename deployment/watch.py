@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from components.errors import DeploymentError as Refused
@@ -76,10 +76,8 @@ def saves(folder: Path, stacks: Collection[str], builds: Callable[[], Mapping[st
         return {build: _content(folder, build) for build in contents}, {file: _text(file) for file in files}
 
     def is_outdated() -> bool:
-        if changed.empty():
+        if not _drain(changed):
             return False
-        while not changed.empty():
-            changed.get()
         new, new_texts = read(contents)
         is_new = new_texts != texts or any(new[build].tag != contents[build].tag for build in new)
         if is_new:
@@ -100,8 +98,7 @@ def saves(folder: Path, stacks: Collection[str], builds: Callable[[], Mapping[st
                 is_first, settings = False, Paths()
                 while not settings:
                     changed.get()
-                    while not changed.empty():
-                        changed.get()
+                    _drain(changed)
                     before, texts_before = contents, texts
                     contents, texts = read(contents)
                     settings = {file for file in files if texts[file] != texts_before[file]}
@@ -118,6 +115,19 @@ def saves(folder: Path, stacks: Collection[str], builds: Callable[[], Mapping[st
                             time=_saved_at(paths),
                             is_outdated=is_outdated,
                         )
+
+
+def _drain(changed: SimpleQueue[None]) -> bool:
+    """Empty a queue. Returns whether it held anything.
+
+    It does not wait, because the checks of several consumers may empty the queue at the same time.
+    """
+    filled = False
+    with suppress(Empty):
+        while True:
+            changed.get_nowait()
+            filled = True
+    return filled
 
 
 def _text(file: Path) -> bytes:
