@@ -606,11 +606,12 @@ class Deployment:
         log = self._logs / f"{name}-{operation}-{time.time_ns()}.log"
         stack = self._stack(name, changes)
         run = Run(stack.workspace.work_dir)
-        failed = _failed_updates(_state(_exported(stack)))
+        state = _state(_exported(stack))
+        failed = _failed_updates(state)
         if operation in ("up", "preview"):
             options["refresh"] = options.get("refresh") or bool(failed)
         if operation in ("up", "refresh", "destroy"):
-            self._ran_before[name] = _image_of(_state(_exported(stack)))
+            self._ran_before[name] = _image_of(state)
             options["message"] = self._message(self._ran_before[name])
         program = None
         if operation == "up":
