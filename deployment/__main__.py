@@ -234,20 +234,39 @@ def running(
 
 
 @contextmanager
-def passed_on(deployment: Deployment, shown: PlainView) -> Iterator[None]:
-    """Cancel the deployment on Ctrl-C, and on the SIGTERM that a CI runner sends."""
+def passed_on(deployment: Deployment, shown: PlainView) -> Iterator[threading.Event]:
+    """Cancel the deployment on Ctrl-C, and on the SIGTERM that a CI runner sends. The event is set then."""
+    interrupted = threading.Event()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        interrupted.set()
         shown.say(f"Interrupted; waiting for {shown.waits_for()}. Press Ctrl-C again to end it at once.")
         # In another thread, because this one may hold the lock that `cancel` needs.
         threading.Thread(target=deployment.cancel).start()
 
-    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    with handled(interrupt):
+        yield interrupted
+
+
+@contextmanager
+def until_interrupted() -> Iterator[None]:
+    """Leave the block on Ctrl-C or SIGTERM.
+
+    Sets the handler of SIGINT, because a shell without job control starts background commands with SIGINT ignored.
+    """
+    with suppress(KeyboardInterrupt), handled(signal.default_int_handler):
+        yield
+
+
+@contextmanager
+def handled(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Handle SIGINT and SIGTERM."""
+    previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for number, before in previous.items():
+            signal.signal(number, before)
 
 
 @command("init", "init --dry-run", "init --registry-profile registry --region us-east-1")
@@ -397,7 +416,7 @@ def watch(
     def sync(save: Save) -> None:
         nonlocal shown
         updated = [name for name in names if name in save.stacks]
-        with view(Console(stderr=True), updated, told) as shown, passed_on(deployment, shown):
+        with view(Console(stderr=True), updated, told) as shown, passed_on(deployment, shown) as interrupted:
             try:
                 outcomes: Outcomes = deployment.sync(updated, check=wanted, stop=save.is_outdated)
             except errors.Cancelled:
@@ -405,14 +424,16 @@ def watch(
             except DeploymentError as error:
                 outcomes = error.outcomes or {error.stack: error}
         _print_save(stacks, save, outcomes, time.time() - save.time)
+        if interrupted.is_set():
+            raise KeyboardInterrupt
 
     def tell(event: Event) -> None:
         shown.tell(event)
 
     with (
+        until_interrupted(),
         stacks.deployment(tell, registry, consumers) as deployment,
         closing(saves(stacks.folder, names, deployment.builds)) as followed,
-        suppress(KeyboardInterrupt),
     ):
         deployment.prepare(consumers)
         for save in followed:
@@ -529,7 +550,7 @@ def logs(
     with running(common, None, names) as deployment:
         functions = [deployment.function(name) for name in names]
     width = max(map(len, names)) if len(names) > 1 else 0
-    with suppress(KeyboardInterrupt):
+    with until_interrupted():
         for line in aws.logs(functions, _seconds(since), follow=follow):
             if common.as_json:
                 print(json.dumps(asdict(line), default=str, ensure_ascii=False), flush=True)

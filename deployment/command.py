@@ -81,6 +81,10 @@ class InterruptibleCommand(PulumiCommand):
             for reader in readers:
                 reader.join()
             code = process.wait()
+        except KeyboardInterrupt:
+            # At its exit, Python waits for the readers.
+            process.send_signal(signal.SIGINT)
+            raise
         finally:
             with self._lock:
                 del self._running[process]

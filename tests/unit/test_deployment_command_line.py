@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -358,6 +359,47 @@ def test_a_cancelled_update_ends_the_watch(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(command_line, "saves", lambda *given: (save for save in [once, once]))
     Recorded.answer = errors.Cancelled("consumer was cancelled", stack="consumer")
     assert run("watch").exit_code == 130
+
+
+@pytest.fixture
+def ignoring() -> Iterator[None]:
+    """A process that ignores SIGINT, as the shell of a script starts it in the background."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_IGN) for number in signals]
+    yield
+    assert [signal.getsignal(number) for number in signals] == [signal.SIG_IGN] * 2
+    for number, handler in zip(signals, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("ignoring")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["watch", "logs"])
+def test_a_signal_ends_a_command_that_waits_also_in_the_background(
+    monkeypatch: pytest.MonkeyPatch, command: str, number: signal.Signals
+) -> None:
+    def waiting(*given: object, **options: object) -> Iterator[Any]:
+        try:
+            signal.raise_signal(number)
+        finally:
+            signal.raise_signal(number)  # as a user does who presses Ctrl-C twice
+        yield pytest.fail("It was not interrupted.")
+
+    monkeypatch.setattr(command_line, "saves", waiting)
+    monkeypatch.setattr(aws, "logs", waiting)
+    assert run(command).exit_code == 0
+
+
+def test_ctrl_c_at_the_end_of_an_update_ends_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sync(*given: object, **options: object) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return Recorded.answer
+
+    once = Save(files=(), stacks=frozenset({"consumer"}), time=time.time())
+    monkeypatch.setattr(command_line, "saves", lambda *given: (save for save in [once, once]))
+    monkeypatch.setattr(Recorded, "sync", sync, raising=False)
+    ran = run("watch")
+    assert (ran.exit_code, ran.stderr.count("Interrupted"), ran.stderr.count("Watching")) == (0, 1, 0)
 
 
 def test_history_shows_time_and_operation_and_user_and_image() -> None:
