@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import pulumi
 import pulumi_aws as aws
 
-from components.limits import arn
+from components.limits import UUID, regional_arn
 from components.model import Model, allowed
 
 SECURITY_POLICIES = ("TLS_1_2", "TLS_1_0")
@@ -29,20 +29,11 @@ class Domain(Model):
     """The domain name."""
     certificate: Annotated[
         str,
-        arn(
-            "the ARN of a certificate of ACM",
-            "acm:[a-z0-9-]+:[0-9]{12}:certificate/[a-zA-Z0-9-]+",
-            "arn:aws:acm:us-east-1:222222222222:certificate/1234abcd-12ab-34cd-56ef-1234567890ab",
-        ),
+        regional_arn("the ARN of a certificate of ACM", "acm", "certificate/[a-zA-Z0-9-]+", f"certificate/{UUID}"),
     ]
     """Certificate for the name, in the API's Region."""
     base_path: Annotated[
-        str,
-        allowed(
-            "up to 300 letters, digits and - . _",
-            "v1",
-            pattern=r"^[a-zA-Z0-9._-]{0,300}$",
-        ),
+        str, allowed("up to 300 letters, digits and - . _", "v1", pattern=r"^[a-zA-Z0-9._-]{0,300}$")
     ] = ""
     """First part of the path of all calls. Default: none.
     https://docs.aws.amazon.com/apigateway/latest/api/API_CreateBasePathMapping.html"""

@@ -24,7 +24,7 @@ from components.limits import (
     SecretArn,
     Switch,
     TargetArn,
-    arn,
+    regional_arn,
     within,
 )
 from components.model import Late, Model, Share, Whole, allowed, rule
@@ -119,10 +119,11 @@ class FileSystem(Model):
 
     access_point: Annotated[
         str,
-        arn(
+        regional_arn(
             "the ARN of an EFS access point",
-            "elasticfilesystem:[a-z0-9-]+:[0-9]{12}:access-point/fsap-[0-9a-f]+",
-            "arn:aws:elasticfilesystem:us-east-1:222222222222:access-point/fsap-0123456789abcdef0",
+            "elasticfilesystem",
+            "access-point/fsap-[0-9a-f]+",
+            "access-point/fsap-0123456789abcdef0",
         ),
     ]
     """Access point to mount."""

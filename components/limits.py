@@ -41,12 +41,18 @@ def within(bounds: range, unit: str) -> Any:
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html
 _ARN = r"arn:aws(-[a-z]+)*"
+AT = "[a-z0-9-]+:[0-9]{12}"
 _NAME = "[a-zA-Z0-9_+=,.@/-]+"
 
 
 def arn(what: str, tail: str, example: str) -> Any:
     """The rule of an ARN; `tail` is a pattern for the part after the partition."""
     return allowed(what, example, pattern=rf"^{_ARN}:{tail}$")
+
+
+def regional_arn(what: str, service: str, resource: str, example: str) -> Any:
+    """The rule of an ARN with a Region and an account; `resource` is a pattern for the part after the account."""
+    return arn(what, f"{service}:{AT}:{resource}", f"arn:aws:{service}:us-east-1:222222222222:{example}")
 
 
 def _digits(value: Any) -> Any:
@@ -72,36 +78,17 @@ PolicyArn = Annotated[
     str,
     arn("the ARN of a policy", f"iam::(aws|[0-9]{{12}}):policy/{_NAME}", "arn:aws:iam::222222222222:policy/boundary"),
 ]
-KmsKeyArn = Annotated[
-    str,
-    arn(
-        "the ARN of a KMS key",
-        "kms:[a-z0-9-]+:[0-9]{12}:key/[a-zA-Z0-9-]+",
-        "arn:aws:kms:us-east-1:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab",
-    ),
-]
-TopicArn = Annotated[
-    str,
-    arn(
-        "the ARN of an SNS topic",
-        r"sns:[a-z0-9-]+:[0-9]{12}:[a-zA-Z0-9_.-]+",
-        "arn:aws:sns:us-east-1:222222222222:alarms",
-    ),
-]
-TargetArn = Annotated[
-    str,
-    arn(
-        "the ARN of an SQS queue or an SNS topic",
-        r"(sqs|sns):[a-z0-9-]+:[0-9]{12}:[a-zA-Z0-9_.-]+",
-        "arn:aws:sqs:us-east-1:222222222222:failed",
-    ),
-]
+UUID = "1234abcd-12ab-34cd-56ef-1234567890ab"
+KmsKeyArn = Annotated[str, regional_arn("the ARN of a KMS key", "kms", "key/[a-zA-Z0-9-]+", f"key/{UUID}")]
+TopicArn = Annotated[str, regional_arn("the ARN of an SNS topic", "sns", "[a-zA-Z0-9_.-]+", "alarms")]
+FAILED = "arn:aws:sqs:us-east-1:222222222222:failed"
+TargetArn = Annotated[str, arn("the ARN of an SQS queue or an SNS topic", f"(sqs|sns):{AT}:[a-zA-Z0-9_.-]+", FAILED)]
 # The execution role may read what these ARNs name, so a wildcard is not allowed.
 SecretArn = Annotated[
     str,
     arn(
         "the ARN of a Secrets Manager secret or an SSM parameter",
-        r"(secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:|ssm:[a-z0-9-]+:[0-9]{12}:parameter/)[a-zA-Z0-9/_+=.@-]+",
+        f"(secretsmanager:{AT}:secret:|ssm:{AT}:parameter/)[a-zA-Z0-9/_+=.@-]+",
         "arn:aws:secretsmanager:us-east-1:222222222222:secret:database",
     ),
 ]

@@ -10,22 +10,7 @@ import pulumi
 import pulumi_aws as aws
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from components.iam import (
-    POLICY_CHARACTERS,
-    Document,
-    Statement,
-    account_arn,
-    callers_pull,
-    compact,
-    deployer_policy,
-    document,
-    function_arn,
-    is_for_any_source,
-    lambda_pulls,
-    own_lambda_pulls,
-    publishers_push,
-    readers_read,
-)
+from components import iam
 from components.lifecycle import DEFAULT_LIFECYCLE, LifecycleRule, lifecycle_policy, require_order
 from components.limits import AccountId, KmsKeyArn, PrincipalArn, Region, RoleArn, Switch
 from components.model import Model, allowed, rule
@@ -163,7 +148,7 @@ class Repository(Model):
         for index, (sid, statement) in enumerate(zip(sids, statements, strict=True)):
             if not isinstance(sid, str) or not sid or sid in OWN_SIDS or sids.count(sid) > 1:
                 raise rule('must have a Sid that no other statement has. Example: {"Sid": "AuditorsMayList", …}', index)
-            if is_for_any_source(statement):
+            if iam.is_for_any_source(statement):
                 raise rule(
                     "lets a service act for anyone. Add a Condition on aws:SourceAccount, aws:SourceArn or "
                     'aws:SourceOrgID. Example: {"StringEquals": {"aws:SourceAccount": "222222222222"}}; if any source '
@@ -238,7 +223,7 @@ class CrossAccountRepositoryArgs(Repository):
     def policies(self) -> dict[str, str]:
         """The repository's policy in each of its Regions, as JSON."""
         return {
-            region: compact(
+            region: iam.compact(
                 repository_policy(
                     self.consumers,
                     region,
@@ -310,7 +295,7 @@ def repository_policy(
     organization: str | None = None,
     publishers: Iterable[str] = (),
     statements: Iterable[Mapping[str, Any]] = (),
-) -> Document:
+) -> iam.Document:
     """Allow Lambda functions of accounts to use a repository's images.
 
     Args:
@@ -327,33 +312,38 @@ def repository_policy(
     listed = list(consumers)
     named = sorted((one for one in listed if one.is_in(region)), key=lambda one: one.account)
     others = [one for one in named if one.account != owner]
-    callers = [arn for one in others for arn in sorted(set(one.roles)) or [account_arn(one.account, region)]]
-    functions = [function_arn(one.account, region, pattern) for one in others for pattern in sorted(set(one.functions))]
-    granting: list[Statement] = []
+    callers = [arn for one in others for arn in sorted(set(one.roles)) or [iam.account_arn(one.account, region)]]
+    functions = [
+        iam.function_arn(one.account, region, pattern) for one in others for pattern in sorted(set(one.functions))
+    ]
+    granting: list[iam.Statement] = []
     if others:
-        granting = [callers_pull(callers, organization), lambda_pulls(functions, organization)]
+        granting = [iam.callers_pull(callers, organization), iam.lambda_pulls(functions, organization)]
     elif organization and not listed:
-        granting = [callers_pull("*", organization), lambda_pulls([function_arn("*", region, "*")], organization)]
+        granting = [
+            iam.callers_pull("*", organization),
+            iam.lambda_pulls([iam.function_arn("*", region, "*")], organization),
+        ]
     if owner and len(others) < len(named):
-        granting.append(own_lambda_pulls(owner, region))
+        granting.append(iam.own_lambda_pulls(owner, region))
     if readers := sorted({arn for one in named for arn in one.readers}):
-        granting.append(readers_read(readers))
+        granting.append(iam.readers_read(readers))
     if pushing := sorted(set(publishers)):
-        granting.append(publishers_push(pushing))
-    return document(*granting, *map(dict, statements))
+        granting.append(iam.publishers_push(pushing))
+    return iam.document(*granting, *map(dict, statements))
 
 
 def require_size(policy: str, consumers: Sequence[Consumer], region: str) -> None:
     """Refuse a policy that is longer than ECR allows, with the number of accounts that fit."""
-    if len(policy) > POLICY_CHARACTERS:
+    if len(policy) > iam.POLICY_CHARACTERS:
         named = [one for one in consumers if one.is_in(region)]
-        granting = [len(compact(repository_policy(some, region))) for some in (named[:1], named)]
+        granting = [len(iam.compact(repository_policy(some, region))) for some in (named[:1], named)]
         each = (granting[1] - granting[0]) / max(len(named) - 1, 1)
-        fit = max(len(named) - math.ceil((len(policy) - POLICY_CHARACTERS) / max(each, 1)), 0)
+        fit = max(len(named) - math.ceil((len(policy) - iam.POLICY_CHARACTERS) / max(each, 1)), 0)
         raise rule(
-            f"needs a policy of {len(policy)} characters for {len(named)} accounts; ECR allows {POLICY_CHARACTERS}, "
-            f"which is about {fit} accounts here. Use a second repository for the other accounts, or set "
-            "`organization`",
+            f"needs a policy of {len(policy)} characters for {len(named)} accounts; ECR allows "
+            f"{iam.POLICY_CHARACTERS}, which is about {fit} accounts here. Use a second repository for the other "
+            "accounts, or set `organization`",
             "consumers",
         )
 
@@ -402,17 +392,7 @@ class CrossAccountRepository(pulumi.ComponentResource):
                 one.account: json.dumps(deployer_policy_of(one, known, args.regions)) for one in args.consumers
             }
         )
-        self.register_outputs(
-            {
-                "url": self.url,
-                "arn": self.arn,
-                "repository_name": self.repository_name,
-                "registry_id": self.registry_id,
-                "region": self.region,
-                "urls": self.urls,
-                "deployer_policies": self.deployer_policies,
-            }
-        )
+        self.register_outputs({output: getattr(self, output) for output in CrossAccountRepository.__annotations__})
 
     def _repository_in(self, region: str, name: str) -> tuple[aws.ecr.Repository, pulumi.Output[str]]:
         """The repository in one Region with its policies, and its URL, which is known when the policies are set."""
@@ -474,12 +454,12 @@ class CrossAccountRepository(pulumi.ComponentResource):
         )
 
 
-def deployer_policy_of(consumer: Consumer, arns: Iterable[str], regions: Iterable[str]) -> Document:
+def deployer_policy_of(consumer: Consumer, arns: Iterable[str], regions: Iterable[str]) -> iam.Document:
     """The policy of the principal that deploys in a consumer account, for all of its Regions."""
     served = [region for region in regions if consumer.is_in(region)]
-    return deployer_policy(
+    return iam.deployer_policy(
         (arn for arn in arns if arn.split(":")[3] in served),
-        (function_arn(consumer.account, region, pattern) for region in served for pattern in consumer.functions),
+        (iam.function_arn(consumer.account, region, pattern) for region in served for pattern in consumer.functions),
     )
 
 

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from components import iam
 from components.domain import Domain, create_record
 from components.errors import LoggingRoleMissing
-from components.limits import Switch, arn, within
+from components.limits import Switch, regional_arn, within
 from components.model import Model, Whole, allowed, rule
 from components.route import (
     TYPES,
@@ -64,10 +64,11 @@ class Authorizer(Model):
     """Cognito user pools whose tokens are accepted."""
     function: Annotated[
         str | None,
-        arn(
+        regional_arn(
             "the ARN of a Lambda function",
-            r"lambda:[a-z0-9-]+:[0-9]{12}:function:[a-zA-Z0-9_-]+(:[a-zA-Z0-9_-]+)?",
-            "arn:aws:lambda:us-east-1:222222222222:function:authorizer",
+            "lambda",
+            "function:[a-zA-Z0-9_-]+(:[a-zA-Z0-9_-]+)?",
+            "function:authorizer",
         ),
     ] = None
     """Function of the same account that checks the token. The stack permits API Gateway to call it.

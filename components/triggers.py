@@ -18,49 +18,34 @@ import pulumi_aws as aws
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Tag, ValidationInfo, field_validator
 
 from components import iam
-from components.limits import KmsKeyArn, Switch, TopicArn, arn, within
+from components.limits import AT, FAILED, KmsKeyArn, Switch, TopicArn, arn, regional_arn, within
 from components.model import Late, Model, Whole, allowed, rule
 
-QUEUE = r"sqs:[a-z0-9-]+:[0-9]{12}:[a-zA-Z0-9_-]+"
-QueueArn = (
-    Annotated[str, arn("the ARN of an SQS queue", rf"{QUEUE}(\.fifo)?", "arn:aws:sqs:us-east-1:222222222222:orders")]
-    | pulumi.Output[str]
-)
+QUEUE = "[a-zA-Z0-9_-]+"
+QueueArn = Annotated[str, regional_arn("the ARN of an SQS queue", "sqs", rf"{QUEUE}(\.fifo)?", "orders")]
 # SNS, EventBridge and Scheduler send to standard queues only.
 # https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
 # https://docs.aws.amazon.com/scheduler/latest/UserGuide/configuring-schedule-dlq.html
-DeadLetterArn = (
-    Annotated[str, arn("the ARN of an SQS queue that is not FIFO", QUEUE, "arn:aws:sqs:us-east-1:222222222222:failed")]
-    | pulumi.Output[str]
-)
+DeadLetterArn = Annotated[str, regional_arn("the ARN of an SQS queue that is not FIFO", "sqs", QUEUE, "failed")]
 # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
-DESTINATION = (
-    rf"({QUEUE}|sns:[a-z0-9-]+:[0-9]{{12}}:[a-zA-Z0-9_-]+|lambda:[a-z0-9-]+:[0-9]{{12}}:function:[a-zA-Z0-9_:-]+"
-    r"|events:[a-z0-9-]+:[0-9]{12}:event-bus/[a-zA-Z0-9_./-]+"
-)
-SuccessArn = (
-    Annotated[
-        str,
-        arn(
-            "the ARN of an SQS queue, an SNS topic (neither FIFO), a Lambda function or an event bus",
-            f"{DESTINATION})",
-            "arn:aws:sqs:us-east-1:222222222222:done",
-        ),
-    ]
-    | pulumi.Output[str]
-)
-FailureArn = (
-    Annotated[
-        str,
-        arn(
-            "the ARN of an SQS queue, an SNS topic (neither FIFO), a Lambda function, an event bus or an S3 bucket",
-            rf"{DESTINATION}|s3:::[a-z0-9.-]+)",
-            "arn:aws:sqs:us-east-1:222222222222:failed",
-        ),
-    ]
-    | pulumi.Output[str]
-)
+DESTINATION = f"(sqs|sns):{AT}:{QUEUE}|lambda:{AT}:function:[a-zA-Z0-9_:-]+|events:{AT}:event-bus/[a-zA-Z0-9_./-]+"
+SuccessArn = Annotated[
+    str,
+    arn(
+        "the ARN of an SQS queue, an SNS topic (neither FIFO), a Lambda function or an event bus",
+        f"({DESTINATION})",
+        "arn:aws:sqs:us-east-1:222222222222:done",
+    ),
+]
+FailureArn = Annotated[
+    str,
+    arn(
+        "the ARN of an SQS queue, an SNS topic (neither FIFO), a Lambda function, an event bus or an S3 bucket",
+        rf"({DESTINATION}|s3:::[a-z0-9.-]+)",
+        FAILED,
+    ),
+]
 
 # https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
 BATCH = range(1, 10_000 + 1)
@@ -181,7 +166,7 @@ class Delivery(Trigger):
     """Number of retries if Lambda does not accept the event."""
     maximum_age: Annotated[Whole, within(RETRY_SECONDS, "seconds")] = RETRY_SECONDS[-1]
     """Seconds during which it is retried."""
-    dead_letter: DeadLetterArn | None = None
+    dead_letter: DeadLetterArn | pulumi.Output[str] | None = None
     """Queue for events that Lambda did not accept. `asynchronous` configures events on which the function fails. Except
     for a schedule, the queue's policy must allow the service to send: see the output `triggerPolicies`."""
 
@@ -218,7 +203,7 @@ class QueueTrigger(Trigger):
 
     type: Annotated[Literal["queue"], allowed("schedule, queue, topic or events", "queue")] = "queue"
     """Type of the trigger: a schedule, an SQS queue, an SNS topic, or events of EventBridge."""
-    queue: QueueArn
+    queue: QueueArn | pulumi.Output[str]
     """Queue to read, in the function's Region. In another account, its policy must allow this: see the output
     `triggerPolicies`."""
     window: Annotated[Whole, within(WINDOW_SECONDS, "seconds")] = 0
@@ -266,7 +251,7 @@ class TopicTrigger(Trigger):
     filter: Annotated[Mapping[str, Any] | None, allowed("a filter policy", {"kind": ["order"]})] = None
     """Messages that call the function. Default: all.
     https://docs.aws.amazon.com/sns/latest/dg/sns-subscription-filter-policies.html"""
-    dead_letter: DeadLetterArn | None = None
+    dead_letter: DeadLetterArn | pulumi.Output[str] | None = None
     """Queue for messages that Lambda did not accept, in the topic's Region and the function's account. Its policy must
     allow SNS to send: see the output `triggerPolicies`."""
 
@@ -368,9 +353,9 @@ class Asynchronous(Model):
     """Number of retries of a failed call."""
     maximum_age: Annotated[Whole, within(ASYNC_SECONDS, "seconds")] = ASYNC_SECONDS[-1]
     """Maximum age of an event in seconds."""
-    on_success: SuccessArn | None = None
+    on_success: SuccessArn | pulumi.Output[str] | None = None
     """Destination of the event and the function's answer."""
-    on_failure: FailureArn | None = None
+    on_failure: FailureArn | pulumi.Output[str] | None = None
     """Destination of the event and the function's last error. `deadLetter` gets only the event."""
 
 

@@ -21,15 +21,7 @@ def account_provider(name: str, *, account: str, region: str, credentials: Crede
         region: Region of its resources.
         credentials: the credentials for the account.
     """
-    roles = [
-        aws.ProviderAssumeRoleArgs(
-            role_arn=role.role_arn,
-            session_name=role.session_name,
-            duration=role.duration,
-            external_id=role.external_id,
-        )
-        for role in credentials.assume_roles
-    ]
+    roles = [aws.ProviderAssumeRoleArgs(**role.options()) for role in credentials.assume_roles]
     web_identity = credentials.assume_role_with_web_identity
     return aws.Provider(
         name,
@@ -37,14 +29,7 @@ def account_provider(name: str, *, account: str, region: str, credentials: Crede
         profile=credentials.profile or None,
         assume_roles=roles or None,
         assume_role_with_web_identity=(
-            aws.ProviderAssumeRoleWithWebIdentityArgs(
-                role_arn=web_identity.role_arn,
-                session_name=web_identity.session_name,
-                duration=web_identity.duration,
-                web_identity_token_file=web_identity.web_identity_token_file,
-            )
-            if web_identity
-            else None
+            aws.ProviderAssumeRoleWithWebIdentityArgs(**web_identity.options()) if web_identity else None
         ),
         allowed_account_ids=[account],
     )
