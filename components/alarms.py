@@ -6,6 +6,7 @@ from typing import Annotated
 import pulumi
 import pulumi_aws as aws
 
+from components.called import Called
 from components.limits import TopicArn
 from components.model import Model, Share, Whole, allowed
 
@@ -31,23 +32,17 @@ class Alarms(Model):
 
 
 def create_alarms(
-    name: str,
-    alarms: Alarms,
-    function_name: pulumi.Input[str],
-    timeout: int,
-    queues: Mapping[str, pulumi.Input[str]],
-    opts: pulumi.ResourceOptions,
+    alarms: Alarms, called: Called, *, timeout: int, queues: Mapping[str, pulumi.Input[str]]
 ) -> pulumi.Output[str]:
     """Create the alarms of a function and, unless `alarms` names one, the topic. Returns the topic's ARN.
 
     Args:
-        name: prefix of the resources' names.
         alarms: their thresholds and topic.
-        function_name: the function to watch.
+        called: the function to watch.
         timeout: the function's, in seconds.
         queues: ARNs of the queues it reads, by names of their triggers.
-        opts: options of every resource.
     """
+    name, opts = called.prefix, called.opts
     topic = pulumi.Output.from_input(alarms.topic) if alarms.topic else aws.sns.Topic(f"{name}-alarms", opts=opts).arn
 
     def watch(
@@ -60,7 +55,7 @@ def create_alarms(
             else pulumi.Output.concat(metric, " of the queue ", queue),
             namespace="AWS/Lambda" if queue is None else "AWS/SQS",
             metric_name=metric,
-            dimensions={"FunctionName": function_name} if queue is None else {"QueueName": queue},
+            dimensions={"FunctionName": called.function.name} if queue is None else {"QueueName": queue},
             statistic=statistic,
             period=PERIOD_SECONDS,
             evaluation_periods=1,

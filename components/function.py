@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, 
 
 from components import iam
 from components.alarms import Alarms, create_alarms
+from components.called import Called
 from components.endpoint import Endpoint, NoEndpoint, check_endpoint, create_endpoint
 from components.image.source import PLATFORMS, BuiltImage, ExistingImage, push, require_digest
 from components.limits import (
@@ -31,7 +32,6 @@ from components.model import Late, Model, Share, Whole, allowed, rule
 from components.triggers import (
     AnyTrigger,
     Asynchronous,
-    Called,
     QueueTrigger,
     configure_asynchronous,
     create_triggers,
@@ -437,22 +437,9 @@ class ImageFunction(pulumi.ComponentResource):
         self.function_arn = function.arn
         self.version = function.version
         self.alias_arn = alias.arn if alias else none
-        endpoint = create_endpoint(name, args.endpoint, args.name, function, alias, self._child)
-        self.endpoint_url, self.api_key, self.domain_target = endpoint.url, endpoint.api_key, endpoint.domain_target
-        self.alarm_topic_arn = (
-            create_alarms(
-                name,
-                args.alarms,
-                function.name,
-                args.timeout,
-                {one.name: one.queue for one in args.queues},
-                self._child,
-            ).apply(lambda arn: arn)
-            if args.alarms
-            else none
-        )
         called = Called(
             prefix=name,
+            name=args.name,
             function=function,
             alias=alias,
             role=role,
@@ -460,6 +447,12 @@ class ImageFunction(pulumi.ComponentResource):
             boundary=args.permissions_boundary,
             tags=args.tags,
             opts=self._child,
+        )
+        endpoint = create_endpoint(args.endpoint, called)
+        self.endpoint_url, self.api_key, self.domain_target = endpoint.url, endpoint.api_key, endpoint.domain_target
+        queues = {one.name: one.queue for one in args.queues}
+        self.alarm_topic_arn = (
+            create_alarms(args.alarms, called, timeout=args.timeout, queues=queues) if args.alarms else none
         )
         if args.asynchronous:
             configure_asynchronous(args.asynchronous, called)

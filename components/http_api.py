@@ -7,6 +7,7 @@ import pulumi
 import pulumi_aws as aws
 from pydantic import Field, ValidationInfo, field_validator
 
+from components.called import Called
 from components.domain import Domain, create_record
 from components.model import Model, allowed, rule
 from components.route import (
@@ -125,25 +126,14 @@ class FunctionHttpApi(pulumi.ComponentResource):
     domain_target: pulumi.Output[str | None]
     """Name that the record of the domain refers to; None without a domain."""
 
-    def __init__(
-        self,
-        name: str,
-        args: HttpApi,
-        *,
-        api_name: str,
-        function_name: pulumi.Input[str],
-        invoke_arn: pulumi.Input[str],
-        qualifier: pulumi.Input[str] | None = None,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        """Create the API `api_name`, which calls `invoke_arn` of a function or, with `qualifier`, of its alias."""
-        super().__init__("cross-account-ecr:index:FunctionHttpApi", name, None, opts)
+    def __init__(self, name: str, args: HttpApi, called: Called) -> None:
+        super().__init__("cross-account-ecr:index:FunctionHttpApi", name, None, called.opts)
         self._prefix, self._args, self._child = name, args, pulumi.ResourceOptions(parent=self)
         methods = sorted({route.method for route in args.all_routes if route.path != DEFAULT} - {"ANY"})
         every = any(route.method == "ANY" or route.path == DEFAULT for route in args.all_routes)
         api = aws.apigatewayv2.Api(
             name,
-            name=api_name,
+            name=called.name,
             protocol_type="HTTP",
             cors_configuration={
                 "allow_origins": [args.cors_origin],
@@ -159,7 +149,7 @@ class FunctionHttpApi(pulumi.ComponentResource):
             f"{name}-integration",
             api_id=api.id,
             integration_type="AWS_PROXY",
-            integration_uri=invoke_arn,
+            integration_uri=called.invoke_arn,
             payload_format_version="2.0",
             opts=self._child,
         )
@@ -177,8 +167,8 @@ class FunctionHttpApi(pulumi.ComponentResource):
             for route in args.all_routes
         ]
         stage_arn = pulumi.Output.concat(api.execution_arn, f"/{args.stage}")
-        routes += create_permissions(name, args.all_routes, stage_arn, function_name, qualifier, self._child)
-        stage = self._stage(api_name, routes)
+        routes += create_permissions(name, args.all_routes, stage_arn, called, self._child)
+        stage = self._stage(called.name, routes)
         self.domain_target = self._domain(args.domain, stage) if args.domain else pulumi.Output.from_input(None)
         named = "" if args.stage == DEFAULT else f"/{args.stage}"
         base = args.domain.url if args.domain else pulumi.Output.concat(api.api_endpoint, named)
@@ -243,4 +233,4 @@ class FunctionHttpApi(pulumi.ComponentResource):
         )
         target = name.domain_name_configuration.target_domain_name
         create_record(self._prefix, domain, target, name.domain_name_configuration.hosted_zone_id, self._child)
-        return target.apply(lambda known: known)
+        return target

@@ -15,10 +15,10 @@ from itertools import pairwise
 from typing import Annotated, Any, ClassVar, get_args, get_origin
 
 import pulumi
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from components.errors import InvalidArgument
 
@@ -93,6 +93,38 @@ def rule(text: str, *at: str | int) -> PydanticCustomError:
         at: path from the validated value to the invalid one. Default: the validated value itself.
     """
     return PydanticCustomError("rule", "{text}", {"text": text, "at": at})
+
+
+@dataclass(frozen=True)
+class ByType:
+    """Selects one of the models of an option by its `type`, so that errors speak of that model only.
+
+    Attributes:
+        default: the type if none is given; empty if the type is required.
+    """
+
+    default: str = ""
+
+    def __get_pydantic_core_schema__(self, models: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        kinds: dict[Any, type[Model]] = {kind.model_fields["type"].default: kind for kind in get_args(models)}
+        types, _ = about(next(iter(kinds.values())).model_fields["type"])
+
+        def name_of(given: Any) -> str:
+            found = (
+                given.get("type", self.default) if isinstance(given, Mapping) else getattr(given, "type", self.default)
+            )
+            return kinds[found].__name__ if isinstance(found, str) and found in kinds else ""
+
+        def checked(given: Any) -> Any:
+            if isinstance(given, Mapping) and not name_of(given):
+                said = f"{json.dumps(given['type'], default=str)} is not allowed" if "type" in given else "is missing"
+                raise rule(f"{said}; it must be {types}", "type")
+            return given
+
+        choices = {kind.__name__: handler.generate_schema(kind) for kind in kinds.values()}
+        return core_schema.no_info_before_validator_function(
+            checked, core_schema.tagged_union_schema(choices, discriminator=name_of)
+        )
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pulumi_aws as aws
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from components import iam
+from components.called import Called
 from components.domain import Domain, create_record
 from components.errors import LoggingRoleMissing
 from components.limits import Switch, regional_arn, within
@@ -195,24 +196,13 @@ class FunctionApi(pulumi.ComponentResource):
     domain_target: pulumi.Output[str | None]
     """Name that the record of the domain refers to; None without a domain."""
 
-    def __init__(
-        self,
-        name: str,
-        args: RestApi,
-        *,
-        api_name: str,
-        function_name: pulumi.Input[str],
-        invoke_arn: pulumi.Input[str],
-        qualifier: pulumi.Input[str] | None = None,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        """Create the API `api_name`, which calls `invoke_arn` of a function or, with `qualifier`, of its alias."""
-        super().__init__("cross-account-ecr:index:FunctionApi", name, None, opts)
+    def __init__(self, name: str, args: RestApi, called: Called) -> None:
+        super().__init__("cross-account-ecr:index:FunctionApi", name, None, called.opts)
         self._prefix, self._args, self._child = name, args, pulumi.ResourceOptions(parent=self)
         routes = args.all_routes
         api = aws.apigateway.RestApi(
             name,
-            name=api_name,
+            name=called.name,
             endpoint_configuration={"types": "REGIONAL"},
             binary_media_types=list(args.binary_media_types) or None,
             # The provider keeps a size that is left out: -1 turns compression off.
@@ -243,7 +233,7 @@ class FunctionApi(pulumi.ComponentResource):
         )
         authorizer = self._authorizer(args.authorizer) if args.authorizer else None
         answers: list[pulumi.Resource] = [
-            self._integration(route, paths[route.path], invoke_arn, validator, authorizer) for route in routes
+            self._integration(route, paths[route.path], called.invoke_arn, validator, authorizer) for route in routes
         ]
         if args.cors_origin:
             answers += [self._preflight(path, paths[path]) for path in dict.fromkeys(route.path for route in routes)]
@@ -253,13 +243,13 @@ class FunctionApi(pulumi.ComponentResource):
         deployment = aws.apigateway.Deployment(
             f"{name}-deployment",
             rest_api=api.id,
-            triggers={"routes": pulumi.Output.all(_snapshot(args), invoke_arn).apply(_fingerprint)},
+            triggers={"routes": pulumi.Output.all(_snapshot(args), called.invoke_arn).apply(_fingerprint)},
             opts=pulumi.ResourceOptions(parent=self, depends_on=answers),
         )
         stage_arn = pulumi.Output.concat(api.execution_arn, f"/{args.stage}")
-        permissions = create_permissions(name, routes, stage_arn, function_name, qualifier, self._child)
+        permissions = create_permissions(name, routes, stage_arn, called, self._child)
         # Create the permissions before the stage, so that a change to the alias causes no failed calls.
-        stage = self._stage(deployment, api_name, permissions)
+        stage = self._stage(deployment, called.name, permissions)
         self.api_key = self._key(stage)
         self.domain_target = self._domain(args.domain, stage) if args.domain else pulumi.Output.from_input(None)
         base = pulumi.Output.from_input(args.domain.url) if args.domain else stage.invoke_url
@@ -484,7 +474,7 @@ class FunctionApi(pulumi.ComponentResource):
             opts=self._child,
         )
         create_record(self._prefix, domain, name.regional_domain_name, name.regional_zone_id, self._child)
-        return name.regional_domain_name.apply(lambda target: target)
+        return name.regional_domain_name
 
     def _key(self, stage: aws.apigateway.Stage) -> pulumi.Output[str | None]:
         """The key and its usage plan for the stage, if a route requires a key."""

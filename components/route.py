@@ -11,6 +11,7 @@ import pulumi_aws as aws
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
+from components.called import Called
 from components.limits import RETENTION_DAYS, Switch
 from components.model import Model, Whole, allowed, no_switch, rule
 
@@ -135,23 +136,15 @@ def require_distinct(routes: Sequence[Route], *, beside_greedy: bool = False) ->
 
 
 def create_permissions(
-    prefix: str,
-    routes: Sequence[Route],
-    stage_arn: pulumi.Output[str],
-    function_name: pulumi.Input[str],
-    qualifier: pulumi.Input[str] | None,
-    child: pulumi.ResourceOptions,
+    prefix: str, routes: Sequence[Route], stage_arn: pulumi.Output[str], called: Called, child: pulumi.ResourceOptions
 ) -> list[aws.lambda_.Permission]:
     """Allow a stage to call the function for each of its routes."""
     return [
-        aws.lambda_.Permission(
+        called.permission(
             f"{prefix}-{route.name}-permission",
-            function=function_name,
-            qualifier=qualifier,
-            action="lambda:InvokeFunction",
-            principal="apigateway.amazonaws.com",
+            "apigateway.amazonaws.com",
+            child,
             source_arn=pulumi.Output.concat(stage_arn, f"/{route.source}"),
-            opts=child,
         )
         for route in routes
     ]

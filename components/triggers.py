@@ -7,7 +7,6 @@ when it is known. A trigger calls the alias `live` if the function has a release
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from math import prod
 from typing import Annotated, Any, Literal, TypeVar
@@ -15,11 +14,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pulumi
 import pulumi_aws as aws
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Tag, ValidationInfo, field_validator
+from pydantic import AfterValidator, ValidationInfo, field_validator
 
 from components import iam
+from components.called import Called
 from components.limits import AT, FAILED, KmsKeyArn, Switch, TopicArn, arn, regional_arn, within
-from components.model import Late, Model, Whole, allowed, rule
+from components.model import ByType, Late, Model, Whole, allowed, rule
 
 QUEUE = "[a-zA-Z0-9_-]+"
 QueueArn = Annotated[str, regional_arn("the ARN of an SQS queue", "sqs", rf"{QUEUE}(\.fifo)?", "orders")]
@@ -307,35 +307,9 @@ class EventsTrigger(Delivery):
     """Name of the event bus, in the function's account and Region."""
 
 
-KINDS: Mapping[str, type[Trigger]] = {
-    "schedule": ScheduleTrigger,
-    "queue": QueueTrigger,
-    "topic": TopicTrigger,
-    "events": EventsTrigger,
-}
-
-
-def _kind(given: Any) -> str:
-    """Which kind of trigger is given; none if it is no section."""
-    kind = given.get("type") if isinstance(given, Mapping) else getattr(given, "type", None)
-    return KINDS[kind].__name__ if isinstance(kind, str) and kind in KINDS else ""
-
-
-def _of_a_kind(given: Any) -> Any:
-    """Refuse a section without a type, which would be none of the kinds, by its type alone."""
-    if isinstance(given, Mapping) and not _kind(given):
-        said = f"{json.dumps(given['type'], default=str)} is not allowed" if "type" in given else "is missing"
-        raise rule(f"{said}; it must be {', '.join(KINDS)}", "type")
-    return given
-
-
 AnyTrigger = Annotated[
-    Annotated[ScheduleTrigger, Tag("ScheduleTrigger")]
-    | Annotated[QueueTrigger, Tag("QueueTrigger")]
-    | Annotated[TopicTrigger, Tag("TopicTrigger")]
-    | Annotated[EventsTrigger, Tag("EventsTrigger")],
-    Discriminator(_kind),
-    BeforeValidator(_of_a_kind),
+    ScheduleTrigger | QueueTrigger | TopicTrigger | EventsTrigger,
+    ByType(),
     allowed(
         "a section with a type: schedule, queue, topic or events",
         {"type": "queue", "name": "orders", "queue": "arn:aws:sqs:us-east-1:222222222222:orders"},
@@ -389,57 +363,6 @@ def require_distinct(triggers: Sequence[Trigger]) -> None:
             if value in seen:
                 raise rule("is also used by another trigger", index, option)
             seen |= set() if value is None else {value}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Called:
-    """The function that triggers call.
-
-    Attributes:
-        prefix: beginning of the resources' names.
-        function: the function.
-        alias: what is called in its place, if there is a release.
-        role: its execution role.
-        rights: the role's policy, which Lambda checks when a queue is connected.
-        boundary: permissions boundary of roles.
-        tags: of roles.
-        opts: of every resource.
-    """
-
-    prefix: str
-    function: aws.lambda_.Function
-    alias: aws.lambda_.Alias | None
-    role: aws.iam.Role
-    rights: aws.iam.RolePolicy
-    boundary: str | None
-    tags: Mapping[str, str]
-    opts: pulumi.ResourceOptions
-
-    @property
-    def arn(self) -> pulumi.Output[str]:
-        """What is called."""
-        return self.alias.arn if self.alias else self.function.arn
-
-    @property
-    def qualifier(self) -> pulumi.Output[str] | None:
-        """The alias."""
-        return self.alias.name if self.alias else None
-
-    def after(self, *resources: pulumi.Resource) -> pulumi.ResourceOptions:
-        """Options of a resource that needs others to be there."""
-        return pulumi.ResourceOptions.merge(self.opts, pulumi.ResourceOptions(depends_on=list(resources)))
-
-    def permission(self, name: str, service: str, source: pulumi.Input[str]) -> aws.lambda_.Permission:
-        """Let a service call the function for one resource."""
-        return aws.lambda_.Permission(
-            f"{name}-permission",
-            function=self.function.name,
-            qualifier=self.qualifier,
-            action="lambda:InvokeFunction",
-            principal=f"{service}.amazonaws.com",
-            source_arn=source,
-            opts=self.opts,
-        )
 
 
 def create_triggers(triggers: Sequence[Trigger], called: Called) -> pulumi.Output[Mapping[str, str] | None]:
@@ -533,7 +456,7 @@ def _queue(name: str, trigger: QueueTrigger, called: Called) -> Grants:
 def _topic(name: str, trigger: TopicTrigger, called: Called) -> Grants:
     topic = _arn(trigger, "topic")
     dead_letter = _arn(trigger, "dead_letter") if trigger.dead_letter is not None else None
-    permission = called.permission(name, "sns", topic)
+    permission = called.permission(f"{name}-permission", "sns.amazonaws.com", source_arn=topic)
     aws.sns.TopicSubscription(
         name,
         topic=topic,
@@ -568,7 +491,7 @@ def _events(name: str, trigger: EventsTrigger, called: Called) -> Grants:
     watched = aws.cloudwatch.EventRule(
         name, event_bus_name=bus, event_pattern=json.dumps(trigger.pattern), opts=called.opts
     )
-    permission = called.permission(name, "events", watched.arn)
+    permission = called.permission(f"{name}-permission", "events.amazonaws.com", source_arn=watched.arn)
     aws.cloudwatch.EventTarget(
         f"{name}-target",
         rule=watched.name,
