@@ -1,12 +1,14 @@
 """The rules of the policy pack: small checks of properties, each with the description of its rule.
 
-A check's name and docstring are the name and the description of its rule. A check yields a sentence for each violation.
+A check's name and docstring are the name, the description, the fix and the source of its rule. A check yields a
+sentence for each violation.
 If a check reads a property that is unknown in a preview, `UnknownValueError` is raised, and the rule skips the
 resource. The update checks it.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from json import loads
 from typing import Any
@@ -136,8 +138,6 @@ def texts(default: list[str]) -> dict[str, Any]:
 def about(
     check: Check | StackCheck,
     *,
-    fix: str,
-    url: str,
     level: EnforcementLevel,
     severity: Severity,
     ids: Sequence[str] = (),
@@ -146,19 +146,20 @@ def about(
     """The fields of a rule.
 
     Args:
-        check: its name is the name of the rule, its docstring says what the rule requires, and why.
-        fix: the change that fixes a violation.
-        url: the source of the rule.
+        check: its name is the name of the rule. Its docstring says what the rule requires and why, the change that
+            fixes a violation, and the source.
         level: the default enforcement level.
         severity: how bad a violation is.
         ids: IDs of the equivalent controls in Security Hub, AWS Config and checkov.
         parameters: JSON schema of each parameter, with a default.
     """
     name = check.__name__.replace("_", "-")
+    description, _, rest = " ".join((check.__doc__ or "").split()).partition(" Fix: ")
+    fix, _, url = rest.rpartition(" ")
     foundational = next((each for each in ids if re.fullmatch(r"[A-Za-z]+\.\d+", each)), None)
     return {
         "name": name,
-        "description": " ".join((check.__doc__ or "").split()),
+        "description": description,
         "enforcement_level": level,
         "config_schema": PolicyConfigSchema(dict(parameters)) if parameters else None,
         "display_name": name.replace("-", " ").capitalize(),
@@ -176,15 +177,17 @@ def resource_rule(*types: str, **facts: Any) -> Callable[[Check], Check]:
     """Declare a rule for resources of these types. It checks a resource before it is created or updated."""
 
     def register(check: Check) -> Check:
+        fields = about(check, **facts)
+
         def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
             if args.resource_type in types:
                 try:
                     for found in check(args, args.get_config()):
-                        report(f"{found} {facts['fix']}\n{facts['url']}", args.urn)
+                        report(f"{found} {fields['remediation_steps']}\n{fields['url']}", args.urn)
                 except NotThere:
                     args.not_applicable("a property is unknown until the update")
 
-        RULES.append(ResourceValidationPolicy(validate=validate, **about(check, **facts)))
+        RULES.append(ResourceValidationPolicy(validate=validate, **fields))
         return check
 
     return register
@@ -194,16 +197,16 @@ def stack_rule(*types: str, **facts: Any) -> Callable[[StackCheck], StackCheck]:
     """Declare a rule for a resource and the other resources of the stack. It runs when all resources are known."""
 
     def register(check: StackCheck) -> StackCheck:
+        fields = about(check, **facts)
+
         def validate(args: StackValidationArgs, report: ReportViolation) -> None:
             for resource in args.resources:
                 if resource.resource_type in types:
-                    try:
+                    with suppress(*NotThere):
                         for found in check(resource, args.get_config(), args.resources):
-                            report(f"{found} {facts['fix']}\n{facts['url']}", resource.urn)
-                    except NotThere:
-                        continue
+                            report(f"{found} {fields['remediation_steps']}\n{fields['url']}", resource.urn)
 
-        RULES.append(StackValidationPolicy(validate=validate, **about(check, **facts)))
+        RULES.append(StackValidationPolicy(validate=validate, **fields))
         return check
 
     return register
@@ -300,58 +303,51 @@ def sid(statement: Statement) -> str:
     severity=MEDIUM,
     ids=("ECR.2", "CKV_AWS_51"),
     parameters={"allowExclusions": {"type": "boolean", "default": False}},
-    fix="Leave repository.mutableTags out of the stack file.",
-    url="https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-2",
 )
 def repository_immutable_tags(repository: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
-    """Image tags are immutable: a tag always names the same image."""
+    """Image tags are immutable: a tag always names the same image.
+
+    Fix: Leave repository.mutableTags out of the stack file.
+    https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-2
+    """
     mutability = repository.props.get("imageTagMutability", "MUTABLE")
     exclusions = ["IMMUTABLE_WITH_EXCLUSION"] if parameters["allowExclusions"] else []
     if mutability not in ["IMMUTABLE", *exclusions]:
         yield f"imageTagMutability is {mutability}."
 
 
-@resource_rule(
-    REPOSITORY,
-    level=MANDATORY,
-    severity=HIGH,
-    ids=("ECR.1", "CKV_AWS_163"),
-    fix="Set repository: {scanOnPush: true}.",
-    url="https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-1",
-)
+@resource_rule(REPOSITORY, level=MANDATORY, severity=HIGH, ids=("ECR.1", "CKV_AWS_163"))
 def repository_scan_on_push(repository: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
-    """Every pushed image is scanned for known vulnerabilities."""
+    """Every pushed image is scanned for known vulnerabilities.
+
+    Fix: Set repository: {scanOnPush: true}.
+    https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-1
+    """
     if not section(repository.props.get("imageScanningConfiguration")).get("scanOnPush"):
         yield "imageScanningConfiguration.scanOnPush is off."
 
 
-@resource_rule(
-    REPOSITORY,
-    level=DISABLED,
-    severity=MEDIUM,
-    ids=("ECR.5", "CKV_AWS_136"),
-    fix="Set repository: {kmsKey: ARN}, before the repository is created.",
-    url="https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-5",
-)
+@resource_rule(REPOSITORY, level=DISABLED, severity=MEDIUM, ids=("ECR.5", "CKV_AWS_136"))
 def repository_kms_key(repository: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
     """Images are encrypted with a customer managed KMS key.
 
     Disabled by default: images are always encrypted with AES-256. A key costs money and cannot be changed later.
+
+    Fix: Set repository: {kmsKey: ARN}, before the repository is created.
+    https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-5
     """
     configurations = repository.props.get("encryptionConfigurations") or []
     if not any(each.get("encryptionType") in ("KMS", "KMS_DSSE") and each.get("kmsKey") for each in configurations):
         yield "encryptionConfigurations names no KMS key."
 
 
-@resource_rule(
-    REPOSITORY,
-    level=MANDATORY,
-    severity=HIGH,
-    fix="Leave repository.protect and repository.forceDelete out of the stack file.",
-    url="https://www.pulumi.com/docs/iac/concepts/options/protect/",
-)
+@resource_rule(REPOSITORY, level=MANDATORY, severity=HIGH)
 def repository_deletion_protection(repository: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
-    """The repository is protected from deletion: Lambda pulls the image of an idle function again."""
+    """The repository is protected from deletion: Lambda pulls the image of an idle function again.
+
+    Fix: Leave repository.protect and repository.forceDelete out of the stack file.
+    https://www.pulumi.com/docs/iac/concepts/options/protect/
+    """
     if not repository.opts.protect:
         yield "protect is off."
     if repository.props.get("forceDelete"):
@@ -359,17 +355,15 @@ def repository_deletion_protection(repository: ResourceValidationArgs, _: Parame
 
 
 @resource_rule(
-    REPOSITORY_POLICY,
-    level=MANDATORY,
-    severity=CRITICAL,
-    ids=("CKV_AWS_32",),
-    parameters={"organizations": texts([])},
-    fix="Name the accounts in consumers, or the organization of the condition aws:PrincipalOrgID in the parameter "
-    "organizations.",
-    url="https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-policies.html",
+    REPOSITORY_POLICY, level=MANDATORY, severity=CRITICAL, ids=("CKV_AWS_32",), parameters={"organizations": texts([])}
 )
 def repository_named_principals(policy: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
-    """Every statement of the repository's policy names its principals, without a wildcard."""
+    """Every statement of the repository's policy names its principals, without a wildcard.
+
+    Fix: Name the accounts in consumers, or the organization of the condition aws:PrincipalOrgID in the parameter
+    organizations.
+    https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-policies.html
+    """
     for statement in statements(policy.props.get("policy")):
         organizations = bound_to(statement, "aws:PrincipalOrgID")
         if organizations and set(organizations) <= set(parameters["organizations"]):
@@ -378,15 +372,13 @@ def repository_named_principals(policy: ResourceValidationArgs, parameters: Para
             yield f"{sid(statement)}: {why}."
 
 
-@resource_rule(
-    REPOSITORY_POLICY,
-    level=MANDATORY,
-    severity=HIGH,
-    fix="Add a condition on aws:SourceArn or aws:SourceAccount with the account IDs.",
-    url="https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html",
-)
+@resource_rule(REPOSITORY_POLICY, level=MANDATORY, severity=HIGH)
 def repository_service_source(policy: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
-    """A service may use the images only for resources of named accounts or organizations."""
+    """A service may use the images only for resources of named accounts or organizations.
+
+    Fix: Add a condition on aws:SourceArn or aws:SourceAccount with the account IDs.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
+    """
     for statement in statements(policy.props.get("policy")):
         organizations = bound_to(statement, "aws:SourceOrgID")
         in_organizations = organizations and all("*" not in value for value in organizations)
@@ -394,15 +386,13 @@ def repository_service_source(policy: ResourceValidationArgs, _: Parameters) -> 
             yield f"{sid(statement)}: no condition on aws:SourceArn or aws:SourceAccount names the accounts."
 
 
-@resource_rule(
-    REPOSITORY_POLICY,
-    level=MANDATORY,
-    severity=HIGH,
-    fix="Name the account in consumers, which writes both statements.",
-    url="https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#configuration-images-xaccount-permissions",
-)
+@resource_rule(REPOSITORY_POLICY, level=MANDATORY, severity=HIGH)
 def repository_both_statements(policy: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
-    """An account that may pull is in both statements, its own and Lambda's. Otherwise functions fail after weeks."""
+    """An account that may pull is in both statements, its own and Lambda's. Otherwise functions fail after weeks.
+
+    Fix: Name the account in consumers, which writes both statements.
+    https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#configuration-images-xaccount-permissions
+    """
     pulling = [each for each in statements(policy.props.get("policy")) if allows(each, PULL_ACTIONS)]
     callers = {account_of(principal) for statement in pulling for principal in principals(statement, "AWS")}
     # Anything else than an account is the ID of a deleted principal.
@@ -417,16 +407,14 @@ def repository_both_statements(policy: ResourceValidationArgs, _: Parameters) ->
         yield f"Lambda may pull for functions of account {account}, which may not create any."
 
 
-@resource_rule(
-    LIFECYCLE,
-    level=MANDATORY,
-    severity=HIGH,
-    fix="Remove the rule, or select tags that no function runs by tagPrefixes or tagPatterns. "
-    "Example: lifecycle: [{days: 30, tagPrefixes: [pr-]}].",
-    url="https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html",
-)
+@resource_rule(LIFECYCLE, level=MANDATORY, severity=HIGH)
 def repository_lifecycle(policy: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
-    """No lifecycle rule deletes an image that a function may run: Lambda pulls the image of an idle function again."""
+    """No lifecycle rule deletes an image that a function may run: Lambda pulls the image of an idle function again.
+
+    Fix: Remove the rule, or select tags that no function runs by tagPrefixes or tagPatterns. Example: lifecycle:
+    [{days: 30, tagPrefixes: [pr-]}].
+    https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html
+    """
     document = policy.props.get("policy")
     for rule in several(section(loads(document) if isinstance(document, str) else document).get("rules")):
         selection = section(section(rule).get("selection"))
@@ -452,47 +440,37 @@ def matches(pattern: str, characters: Sequence[str]) -> bool:
 # ---- the function and its role
 
 
-@resource_rule(
-    FUNCTION,
-    level=MANDATORY,
-    severity=HIGH,
-    fix="Write REPOSITORY@sha256:….",
-    url="https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionCode.html",
-)
+@resource_rule(FUNCTION, level=MANDATORY, severity=HIGH)
 def function_image_by_digest(function: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
-    """A function names its image by digest: Lambda does not follow a tag that moves to another image."""
+    """A function names its image by digest: Lambda does not follow a tag that moves to another image.
+
+    Fix: Write REPOSITORY@sha256:….
+    https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionCode.html
+    """
     if function.props.get("packageType") == "Image" and not DIGEST.search(uri := function.props.get("imageUri", "")):
         yield f"imageUri is {uri}."
 
 
-@resource_rule(
-    FUNCTION,
-    level=ADVISORY,
-    severity=LOW,
-    parameters=bounds(1, 900, 29),
-    fix="Set function: {timeout: SECONDS}.",
-    url="https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html",
-)
+@resource_rule(FUNCTION, level=ADVISORY, severity=LOW, parameters=bounds(1, 900, 29))
 def function_timeout(function: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
     """A call ends before its caller gives up: API Gateway waits 29 seconds.
 
     Advisory by default: other callers wait longer.
+
+    Fix: Set function: {timeout: SECONDS}.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
     """
     yield from outside("timeout", function.props.get("timeout") or 3, "seconds", parameters)
 
 
-@resource_rule(
-    FUNCTION,
-    level=ADVISORY,
-    severity=LOW,
-    parameters=bounds(128, 10_240, 3_008),
-    fix="Set function: {memory: MB}.",
-    url="https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html",
-)
+@resource_rule(FUNCTION, level=ADVISORY, severity=LOW, parameters=bounds(128, 10_240, 3_008))
 def function_memory(function: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
     """Memory, which sets the price of a call, is bounded.
 
     Advisory by default: the right amount is the team's decision.
+
+    Fix: Set function: {memory: MB}.
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
     """
     yield from outside("memorySize", function.props.get("memorySize") or 128, "MB", parameters)
 
@@ -504,34 +482,26 @@ def outside(name: str, value: float, unit: str, parameters: Parameters) -> Itera
         yield f"{name} is {value:.0f}; allowed are {least:.0f} to {most:.0f} {unit}."
 
 
-@resource_rule(
-    FUNCTION,
-    level=DISABLED,
-    severity=LOW,
-    ids=("CKV_AWS_115",),
-    fix="Set function: {reservedConcurrency: CALLS}.",
-    url="https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html",
-)
+@resource_rule(FUNCTION, level=DISABLED, severity=LOW, ids=("CKV_AWS_115",))
 def function_reserved_concurrency(function: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
     """A function reserves concurrency.
 
     Disabled by default: it is taken from the account's pool.
+
+    Fix: Set function: {reservedConcurrency: CALLS}.
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
     """
     if function.props.get("reservedConcurrentExecutions", -1) < 0:
         yield "reservedConcurrentExecutions is not set."
 
 
-@resource_rule(
-    FUNCTION,
-    level=MANDATORY,
-    severity=CRITICAL,
-    ids=("CKV_AWS_45",),
-    parameters={"ignored": texts([])},
-    fix="Name the ARN of the secret in function.secrets. If it is none, name it in the parameter ignored.",
-    url="https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html",
-)
+@resource_rule(FUNCTION, level=MANDATORY, severity=CRITICAL, ids=("CKV_AWS_45",), parameters={"ignored": texts([])})
 def function_environment_secrets(function: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
-    """No environment variable holds a secret: everyone who may read the function can read it."""
+    """No environment variable holds a secret: everyone who may read the function can read it.
+
+    Fix: Name the ARN of the secret in function.secrets. If it is none, name it in the parameter ignored.
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+    """
     variables = section(section(function.props.get("environment")).get("variables"))
     for name in sorted(set(variables) - set(parameters["ignored"])):
         try:
@@ -543,15 +513,13 @@ def function_environment_secrets(function: ResourceValidationArgs, parameters: P
             yield f"The variable {name} looks like a secret."
 
 
-@stack_rule(
-    FUNCTION,
-    level=MANDATORY,
-    severity=MEDIUM,
-    fix="Create the log group before the function.",
-    url="https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html",
-)
+@stack_rule(FUNCTION, level=MANDATORY, severity=MEDIUM)
 def function_log_group(function: PolicyResource, _: Parameters, stack: Sequence[PolicyResource]) -> Iterator[str]:
-    """The function's log group is in the stack: one that Lambda creates keeps its lines for ever."""
+    """The function's log group is in the stack: one that Lambda creates keeps its lines for ever.
+
+    Fix: Create the log group before the function.
+    https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html
+    """
     configured = section(function.props.get("loggingConfig")).get("logGroup")
     name = configured or f"/aws/lambda/{function.props['name']}"
     if name not in [group.props["name"] for group in stack if group.resource_type == LOG_GROUP]:
@@ -564,11 +532,13 @@ def function_log_group(function: PolicyResource, _: Parameters, stack: Sequence[
     severity=MEDIUM,
     ids=("CW_LOGGROUP_RETENTION_PERIOD_CHECK", "CKV_AWS_66"),
     parameters={"minimumDays": {"type": "integer", "minimum": 1, "maximum": 3653, "default": 30}},
-    fix="Set function: {logRetention: DAYS} or api: {accessLogRetention: DAYS}.",
-    url="https://docs.aws.amazon.com/config/latest/developerguide/cw-loggroup-retention-period-check.html",
 )
 def log_retention(group: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
-    """Log lines are deleted, but not too early."""
+    """Log lines are deleted, but not too early.
+
+    Fix: Set function: {logRetention: DAYS} or api: {accessLogRetention: DAYS}.
+    https://docs.aws.amazon.com/config/latest/developerguide/cw-loggroup-retention-period-check.html
+    """
     days, least = group.props.get("retentionInDays", 0), parameters["minimumDays"]
     if not days:
         yield "retentionInDays is not set: lines are kept for ever."
@@ -576,16 +546,13 @@ def log_retention(group: ResourceValidationArgs, parameters: Parameters) -> Iter
         yield f"retentionInDays is {days:.0f}; allowed are {least:.0f} and more."
 
 
-@resource_rule(
-    PERMISSION,
-    level=MANDATORY,
-    severity=CRITICAL,
-    ids=("Lambda.1", "CKV_AWS_301", "CKV_AWS_364"),
-    fix="Name an account as principal, or give the permission a sourceArn or sourceAccount with an account ID.",
-    url="https://docs.aws.amazon.com/securityhub/latest/userguide/lambda-controls.html#lambda-1",
-)
+@resource_rule(PERMISSION, level=MANDATORY, severity=CRITICAL, ids=("Lambda.1", "CKV_AWS_301", "CKV_AWS_364"))
 def function_permission_source(permission: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
-    """No wildcard principal may invoke the function, and a service may invoke it only for a named source."""
+    """No wildcard principal may invoke the function, and a service may invoke it only for a named source.
+
+    Fix: Name an account as principal, or give the permission a sourceArn or sourceAccount with an account ID.
+    https://docs.aws.amazon.com/securityhub/latest/userguide/lambda-controls.html#lambda-1
+    """
     props = permission.props
     # The two statements of a public function URL apply only to calls of that URL; endpoint-authorization reports it.
     # https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
@@ -604,31 +571,26 @@ def function_permission_source(permission: ResourceValidationArgs, _: Parameters
             yield f"{principal} may invoke it for any account: neither sourceArn nor sourceAccount names one."
 
 
-@resource_rule(
-    PERMISSION,
-    level=MANDATORY,
-    severity=HIGH,
-    fix="Name one topic or one rule.",
-    url="https://docs.aws.amazon.com/lambda/latest/dg/access-control-resource-based.html",
-)
+@resource_rule(PERMISSION, level=MANDATORY, severity=HIGH)
 def trigger_source(permission: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
-    """SNS and EventBridge invoke the function for one topic or rule each, named without a wildcard."""
+    """SNS and EventBridge invoke the function for one topic or rule each, named without a wildcard.
+
+    Fix: Name one topic or one rule.
+    https://docs.aws.amazon.com/lambda/latest/dg/access-control-resource-based.html
+    """
     principal, source = permission.props["principal"], permission.props.get("sourceArn") or ""
     if principal in ("sns.amazonaws.com", "events.amazonaws.com") and ("*" in source or "?" in source or not source):
         yield f"{principal} may invoke it for {source or 'every source of the account'}."
 
 
-@resource_rule(
-    *EVENT_TYPES,
-    level=ADVISORY,
-    severity=MEDIUM,
-    fix="Set deadLetter: ARN in the trigger.",
-    url="https://docs.aws.amazon.com/lambda/latest/dg/concepts-event-driven-architectures.html",
-)
+@resource_rule(*EVENT_TYPES, level=ADVISORY, severity=MEDIUM)
 def trigger_dead_letter(trigger: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
     """An event that Lambda does not accept goes to a dead-letter queue.
 
     Advisory by default: this is rare, and the loss of an event may be acceptable.
+
+    Fix: Set deadLetter: ARN in the trigger.
+    https://docs.aws.amazon.com/lambda/latest/dg/concepts-event-driven-architectures.html
     """
     kind, props = trigger.resource_type, trigger.props
     if kind == SCHEDULE:
@@ -638,17 +600,14 @@ def trigger_dead_letter(trigger: ResourceValidationArgs, _: Parameters) -> Itera
         yield f"{place} is not set."
 
 
-@stack_rule(
-    FUNCTION,
-    level=ADVISORY,
-    severity=MEDIUM,
-    fix="Set function: {asynchronous: {onFailure: ARN}}.",
-    url="https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html",
-)
+@stack_rule(FUNCTION, level=ADVISORY, severity=MEDIUM)
 def function_failure_path(function: PolicyResource, _: Parameters, stack: Sequence[PolicyResource]) -> Iterator[str]:
     """A function that topics, rules or schedules call sends the events on which it fails to a destination.
 
     Advisory by default: the loss of an event may be acceptable.
+
+    Fix: Set function: {asynchronous: {onFailure: ARN}}.
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
     """
     if function.props.get("deadLetterConfig") or not any(each.resource_type in EVENT_TYPES for each in stack):
         return
@@ -667,11 +626,13 @@ def function_failure_path(function: PolicyResource, _: Parameters, stack: Sequen
     severity=HIGH,
     ids=("IAM.1", "IAM.21", "CKV_AWS_60", "CKV_AWS_62", "CKV_AWS_63", "CKV_AWS_274", "CKV_AWS_355"),
     parameters={"unscopedActions": texts(UNSCOPED_ACTIONS)},
-    fix="Name them. If an action has no resources, name it in the parameter unscopedActions.",
-    url="https://docs.aws.amazon.com/securityhub/latest/userguide/iam-controls.html#iam-21",
 )
 def role_least_privilege(resource: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
-    """Roles use no wildcard for actions, resources or principals, and their trust policies name a principal."""
+    """Roles use no wildcard for actions, resources or principals, and their trust policies name a principal.
+
+    Fix: Name them. If an action has no resources, name it in the parameter unscopedActions.
+    https://docs.aws.amazon.com/securityhub/latest/userguide/iam-controls.html#iam-21
+    """
     props = resource.props
     unscoped = {action.lower() for action in parameters["unscopedActions"]}
     inline = [policy.get("policy") for policy in props.get("inlinePolicies") or []]
@@ -706,19 +667,14 @@ def is_any(resource: str) -> bool:
 # ---- the API
 
 
-@resource_rule(
-    STAGE,
-    HTTP_STAGE,
-    level=ADVISORY,
-    severity=MEDIUM,
-    ids=("APIGateway.9", "CKV_AWS_76", "CKV_AWS_95"),
-    fix="Set api: {accessLogRetention: DAYS}.",
-    url="https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html",
-)
+@resource_rule(STAGE, HTTP_STAGE, level=ADVISORY, severity=MEDIUM, ids=("APIGateway.9", "CKV_AWS_76", "CKV_AWS_95"))
 def api_access_log(stage: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
     """The API logs its calls.
 
     Advisory by default: the log costs money, and the function has a log of its own.
+
+    Fix: Set api: {accessLogRetention: DAYS}.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html
     """
     if not stage.props.get("accessLogSettings"):
         yield "accessLogSettings is not set."
@@ -731,13 +687,14 @@ def api_access_log(stage: ResourceValidationArgs, _: Parameters) -> Iterator[str
     severity=MEDIUM,
     # The default limit of an account.
     parameters={"maximumRate": {"type": "integer", "minimum": 1, "default": 10_000}},
-    fix="Set api: {throttle: {rate: CALLS, burst: CALLS}}.",
-    url="https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html",
 )
 def api_throttling(stage: PolicyResource, parameters: Parameters, stack: Sequence[PolicyResource]) -> Iterator[str]:
     """The API limits its calls.
 
     Advisory by default: without it the account's limit applies, which all its APIs share.
+
+    Fix: Set api: {throttle: {rate: CALLS, burst: CALLS}}.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html
     """
     most = parameters["maximumRate"]
     limits = section(stage.props.get("defaultRouteSettings"))
@@ -763,16 +720,13 @@ def refers(resource: PolicyResource, key: str, other: PolicyResource, name: str)
     return bool(resource.props[key] == other.props[name])
 
 
-@resource_rule(
-    *DOMAINS,
-    level=MANDATORY,
-    severity=MEDIUM,
-    ids=("CKV_AWS_206",),
-    fix="Set api: {domain: {securityPolicy: TLS_1_2}}.",
-    url="https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-custom-domain-tls-version.html",
-)
+@resource_rule(*DOMAINS, level=MANDATORY, severity=MEDIUM, ids=("CKV_AWS_206",))
 def api_domain_tls(domain: ResourceValidationArgs, _: Parameters) -> Iterator[str]:
-    """A domain name takes TLS 1.2 or newer only."""
+    """A domain name takes TLS 1.2 or newer only.
+
+    Fix: Set api: {domain: {securityPolicy: TLS_1_2}}.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-custom-domain-tls-version.html
+    """
     configuration = section(domain.props.get("domainNameConfiguration"))
     policy = configuration.get("securityPolicy", domain.props.get("securityPolicy"))
     if policy in (None, "TLS_1_0"):
@@ -787,13 +741,14 @@ def api_domain_tls(domain: ResourceValidationArgs, _: Parameters) -> Iterator[st
     severity=MEDIUM,
     ids=("APIGateway.8", "CKV_AWS_59", "CKV_AWS_258", "CKV_AWS_309"),
     parameters={"publicMethods": texts(["OPTIONS"])},
-    fix="Leave public out of the stack file, or name the method in the parameter publicMethods.",
-    url="https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-control-access-to-api.html",
 )
 def endpoint_authorization(endpoint: ResourceValidationArgs, parameters: Parameters) -> Iterator[str]:
     """Callers sign their requests, show a token or send an API key.
 
     Advisory by default: an endpoint may be public on purpose.
+
+    Fix: Leave public out of the stack file, or name the method in the parameter publicMethods.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-control-access-to-api.html
     """
     props = endpoint.props
     open_ = "NONE" in (props.get("authorization"), props.get("authorizationType")) and not props.get("apiKeyRequired")
