@@ -1,5 +1,7 @@
 """The command line: `python -m deployment --help`. Progress goes to stderr, results to stdout."""
 
+import atexit
+import gc
 import inspect
 import json
 import os
@@ -777,4 +779,6 @@ def completion(shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash,
 
 
 if __name__ == "__main__":
+    # The collection at exit takes a quarter of the processor time of `--help` and of a completion.
+    atexit.register(gc.freeze)
     app(complete_var=COMPLETE)

@@ -1,10 +1,13 @@
 """`python -m deployment`, with a deployment that does nothing in place of the real one."""
 
+import atexit
 import dataclasses
+import gc
 import inspect
 import io
 import json
 import re
+import runpy
 import shlex
 import signal
 import subprocess
@@ -316,6 +319,16 @@ def test_without_a_terminal_an_update_asks_for_no_confirmation() -> None:
 def test_a_dry_run_is_a_preview() -> None:
     assert run("up", "--dry-run", "--refresh").exit_code == 0
     assert Recorded.called == ("preview", (), {"refresh": True})
+
+
+@pytest.mark.filterwarnings("ignore:'deployment.__main__' found in sys.modules")
+def test_a_command_skips_the_collection_at_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    registered: list[object] = []
+    monkeypatch.setattr(atexit, "register", registered.append)
+    monkeypatch.setattr(sys, "argv", ["deployment", "--help"])
+    with pytest.raises(SystemExit):
+        runpy.run_module("deployment", run_name="__main__")
+    assert gc.freeze in registered
 
 
 @pytest.mark.parametrize("as_json", [False, True])
