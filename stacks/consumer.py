@@ -131,8 +131,8 @@ def is_principal(caller: str, principal: str) -> bool:
     The ARN of a role session does not contain the role's path.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-arns
     """
-    account, resource = caller.split(":")[4:6]
-    owner, name = principal.split(":")[4:6]
+    *_, account, resource = caller.split(":")
+    *_, owner, name = principal.split(":")
     kind, _, session = resource.partition("/")
     is_role = kind == "assumed-role" and name.startswith("role/")
     same_role = is_role and name.rpartition("/")[2] == session.partition("/")[0]
