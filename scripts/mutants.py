@@ -44,6 +44,30 @@ SLOW = (
     *("pulumi_docker", "pulumi_policy", "pydantic", "yaml", "rich.table"),
 )
 
+# Mutants that change nothing for a user: module, line before, line after, and the reason. They are not counted.
+EQUIVALENT = (
+    ("components/image/build.py", "CHUNK_BYTES = 2**20", "CHUNK_BYTES = 2 * 20", "any chunk size gives the same hash"),
+    (
+        *("components/image/dockerfile.py", "return int(name) if int(name) < len(names) else -1"),
+        *("return int(name) if int(name) < len(names) else -2", "callers compare with 0"),
+    ),
+    ("components/model.py", "Location = tuple[str | int, ...]", "Location = None", "only annotations use it"),
+    (
+        *(
+            "deployment/deployment.py",
+            'environment = {"PULUMI_CONFIG_PASSPHRASE": "unused", **stack.workspace.env_vars}',
+        ),
+        *('environment = {"PULUMI_CONFIG_PASSPHRASE": "UNUSED", **stack.workspace.env_vars}', "any passphrase works"),
+    ),
+    (
+        *("deployment/workspace.py", 'return UpdateSummary("", datetime.now(UTC), "", {}, {}, "")'),
+        *(
+            'return UpdateSummary("", datetime.now(None), "", {}, {}, "")',
+            "the SDK requires a summary; nothing reads it",
+        ),
+    ),
+)
+
 # A module, a node in it, and the possible replacements of that node.
 Place = tuple[Module, CSTNode, list[CSTNode]]
 
@@ -55,14 +79,20 @@ class Mutant:
     Attributes:
         module: its path.
         text: the changed module.
-        change: the first line that differs, before and after.
+        line: number of the first line that differs.
+        before, after: that line.
         lines: those of the statement that is changed.
     """
 
     module: str
     text: str
-    change: str
+    line: int
+    before: str
+    after: str
     lines: range
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.line}\n    {self.before}\n    {self.after}"
 
 
 def main() -> int:
@@ -79,6 +109,9 @@ def main() -> int:
         for module in sorted(options.modules or sizes)
         for mutant in sample(module, max(5, options.sample * sizes[module] // sum(sizes.values())))
     ]
+    for module, before, *_ in EQUIVALENT:
+        if before not in map(str.strip, Path(module).read_text().splitlines()):
+            sys.exit(f"EQUIVALENT: {module} has no line {before}")
     # Shuffled, so that a run that reaches its time limit has tested every module.
     random.Random(SEED).shuffle(chosen)  # noqa: S311  # a sample, not a secret
     return report(run(chosen, options.seconds), options.goal)
@@ -109,7 +142,9 @@ def sample(module: str, size: int) -> Iterator[Mutant]:
         differ = list(unified_diff(code, text.splitlines(), n=0, lineterm=""))[2:]
         line = int(differ[0].split()[1].strip("-").partition(",")[0])
         removed, added = (next((each[1:].strip() for each in differ if each[0] == mark), "") for mark in "-+")
-        yield Mutant(module, text, f"{module}:{line}\n    {removed}\n    {added}", statements[line])
+        mutant = Mutant(module, text, line, removed, added, statements[line])
+        if (module, removed, added) not in [entry[:3] for entry in EQUIVALENT]:
+            yield mutant
 
 
 def statements_of(file: Path) -> dict[int, range]:
@@ -158,7 +193,7 @@ def run(mutants: list[Mutant], seconds: float) -> list[tuple[Mutant, bool]]:
                 if not chosen:
                     free.append(copy)
                     results.append((mutant, True))
-                    print(f"\n{mutant.change}", end="", flush=True)
+                    print(f"\n{mutant}", end="", flush=True)
                     continue
                 (copy / mutant.module).write_text(mutant.text)
                 # Python reuses compiled files for a source of the same size and time.
@@ -176,7 +211,7 @@ def run(mutants: list[Mutant], seconds: float) -> list[tuple[Mutant, bool]]:
                 del running[copy]
                 free.append(copy)
                 results.append((mutant, process.exitcode == 0))
-                print(f"\n{mutant.change}" if process.exitcode == 0 else ".", end="", flush=True)
+                print(f"\n{mutant}" if process.exitcode == 0 else ".", end="", flush=True)
         return results
 
 
