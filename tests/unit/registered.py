@@ -3,7 +3,9 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Set
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -134,10 +136,16 @@ class Deployed:
         return only
 
 
+@cache
+def committed(stack: str) -> dict[str, Any]:
+    """The configuration in the committed file of a stack."""
+    file = Path(__file__).parents[2] / f"Pulumi.{stack}.yaml"
+    return dict(yaml.safe_load(file.read_text())["config"])
+
+
 def stack_file(stack: str, **changed: Any) -> dict[str, Any]:
     """The committed file of a stack without the namespace; a key that is given replaces the file's, None removes it."""
-    committed = yaml.safe_load((Path(__file__).parents[2] / f"Pulumi.{stack}.yaml").read_text())["config"]
-    values = {key.removeprefix(f"{PROJECT}:"): value for key, value in committed.items()} | changed
+    values = {key.removeprefix(f"{PROJECT}:"): value for key, value in deepcopy(committed(stack)).items()} | changed
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -179,6 +187,7 @@ def run_program(
     deployed = Deployed(resources=monitor.registered, component_outputs=monitor.component_outputs)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
+    loop.run_in_executor = partial(_at_once, loop)  # type: ignore[method-assign]
     pulumi.runtime.set_mocks(
         recorder,
         project=PROJECT,
@@ -207,6 +216,16 @@ def run_program(
         loop.close()
         asyncio.set_event_loop(None)
     return deployed
+
+
+def _at_once(loop: asyncio.AbstractEventLoop, _: Any, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function, where the SDK would wait for a thread that does it. The mocks answer at once."""
+    future = loop.create_future()
+    try:
+        future.set_result(function(*arguments))
+    except Exception as error:
+        future.set_exception(error)
+    return future
 
 
 def deploy(
