@@ -126,11 +126,12 @@ def test_a_result_has_each_resource_once_a_replacement_as_a_whole() -> None:
         step("refresh", "aws:iam/role:Role", "planned"),
         step("update", "aws:iam/role:Role", "planned"),
         step("same", "aws:iam/role:Role", "planned"),
+        step("import", "aws:ecr/repository:Repository"),
         step("create", "aws:a:b", "started"),
         step("same", STACK, old={"a": 1}, new={"a": 2}),
     ]
     result = StackResult(stack="consumer", operation="up", steps=_steps(seen), seconds=1, log=Path("log"))
-    assert result.changes == {"replace": 1, "update": 1}
+    assert result.changes == {"replace": 1, "update": 1, "import": 1}
     assert (result.outputs_before, result.outputs) == ({"a": 1}, {"a": 2})
 
 
@@ -568,6 +569,18 @@ def test_a_request_that_the_end_of_a_check_cuts_off_does_not_hide_the_answer_bef
     monkeypatch.setattr(Check, "_ask", ask)
     monkeypatch.setattr("deployment.check.time", SimpleNamespace(monotonic=lambda: now))
     assert Check(seconds=60, interval=0).problem("") == "502 no"
+
+
+def test_the_last_request_of_a_check_takes_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float] = []
+
+    def ask(check: Check, url: str, seconds: float) -> tuple[str, bool]:
+        limits.append(seconds)
+        return "502 no", False
+
+    monkeypatch.setattr(Check, "_ask", ask)
+    assert Check(seconds=0.01, interval=0.02).problem("") == "502 no"
+    assert limits == [1]
 
 
 def test_a_caller_decides_what_a_good_answer_is_and_what_is_sent(endpoint: str) -> None:

@@ -238,6 +238,7 @@ class Login:
         self.keys = key
 
     def create_client(self, service: str, region_name: str | None = None, config: Any = None) -> Any:
+        assert service == "sts"
         self.regions.append(region_name)
         return SimpleNamespace(assume_role=self._assume, assume_role_with_web_identity=self._assume)
 

@@ -266,6 +266,7 @@ def test_help_is_for_people_and_fits_a_terminal(name: str) -> None:
     for shown in (run(name, "--help").stdout, run("--help").stdout):
         assert not re.search(r"<\w+\[|\[list|None|[^\]]\.\.\.$", shown, re.MULTILINE)
         assert max(map(len, shown.splitlines())) <= 80
+        assert re.findall(r"^  -{1,2}\w.*  [a-z].*", shown, re.MULTILINE) == []  # a sentence for each option
     assert re.search(rf"^  {name} ", run("--help").stdout, re.MULTILINE)
 
 
@@ -296,6 +297,7 @@ def test_on_a_terminal_an_update_shows_what_it_would_do_and_asks(answer: str, co
     assert (ran.exit_code, Recorded.called[0]) == (code, called)
     assert "1 to update" in ran.stderr
     assert "Update these stacks? [y/N]" in ran.stderr
+    assert ran.stderr.endswith("deployment: nothing was changed\n") is (code == 130)
 
 
 @pytest.mark.usefixtures("terminal")

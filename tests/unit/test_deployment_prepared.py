@@ -90,6 +90,7 @@ def test_the_second_one_has_imported_the_packages_of_the_first_but_not_its_own_f
     assert loaded == [False, True]
     modules = (folder / "files.modules").read_text().split()
     assert "pulumi_aws.sns" in modules
+    assert "pulumi_aws.sns.topic" not in modules  # its package imports it
     assert "own" not in modules
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -142,6 +143,15 @@ def test_each_component_is_created_by_its_token(recorder: Recorder) -> None:
     created = construct(recorder, FUNCTION, name="other", memory=256.0, image={"uri": f"registry/other@{DIGEST}"})
     assert created.one("aws:lambda/function:Function").inputs["memorySize"] == 256
     assert created.outputs["imageDigest"] == DIGEST
+
+
+def test_without_a_number_of_the_push_an_image_keeps_its_resource(recorder: Recorder, app: Path) -> None:
+    # One of another name would push to a tag that exists.
+    login = {"server": "registry", "username": "AWS", "password": "token"}
+    image = {"build": {"context": "app"}, "repositoryUrl": "registry/other", "login": login}
+    created = [construct(recorder, FUNCTION, image={**image, **push}) for push in ({}, {"push": 0.0}, {"push": 1.0})]
+    names = [one.one("docker:index/image:Image").name for one in created]
+    assert names[0] == names[1] != names[2]
 
 
 def test_all_wrong_inputs_are_refused_at_once_in_the_callers_spelling(recorder: Recorder) -> None:

@@ -910,6 +910,10 @@ def test_every_rule_says_what_it_is() -> None:
         assert rule.enforcement_level
         assert rule.remediation_steps.endswith(".")
         assert rule.url.startswith("https://")
+        if rule.framework:
+            facts = (rule.framework.name, rule.framework.version)
+            assert facts == ("AWS Foundational Security Best Practices", "1.0.0")
+            assert rule.framework.reference in rule.tags
         # A rule that does not stop an update says why.
         level = rule.enforcement_level.value.capitalize()
         assert (f"{level} by default: " in rule.description) == (level != "Mandatory"), rule.name

@@ -42,6 +42,15 @@ def test_every_example_is_allowed(model: type[Model]) -> None:
             TypeAdapter(kind, config=None if kind in models(model) else Model.model_config).validate_python(one)
 
 
+@pytest.mark.parametrize("model", sorted(set.union(*map(models, STACKS.values())), key=str), ids=lambda it: it.__name__)
+def test_every_default_is_of_the_options_type(model: type[Model]) -> None:
+    for field in model.model_fields.values():
+        if not field.is_required():
+            TypeAdapter(field.annotation, config=None if models_of(field) else Model.model_config).validate_python(
+                field.get_default(call_default_factory=True, validated_data={})
+            )
+
+
 def test_every_file_and_folder_that_a_page_links_to_exists() -> None:
     pages = [Path("README.md"), Path("CONTRIBUTING.md"), Path("CHANGELOG.md"), *Path("docs").rglob("*.md")]
     links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text())]

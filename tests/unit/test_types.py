@@ -1,5 +1,6 @@
 """Names of resource types and their properties are those of the provider."""
 
+import dataclasses
 import inspect
 import re
 from types import ModuleType
@@ -7,6 +8,7 @@ from typing import Any
 
 import pulumi_aws
 import pytest
+from pydantic import TypeAdapter
 from pydantic.alias_generators import to_camel
 
 import deployment
@@ -32,6 +34,16 @@ def test_every_resource_type_exists(module: ModuleType) -> None:
 @pytest.mark.parametrize(("kind", "option"), deployment.comment.WEIGHTY)
 def test_every_property_exists(kind: str, option: str) -> None:
     assert option in map(to_camel, inspect.signature(resource(kind)._internal_init).parameters)
+
+
+RESULTS = [it for it in (getattr(deployment, name) for name in deployment.__all__) if dataclasses.is_dataclass(it)]
+
+
+@pytest.mark.parametrize("kind", RESULTS, ids=lambda it: it.__name__)
+def test_every_default_is_of_the_type_that_is_declared(kind: Any) -> None:
+    for one in dataclasses.fields(kind):
+        if one.default is not dataclasses.MISSING and not callable(one.default):
+            TypeAdapter(one.type).validate_python(one.default)
 
 
 def test_the_package_has_all_that_it_exports() -> None:
