@@ -3,6 +3,7 @@
 import atexit
 import gc
 import signal
+from functools import partial
 
 # When the engine stops, the language host ends the program with SIGINT. Python's own handler would print a traceback
 # after the error that the user has to read.
@@ -22,10 +23,8 @@ atexit.register(gc.freeze)
 if isinstance(settings, RegistrySettings):
     from stacks import registry
 
-    registry_settings = settings
-    pulumi.run(lambda: registry.deploy(registry_settings))
+    pulumi.run(partial(registry.deploy, settings))
 else:
     from stacks import consumer
 
-    consumer_settings = settings
-    pulumi.run(lambda: consumer.deploy(consumer_settings))
+    pulumi.run(partial(consumer.deploy, settings))

@@ -219,6 +219,7 @@ class Function(Model):
     """Retries and destinations of asynchronous calls. Default: Lambda's own, two retries within six hours."""
     triggers: Annotated[
         Sequence[AnyTrigger],
+        AfterValidator(require_distinct),
         allowed(
             "a list of triggers",
             [{"type": "queue", "name": "orders", "queue": "arn:aws:sqs:us-east-1:222222222222:orders"}],
@@ -265,12 +266,6 @@ class Function(Model):
         if system and "vpc" in info.data and info.data["vpc"] is None:
             raise rule("requires `vpc`, because the function reaches a file system through its network")
         return system
-
-    @field_validator("triggers")
-    @classmethod
-    def _distinct(cls, triggers: Sequence[AnyTrigger]) -> Sequence[AnyTrigger]:
-        require_distinct(triggers)
-        return triggers
 
     @property
     def queues(self) -> list[QueueTrigger]:
@@ -346,7 +341,7 @@ class ImageFunctionArgs(Function):
             iam.writes_logs(log_group_arn),
             secrets and iam.reads_secrets(secrets),
             parameters and iam.reads_parameters(parameters),
-            self.dead_letter and iam.sends_dead_letters(self.dead_letter),
+            *(iam.sends_results("DeadLetters", self.dead_letter) if self.dead_letter else ()),
             self.vpc and iam.joins_network(),
             self.tracing and iam.sends_traces(),
             self.file_system
@@ -416,7 +411,7 @@ class ImageFunction(pulumi.ComponentResource):
         )
         role = aws.iam.Role(
             f"{name}-role",
-            assume_role_policy=json.dumps(iam.lambda_trust_policy()),
+            assume_role_policy=json.dumps(iam.trust_policy("lambda")),
             permissions_boundary=args.permissions_boundary,
             tags=args.tags or None,
             opts=self._child,

@@ -201,12 +201,13 @@ def deployer_policy(repositories: Iterable[str], functions: Iterable[str]) -> Do
 # ---- execution role
 
 
-def lambda_trust_policy() -> Document:
-    """Allow the Lambda service to assume a role.
+def trust_policy(service: str, **condition: Any) -> Document:
+    """Allow a service, such as `lambda`, to assume a role.
 
     https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
     """
-    return document({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}})
+    principal = {"Service": f"{service}.amazonaws.com"}
+    return document({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal, **condition})
 
 
 def writes_logs(log_group_arn: str) -> Statement:
@@ -227,11 +228,6 @@ def reads_secrets(secrets: list[str]) -> Statement:
 def reads_parameters(parameters: list[str]) -> Statement:
     """Allow reading SSM parameters."""
     return allow("Parameters", ["ssm:GetParameter"], parameters)
-
-
-def sends_dead_letters(target: str) -> Statement:
-    """Allow sending events of failed asynchronous calls to a queue or a topic."""
-    return allow("DeadLetters", ["sqs:SendMessage" if ":sqs:" in target else "sns:Publish"], target)
 
 
 def joins_network() -> Statement:
@@ -256,7 +252,7 @@ def decrypts_queues(keys: list[str]) -> Statement:
 
 
 def sends_results(sid: str, destination: str) -> list[Statement]:
-    """Send the results of asynchronous calls to a destination.
+    """Send the results of asynchronous calls, or the events that failed, to a destination.
 
     https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html#invocation-async-destinations
     """
@@ -304,14 +300,7 @@ def scheduler_trust_policy(function: str) -> Document:
     """
     region, account = function.split(":")[3:5]
     group = f"arn:{partition(region)}:scheduler:{region}:{account}:schedule-group/default"
-    return document(
-        {
-            "Effect": "Allow",
-            "Action": "sts:AssumeRole",
-            "Principal": {"Service": "scheduler.amazonaws.com"},
-            "Condition": {"StringEquals": {"aws:SourceAccount": account, "aws:SourceArn": group}},
-        }
-    )
+    return trust_policy("scheduler", Condition={"StringEquals": {"aws:SourceAccount": account, "aws:SourceArn": group}})
 
 
 def scheduler_policy(function: str, dead_letter: str | None) -> Document:

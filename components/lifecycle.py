@@ -54,13 +54,14 @@ class LifecycleRule(Model):
 DEFAULT_LIFECYCLE: tuple[LifecycleRule, ...] = ()
 
 
-def require_order(rules: Sequence[LifecycleRule]) -> None:
+def require_order(rules: Sequence[LifecycleRule]) -> Sequence[LifecycleRule]:
     """Check that at most one rule decides for each image. https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html."""
     selections = [(one.untagged, frozenset(one.tag_prefixes), frozenset(one.tag_patterns)) for one in rules]
     if len(set(selections)) != len(selections):
         raise rule("must not have two rules for the same images")
     if any(one.is_for_all for one in rules[:-1]):
         raise rule("must have a rule for all images as the last one")
+    return rules
 
 
 def lifecycle_policy(rules: Sequence[LifecycleRule]) -> dict[str, Any]:

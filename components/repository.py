@@ -124,7 +124,9 @@ class Repository(Model):
     """Further statements of the repository's policy. A statement for a service needs a condition on
     `aws:SourceAccount`, `aws:SourceArn` or `aws:SourceOrgID`; its value may be `*`."""
     lifecycle: Annotated[
-        Sequence[LifecycleRule], allowed("a list of rules", [{"days": 30, "tag_prefixes": ["pr-"]}])
+        Sequence[LifecycleRule],
+        AfterValidator(require_order),
+        allowed("a list of rules", [{"days": 30, "tag_prefixes": ["pr-"]}]),
     ] = DEFAULT_LIFECYCLE
     """Rules that delete images. Default: none, because no rule can tell which images functions run."""
     replicas: Annotated[Sequence[Region], allowed("a list of Regions", ["eu-west-1"])] = ()
@@ -156,12 +158,6 @@ class Repository(Model):
                     index,
                 )
         return statements
-
-    @field_validator("lifecycle")
-    @classmethod
-    def _in_order(cls, rules: Sequence[LifecycleRule]) -> Sequence[LifecycleRule]:
-        require_order(rules)
-        return rules
 
     @field_validator("replicas")
     @classmethod

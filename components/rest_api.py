@@ -396,15 +396,7 @@ class FunctionApi(pulumi.ComponentResource):
         kept = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
         role = aws.iam.Role(
             f"{self._prefix}-logging-role",
-            assume_role_policy=json.dumps(
-                iam.document(
-                    {
-                        "Effect": "Allow",
-                        "Action": "sts:AssumeRole",
-                        "Principal": {"Service": "apigateway.amazonaws.com"},
-                    }
-                )
-            ),
+            assume_role_policy=json.dumps(iam.trust_policy("apigateway")),
             opts=kept,
         )
         policy = aws.iam.RolePolicyAttachment(

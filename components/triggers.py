@@ -5,12 +5,8 @@ when it is known. A trigger calls the alias `live` if the function has a release
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
-from math import prod
 from typing import Annotated, Any, Literal, TypeVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pulumi
 import pulumi_aws as aws
@@ -18,6 +14,7 @@ from pydantic import AfterValidator, ValidationInfo, field_validator
 
 from components import iam
 from components.called import Called
+from components.expressions import checked_expression, checked_filter, checked_pattern, checked_time_zone
 from components.limits import AT, FAILED, KmsKeyArn, Switch, TopicArn, arn, regional_arn, within
 from components.model import ByType, Late, Model, Whole, allowed, rule
 
@@ -58,95 +55,6 @@ ASYNC_SECONDS = range(60, 21_600 + 1)
 # https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_RetryPolicy.html
 RETRIES = range(185 + 1)
 RETRY_SECONDS = range(60, 86_400 + 1)
-# https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutRule.html
-PATTERN_CHARACTERS = 4_096
-# https://docs.aws.amazon.com/sns/latest/dg/subscription-filter-policy-constraints.html
-FILTER_KEYS, FILTER_COMBINATIONS = 5, 150
-
-RATE = re.compile(r"rate\([1-9][0-9]{0,8} (minute|hour|day)s?\)")
-MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
-# Name, values, names of values, and what else there is, of each field of a cron expression.
-# https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html#cron-based
-CRON: tuple[tuple[str, range, tuple[str, ...], str], ...] = (
-    ("minutes", range(60), (), ""),
-    ("hours", range(24), (), ""),
-    ("day of the month", range(1, 32), (), r"\?|L|LW|([1-9]|[12][0-9]|3[01])W"),
-    ("month", range(1, 13), MONTHS, ""),
-    ("day of the week", range(1, 8), DAYS, r"\?|L|([1-7]|SUN|MON|TUE|WED|THU|FRI|SAT)(L|#[1-5])"),
-    ("year", range(1970, 2200), (), ""),
-)
-
-
-def _expression(text: str) -> str:
-    if RATE.fullmatch(text):
-        return text
-    fields = text.removeprefix("cron(").removesuffix(")").split(" ")
-    if not (text.startswith("cron(") and text.endswith(")")) or len(fields) != len(CRON):
-        raise rule("must be rate(N minutes), rate(N hours), rate(N days) or cron() with six fields")
-    for (name, values, names, others), field in zip(CRON, fields, strict=True):
-        if not all(_is_cron(item, values, names, others) for item in field.split(",")):
-            raise rule(f"has {field!r} as {name}; it must be values from {values[0]} to {values[-1]}, * or ranges")
-    if (fields[2] == "?") == (fields[4] == "?"):
-        raise rule("must have ? as either the day of the month or the day of the week")
-    return text
-
-
-def _is_cron(item: str, values: range, names: Sequence[str], others: str) -> bool:
-    if others and re.fullmatch(others, item):
-        return True
-    spread, _, step = item.partition("/")
-    if "/" in item and not (step.isdecimal() and 0 < int(step) <= values[-1]):
-        return False
-    return spread == "*" or all(
-        end in names or (end.isdecimal() and int(end) in values) for end in spread.split("-", 1)
-    )
-
-
-def _time_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        try:
-            ZoneInfo("Etc/UTC")
-        except ZoneInfoNotFoundError:  # a machine without a time zone database: AWS checks the name
-            return name
-        raise rule(f"{name!r} is not a time zone of the IANA database. Example: Europe/Berlin") from None
-    return name
-
-
-def _pattern(pattern: Mapping[str, Any]) -> Mapping[str, Any]:
-    if wrong := next(iter(_unmatched(pattern, "")), ""):
-        raise rule(f"{wrong} must be a list of values, or a section with such lists")
-    if len(text := compact(pattern)) > PATTERN_CHARACTERS:
-        raise rule(f"has {len(text)} characters as JSON; EventBridge allows {PATTERN_CHARACTERS}")
-    return pattern
-
-
-def _unmatched(value: Any, path: str) -> Iterable[str]:
-    """Where a pattern has no list of values, in which an object is a comparison such as `{"prefix": "a"}`."""
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            below = f"{path}.{key}".removeprefix(".")
-            if key == "$or" and isinstance(inner, Sequence) and not isinstance(inner, str) and inner:
-                yield from chain.from_iterable(_unmatched(one, below) for one in inner)
-            else:
-                yield from _unmatched(inner, below)
-    elif not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        yield repr(path) if path else "the pattern"
-
-
-def _filter_lists(value: Mapping[str, Any]) -> list[Sequence[Any]]:
-    return [
-        found
-        for key, inner in value.items()
-        for found in (_filter_lists(inner) if isinstance(inner, Mapping) else [inner] if key != "$or" else [])
-    ]
-
-
-def compact(value: Any) -> str:
-    """JSON without a space, for limits on characters."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 class Trigger(Model):
@@ -180,12 +88,12 @@ class ScheduleTrigger(Delivery):
     type: Annotated[Literal["schedule"], allowed("schedule, queue, topic or events", "schedule")] = "schedule"
     """Type of the trigger: a schedule, an SQS queue, an SNS topic, or events of EventBridge."""
     expression: Annotated[
-        str, AfterValidator(_expression), allowed("a rate or a cron expression", "cron(0 8 ? * MON-FRI *)")
+        str, AfterValidator(checked_expression), allowed("a rate or a cron expression", "cron(0 8 ? * MON-FRI *)")
     ]
     """When the function is called: `rate(5 minutes)`, or `cron(minutes hours day-of-month month day-of-week year)`."""
     time_zone: Annotated[
         str,
-        AfterValidator(_time_zone),
+        AfterValidator(checked_time_zone),
         allowed("the name of a time zone", "Europe/Berlin", min_length=1, max_length=50),
     ] = "UTC"
     """Time zone of a cron expression, with its daylight saving time."""
@@ -265,20 +173,7 @@ class TopicTrigger(Trigger):
     @field_validator("filter")
     @classmethod
     def _filter(cls, policy: Mapping[str, Any] | None, info: ValidationInfo) -> Mapping[str, Any] | None:
-        if policy is None:
-            return None
-        if wrong := next(iter(_unmatched(policy, "")), ""):
-            raise rule(f"{wrong} must be a list of values".replace("the pattern", "it"))
-        if info.data.get("filter_scope") == "MessageAttributes" and any(
-            isinstance(inner, Mapping) for inner in policy.values()
-        ):
-            raise rule("has nested sections, which only `filter_scope` MessageBody allows")
-        lists = _filter_lists(policy)
-        if len(lists) > FILTER_KEYS:
-            raise rule(f"has {len(lists)} keys; SNS allows {FILTER_KEYS}")
-        if (combinations := prod(map(len, lists))) > FILTER_COMBINATIONS:
-            raise rule(f"has {combinations} combinations of values; SNS allows {FILTER_COMBINATIONS}")
-        return policy
+        return policy if policy is None else checked_filter(policy, str(info.data.get("filter_scope")))
 
     @field_validator("dead_letter")
     @classmethod
@@ -299,7 +194,7 @@ class EventsTrigger(Delivery):
     """Type of the trigger: a schedule, an SQS queue, an SNS topic, or events of EventBridge."""
     pattern: Annotated[
         Mapping[str, Any],
-        AfterValidator(_pattern),
+        AfterValidator(checked_pattern),
         allowed("an event pattern", {"source": ["orders"], "detail-type": ["created"]}),
     ]
     """Events that call the function."""
@@ -334,6 +229,7 @@ class Asynchronous(Model):
 
 
 Options = TypeVar("Options", bound=Model)
+Triggers = TypeVar("Triggers", bound=Trigger)
 
 
 def known(options: Options) -> pulumi.Output[Options]:
@@ -354,7 +250,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def require_distinct(triggers: Sequence[Trigger]) -> None:
+def require_distinct(triggers: Sequence[Triggers]) -> Sequence[Triggers]:
     """Check that no two triggers have the same name, queue or topic: AWS has one mapping or subscription for each."""
     for option in ("name", "queue", "topic"):
         seen: set[Late] = set()
@@ -363,6 +259,7 @@ def require_distinct(triggers: Sequence[Trigger]) -> None:
             if value in seen:
                 raise rule("is also used by another trigger", index, option)
             seen |= set() if value is None else {value}
+    return triggers
 
 
 def create_triggers(triggers: Sequence[Trigger], called: Called) -> pulumi.Output[Mapping[str, str] | None]:

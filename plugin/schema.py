@@ -83,10 +83,9 @@ class Package:
                     kind for one in models if name in one.model_fields for kind in models_of(one.model_fields[name])
                 ]
                 title = f"{owner}{name.title().replace('_', '')}"
-                if len(set(kinds)) > len(models_of(field)) and is_list(field):
-                    kind = {"type": "array", "items": self.reference(title, kinds, {"plain": True}), "plain": True}
-                elif len(set(kinds)) > len(models_of(field)):
+                if len(set(kinds)) > len(models_of(field)):
                     kind = self.reference(title, kinds, {"plain": True})
+                    kind = {"type": "array", "items": kind, "plain": True} if is_list(field) else kind
                 else:
                     kind = self.kind_of(field.annotation, title)
                 written[to_camel(name)] = {**kind, "description": _description(field, texts[name])}

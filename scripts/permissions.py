@@ -14,7 +14,7 @@ from typing import Literal, cast
 
 import yaml
 
-from components.iam import PULL_ACTIONS, PUSH_ACTIONS, VERSION, Document, function_arn, partition
+from components.iam import PULL_ACTIONS, PUSH_ACTIONS, Document, allow, document, function_arn, partition
 from components.rest_api import RestApi
 from settings import ConsumerSettings, RegistrySettings, parse
 
@@ -23,7 +23,7 @@ FOLDER = ROOT / "docs" / "policies"
 PROJECT = "cross-account-ecr"
 
 Step = Literal["create", "refresh", "preview", "update", "destroy"]
-# Statement, action, and the resource or function of the Pulumi package `aws` or `docker` that needs it.
+# Statement, its actions, and the resource or function of the Pulumi package `aws` or `docker` that needs them.
 Line = tuple[str, str, str]
 
 PRINCIPALS = {
@@ -55,15 +55,14 @@ STEPS: dict[Step, str] = {
 }
 
 REGISTRY_READS: list[Line] = [
-    ("Repository", "ecr:DescribeRepositories", "ecr.Repository"),
-    ("Repository", "ecr:ListTagsForResource", "ecr.Repository"),
+    ("Repository", "ecr:DescribeRepositories ecr:ListTagsForResource", "ecr.Repository"),
     ("Repository", "ecr:GetRepositoryPolicy", "ecr.RepositoryPolicy"),
     ("Repository", "ecr:GetLifecyclePolicy", "ecr.LifecyclePolicy"),
 ]
 # The program checks an image before it passes it to Lambda. Lambda requires the same two permissions.
 PULLS: list[Line] = [
     ("Token", "ecr:GetAuthorizationToken", "ecr.getAuthorizationToken"),
-    *(("Repository", action, "lambda.Function") for action in PULL_ACTIONS),
+    ("Repository", " ".join(PULL_ACTIONS), "lambda.Function"),
 ]
 LOOK_UPS: list[Line] = [
     ("Repository", "ecr:ListImages", "ecr.getImages"),
@@ -72,12 +71,9 @@ LOOK_UPS: list[Line] = [
 CONSUMER_READS: list[Line] = [
     ("LogGroups", "logs:DescribeLogGroups", "cloudwatch.LogGroup"),
     ("LogGroupTags", "logs:ListTagsForResource", "cloudwatch.LogGroup"),
-    ("Role", "iam:GetRole", "iam.Role"),
-    ("Role", "iam:ListRolePolicies", "iam.Role"),
-    ("Role", "iam:ListAttachedRolePolicies", "iam.Role"),
+    ("Role", "iam:GetRole iam:ListRolePolicies iam:ListAttachedRolePolicies", "iam.Role"),
     ("Role", "iam:GetRolePolicy", "iam.RolePolicy"),
-    ("Function", "lambda:GetFunction", "lambda.Function"),
-    ("Function", "lambda:ListVersionsByFunction", "lambda.Function"),
+    ("Function", "lambda:GetFunction lambda:ListVersionsByFunction", "lambda.Function"),
     ("Function", "lambda:GetPolicy", "lambda.Permission"),
     ("Api", "apigateway:GET", "apigateway.RestApi"),
 ]
@@ -104,7 +100,7 @@ TABLE: dict[str, dict[Step, list[Line]]] = {
         "destroy": [("Repository", "ecr:DeleteRepository", "ecr.Repository")],
     },
     "registry-pusher": {
-        "create": [*LOOK_UPS, *(("Repository", action, "docker.Image") for action in PUSH_ACTIONS)],
+        "create": [*LOOK_UPS, ("Repository", " ".join(PUSH_ACTIONS), "docker.Image")],
     },
     "registry-preview": {"preview": [*REGISTRY_READS, *LOOK_UPS]},
     "consumer-deployer": {
@@ -127,8 +123,7 @@ TABLE: dict[str, dict[Step, list[Line]]] = {
         "update": [
             ("LogGroup", "logs:PutRetentionPolicy", "cloudwatch.LogGroup"),
             ("ApiMethod", "apigateway:PATCH", "apigateway.Method"),
-            ("Function", "lambda:UpdateFunctionConfiguration", "lambda.Function"),
-            ("Function", "lambda:UpdateFunctionCode", "lambda.Function"),
+            ("Function", "lambda:UpdateFunctionConfiguration lambda:UpdateFunctionCode", "lambda.Function"),
             ("ApiStage", "apigateway:PATCH", "apigateway.Stage"),
         ],
         "destroy": [
@@ -137,8 +132,7 @@ TABLE: dict[str, dict[Step, list[Line]]] = {
             ("Function", "lambda:DeleteFunction", "lambda.Function"),
             ("Role", "iam:DeleteRolePolicy", "iam.RolePolicy"),
             ("LogGroup", "logs:DeleteLogGroup", "cloudwatch.LogGroup"),
-            ("Role", "iam:ListInstanceProfilesForRole", "iam.Role"),
-            ("Role", "iam:DeleteRole", "iam.Role"),
+            ("Role", "iam:ListInstanceProfilesForRole iam:DeleteRole", "iam.Role"),
         ],
     },
     "consumer-preview": {"preview": [*CONSUMER_READS, *PULLS]},
@@ -150,17 +144,13 @@ TABLE: dict[str, dict[Step, list[Line]]] = {
 
 # Additional permissions for triggers and settings of asynchronous calls, for any names.
 TRIGGER_READS: list[Line] = [
-    ("ScheduleRoles", "iam:GetRole", "iam.Role"),
-    ("ScheduleRoles", "iam:ListRolePolicies", "iam.Role"),
-    ("ScheduleRoles", "iam:ListAttachedRolePolicies", "iam.Role"),
+    ("ScheduleRoles", "iam:GetRole iam:ListRolePolicies iam:ListAttachedRolePolicies", "iam.Role"),
     ("ScheduleRoles", "iam:GetRolePolicy", "iam.RolePolicy"),
     ("Schedules", "scheduler:GetSchedule", "scheduler.Schedule"),
     ("Function", "lambda:GetFunctionEventInvokeConfig", "lambda.FunctionEventInvokeConfig"),
-    ("Mappings", "lambda:GetEventSourceMapping", "lambda.EventSourceMapping"),
-    ("Mappings", "lambda:ListTags", "lambda.EventSourceMapping"),
+    ("Mappings", "lambda:GetEventSourceMapping lambda:ListTags", "lambda.EventSourceMapping"),
     ("Subscriptions", "sns:GetSubscriptionAttributes", "sns.TopicSubscription"),
-    ("Rules", "events:DescribeRule", "cloudwatch.EventRule"),
-    ("Rules", "events:ListTagsForResource", "cloudwatch.EventRule"),
+    ("Rules", "events:DescribeRule events:ListTagsForResource", "cloudwatch.EventRule"),
     ("Rules", "events:ListTargetsByRule", "cloudwatch.EventTarget"),
 ]
 TRIGGERS: dict[str, dict[Step, list[Line]]] = {
@@ -189,8 +179,7 @@ TRIGGERS: dict[str, dict[Step, list[Line]]] = {
             ("Function", "lambda:DeleteFunctionEventInvokeConfig", "lambda.FunctionEventInvokeConfig"),
             ("Schedules", "scheduler:DeleteSchedule", "scheduler.Schedule"),
             ("ScheduleRoles", "iam:DeleteRolePolicy", "iam.RolePolicy"),
-            ("ScheduleRoles", "iam:ListInstanceProfilesForRole", "iam.Role"),
-            ("ScheduleRoles", "iam:DeleteRole", "iam.Role"),
+            ("ScheduleRoles", "iam:ListInstanceProfilesForRole iam:DeleteRole", "iam.Role"),
         ],
     },
     "triggers-preview": {"preview": TRIGGER_READS},
@@ -203,9 +192,7 @@ REST_READS: list[Line] = [
     ("AuthorizerFunctions", "lambda:GetPolicy", "lambda.Permission"),
     ("Domains", "apigateway:GET", "apigateway.DomainName"),
     *ACCESS_LOG_READS,
-    ("LoggingRole", "iam:GetRole", "iam.Role"),
-    ("LoggingRole", "iam:ListRolePolicies", "iam.Role"),
-    ("LoggingRole", "iam:ListAttachedRolePolicies", "iam.Role"),
+    ("LoggingRole", "iam:GetRole iam:ListRolePolicies iam:ListAttachedRolePolicies", "iam.Role"),
     ("LoggingAccount", "apigateway:GET", "apigateway.Account"),
 ]
 HTTP_READS: list[Line] = [
@@ -238,8 +225,7 @@ APIS: dict[str, dict[Step, list[Line]]] = {
         ],
         "destroy": [
             ("Domains", "apigateway:DELETE", "apigateway.DomainName"),
-            ("UsagePlans", "apigateway:PATCH", "apigateway.UsagePlan"),
-            ("UsagePlans", "apigateway:DELETE", "apigateway.UsagePlan"),
+            ("UsagePlans", "apigateway:PATCH apigateway:DELETE", "apigateway.UsagePlan"),
             ("ApiKeys", "apigateway:DELETE", "apigateway.ApiKey"),
             ("AuthorizerFunctions", "lambda:RemovePermission", "lambda.Permission"),
             ("AccessLog", "logs:DeleteLogGroup", "cloudwatch.LogGroup"),
@@ -313,11 +299,9 @@ NOT_SEEN = {
         "API Gateway requires it; the local cloud does not check it "
         "([AWS](https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html))"
     ),
-    (
-        "rest-api-deployer",
-        "Domains",
-        "apigateway:PATCH",
-    ): "the update of a domain name, which the local cloud does not support",
+    ("rest-api-deployer", "Domains", "apigateway:PATCH"): (
+        "the update of a domain name, which the local cloud does not support"
+    ),
     **{
         (f"{kind}-api-deployer", "ServiceRole", "iam:CreateServiceLinkedRole"): SERVICE_ROLE
         for kind in ("rest", "http")
@@ -368,7 +352,8 @@ def permissions(table: dict[str, dict[Step, list[Line]]] = TABLE) -> list[Permis
         Permission(principal=principal, step=step, statement=statement, action=action, used_by=used_by)
         for principal, steps in table.items()
         for step, lines in steps.items()
-        for statement, action, used_by in lines
+        for statement, actions, used_by in lines
+        for action in actions.split()
     ]
 
 
@@ -459,27 +444,22 @@ def policy(principal: str, *, without: Permission | None = None) -> Document:
     ]
     lines += [(statement, action) for name, statement, action in NOT_SEEN if name == principal]
     known = resources(*committed())
-    return {
-        "Version": VERSION,
-        "Statement": [
+    return document(
+        *(
             {
-                "Sid": statement,
-                "Effect": "Allow",
-                "Action": sorted({action for name, action in lines if name == statement}),
-                "Resource": known[statement],
+                **allow(statement, sorted({action for name, action in lines if name == statement}), known[statement]),
                 **({"Condition": CONDITIONS[statement]} if statement in CONDITIONS else {}),
             }
             for statement in dict.fromkeys(name for name, _ in lines)
-        ],
-    }
+        )
+    )
 
 
 def trust(login: str) -> Document:
     """The trust policy of the roles that a login assumes."""
     _, consumer = committed()
     arn = f"arn:{partition(consumer.region)}:iam::{consumer.account}:role/{login}"
-    statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": arn}}
-    return {"Version": VERSION, "Statement": [statement]}
+    return document({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": arn}})
 
 
 def github_trust(login: str) -> Document:
@@ -487,13 +467,14 @@ def github_trust(login: str) -> Document:
     _, consumer = committed()
     provider = f"arn:{partition(consumer.region)}:iam::{consumer.account}:oidc-provider/{ISSUER}"
     subjects = {f"{ISSUER}:aud": "sts.amazonaws.com", f"{ISSUER}:sub": WORKFLOWS[login]}
-    statement = {
-        "Effect": "Allow",
-        "Action": "sts:AssumeRoleWithWebIdentity",
-        "Principal": {"Federated": provider},
-        "Condition": {"StringEquals": subjects},
-    }
-    return {"Version": VERSION, "Statement": [statement]}
+    return document(
+        {
+            "Effect": "Allow",
+            "Action": "sts:AssumeRoleWithWebIdentity",
+            "Principal": {"Federated": provider},
+            "Condition": {"StringEquals": subjects},
+        }
+    )
 
 
 @cache

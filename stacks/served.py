@@ -59,11 +59,12 @@ async def find_repository(settings: ConsumerSettings) -> Repository:
     """
     stack, is_preview = settings.registry.stack, pulumi.runtime.is_dry_run()
     deployed, missing = await _deployed(stack)
-    planned = _planned(stack, deployed) if is_preview else None
     if deployed:
         missing = _refusal(deployed, settings)
-    refused = _refusal(planned, settings) if planned else "" if is_preview else missing
-    if refused:
+    if missing and not is_preview:
+        raise RegistryUnusable(missing)
+    planned = _planned(stack, deployed) if is_preview else None
+    if planned and (refused := _refusal(planned, settings)):
         raise RegistryUnusable(refused)
     expected = planned or deployed
     if expected is None:

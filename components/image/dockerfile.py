@@ -90,10 +90,9 @@ def require_platform(text: str, dockerfile: Path, platform: str, *, target: str,
 
 def _first_stage(stages: list[Stage], target: str) -> Stage | None:
     """The stage that the target is based on, directly or through other stages. Its platform applies to all of them."""
-    names = [stage.name.lower() for stage in stages]
-    index = _index(stages, target)
-    while index >= 0 and (base := stages[index].base.lower()) in names[:index]:
-        index = index - 1 - names[:index][::-1].index(base)
+    index = earlier = _index(stages, target)
+    while earlier >= 0:
+        index, earlier = earlier, _index(stages[:earlier], stages[earlier].base.lower())
     return stages[index] if index >= 0 else None
 
 
