@@ -9,9 +9,9 @@ from functools import partial
 # after the error that the user has to read.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-import pulumi  # noqa: E402
+import pulumi  # noqa: E402  # after the signal
 
-from settings import RegistrySettings, load  # noqa: E402
+from settings import RegistrySettings, load  # noqa: E402  # after the signal
 
 settings = load(pulumi.Config())
 

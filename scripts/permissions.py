@@ -490,8 +490,8 @@ def committed() -> tuple[RegistrySettings, ConsumerSettings]:
         )
         for stack in ("registry", "consumer")
     )
-    assert isinstance(registry, RegistrySettings)  # noqa: S101
-    assert isinstance(consumer, ConsumerSettings)  # noqa: S101
+    assert isinstance(registry, RegistrySettings)  # noqa: S101  # for the type
+    assert isinstance(consumer, ConsumerSettings)  # noqa: S101  # for the type
     return registry, consumer
 
 

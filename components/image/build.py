@@ -42,12 +42,12 @@ class ImageBuild(BuildOptions):
     @model_validator(mode="after")
     def _readable(self) -> "ImageBuild":
         # os.path, because Path.is_dir raises for a name that is too long.
-        if not os.path.isdir(self.context):  # noqa: PTH112
+        if not os.path.isdir(self.context):  # noqa: PTH112  # see above
             raise ImageUnusable(
                 f"image context {self.context!r} is not a folder below {Path.cwd()}. "
                 "Name the folder that holds the Dockerfile, for example `context: app`."
             )
-        if not os.path.isfile(self.dockerfile_path):  # noqa: PTH113
+        if not os.path.isfile(self.dockerfile_path):  # noqa: PTH113  # see above
             raise ImageUnusable(
                 f"there is no Dockerfile {self.dockerfile_path}. Create it, or name it relative to Pulumi.yaml "
                 f"(not to the context), for example `dockerfile: {self.context}/Dockerfile`."

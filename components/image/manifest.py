@@ -70,7 +70,7 @@ class RepositoryReader:
         # ECR redirects to S3, which refuses a request with a second signature.
         request.add_unredirected_header("Authorization", f"Basic {login}")
         try:
-            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310  # see above
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             if error.code not in (*REFUSED, NOT_FOUND):
