@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, get_args, get_origin
 
@@ -280,6 +281,7 @@ def _path(
     return tuple(path), tuple(fields), owner, among
 
 
+@cache
 def meanings(kind: type) -> dict[str, str]:
     """The docstrings below the fields of a class and its bases, read from the source, each on one line."""
     found: dict[str, str] = {}
