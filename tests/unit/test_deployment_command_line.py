@@ -18,10 +18,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
+import typer.testing
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -88,9 +91,14 @@ class Recorded:
         return call
 
 
+COMMAND = cache(typer.main.get_command)
+
+
 @pytest.fixture(autouse=True)
 def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Recorded]]:
     monkeypatch.setattr(command_line, "Deployment", Recorded)
+    # Typer builds the command line from the signatures for each run.
+    monkeypatch.setattr(typer.testing, "_get_command", COMMAND)
     Recorded.answer = {"consumer": result(step("update"))}
     Recorded.prepared = []
     return Recorded
@@ -577,19 +585,20 @@ def test_without_a_command_the_help_is_shown() -> None:
 def test_a_shell_completes_commands_options_and_stacks() -> None:
     script = f"""
         PATH={Path(sys.executable).parent}:$PATH
-        eval "$(python -m deployment completion bash)"
-        complete_words() {{
-            COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
-            _deployment_completion
-            echo ${{COMPREPLY[@]}}
-        }}
-        complete_words deployment hist
-        complete_words deployment up --ch
-        complete_words deployment repair c
-        deployment completion sh 2>&1
+        {run("completion", "bash").stdout}
+        COMP_WORDS=(deployment up --ch); COMP_CWORD=2
+        _deployment_completion
+        echo ${{COMPREPLY[@]}}
     """
     ran = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
-    assert ran.stdout.splitlines() == ["history", "--check --check-seconds", "consumer", "Shell sh not supported."]
+    assert ran.stdout == "--check --check-seconds\n"
+    # In the same way as the script, without a start of Python for each.
+    for words, expected in (("hist", "history"), ("repair c", "consumer")):
+        asked = {"COMP_WORDS": f"deployment {words}", "COMP_CWORD": str(len(words.split()))}
+        environment = {"_DEPLOYMENT_COMPLETE": "complete_bash", **asked}
+        completed = CliRunner().invoke(command_line.app, [], prog_name="deployment", env=environment)
+        assert completed.stdout == f"{expected}\n"
+    assert "Shell sh not supported." in run("completion", "sh").output
 
 
 def test_other_shells_have_a_script_that_calls_the_module() -> None:

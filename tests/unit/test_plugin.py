@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,21 @@ REPOSITORY, FUNCTION = f"{NAME}:index:CrossAccountRepository", f"{NAME}:index:Im
 INPUTS: dict[str, Any] = {"name": "other", "region": "us-east-1", "consumers": [{"account": "222222222222"}]}
 
 
+package = cache(Package)
+
+
 def construct(recorder: Recorder, kind: str, **inputs: Any) -> Deployed:
     """What the plugin creates for a program in another language, and the outputs that it gives it."""
 
     async def program() -> pulumi.Inputs:
-        return Package().construct("other", kind, inputs).state
+        return package().construct("other", kind, inputs).state
 
     return run_program(recorder, program)
 
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    return dict(json.loads(str(Package().schema)))
+    return dict(json.loads(str(package().schema)))
 
 
 def test_required_inputs_are_those_without_a_default(schema: dict[str, Any]) -> None:

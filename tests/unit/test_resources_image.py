@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from components.errors import ImageUnusable, RegistryUnusable
+from components.image.build import ImageBuild
 from tests.unit import registered
 from tests.unit.conftest import Deploy
 from tests.unit.recorder import DIGEST, REGISTRY_OUTPUTS, REGISTRY_STACK, Recorder
@@ -119,11 +120,11 @@ def written(folder: Path, files: dict[str, str]) -> None:
     ids=str,
 )
 def test_two_contexts_that_read_alike_in_a_row_have_two_tags(
-    deploy: Deploy, app: Path, one: dict[str, str], other: dict[str, str]
+    app: Path, one: dict[str, str], other: dict[str, str]
 ) -> None:
     written(app.parent / "one", one)
     written(app.parent / "other", other)
-    assert tag_of(deploy, context="one") != tag_of(deploy, context="other")
+    assert ImageBuild(context="one").tag != ImageBuild(context="other").tag
 
 
 @pytest.mark.parametrize(
@@ -137,8 +138,8 @@ def test_two_contexts_that_read_alike_in_a_row_have_two_tags(
     ],
     ids=str,
 )
-def test_other_options_have_another_tag(deploy: Deploy, app: Path, one: dict[str, Any], other: dict[str, Any]) -> None:
-    assert len({tag_of(deploy, **one), tag_of(deploy, **other), tag_of(deploy)}) == 3
+def test_other_options_have_another_tag(app: Path, one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert len({ImageBuild(context="app", **options).tag for options in (one, other, {})}) == 3
 
 
 def test_the_tag_is_of_the_platform(deploy: Deploy, app: Path) -> None:
