@@ -6,6 +6,7 @@ invalid values are reported at once, before a resource is created.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence, Set
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import pulumi
@@ -159,7 +160,8 @@ class RegistrySettings(StackSettings):
     consumers: Consumers = ()
     """Accounts whose Lambda functions may use its images."""
 
-    def component(self) -> CrossAccountRepositoryArgs:
+    @cached_property
+    def args(self) -> CrossAccountRepositoryArgs:
         """Arguments of the component.
 
         Raises:
@@ -237,7 +239,7 @@ def parse(
     try:
         settings = model.model_validate(values, by_alias=True, by_name=False)
         if isinstance(settings, RegistrySettings):
-            settings.component()
+            _ = settings.args  # checks the length of the policies
     except ValidationError as error:
         for one in problems(model, error):
             is_secret = any(to_camel(str(key)) in secret for key in one.path[:1])

@@ -12,7 +12,7 @@ from stacks import account_provider, stack_outputs
 async def deploy(settings: RegistrySettings) -> pulumi.Inputs:
     """Create the repository. Returns the outputs, which consumer stacks read."""
     provider = account_provider("registry", account=settings.account, region=settings.region, credentials=settings)
-    args = settings.component()
+    args = settings.args
     _warn_of_late_replicas(args, (await stack_outputs()).get("repositoryUrls") or {})
     repository = CrossAccountRepository("repository", args, opts=pulumi.ResourceOptions(provider=provider))
     return {

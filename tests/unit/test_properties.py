@@ -356,7 +356,7 @@ def accepted(make: Callable[[], Any]) -> Any:
 def arguments(loaded: RegistrySettings | ConsumerSettings) -> CrossAccountRepositoryArgs | ImageFunctionArgs:
     """What a stack makes its component of."""
     if isinstance(loaded, RegistrySettings):
-        return loaded.component()
+        return loaded.args
     return function_args(loaded, IMAGE, "1")
 
 
