@@ -91,17 +91,18 @@ def _is_with_build() -> bool:
     return not pulumi.runtime.is_dry_run() or pulumi.Config("deployment").get_bool("build") is not False
 
 
-def function_args(
-    settings: ConsumerSettings, image: BuiltImage | ExistingImage, previous_version: str
-) -> ImageFunctionArgs:
-    """The arguments of the component; `previous_version` may keep a share of the calls."""
-    return ImageFunctionArgs(
-        **settings.function.options(),
-        image=image,
-        endpoint=settings.api,
-        secret_environment=settings.has_secret_environment,
-        previous_version=previous_version if previous_version.isdigit() else None,
-    )
+def _image_build(image: Image, platform: Platform) -> ImageBuild | None:
+    if image.context is None:
+        return None
+    options = {name: getattr(image, name) for name in BuildOptions.model_fields}
+    options["args"] = image.known_args(os.environ)
+    return ImageBuild(context=image.context, platform=platform, **options)
+
+
+async def _reader(url: str, account: aws.Provider) -> RepositoryReader:
+    """The repository with this account's permissions. Lambda accepts an image only if the deployer may pull it."""
+    token = await aws.ecr.get_authorization_token(opts=pulumi.InvokeOptions(provider=account))
+    return RepositoryReader(url=url, username=token.user_name, password=token.password)
 
 
 def needs_no_registry_account(repository: Repository, settings: ConsumerSettings, caller: str) -> bool:
@@ -139,50 +140,20 @@ def is_principal(caller: str, principal: str) -> bool:
     return account == owner and (name in ("root", resource) or same_role)
 
 
-def _image_build(image: Image, platform: Platform) -> ImageBuild | None:
-    if image.context is None:
-        return None
-    options = {name: getattr(image, name) for name in BuildOptions.model_fields}
-    options["args"] = image.known_args(os.environ)
-    return ImageBuild(context=image.context, platform=platform, **options)
-
-
-def _without_host(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
-    """Keep the address of the Docker engine, which the SDK copies from `DOCKER_HOST`, out of the state."""
-    props = {name: value for name, value in args.props.items() if name != "host"}
-    return pulumi.ResourceTransformationResult(props=props, opts=args.opts)
-
-
 def _registry_account(settings: ConsumerSettings, repository: Repository) -> aws.Provider:
     return account_provider(
         "registry", account=repository.registry_id, region=settings.region, credentials=settings.registry
     )
 
 
-def _built_image(build: ImageBuild, repository: Repository, account: aws.Provider | None, push: int) -> BuiltImage:
-    if account is None:  # a preview before the registry's update creates the repository
-        login = RegistryLogin(server=_unknown(), username=_unknown(), password=pulumi.Output.secret(_unknown()))
-        return BuiltImage(build=build, repository_url=_unknown(), login=login, push=push)
-    token = aws.ecr.get_authorization_token_output(
-        registry_id=repository.registry_id, opts=pulumi.InvokeOutputOptions(provider=account)
+async def _digests(repository: Repository, provider: aws.Provider) -> dict[str, str]:
+    """The repository's tags, each with the digest of its image."""
+    found = await aws.ecr.get_images(
+        repository_name=repository.name,
+        registry_id=repository.registry_id,
+        opts=pulumi.InvokeOptions(provider=provider),
     )
-    login = RegistryLogin(
-        server=repository.url.partition("/")[0],
-        username=token.user_name,
-        password=pulumi.Output.secret(token.password),
-    )
-    return BuiltImage(build=build, repository_url=repository.url, login=login, push=push)
-
-
-def _unknown() -> pulumi.Output[str]:
-    """A value that is unknown until the update."""
-    return pulumi.Output.from_input(pulumi.UNKNOWN).apply(str)
-
-
-async def _reader(url: str, account: aws.Provider) -> RepositoryReader:
-    """The repository with this account's permissions. Lambda accepts an image only if the deployer may pull it."""
-    token = await aws.ecr.get_authorization_token(opts=pulumi.InvokeOptions(provider=account))
-    return RepositoryReader(url=url, username=token.user_name, password=token.password)
+    return {image.image_tag: image.image_digest for image in found.image_ids if image.image_tag}
 
 
 async def _existing_digest(
@@ -219,11 +190,40 @@ async def _promoted_digest(stack: str) -> str:
     return str(digest)
 
 
-async def _digests(repository: Repository, provider: aws.Provider) -> dict[str, str]:
-    """The repository's tags, each with the digest of its image."""
-    found = await aws.ecr.get_images(
-        repository_name=repository.name,
-        registry_id=repository.registry_id,
-        opts=pulumi.InvokeOptions(provider=provider),
+def _built_image(build: ImageBuild, repository: Repository, account: aws.Provider | None, push: int) -> BuiltImage:
+    if account is None:  # a preview before the registry's update creates the repository
+        login = RegistryLogin(server=_unknown(), username=_unknown(), password=pulumi.Output.secret(_unknown()))
+        return BuiltImage(build=build, repository_url=_unknown(), login=login, push=push)
+    token = aws.ecr.get_authorization_token_output(
+        registry_id=repository.registry_id, opts=pulumi.InvokeOutputOptions(provider=account)
     )
-    return {image.image_tag: image.image_digest for image in found.image_ids if image.image_tag}
+    login = RegistryLogin(
+        server=repository.url.partition("/")[0],
+        username=token.user_name,
+        password=pulumi.Output.secret(token.password),
+    )
+    return BuiltImage(build=build, repository_url=repository.url, login=login, push=push)
+
+
+def _unknown() -> pulumi.Output[str]:
+    """A value that is unknown until the update."""
+    return pulumi.Output.from_input(pulumi.UNKNOWN).apply(str)
+
+
+def _without_host(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
+    """Keep the address of the Docker engine, which the SDK copies from `DOCKER_HOST`, out of the state."""
+    props = {name: value for name, value in args.props.items() if name != "host"}
+    return pulumi.ResourceTransformationResult(props=props, opts=args.opts)
+
+
+def function_args(
+    settings: ConsumerSettings, image: BuiltImage | ExistingImage, previous_version: str
+) -> ImageFunctionArgs:
+    """The arguments of the component; `previous_version` may keep a share of the calls."""
+    return ImageFunctionArgs(
+        **settings.function.options(),
+        image=image,
+        endpoint=settings.api,
+        secret_environment=settings.has_secret_environment,
+        previous_version=previous_version if previous_version.isdigit() else None,
+    )
