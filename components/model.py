@@ -281,20 +281,24 @@ def _path(
     return tuple(path), tuple(fields), owner, among
 
 
-@cache
 def meanings(kind: type) -> dict[str, str]:
     """The docstrings below the fields of a class and its bases, read from the source, each on one line."""
     found: dict[str, str] = {}
     for one in reversed(kind.__mro__):
-        if one.__module__.partition(".")[0] not in ("components", "settings"):
-            continue
-        (declared,) = ast.parse(inspect.getsource(one)).body
-        for field, text in pairwise(getattr(declared, "body", ())):
-            if (
-                isinstance(field, ast.AnnAssign)
-                and isinstance(field.target, ast.Name)
-                and isinstance(text, ast.Expr)
-                and isinstance(text.value, ast.Constant)
-            ):
-                found[field.target.id] = " ".join(str(text.value.value).split())
+        found |= _own_meanings(one)
     return found
+
+
+@cache
+def _own_meanings(kind: type) -> dict[str, str]:
+    if kind.__module__.partition(".")[0] not in ("components", "settings"):
+        return {}
+    (declared,) = ast.parse(inspect.getsource(kind)).body
+    return {
+        field.target.id: " ".join(str(text.value.value).split())
+        for field, text in pairwise(getattr(declared, "body", ()))
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+    }
