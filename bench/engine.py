@@ -136,7 +136,7 @@ def change(ground: Ground, rounds: int) -> list[Measure]:
 
 def _watched(ground: Ground, rounds: int, url: str, by_hand_url: str, hand: Callable[[str], None]) -> Measure:
     """A saved line until it answers, under `python -m deployment watch`, against the same by hand."""
-    ours, by_hand = list[float](), list[float]()
+    ours, by_hand, bound = list[float](), list[float](), list[float]()
     command = [sys.executable, "-m", "deployment", "watch", "--no-registry"]
     with subprocess.Popen(
         command, cwd=ground.clone.root, env=ground.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -156,6 +156,7 @@ def _watched(ground: Ground, rounds: int, url: str, by_hand_url: str, hand: Call
                 tell(f"save under watch, round {number + 1} of {rounds}")
                 text = f"save {number}"
                 empty = ground.up("empty", program="empty").seconds
+                providers = ground.up(CONSUMER, program="providers").seconds
                 began = time.monotonic()
                 edit(ground.clone.root / "app" / "app.py", text)
                 # Polling the endpoint all the time would take a processor from the update.
@@ -167,6 +168,7 @@ def _watched(ground: Ground, rounds: int, url: str, by_hand_url: str, hand: Call
                 hand(text)
                 _until_answer(ground, by_hand_url, text)
                 by_hand.append(time.monotonic() - began)
+                bound.append((by_hand[-1] + providers - empty) / by_hand[-1])
         finally:
             process.send_signal(signal.SIGINT)
     return Measure(
@@ -175,7 +177,8 @@ def _watched(ground: Ground, rounds: int, url: str, by_hand_url: str, hand: Call
         goal=1.3,
         values=ours,
         anchors=by_hand,
-        note="the engine's time with an empty program is taken off",
+        bound=bound,
+        note="without the engine's time for an empty program; bound: by hand, and the start of the providers",
     )
 
 
