@@ -262,13 +262,17 @@ def require_distinct(triggers: Sequence[Triggers]) -> Sequence[Triggers]:
     return triggers
 
 
+# Resources with the statement that the policy of each must have; None if none is required.
+Grants = list[pulumi.Output[tuple[str, iam.Statement] | None]]
+
+
 def create_triggers(triggers: Sequence[Trigger], called: Called) -> pulumi.Output[Mapping[str, str] | None]:
     """Create the triggers of one function.
 
     Returns:
         By ARN of a queue or topic, the policy whose statements its owner adds; None if there are none.
     """
-    granted: list[pulumi.Output[tuple[str, iam.Statement] | None]] = []
+    granted: Grants = []
     for trigger in triggers:
         name = f"{called.prefix}-{getattr(trigger, 'type', '')}-{trigger.name}"
         if isinstance(trigger, ScheduleTrigger):
@@ -287,9 +291,6 @@ def _policies(granted: Iterable[tuple[str, iam.Statement] | None]) -> Mapping[st
     for resource, statement in filter(None, granted):
         statements.setdefault(resource, []).append(statement)
     return {arn: json.dumps(iam.document(*found)) for arn, found in sorted(statements.items())} or None
-
-
-Grants = list[pulumi.Output[tuple[str, iam.Statement] | None]]
 
 
 def _schedule(name: str, trigger: ScheduleTrigger, called: Called) -> None:
