@@ -23,7 +23,7 @@ env: ## print the variables of `make shell`: eval "$$(make env)"
 down: ## destroy both stacks, and stop the local cloud
 	@$(PYTHON) -m local down
 
-test: lint ## install everything for the tests, run all tests, and measure coverage
+test: ## install everything for the tests, run lint and all tests, and measure coverage
 	@$(PYTHON) -m local test
 
 bench: ## run the measurements (20 minutes); ARGS="--help" lists them

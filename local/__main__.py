@@ -20,11 +20,13 @@ from local import (
     toolchain,
     workspace,
 )
-from local.steps import side_by_side
+from local.steps import run, side_by_side, step
 from local.workspace import BIN, LOCAL, PYTHON, ROOT, VENV, LocalError
 
 FAILED = 1
 INTERRUPTED = 130
+# Each worker of the tests has a local cloud of its own.
+WORKERS = 4
 
 
 def venv() -> None:
@@ -81,10 +83,20 @@ def shell() -> None:
 def test(*arguments: str) -> int:
     """Run the tests with separate local clouds; arguments are passed to pytest. Returns its exit code.
 
-    Without arguments, all tests run in parallel, and their coverage is printed.
+    Without arguments, lint and all tests run, in parallel, and the coverage is printed.
     """
-    everything = ["--cov", "--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"]
-    return _with_tools("pytest", *(arguments or everything), besides=[toolchain.browser])
+    # Engine tests often wait, so one worker more than processors keeps all of them busy.
+    workers = min(WORKERS, (os.cpu_count() or 1) + 1)
+    everything = ["--cov", f"--numprocesses={workers}", "--dist=loadfile", "--no-loadscope-reorder"]
+    besides = [toolchain.browser] if arguments else [toolchain.browser, lint]
+    return _with_tools("pytest", *(arguments or everything), besides=besides)
+
+
+def lint() -> None:
+    """Run ruff and mypy."""
+    with step("Lint") as current:
+        current.say("make lint")
+        run("lint", ["make", "--no-print-directory", "lint"], cwd=ROOT)
 
 
 def bench(*arguments: str) -> int:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from local import steps
+from local import __main__ as main
+from local import steps, toolchain
 from local.workspace import LocalError
 from offline.plugins import server
 
@@ -93,3 +94,11 @@ def test_steps_side_by_side_print_a_line_each_and_are_recorded(record: Path, cap
 def test_a_plugin_finds_the_engine_behind_options_with_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["plugin", "-v=9", "--tracing", "tcp://127.0.0.1:1", "127.0.0.1:2"])
     assert server.engine_address() == "127.0.0.1:2"
+
+
+def test_lint_runs_with_all_tests_and_not_with_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    beside: list[object] = []
+    monkeypatch.setattr(main, "_with_tools", lambda *arguments, besides: beside.append(besides))
+    main.test()
+    main.test("tests/unit")
+    assert beside == [[toolchain.browser, main.lint], [toolchain.browser]]
