@@ -54,7 +54,9 @@ def python_environment() -> None:
             VENV.unlink()
         current.say("installing requirements.txt and requirements-dev.txt")
         run("venv", [sys.executable, "-m", "venv", "--clear", VENV])
-        run("pip", [PYTHON, "-m", "pip", "install", "--require-hashes", "-r", pins[0], "-r", pins[1]])
+        # Python compiles what is imported. To compile all of pulumi-aws takes half a minute.
+        options = ["--require-hashes", "--no-compile"]
+        run("pip", [PYTHON, "-m", "pip", "install", *options, "-r", pins[0], "-r", pins[1]])
         marker.write_text(wanted)
         current.done("installed", "requirements.txt, requirements-dev.txt")
 
