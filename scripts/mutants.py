@@ -51,6 +51,10 @@ EQUIVALENT = (
         *("components/image/dockerfile.py", "return int(name) if int(name) < len(names) else -1"),
         *("return int(name) if int(name) < len(names) else -2", "callers compare with 0"),
     ),
+    (
+        *("components/image/dockerfile.py", r'ESCAPE = re.compile(r"#\s*escape\s*=\s*(\S)", re.IGNORECASE)'),
+        *(r'ESCAPE = re.compile(r"#\s*ESCAPE\s*=\s*(\S)", re.IGNORECASE)', "the case is ignored"),
+    ),
     ("components/model.py", "Location = tuple[str | int, ...]", "Location = None", "only annotations use it"),
     (
         *(

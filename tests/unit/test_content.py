@@ -201,7 +201,9 @@ def test_copied_files_that_the_ignore_file_excludes_are_refused_with_the_lines_t
     (app / "lib").mkdir()
     for name in ("more.py", "lib/a.py"):
         (app / name).write_text("")
-    (app / "Dockerfile").write_text("FROM scratch\n# code\nCOPY app.py more.py /\nADD \\\n  --chmod=644 ./lib/ /lib/\n")
+    (app / "Dockerfile").write_text(
+        "FROM scratch\n# code\nCOPY app.py more.py /\nADD \\ \n  --chmod=644 ./lib/ /lib/\n"
+    )
     (app / ".dockerignore").write_text("# all but\n*\n!app.py\n")
     with pytest.raises(ImageUnusable) as refused:
         tag()
@@ -229,6 +231,7 @@ def test_copied_files_that_the_ignore_file_excludes_are_refused_with_the_lines_t
         ("FROM scratch\nCOPY <<more.py /x\nCOPY more.py /\nmore.py\nADD https://a/more.py /", {}),
         ("FROM scratch\nRUN cp more.py from=unused\nCOPY link/more.py missing.py $UNKNOWN /", {}),
         ('FROM scratch\nCOPY ["app.py", "/more.py"]', {}),
+        ('FROM scratch\nADD ["https://a/more.py", "/"]', {}),
         ("FROM scratch\nCOPY a[ /x\nCOPY [more.py /x", {}),
     ],
 )
@@ -236,9 +239,11 @@ def test_what_is_not_copied_from_the_context_for_sure_is_not_refused(
     app: Path, dockerfile: str, options: dict[str, str]
 ) -> None:
     (app / "Dockerfile").write_text(dockerfile)
-    (app / "more.py").write_text("")
+    (app / "https:" / "a").mkdir(parents=True)
+    for name in ("more.py", "https:/a/more.py"):
+        (app / name).write_text("")
     (app / "link").symlink_to(".")
-    (app / ".dockerignore").write_text("more.py\n")
+    (app / ".dockerignore").write_text("**/more.py\n")
     build = ImageBuild(context="app", **options)  # type: ignore[arg-type]
     assert build.tag
     assert not build.warning
