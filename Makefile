@@ -29,8 +29,9 @@ test: ## install everything for the tests, run lint and all tests, and measure c
 bench: ## run the measurements (20 minutes); ARGS="--help" lists them
 	@$(PYTHON) -m local bench $(ARGS)
 
+# Compiled tests are kept: each worker compiles them otherwise.
 test-unit: .local/venv ## the unit tests of the program alone, in seconds
-	@$(VENV)/python -m pytest -n auto tests/unit
+	@PYTHONDONTWRITEBYTECODE= $(VENV)/python -m pytest -n auto tests/unit
 
 mutants: .local/venv ## run the mutation tests (15 minutes); ARGS="--help" lists options
 	@PYTHONPATH=. $(VENV)/python scripts/mutants.py $(ARGS)
