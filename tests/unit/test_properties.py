@@ -450,7 +450,7 @@ def is_model(kind: Any) -> bool:
 
 
 @reaches("registry", "consumer", "refused", "publishers", "two_rules", "release", "routes", least=2)
-@examples(7)
+@examples(5)
 @given(STACK_FILES)
 @example(PUBLISHED)
 @example({**PUBLISHED, "account": "2" * 12})
@@ -652,7 +652,7 @@ ACTIONS = st.sampled_from([*PULL_ACTIONS * 4, *PUSH_ACTIONS, "ecr:DeleteReposito
 
 
 @reaches("allowed", "by_role", "by_organization", "of_a_stranger", "of_another_role", "push", least=2)
-@examples(10)
+@examples(6)
 @given(policy_consumers(), FEW_REGIONS, ORGANIZATIONS, ACTIONS, FEW_ACCOUNTS, FEW_ROLES, ORGANIZATIONS)
 def test_exactly_the_granted_callers_may_pull(
     consumers: list[Consumer], region: str, organization: str, action: str, account: str, role: str, member: str
@@ -678,7 +678,7 @@ def test_exactly_the_granted_callers_may_pull(
 
 
 @reaches("allowed", "by_pattern", "by_organization", "another_region", "another_name")
-@examples(8)
+@examples(6)
 @given(policy_consumers(), FEW_REGIONS, ORGANIZATIONS, ACTIONS, FEW_ACCOUNTS, FEW_REGIONS, NAMES, ORGANIZATIONS)
 def test_exactly_the_granted_functions_are_pulled_for_by_lambda(
     consumers: list[Consumer],
