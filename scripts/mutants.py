@@ -46,29 +46,53 @@ SLOW = (
 
 # Mutants that change nothing for a user: module, line before, line after, and the reason. They are not counted.
 EQUIVALENT = (
-    ("components/image/build.py", "CHUNK_BYTES = 2**20", "CHUNK_BYTES = 2 * 20", "any chunk size gives the same hash"),
     (
-        *("components/image/dockerfile.py", "return int(name) if int(name) < len(names) else -1"),
-        *("return int(name) if int(name) < len(names) else -2", "callers compare with 0"),
+        "components/image/build.py",
+        "CHUNK_BYTES = 2**20",
+        "CHUNK_BYTES = 2 * 20",
+        "any chunk size gives the same hash",
     ),
     (
-        *("components/image/dockerfile.py", r'ESCAPE = re.compile(r"#\s*escape\s*=\s*(\S)", re.IGNORECASE)'),
-        *(r'ESCAPE = re.compile(r"#\s*ESCAPE\s*=\s*(\S)", re.IGNORECASE)', "the case is ignored"),
-    ),
-    ("components/model.py", "Location = tuple[str | int, ...]", "Location = None", "only annotations use it"),
-    (
-        *(
-            "deployment/deployment.py",
-            'environment = {"PULUMI_CONFIG_PASSPHRASE": "unused", **stack.workspace.env_vars}',
-        ),
-        *('environment = {"PULUMI_CONFIG_PASSPHRASE": "UNUSED", **stack.workspace.env_vars}', "any passphrase works"),
+        "components/image/dockerfile.py",
+        "return int(name) if int(name) < len(names) else -1",
+        "return int(name) if int(name) < len(names) else -2",
+        "callers compare with 0",
     ),
     (
-        *("deployment/workspace.py", 'return UpdateSummary("", datetime.now(UTC), "", {}, {}, "")'),
-        *(
-            'return UpdateSummary("", datetime.now(None), "", {}, {}, "")',
-            "the SDK requires a summary; nothing reads it",
-        ),
+        "components/image/dockerfile.py",
+        r'ESCAPE = re.compile(r"#\s*escape\s*=\s*(\S)", re.IGNORECASE)',
+        r'ESCAPE = re.compile(r"#\s*ESCAPE\s*=\s*(\S)", re.IGNORECASE)',
+        "the case is ignored",
+    ),
+    (
+        "components/model.py",
+        "Location = tuple[str | int, ...]",
+        "Location = None",
+        "only annotations use it",
+    ),
+    (
+        "components/model.py",
+        'yield Problem(found["type"], context.get("text", ""), path, fields, owner, found["input"])',
+        'yield Problem(found["type"], context.get("text", None), path, fields, owner, found["input"])',
+        "only rules read the text, and each has one",
+    ),
+    (
+        "deployment/deployment.py",
+        'environment = {"PULUMI_CONFIG_PASSPHRASE": "unused", **stack.workspace.env_vars}',
+        'environment = {"PULUMI_CONFIG_PASSPHRASE": "UNUSED", **stack.workspace.env_vars}',
+        "any passphrase works",
+    ),
+    (
+        "deployment/watch.py",
+        "is_outdated: Callable[[], bool] = field(default=lambda: False, repr=False, compare=False)",
+        "is_outdated: Callable[[], bool] = field(default=lambda: False, repr=None, compare=False)",
+        "None is as false",
+    ),
+    (
+        "deployment/workspace.py",
+        'return UpdateSummary("", datetime.now(UTC), "", {}, {}, "")',
+        'return UpdateSummary("", datetime.now(None), "", {}, {}, "")',
+        "the SDK requires a summary; nothing reads it",
     ),
 )
 
