@@ -83,6 +83,12 @@ EQUIVALENT = (
         "any passphrase works",
     ),
     (
+        "deployment/view.py",
+        'BYTES = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}',
+        'BYTES = {"b": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}',
+        "an unknown unit is read as bytes",
+    ),
+    (
         "deployment/watch.py",
         "is_outdated: Callable[[], bool] = field(default=lambda: False, repr=False, compare=False)",
         "is_outdated: Callable[[], bool] = field(default=lambda: False, repr=None, compare=False)",

@@ -332,7 +332,7 @@ def test_a_push_tells_its_bytes_and_rate(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "of 2001 MB" in row.now
 
 
-@pytest.mark.parametrize(("text", "size"), [("900000B", 1), ("9000000B", 9), ("2000kB", 2), ("3MB", 3), ("4GB", 4000)])
+@pytest.mark.parametrize(("text", "size"), [("900000B", 1), ("2000kB", 2), ("3MB", 3), ("4GB", 4000)])
 def test_sizes_are_in_megabytes(text: str, size: int) -> None:
     row = Row()
     row.take(progress(f"Pushing [=>         ]  {text}/{text}"))
