@@ -6,18 +6,47 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from local import endpoint
 from tests.engine.checkout import ROOT, free_port, interrupt_at
 from tests.engine.cloud import WithCloud
 
 POLL_SECONDS = 0.05
+STACKS = ("registry", "consumer")
+PROJECT = "cross-account-ecr"
 
 __all__ = ["ROOT", "Clone", "free_port", "interrupt_at"]
 
 
+@dataclass
 class Clone(WithCloud):
     """A copy of the program with its own local cloud and stacks."""
+
+    _as_committed: dict[str, bytes] = field(default_factory=dict)
+
+    def remember(self) -> None:
+        """Remember that both stacks are deployed as committed."""
+        self._as_committed = {stack: self._state(stack) for stack in STACKS}
+
+    def reset(self) -> None:
+        """Restore all files to the commit, and update each stack that was updated since it was as committed."""
+        self.restore()
+        for stack in STACKS:
+            # A preview does not write the state.
+            if self._state(stack) != self._as_committed.get(stack):
+                self.up(stack)
+        self.remember()
+
+    def _state(self, stack: str) -> bytes:
+        """The file with a stack's state."""
+        return (self._backend / "stacks" / PROJECT / f"{stack}.json").read_bytes()
+
+    @property
+    def _backend(self) -> Path:
+        """The folder of the state backend."""
+        return self.root / ".local" / "state" / ".pulumi"
 
     def up(self, stack: str) -> dict[str, int]:
         """Run `pulumi up`. Returns the number of resources by operation."""
@@ -27,8 +56,9 @@ class Clone(WithCloud):
 
     def last_update(self, stack: str) -> dict[str, int]:
         """The number of changed resources in the last update, refresh or destroy, by operation."""
-        shown = self.shell(f"pulumi stack history --json --page-size 1 -s {stack}")
-        changes = json.loads(shown.stdout)[0]["resourceChanges"]
+        # Like `pulumi stack history`, in a tenth of the time of a command.
+        updates = (self._backend / "history" / PROJECT / stack).glob("*.history.json")
+        changes = json.loads(max(updates).read_text())["resourceChanges"]
         return {kind: count for kind, count in changes.items() if kind != "same" and count}
 
     def planned(self, stack: str) -> dict[str, str]:
@@ -45,7 +75,9 @@ class Clone(WithCloud):
 
     def get(self, headers: dict[str, str] | None = None, stack: str = "consumer") -> tuple[int, dict[str, str]]:
         """GET a stack's endpoint: status and JSON body."""
-        return self.get_url(self.output(stack, "endpointUrl"), headers)
+        resources = json.loads(self._state(stack))["checkpoint"]["latest"]["resources"]
+        (outputs,) = (item["outputs"] for item in resources if item["type"] == "pulumi:pulumi:Stack")
+        return self.get_url(outputs["endpointUrl"], headers)
 
     @property
     def opener(self) -> urllib.request.OpenerDirector:

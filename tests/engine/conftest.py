@@ -18,6 +18,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clone, str]
     try:
         ran = clone.make("demo")
         assert ran.returncode == 0, ran.stdout
+        clone.remember()
         # Calls endpoints of the clone as a program in its shell does.
         urllib.request.install_opener(clone.opener)
         yield clone, ran.stdout
@@ -30,9 +31,7 @@ def clone(demo: tuple[Clone, str]) -> Iterator[Clone]:
     """The clone of `demo` for the tests of a file. Restored to the commit at their end."""
     clone, _ = demo
     yield clone
-    clone.restore()
-    clone.up("registry")
-    clone.up("consumer")
+    clone.reset()
 
 
 @pytest.fixture
@@ -41,9 +40,7 @@ def deployed(demo: tuple[Clone, str]) -> Iterator[Clone]:
     clone, _ = demo
     yield clone
     if clone.git_status():
-        clone.restore()
-        clone.up("registry")
-        clone.up("consumer")
+        clone.reset()
 
 
 @pytest.fixture(scope="module")

@@ -61,9 +61,7 @@ def logins(demo: tuple[Clone, str], tmp_path_factory: pytest.TempPathFactory) ->
     logins = Logins(clone, tmp_path_factory.mktemp("logins"))
     logins.create(ROLES)
     yield logins
-    clone.restore()
-    for stack in ("registry", "consumer"):
-        clone.up(stack)
+    clone.reset()
     logins.delete()
 
 
