@@ -1,7 +1,8 @@
 """The policies in `docs/policies/` are sufficient for each step, and each permission in them is necessary.
 
-The users are IAM users of the local cloud, which authorizes their calls. The root keys of the accounts create the users
-and bring the stacks into the state in which a case starts.
+The users are IAM users of the local cloud, which authorizes their calls. The root keys of the accounts create them.
+The engine runs each step with the complete policies. Without one permission, the stand-in plugin makes the call of a
+deployed resource, and the engine runs what other programs than this plugin do: a push, and functions of the program.
 """
 
 import json
@@ -13,9 +14,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import boto3
+import botocore.exceptions
 import pytest
+from botocore.session import Session
 
 from components.iam import PULL_ACTIONS
+from offline.plugins.aws import KINDS, Aws
 from scripts.permissions import LOGINS, PRINCIPALS, Permission, Step, permissions, policy, statement_of, trust
 from tests.engine.clone import Clone
 
@@ -23,6 +27,21 @@ from tests.engine.clone import Clone
 DEPLOY_REGISTRY = ("registry-deployer", "consumer-deployer")
 DEPLOY_CONSUMER = ("registry-pusher", "consumer-deployer")
 PREVIEW = ("registry-preview", "consumer-preview")
+
+
+def kind_of(permission: Permission) -> str:
+    """The resource type that makes the call; empty for a provider function, which needs no resource."""
+    package, name = permission.used_by.split(".")
+    member = name[0].lower() + name[1:]
+    if member == name:
+        return ""
+    return f"docker:index/{member}:{name}" if package == "docker" else f"aws:{package}/{member}:{name}"
+
+
+def stack_of(permission: Permission) -> str:
+    """The stack that makes the call."""
+    return "registry" if kind_of(permission).startswith("aws:ecr/") else "consumer"
+
 
 COMMANDS: dict[Step, list[str]] = {
     "create": ["up", "--yes", "--skip-preview"],
@@ -32,39 +51,32 @@ COMMANDS: dict[Step, list[str]] = {
     "preview": ["preview", "--refresh"],
 }
 
-# Cases that do not change the stacks come first. Each case leaves what the next ones need.
-ORDER: list[tuple[str, Step]] = [
-    ("consumer-deployer", "refresh"),
-    ("registry-deployer", "refresh"),
-    ("consumer-deployer", "update"),
-    ("consumer-deployer", "destroy"),
-    ("consumer-deployer", "create"),
-    ("registry-pusher", "create"),
-    ("registry-deployer", "update"),
-    ("registry-deployer", "destroy"),
-    ("registry-deployer", "create"),
-]
 USERS = [name for name in PRINCIPALS if name not in LOGINS]
-PREVIEWS = [line for line in permissions() if line.step == "preview" and line.principal in USERS]
 ROLES = [*LOGINS, *(role for roles in LOGINS.values() for role in roles)]
 ASSUMING = [line for line in permissions() if line.principal in LOGINS]
-CHANGING = sorted(
-    (line for line in permissions() if line.step != "preview"),
-    key=lambda line: ORDER.index((line.principal, line.step)),
-)
+# Permissions of this program's users, by what makes the call: a resource of the stand-in plugin, or another program.
+LINES = [line for line in permissions() if line.principal in USERS]
+CALLS = [line for line in LINES if kind_of(line) in KINDS and line.action not in PULL_ACTIONS]
+PREVIEWS = [line for line in LINES if line.step == "preview" and line not in CALLS]
+PUSHES = [line for line in LINES if line.step != "preview" and line not in CALLS]
 
-# The change that triggers an update, by statement and action: a file, and two texts to swap. A change of the method
-# also updates the stage; for other code the test sets another digest.
-CHANGES = {
-    ("LogGroup", "logs:PutRetentionPolicy"): ("Pulumi.consumer.yaml", "timeout: 3,", "timeout: 3, logRetention: 7,"),
-    ("Function", "lambda:UpdateFunctionConfiguration"): ("Pulumi.consumer.yaml", "memory: 128", "memory: 256"),
-    ("ApiMethod", "apigateway:PATCH"): ("Pulumi.consumer.yaml", "public: true", "public: false"),
-    ("Repository", "ecr:PutImageScanningConfiguration"): (
-        "Pulumi.registry.yaml",
-        "{name: cross",
-        "{scanOnPush: false, name: cross",
-    ),
-    ("Repository", "ecr:DeleteLifecyclePolicy"): ("Pulumi.registry.yaml", "{keep: 50, tag", "{days: 50, tag"),
+# Changes that together make every call of an update: a file, and two texts to swap.
+MEMORY = ("Pulumi.consumer.yaml", "memory: 128", "memory: 256")
+CHANGES = [
+    MEMORY,
+    ("Pulumi.consumer.yaml", "timeout: 3,", "timeout: 3, logRetention: 7,"),
+    ("Pulumi.consumer.yaml", "public: true", "public: false"),
+    ("Pulumi.registry.yaml", "{name: cross", "{scanOnPush: false, name: cross"),
+    ("Pulumi.registry.yaml", "{keep: 50, tag", "{days: 50, tag"),
+]
+# The input that an update changes, by type and action, with a value that it had before.
+CHANGED = {
+    ("cloudwatch.LogGroup", "logs:PutRetentionPolicy"): {"retentionInDays": 1},
+    ("lambda.Function", "lambda:UpdateFunctionConfiguration"): {"memorySize": 1024},
+    ("lambda.Function", "lambda:UpdateFunctionCode"): {"imageUri": "another"},
+    ("apigateway.Method", "apigateway:PATCH"): {"authorization": "CUSTOM"},
+    ("apigateway.Stage", "apigateway:PATCH"): {"deployment": "another"},
+    ("ecr.Repository", "ecr:PutImageScanningConfiguration"): {"imageScanningConfiguration": {}},
 }
 UNPROTECTED = (
     "Pulumi.registry.yaml",
@@ -72,8 +84,8 @@ UNPROTECTED = (
     "protect: false, retainOnDelete: false, forceDelete: true, name: cross",
 )
 PREVIEWS_AT_A_TIME = 4
-BUILD = "{context: app, args: {LAMBDA_BASE_IMAGE: null}}"
-
+# Reading the services' models is most of the time of a call.
+MODELS = Session().get_component("data_loader")
 # A response to HEAD has no body to name the action.
 REFUSALS = {("registry-pusher", "ecr:BatchCheckLayerAvailability"): "HTTP 403"}
 
@@ -98,10 +110,13 @@ class Users:
             self.grant(name)
 
     def _make(self, user: str, account: str = "") -> str:
+        key = self._make_key(user, account)
+        return f"aws_access_key_id = {key['AccessKeyId']}\naws_secret_access_key = {key['SecretAccessKey']}"
+
+    def _make_key(self, user: str, account: str = "") -> dict[str, str]:
         iam = self._iam(account or user)
         iam.create_user(UserName=user)
-        key = iam.create_access_key(UserName=user)["AccessKey"]
-        return f"aws_access_key_id = {key['AccessKeyId']}\naws_secret_access_key = {key['SecretAccessKey']}"
+        return dict(iam.create_access_key(UserName=user)["AccessKey"])
 
     def _iam(self, principal: str) -> Any:
         return self.clone.client(principal.partition("-")[0], "iam")
@@ -145,16 +160,23 @@ class Users:
             iam.delete_role_policy(RoleName=name, PolicyName="rights")
             iam.delete_role(RoleName=name)
 
+    def session(self, login: str) -> dict[str, str]:
+        """The session of a person who has assumed a login."""
+        key = dict(line.split(" = ") for line in self._keys["person"].splitlines())
+        given = self.sts(**key).assume_role(RoleArn=role_arn(login), RoleSessionName="person")["Credentials"]
+        return {
+            "aws_access_key_id": given["AccessKeyId"],
+            "aws_secret_access_key": given["SecretAccessKey"],
+            "aws_session_token": given["SessionToken"],
+        }
+
+    def sts(self, **key: str) -> Any:
+        """STS, with these credentials."""
+        return boto3.client("sts", "us-east-1", endpoint_url=f"http://127.0.0.1:{self.clone.port}", **key)
+
     def preview_by(self, login: str, roles: tuple[str, str], stack: str) -> subprocess.CompletedProcess[str]:
         """Preview as a login that assumes these two roles for the profiles."""
-        key = dict(line.split(" = ") for line in self._keys["person"].splitlines())
-        sts = boto3.client("sts", "us-east-1", endpoint_url=f"http://127.0.0.1:{self.clone.port}", **key)
-        given = sts.assume_role(RoleArn=role_arn(login), RoleSessionName="person")["Credentials"]
-        session = {
-            "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
-            "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
-            "AWS_SESSION_TOKEN": given["SessionToken"],
-        }
+        session = {name.upper(): value for name, value in self.session(login).items()}
         file = self.clone.root / ".local" / "aws" / f"{login}-{'-'.join(roles)}"
         address = f"endpoint_url = http://127.0.0.1:{self.clone.port}"
         profiles = (
@@ -231,28 +253,28 @@ class Users:
         deployment = json.loads(state.read_text())["checkpoint"]["latest"] or {}
         return list(deployment.get("resources") or [])
 
-    def has(self, stack: str, kind: str) -> bool:
-        """Whether a resource of this type is in a stack's state."""
-        return any(resource["type"] == kind for resource in self.resources(stack))
-
-    def bring_about(self, permission: Permission) -> None:
-        """Prepare the stacks so that the step makes the call."""
-        stack, kind = stack_of(permission), kind_of(permission)
-        if permission.principal == "consumer-deployer":
-            self._set_image(f'{{digest: "{self.digest(other=permission.action == "lambda:UpdateFunctionCode")}"}}')
+    def call_without(self, permission: Permission) -> None:
+        """Have the stand-in plugin make the call of a deployed resource as a user who lacks one permission."""
+        user = str(permission).replace(":", "-")
+        key = self._make_key(user)
+        self.grant(permission.principal, user=user, without=permission)
+        session = Session()
+        session.register_component("data_loader", MODELS)
+        session.set_config_variable("region", "us-east-1")
+        session.set_credentials(key["AccessKeyId"], key["SecretAccessKey"])
+        aws, kind = Aws(session), KINDS[kind_of(permission)]
+        found = next(item for item in self.resources(stack_of(permission)) if item["type"] == kind_of(permission))
+        identity, inputs, state = found["id"], found["inputs"], found["outputs"]
+        before = CHANGED.get((permission.used_by, permission.action))
+        if permission.step == "create":
+            kind.create(aws, inputs)
+        elif before:
+            kind.update(aws, identity, {**inputs, **before}, inputs)
+        elif permission.step in ("destroy", "update"):
+            # An update without a call to change a resource replaces it.
+            kind.delete(aws, identity, state)
         else:
-            self._set_image(BUILD)
-        made = self.has(stack, kind)
-        if made and permission.step == "create":
-            self.passes("destroy", stack)
-        if kind and not made and permission.step != "create":
-            self.passes("create", stack)
-        if (permission.statement, permission.action) in CHANGES and permission.step == "update":
-            self.change(*CHANGES[permission.statement, permission.action])
-        if permission.principal == "registry-pusher":
-            self.edit_app(permission.action)
-        if permission.step == "destroy" and stack == "registry" and self.change(*UNPROTECTED, back=False):
-            self.passes("update", stack)
+            kind.read(aws, identity, state)
 
     def change(self, name: str, one: str, other: str, *, back: bool = True) -> bool:
         """Replace one text in a file with the other, or back. Returns whether the file changed."""
@@ -272,34 +294,6 @@ class Users:
         """The function's memory, read from the local cloud."""
         function = self.clone.client("consumer", "lambda").get_function(FunctionName="cross-account-function")
         return int(function["Configuration"]["MemorySize"])
-
-    def digest(self, *, other: bool) -> str:
-        """The digest of the image that the function runs, or of another image in the repository."""
-        listed = self.clone.client("registry", "ecr").list_images(repositoryName="cross-account-function")["imageIds"]
-        digests = [image["imageDigest"] for image in listed]
-        functions = [item for item in self.resources("consumer") if item["type"] == "aws:lambda/function:Function"]
-        running = functions[0]["outputs"]["imageUri"].partition("@")[2] if functions else digests[0]
-        return next(digest for digest in digests if digest != running) if other else running
-
-    def _set_image(self, image: str) -> None:
-        path = self.clone.root / "Pulumi.consumer.yaml"
-        text = re.sub(r"(?<=cross-account-ecr:image: ).*", lambda _: image, path.read_text())
-        if text != path.read_text():
-            path.write_text(text)
-
-
-def kind_of(permission: Permission) -> str:
-    """The resource type that makes the call; empty for a provider function, which needs no resource."""
-    package, name = permission.used_by.split(".")
-    member = name[0].lower() + name[1:]
-    if member == name:
-        return ""
-    return f"docker:index/{member}:{name}" if package == "docker" else f"aws:{package}/{member}:{name}"
-
-
-def stack_of(permission: Permission) -> str:
-    """The stack that makes the call."""
-    return "registry" if kind_of(permission).startswith("aws:ecr/") else "consumer"
 
 
 @pytest.fixture(scope="module")
@@ -323,7 +317,7 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Users]:
 def test_with_these_policies_every_step_passes(users: Users) -> None:
     for stack in ("registry", "consumer"):
         users.passes("create", stack)
-    for change in CHANGES.values():
+    for change in CHANGES:
         users.change(*change)
     users.edit_app("another image")
     for stack in ("registry", "consumer"):
@@ -335,13 +329,13 @@ def test_with_these_policies_every_step_passes(users: Users) -> None:
 
 def test_who_previews_cannot_change_anything(users: Users) -> None:
     owned, memory = users.clone.owned(), users.memory()
-    users.change(*CHANGES["Function", "lambda:UpdateFunctionConfiguration"])
+    users.change(*MEMORY)
     for command, denied in (("up", "lambda:UpdateFunctionConfiguration"), ("destroy", "apigateway:DELETE")):
         ran = users.run_as(PREVIEW, command, "--yes", "--skip-preview", "--parallel", "1", "-s", "consumer")
         assert ran.returncode != 0, ran.stdout
         assert f"not authorized to perform: {denied}" in ran.stdout, ran.stdout
     assert (users.clone.owned(), users.memory()) == (owned, memory)
-    users.change(*CHANGES["Function", "lambda:UpdateFunctionConfiguration"])
+    users.change(*MEMORY)
 
 
 @pytest.fixture(scope="module")
@@ -392,19 +386,32 @@ def test_a_login_has_all_it_needs_by_its_roles(assumed: Users, login: str, roles
 def test_without_either_side_a_role_is_not_assumed(assumed: Users, missing: Permission, side: str) -> None:
     """The login's permission to assume the role, and the role's trust policy for the login."""
     (role,) = (role for role in LOGINS[missing.principal] if statement_of(role) == missing.statement)
-    cast = next(cast for cast in (DEPLOY_REGISTRY, PREVIEW, DEPLOY_CONSUMER) if role in cast)
-    stack = "registry" if role == "registry-deployer" else "consumer"
-    with assumed.without_line(missing.principal, missing if side == "login" else None, role):
-        ran = assumed.preview_by(missing.principal, cast, stack)
-    assert ran.returncode != 0, ran.stdout
-    assert f"not authorized to perform: sts:AssumeRole on resource: {role_arn(role)}" in ran.stdout
+    refusal = re.escape(f"not authorized to perform: sts:AssumeRole on resource: {role_arn(role)}")
+    sts = assumed.sts(**assumed.session(missing.principal))
+    with (
+        assumed.without_line(missing.principal, missing if side == "login" else None, role),
+        pytest.raises(botocore.exceptions.ClientError, match=refusal),
+    ):
+        sts.assume_role(RoleArn=role_arn(role), RoleSessionName="without")
 
 
-@pytest.mark.parametrize("missing", CHANGING, ids=str)
-def test_without_one_permission_its_step_fails_and_names_it(users: Users, missing: Permission) -> None:
-    users.bring_about(missing)
+@pytest.mark.parametrize("missing", CALLS, ids=str)
+def test_without_one_permission_its_call_is_denied(
+    users: Users, missing: Permission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users.create()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{users.clone.port}")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    with pytest.raises(botocore.exceptions.ClientError, match=f"not authorized to perform: {missing.action}"):
+        users.call_without(missing)
+
+
+@pytest.mark.parametrize("missing", PUSHES, ids=str)
+def test_without_one_permission_a_push_fails_and_names_it(users: Users, missing: Permission) -> None:
+    users.create()
+    users.edit_app(missing.action)
     with users.without(missing):
-        ran = users.run(missing.step, stack_of(missing))
+        ran = users.run("update", "consumer")
     assert_refused(ran, missing)
 
 
