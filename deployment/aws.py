@@ -21,6 +21,8 @@ from deployment.errors import EXPIRED, REFUSED, ConfigurationError, CredentialsE
 FOLLOW_SECONDS = 2
 # Log lines arrive late, so each request reads the last seconds again.
 OVERLAP_MS = 10_000
+# Policies allow `iam:PassRole` for one service.
+CONTEXT = {"iam:PassedToService": "lambda.amazonaws.com"}
 READ_TIMEOUT_SECONDS = 905  # a function runs for up to 900 s
 
 REPORT = re.compile(
@@ -167,11 +169,15 @@ def invoke(function: Function, event: bytes) -> Answer:
     return Answer(body=body, failed="FunctionError" in answer, log=lines)
 
 
-def rights(login: Login, actions: Sequence[str], resource: str) -> tuple[str, list[str] | None]:
-    """The principal of a login, and which actions on a resource its policies do not allow.
+def rights(login: Login, actions: Mapping[str, Sequence[str]]) -> tuple[str, list[str] | None]:
+    """The principal of a login, and which actions its policies do not allow.
 
     The actions are None if the principal lacks `iam:SimulatePrincipalPolicy`.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_testing-policies.html
+
+    Args:
+        login: the login.
+        actions: the actions by the ARN of their resource.
 
     Raises:
         CredentialsError: there are no credentials, or they belong to another account.
@@ -181,13 +187,24 @@ def rights(login: Login, actions: Sequence[str], resource: str) -> tuple[str, li
     session, who = _session(login)
     if who.endswith(":root"):
         return who, []
+    denied = list[str]()
     try:
-        given = session.client("iam").simulate_principal_policy(
-            PolicySourceArn=_principal(who), ActionNames=list(actions), ResourceArns=[resource]
-        )
+        client = session.client("iam")
+        for resource, names in actions.items():
+            answer = client.simulate_principal_policy(
+                PolicySourceArn=_principal(who),
+                ActionNames=list(names),
+                ResourceArns=[resource],
+                ContextEntries=[
+                    {"ContextKeyName": key, "ContextKeyType": "string", "ContextKeyValues": [value]}
+                    for key, value in CONTEXT.items()
+                ],
+            )
+            results = answer["EvaluationResults"]
+            denied += [each["EvalActionName"] for each in results if each["EvalDecision"] != "allowed"]
     except ClientError:
         return who, None
-    return who, [each["EvalActionName"] for each in given["EvaluationResults"] if each["EvalDecision"] != "allowed"]
+    return who, denied
 
 
 def _principal(caller: str) -> str:

@@ -3,7 +3,7 @@
 import difflib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,14 @@ from typing import Any
 import yaml
 
 from components.errors import InvalidConfiguration
-from components.iam import function_arn, partition
+from components.iam import PULL_ACTIONS, PUSH_ACTIONS, function_arn, partition
 from deployment import aws
 from deployment.errors import ConfigurationError
 
 FUNCTION = "cross-account-function"
+# Pulumi adds seven characters to the role's logical name.
+ROLE = "function-role-0000000"
+POLICIES = ". docs/policies has a policy that allows it"
 ACCOUNT, QUOTED = r"'(\d{12})'", r'"\1"'
 COMMENTS = {
     "registry": "A bare stack name means the same project and organization.",
@@ -94,8 +97,8 @@ def _text(project: str, options: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def checked(side: Side, region: str, actions: Sequence[str], resource: str) -> str:
-    """One line with the principal of a side's credentials, and whether it is allowed some actions.
+def checked(side: Side, region: str, actions: Mapping[str, Sequence[str]]) -> str:
+    """One line with the principal of a side's credentials, and the actions that it is denied, else all that were asked.
 
     Raises:
         CredentialsError: there are no credentials, or they belong to another account.
@@ -104,22 +107,39 @@ def checked(side: Side, region: str, actions: Sequence[str], resource: str) -> s
         stack=side.stack, account=side.account, region=region, profile=side.profile,
         assume_roles=side.credentials.get("assumeRoles", ()),
     )  # fmt: skip
-    who, denied = aws.rights(login, actions, resource)
+    who, denied = aws.rights(login, actions)
     allowed = "unknown whether it is allowed" if denied is None else "denied" if denied else "allowed"
-    return f"{side.stack}: {who}: {allowed}: {', '.join(denied or actions)}"
+    names = denied or dict.fromkeys(name for each in actions.values() for name in each)
+    return f"{side.stack}: {who}: {allowed}: {', '.join(names)}{POLICIES if denied else ''}"
 
 
 def checks(registry: Side, consumer: Side, *, region: str, repository: str) -> list[str]:
     """One line for each side: the principal, and whether it may push or deploy.
 
+    These are the actions of a push and the most telling ones of a first deployment. `docs/policies` has them all; a
+    test checks that it allows these.
+
     Raises:
         CredentialsError: there are no credentials, or they belong to another account.
     """
-    name = f"arn:{partition(region)}:ecr:{region}:{registry.account}:repository/{repository}"
-    return [
-        checked(registry, region, ("ecr:CreateRepository", "ecr:SetRepositoryPolicy", "ecr:PutImage"), name),
-        checked(consumer, region, ("lambda:CreateFunction",), function_arn(consumer.account, region, FUNCTION)),
-    ]
+    aws_, account = f"arn:{partition(region)}", consumer.account
+    images = f"{aws_}:ecr:{region}:{registry.account}:repository/{repository}"
+    token = {"*": ["ecr:GetAuthorizationToken"]}
+    pushing = {
+        images: ["ecr:CreateRepository", "ecr:SetRepositoryPolicy", "ecr:ListImages", *PUSH_ACTIONS],
+        **token,
+    }
+    deploying = {
+        function_arn(account, region, FUNCTION): [
+            "lambda:CreateFunction", "lambda:UpdateFunctionCode", "lambda:AddPermission",
+        ],
+        f"{aws_}:iam::{account}:role/{ROLE}": ["iam:CreateRole", "iam:PutRolePolicy", "iam:PassRole"],
+        f"{aws_}:logs:{region}:{account}:log-group:/aws/lambda/{FUNCTION}:log-stream:": ["logs:CreateLogGroup"],
+        f"{aws_}:apigateway:{region}::/restapis": ["apigateway:POST"],
+        images: PULL_ACTIONS,
+        **token,
+    }  # fmt: skip
+    return [checked(registry, region, pushing), checked(consumer, region, deploying)]
 
 
 def difference(file: Path, text: str) -> str:

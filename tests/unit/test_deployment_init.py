@@ -1,6 +1,7 @@
 """`python -m deployment init`: the stack files of a few answers, and what AWS says of the credentials."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +12,10 @@ from botocore.exceptions import ClientError
 from typer.testing import CliRunner
 
 import deployment.__main__ as command_line
+from components.iam import PULL_ACTIONS, PUSH_ACTIONS
 from deployment import aws
-from deployment.init import Side, checks
+from deployment.init import FUNCTION, Side, checks
+from tests.unit.registered import may
 
 ANSWERS = {
     "--registry-account": "111111111111",
@@ -127,6 +130,8 @@ def test_aws_is_asked_which_actions_the_policies_allow(
 
     def simulate_principal_policy(**given: Any) -> dict[str, Any]:
         sources.append(given["PolicySourceArn"])
+        [entry] = given["ContextEntries"]
+        assert entry["ContextKeyName"] == "iam:PassedToService"
         if decisions is None:
             raise ClientError({"Error": {"Code": "AccessDenied"}}, "SimulatePrincipalPolicy")
         names = zip(given["ActionNames"], decisions, strict=True)
@@ -135,31 +140,61 @@ def test_aws_is_asked_which_actions_the_policies_allow(
     client = SimpleNamespace(simulate_principal_policy=simulate_principal_policy)
     monkeypatch.setattr(aws, "_session", lambda login: (SimpleNamespace(client=lambda service: client), who))
     login = aws.Login(stack="registry", account="111111111111", region="us-east-1")
-    assert aws.rights(login, ["a", "b"], "*") == (who, expected)
+    assert aws.rights(login, {"*": ["a", "b"]}) == (who, expected)
     assert sources == ([asked] if asked else [])
 
 
-def test_one_side_may_push_and_the_other_deploy(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = {}
+SIDES = (Side(stack="registry", account="111111111111"), Side(stack="consumer", account="222222222222"))
+# The committed policies of each side's credentials.
+POLICIES = {"registry": ("registry-deployer", "registry-pusher"), "consumer": ("consumer-deployer",)}
 
-    def rights(login: aws.Login, actions: Sequence[str], resource: str) -> tuple[str, list[str]]:
-        asked[login.stack] = (list(actions), resource)
-        return f"role of {login.stack}", ["lambda:CreateFunction"] if login.stack == "consumer" else []
+
+def of_policies(monkeypatch: pytest.MonkeyPatch, without: str = "") -> dict[str, set[str]]:
+    """Let the committed policies decide, without one action. Returns the actions that are asked for, by stack."""
+    asked = dict[str, set[str]]()
+
+    def rights(login: aws.Login, actions: Mapping[str, Sequence[str]]) -> tuple[str, list[str]]:
+        policies = [
+            json.loads((ROOT / "docs" / "policies" / f"{name}.json").read_text()) for name in POLICIES[login.stack]
+        ]
+        asked[login.stack] = {name for names in actions.values() for name in names}
+        denied = [
+            name
+            for resource, names in actions.items()
+            for name in names
+            if name == without or not any(may(policy, name, resource, aws.CONTEXT) for policy in policies)
+        ]
+        return f"role of {login.stack}", denied
 
     monkeypatch.setattr(aws, "rights", rights)
-    sides = (Side(stack="registry", account="111111111111"), Side(stack="consumer", account="222222222222"))
-    lines = checks(*sides, region="us-east-1", repository="hello")
-    assert lines == [
-        "registry: role of registry: allowed: ecr:CreateRepository, ecr:SetRepositoryPolicy, ecr:PutImage",
-        "consumer: role of consumer: denied: lambda:CreateFunction",
-    ]
-    assert asked == {
-        "registry": (
-            ["ecr:CreateRepository", "ecr:SetRepositoryPolicy", "ecr:PutImage"],
-            "arn:aws:ecr:us-east-1:111111111111:repository/hello",
-        ),
-        "consumer": (
-            ["lambda:CreateFunction"],
-            "arn:aws:lambda:us-east-1:222222222222:function:cross-account-function",
-        ),
-    }
+    return asked
+
+
+def test_the_committed_policies_allow_every_action_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = of_policies(monkeypatch)
+    registry, consumer = checks(*SIDES, region="us-east-1", repository=FUNCTION)
+    assert registry.startswith("registry: role of registry: allowed: ecr:CreateRepository, ")
+    assert consumer.startswith("consumer: role of consumer: allowed: lambda:CreateFunction, ")
+    # A push as a whole, and each service that a deployment uses.
+    assert {*PUSH_ACTIONS, "ecr:GetAuthorizationToken"} <= asked["registry"]
+    assert {*PULL_ACTIONS, "iam:PassRole", "lambda:UpdateFunctionCode"} <= asked["consumer"]
+    policy = json.loads((ROOT / "docs" / "policies" / "consumer-deployer.json").read_text())
+    services = {action.partition(":")[0] for statement in policy["Statement"] for action in statement["Action"]}
+    assert {action.partition(":")[0] for action in asked["consumer"]} == services
+
+
+def test_what_is_denied_is_named_alone_and_does_not_stop_the_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever writes the files may be another person than who deploys."""
+    of_policies(monkeypatch, without="lambda:CreateFunction")
+    ran = init(folder, "--verify")
+    assert ran.exit_code == 0
+    assert "consumer: role of consumer: denied: lambda:CreateFunction. docs/policies has a policy" in ran.stderr
+    assert all((folder / name).read_text() == (ROOT / name).read_text() for name in FILES)
+
+
+def test_it_says_that_aws_does_not_tell_what_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aws, "rights", lambda login, actions: ("me", None))
+    for line in checks(*SIDES, region="us-east-1", repository=FUNCTION):
+        assert ": me: unknown whether it is allowed: " in line
