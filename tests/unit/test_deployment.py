@@ -1,5 +1,6 @@
 """Events, results, errors and the check of `deployment/`, without an engine."""
 
+import asyncio
 import json
 import socket
 import tempfile
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -18,6 +19,8 @@ from hypothesis import strategies as st
 from pulumi.automation import CommandError, CommandResult, EngineEvent, PulumiCommand, Stack
 from pulumi.automation.errors import create_command_error
 
+from components.errors import RegistryUnusable
+from components.image import manifest
 from deployment import (
     BLINDED,
     UNKNOWN,
@@ -295,9 +298,13 @@ def test_the_error_for_a_missing_or_forbidden_backend_says_how_to_name_one(
     assert hint in error.hint
 
 
-def test_a_refused_pull_names_drift_as_a_cause_and_the_command_that_ends_it() -> None:
-    said = error_at("", "Whoever deploys here may not pull from x: denied.")
-    error = errors.translated("consumer", failed(), [said])
+def test_a_refused_pull_names_drift_as_a_cause_and_the_command_that_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the text of the program itself."""
+    monkeypatch.setattr(manifest, "WAIT_SECONDS", ())
+    refused = SimpleNamespace(url="x", get=lambda path: (403, b""))
+    with pytest.raises(RegistryUnusable) as raised:
+        asyncio.run(manifest._pull(cast("manifest.RepositoryReader", refused), "manifests/v1"))
+    error = errors.translated("consumer", failed(), [error_at("", str(raised.value))])
     assert type(error) is errors.ConfigurationError
     assert "python -m deployment drift" in error.hint
     assert "python -m deployment up --refresh" in error.hint
