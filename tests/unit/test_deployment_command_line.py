@@ -220,6 +220,28 @@ def test_status_says_where_the_state_may_be_wrong(known: dict[str, Any], code: i
     assert json.loads(run("status", "--json").stdout)["stacks"]["consumer"]["resources"] == 3
 
 
+def test_the_json_of_a_status_has_all_that_is_known_of_a_stack() -> None:
+    known = StackStatus(
+        stack="consumer", deployed=True, resources=3, outputs={"apiKey": "[secret]"}, pending=("urn:x",),
+        failed=("urn:y",), holder="me@x, since noon", holder_ended=True,
+    )  # fmt: skip
+    Recorded.answer = {"consumer": known}
+    assert json.loads(run("status", "--json").stdout) == {
+        "stacks": {
+            "consumer": {
+                "stack": "consumer",
+                "deployed": True,
+                "resources": 3,
+                "outputs": {"apiKey": "[secret]"},
+                "pending": ["urn:x"],
+                "failed": ["urn:y"],
+                "holder": "me@x, since noon",
+                "holder_ended": True,
+            }
+        }
+    }
+
+
 def test_status_shows_which_image_runs_at_which_address() -> None:
     outputs = {"imageDigest": f"sha256:{'ab' * 32}", "endpointUrl": "https://x/"}
     Recorded.answer = {"consumer": StackStatus(stack="consumer", deployed=True, resources=1, outputs=outputs)}
@@ -467,10 +489,16 @@ def test_logs_are_those_of_the_named_consumers_since_the_time_asked_for(monkeypa
         assert given[-2] == seconds
 
 
-@pytest.mark.parametrize(("arguments", "expected"), [([], b"{}"), (["--event", "-"], b'{"a": 1}')])
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [([], b"{}"), (["--event", "-"], b'{"a": 1}'), (["--event", "event.json"], b'{"b": "\xc3\xa4"}\n')],
+    ids=["none", "standard input", "file"],
+)
 def test_a_function_is_invoked_with_its_answer_on_stdout_and_its_log_on_stderr(
-    monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: bytes
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], expected: bytes
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("event.json").write_bytes(b'{"b": "\xc3\xa4"}\n')
     given: list[Any] = []
     answer = aws.Answer(body='{"statusCode": 200}', failed=False, log=("hello",))
     monkeypatch.setattr(aws, "invoke", lambda *arguments: given.append(arguments) or answer)
@@ -480,7 +508,11 @@ def test_a_function_is_invoked_with_its_answer_on_stdout_and_its_log_on_stderr(
     assert given == [(CALLED, expected)]
     answer = dataclasses.replace(answer, failed=True)
     assert run("invoke", "consumer").exit_code == 1
-    assert run("invoke", "consumer", "--event", "nowhere.json").exit_code == 2
+    for wrong in ("nowhere.json", "text.json"):
+        Path("text.json").write_text("hello")
+        ran = run("invoke", "consumer", "--event", wrong)
+        assert (ran.exit_code, len(given)) == (2, 2)
+        assert f"{wrong} is no file with JSON" in ran.stderr
 
 
 def test_a_comment_is_written_even_if_a_preview_fails(tmp_path: Path) -> None:
