@@ -17,6 +17,7 @@ from pulumi.automation import CommandResult, PulumiCommand
 from pulumi.automation.errors import create_command_error
 from typer.testing import CliRunner
 
+from components.errors import ImageUnusable
 from deployment import (
     Backend,
     Cancelled,
@@ -36,7 +37,10 @@ from deployment import (
 )
 from deployment.__main__ import app
 from deployment.command import InterruptibleCommand
+from tests.unit.conftest import Run
 from tests.unit.fake_cli import HISTORY, SECRET, STACK_TYPE, Call, Failure, FakeCli, State, urn, wait
+from tests.unit.recorder import Recorder
+from tests.unit.registered import deploy_consumer
 
 RELEASE = {"function": {"memory": 128, "release": {"errorAlarm": True}}, "api": {"path": "hello", "public": True}}
 PUBLIC = {"api": {"path": "hello", "public": True}}
@@ -401,6 +405,48 @@ def test_a_status_tells_what_is_there_without_an_operation(deploy: Deploy, cli: 
     assert cli.operations() == []
 
 
+def test_status_and_up_and_destroy_count_the_same_resources(
+    deploy: Deploy, cli: FakeCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one state with all kinds of resources: those that are in an account and belong to the stack."""
+    function, other = "aws:lambda/function:Function", "aws:iam/role:Role"
+    kinds = {
+        function: {"custom": True},
+        other: {"custom": True},
+        "aws:apigateway/account:Account": {"custom": True, "external": True},
+        "cross-account-ecr:index:ContainerFunction": {"custom": False},
+        "pulumi:providers:aws": {"custom": True},
+        "pulumi:pulumi:StackReference": {"custom": True, "external": True},
+        IMAGE: {"custom": True},
+    }
+    operate = FakeCli._operate
+
+    def with_resources(fake: FakeCli, call: Call, log: Path) -> None:
+        for kind, about in kinds.items():
+            name = {"up": "create", "destroy": "delete"}[call.name]
+            operation = "read" if about.get("external") else name
+            if call.name == "destroy" and operation == "read":
+                continue
+            state = {"type": kind, "urn": urn(call.stack, kind), "custom": about["custom"], "id": "", "parent": ""}
+            state |= {"provider": "", "inputs": {}, "outputs": {}}
+            metadata = {"op": operation, "urn": state["urn"], "type": kind, "provider": "", "old": None, "new": state}
+            if call.name == "destroy":
+                metadata |= {"old": state, "new": None}
+            fake._tell(log, resOutputsEvent={"metadata": metadata, "planning": False})
+        operate(fake, call, log)
+        if call.name == "up":
+            fake.stacks[call.stack].resources = [
+                {"type": kind, "urn": urn(call.stack, kind), **about} for kind, about in kinds.items()
+            ]
+
+    monkeypatch.setattr(FakeCli, "_operate", with_resources)
+    deployment = deploy(registry=None)
+    created = deployment.up()["consumer"]
+    status = deployment.status()["consumer"]
+    destroyed = deployment.destroy()["consumer"]
+    assert (created.changes, status.resources, destroyed.changes) == ({"create": 2}, 2, {"delete": 2})
+
+
 LIVE = "me@elsewhere (pid 7) at 2026-01-01T00:00:00Z"
 
 
@@ -583,6 +629,29 @@ def test_a_rollback_to_no_image_or_several_is_refused_with_those_that_are_known(
         deployment.rollback("consumer", to=to)
     assert not to or f"{B}, {A}" in refused.value.hint
     assert len(cli.operations()) == updates
+
+
+def test_a_rollback_to_an_image_that_was_deleted_is_refused_and_names_the_image(
+    deploy: Deploy, cli: FakeCli, run: Run, recorder: Recorder
+) -> None:
+    """The program looks the image up before Lambda does. Its error is the error of the rollback."""
+    deployment = deploy(registry=None)
+    for image in (A, B):
+        cli.built["consumer"] = image
+        deployment.up()
+    recorder.manifest = (404, {})
+    with pytest.raises(ImageUnusable) as program:
+        deploy_consumer(run, image={"digest": A})
+
+    def fail(call: Call) -> None:
+        raise Failure(str(program.value), STACK_TYPE)
+
+    cli.when = fail
+    with pytest.raises(ConfigurationError) as refused:
+        deployment.rollback("consumer")
+    assert cli.of("up", "consumer")[-1].config["image"] == {"digest": A}
+    assert str(refused.value).startswith(f"There is no image {A} in ")
+    assert deployment.outputs("consumer")["imageDigest"] == B
 
 
 def test_a_promotion_runs_the_image_of_another_stack(deploy: Deploy, cli: FakeCli) -> None:
