@@ -44,6 +44,8 @@ SERVICES = {
     "apigateway": "API Gateway", "apigatewayv2": "API Gateway", "cloudwatch": "CloudWatch", "ecr": "ECR",
     "iam": "IAM", "lambda": "Lambda", "route53": "Route 53", "scheduler": "EventBridge", "sns": "SNS",
 }  # fmt: skip
+# Pulumi's module names the service that these types once belonged to.
+RENAMED = {"EventRule": "EventBridge rule", "EventTarget": "EventBridge target"}
 # The engine's warning about a plugin from PATH.
 AMBIENT = re.compile(r"using \S+ from \$PATH at (?P<folder>\S+)/")
 # Steps of BuildKit, and a push: https://github.com/moby/moby/blob/v20.10.24/pkg/jsonmessage/jsonmessage.go
@@ -58,7 +60,10 @@ def kind(type_: str) -> str:
     module, _, name = type_.rpartition(":")
     if type_ == IMAGE:
         return "image"
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower().replace("api", "API").replace("rest", "REST")
+    if type_.startswith("aws:cloudwatch/") and name in RENAMED:
+        return RENAMED[name]
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    words = re.sub(r"\b(api|rest|url)\b", lambda found: found[0].upper(), words)
     service = SERVICES.get(module.removeprefix("aws:").partition("/")[0])
     return f"{service} {words}" if service else type_
 

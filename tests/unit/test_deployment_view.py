@@ -1,17 +1,20 @@
 """What a person reads of a deployment while it runs and after it."""
 
 import dataclasses
+import importlib
 import io
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
 from rich.console import Console
 
 from deployment import UNKNOWN, Checking, Diagnostic, Ended, Event, Progress, StackResult, Step
-from deployment.view import Row, kind, report, summary, view
+from deployment.view import LiveView, Row, kind, report, summary, view
 
 FUNCTION = "aws:lambda/function:Function"
 ROLE = "aws:iam/role:Role"
@@ -165,6 +168,10 @@ def test_a_first_update_fits_on_a_screen_and_no_line_is_longer_than_the_terminal
         ("aws:apigatewayv2/route:Route", "API Gateway route"),
         ("aws:route53/record:Record", "Route 53 record"),
         ("aws:scheduler/schedule:Schedule", "EventBridge schedule"),
+        ("aws:cloudwatch/eventRule:EventRule", "EventBridge rule"),
+        ("aws:cloudwatch/eventTarget:EventTarget", "EventBridge target"),
+        ("aws:cloudwatch/metricAlarm:MetricAlarm", "CloudWatch metric alarm"),
+        ("aws:lambda/functionUrl:FunctionUrl", "Lambda function URL"),
         ("aws:sns/topic:Topic", "SNS topic"),
         (IMAGE, "image"),
         ("aws:sqs/queue:Queue", "aws:sqs/queue:Queue"),
@@ -172,6 +179,49 @@ def test_a_first_update_fits_on_a_screen_and_no_line_is_longer_than_the_terminal
 )
 def test_resources_are_called_as_aws_calls_them(type_: str, expected: str) -> None:
     assert kind(type_) == expected
+
+
+def registered_types() -> list[str]:
+    """The types of all resources that the source of the program creates."""
+    source = "".join(path.read_text() for folder in ("components", "stacks") for path in Path(folder).rglob("*.py"))
+    created = sorted(set(re.findall(r"\baws\.(\w+)\.([A-Z]\w+)\(", source)))
+    classes = [getattr(importlib.import_module(f"pulumi_aws.{module}"), name) for module, name in created]
+    return [each.pulumi_type for each in classes if issubclass(each, pulumi.CustomResource)]
+
+
+def test_every_resource_of_the_program_has_a_name_of_aws() -> None:
+    types = registered_types()
+    assert {FUNCTION, ROLE, "aws:ecr/repository:Repository"} <= set(types)
+    assert [name for name in map(kind, types) if not re.fullmatch(r"[A-Z][\w ]+", name)] == []
+
+
+@pytest.mark.parametrize(
+    ("failed", "colour"), [(False, "\x1b[32m"), (True, "\x1b[31m")], ids=["done: green", "failed: red"]
+)
+def test_on_a_terminal_how_a_stack_ended_has_a_colour(failed: bool, colour: str) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, color_system="standard", width=80)
+    shown = view(console)
+    assert isinstance(shown, LiveView)
+    row = shown._rows.setdefault("consumer", Row())
+    row.take(step("create", state="started"))
+    console.print(shown._table())
+    assert colour not in console.file.getvalue()  # type: ignore[attr-defined]
+    row.take(Diagnostic(stack="consumer", severity="error" if failed else "warning", text="x"))
+    row.take(Ended(stack="consumer"))
+    console.print(shown._table())
+    assert f"{colour}{'failed' if failed else 'done'}" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_away_from_a_terminal_there_is_no_escape_code() -> None:
+    shown = told(
+        step("create"),
+        step("update", ROLE, state="failed"),
+        Diagnostic(stack="consumer", severity="warning", text="the image is gone"),
+        Diagnostic(stack="consumer", severity="error", text="no"),
+        Ended(stack="consumer"),
+    )
+    assert "failed" in shown
+    assert "\x1b" not in shown + report({"consumer": result("up", step("create"))})
 
 
 def told(*events: Event, terminal: bool = False) -> str:
