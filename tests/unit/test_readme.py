@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import TypeAdapter
 from components.model import Model, about, is_list, models_of
 from scripts.reference import PAGE, PROJECT, options, page, project
 from settings import STACKS, ConsumerSettings, RegistrySettings
+from tests.pages import PAGES, ROOT
 
 README = Path("README.md").read_text()
 
@@ -51,11 +53,25 @@ def test_every_default_is_of_the_options_type(model: type[Model]) -> None:
             )
 
 
-def test_every_file_and_folder_that_a_page_links_to_exists() -> None:
-    pages = [Path("README.md"), Path("CONTRIBUTING.md"), Path("CHANGELOG.md"), *Path("docs").rglob("*.md")]
-    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text())]
-    assert len(links) > 10
-    assert [(str(page), link) for page, link in links if not (page.parent / link).exists()] == []
+def anchors(page: Path) -> set[str]:
+    """What GitHub names the headings of a page: https://docs.github.com/en/get-started/writing-on-github."""
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    titles = [re.sub(r"\]\([^)]*\)", "", title) for title in re.findall(r"^#+ +(.+?) *$", text, re.MULTILINE)]
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def is_there(page: Path, link: str) -> bool:
+    """Whether the file or folder exists, and has a heading of the part after `#`."""
+    path, _, anchor = link.partition("#")
+    target = page.parent / path if path else page
+    return target.exists() and (not anchor or anchor in anchors(target))
+
+
+def test_every_file_folder_and_heading_that_a_page_links_to_exists() -> None:
+    pages = [*PAGES, ROOT / "CHANGELOG.md"]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^):]+)\)", page.read_text())]
+    assert {str(page.relative_to(ROOT)) for page, link in links if "#" in link} >= {"README.md", "docs/credentials.md"}
+    assert [(str(page), link) for page, link in links if not is_there(page, link)] == []
 
 
 def test_the_readmes_layout_names_every_folder() -> None:
@@ -77,3 +93,13 @@ def test_every_picture_is_on_a_page_and_small() -> None:
     assert [picture.name for picture in pictures if picture.stat().st_size > 150_000] == []
     pages = "".join(page.read_text() for page in Path("docs").glob("*.md"))
     assert {f"images/{picture.name}" for picture in pictures} == set(re.findall(r"!\[[^]]+\]\((\S+)\)", pages))
+
+
+def test_the_versions_of_the_readme_are_those_that_are_required_and_tested() -> None:
+    ((python, go),) = re.findall(r"with Python ([\d.]+), Go ([\d.]+) and", README)
+    assert tomllib.loads(Path("pyproject.toml").read_text())["project"]["requires-python"] == f">={python}"
+    files = [Path(".github/workflows/test.yml"), Path(".github/actions/set-up/action.yml")]
+    assert {found for file in files for found in re.findall(r'python-version: "(.+)"', file.read_text())} == {python}
+    assert re.findall(r"--python-version (\S+) .*pyproject.toml", Path("Makefile").read_text()) == [python]
+    modules = list(Path("offline").rglob("go.mod"))
+    assert {re.findall(r"^go (\d+\.\d+)", path.read_text(), re.MULTILINE)[0] for path in modules} == {go}
