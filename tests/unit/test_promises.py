@@ -93,6 +93,26 @@ def test_the_repository_is_deleted_as_the_readme_says(deploy: Deploy) -> None:
     assert not made.retain_on_delete
 
 
+# Billed for each call, each GB, or not at all: https://aws.amazon.com/pricing/.
+WITHOUT_IDLE_PRICE = {
+    *("aws:apigateway/deployment:Deployment", "aws:apigateway/integration:Integration"),
+    *("aws:apigateway/method:Method", "aws:apigateway/resource:Resource", "aws:apigateway/restApi:RestApi"),
+    *("aws:apigateway/stage:Stage", "aws:cloudwatch/logGroup:LogGroup", "aws:ecr/lifecyclePolicy:LifecyclePolicy"),
+    *("aws:ecr/repository:Repository", "aws:ecr/repositoryPolicy:RepositoryPolicy", "aws:iam/role:Role"),
+    *("aws:iam/rolePolicy:RolePolicy", "aws:lambda/function:Function", "aws:lambda/permission:Permission"),
+    "docker:index/image:Image",
+}
+
+
+def test_an_idle_deployment_pays_for_images_and_logs_only(deploy: Deploy, app: Path) -> None:
+    deployed = [*deploy("registry").resources, *deploy("consumer").resources]
+    external = {one.type for one in deployed if one.type.startswith(("aws:", "docker:"))}
+    assert external <= WITHOUT_IDLE_PRICE
+    # What costs while idle by an option: a cache, provisioned concurrency.
+    for stage in (one for one in deployed if one.type == "aws:apigateway/stage:Stage"):
+        assert not stage.inputs.get("cacheClusterEnabled")
+
+
 # ---- commands and code
 
 
