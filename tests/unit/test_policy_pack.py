@@ -847,16 +847,17 @@ DOCUMENTS = st.recursive(VALUES, lambda inner: st.lists(inner) | st.dictionaries
 
 @reaches("statement", "part", "list", "text", "document")
 @given(policy=DOCUMENTS, text=st.booleans())
-def test_a_policy_that_is_none_breaks_no_rule(policy: Any, text: bool) -> None:
+def test_any_policy_is_judged_alike_as_a_text_and_as_a_value(policy: Any, text: bool) -> None:
     is_statement = isinstance(policy, dict) and bool(policy)
     reached(statement=is_statement, part=not policy or not isinstance(policy, dict | list), text=text)
     reached(list=isinstance(policy, list), document=not text)
     allowing = {"Statement": [{"Effect": "Allow", **(policy if isinstance(policy, dict) else {"Action": policy})}]}
-    for given_policy in (policy, allowing):
-        props = {"policy": json.dumps(given_policy) if text else given_policy}
-        for rule in ("repository-named-principals", "repository-service-source", "repository-both-statements"):
-            assert isinstance(found(rule, (REPOSITORY_POLICY, props)), list)
-        assert isinstance(found("role-least-privilege", (ROLE_POLICY, props)), list)
+    rules = ["repository-named-principals", "repository-service-source", "repository-both-statements"]
+    for kind, rule in [*((REPOSITORY_POLICY, rule) for rule in rules), (ROLE_POLICY, "role-least-privilege")]:
+        assert found(rule, (kind, {"policy": json.dumps(allowing)})) == found(rule, (kind, {"policy": allowing}))
+        if not is_statement:
+            given_policy = json.dumps(policy) if text else policy
+            assert found(rule, (kind, {"policy": given_policy})) == found(rule, (kind, {"policy": {}}))
     assert found("repository-named-principals", (REPOSITORY_POLICY, {"policy": "no JSON"})) == []
 
 

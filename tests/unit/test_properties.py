@@ -449,7 +449,7 @@ def is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
-@reaches("registry", "consumer", "refused", "publishers", "two_rules", "release", "routes", least=2)
+@reaches("registry", "consumer", "refused", "publishers", "two_rules", "release", "routes", "secret", least=2)
 @examples(5)
 @given(STACK_FILES)
 @example(PUBLISHED)
@@ -458,6 +458,8 @@ def is_model(kind: Any) -> bool:
 @example({**ROUTED, "account": "2" * 12})
 def test_what_settings_accept_components_accept(values: dict[str, Any]) -> None:
     loaded = accepted(lambda: read(values))
+    environment = values.get("function", {}).get("environment")
+    secret = accepted(lambda: read(values, secret={"function"})) if environment else None
     args = arguments(loaded) if loaded else None
     rules = values.get("repository", {}).get("lifecycle", [])
     reached(
@@ -468,7 +470,14 @@ def test_what_settings_accept_components_accept(values: dict[str, Any]) -> None:
         two_rules=loaded and len(rules) > 1,
         release=loaded and "release" in values.get("function", {}),
         routes=loaded and values.get("api", {}).get("routes"),
+        secret=secret,
     )
+    if environment:
+        assert (secret is None) == (loaded is None)
+    if secret and loaded:
+        assert secret.model_dump() == loaded.model_dump()
+        assert isinstance(secret_args := arguments(secret), ImageFunctionArgs)
+        assert secret_args.secret_environment
     if isinstance(args, CrossAccountRepositoryArgs):
         for region in (args.region, *args.replicas):
             assert len(args.policies[region]) <= POLICY_CHARACTERS

@@ -189,7 +189,9 @@ def test_each_output_has_its_value(deploy: Deploy) -> None:
         "publishers": [],
     }
     assert set(policies) == {"222222222222", "333333333333"}
-    assert all(isinstance(json.loads(policy)["Statement"], list) for policy in policies.values())
+    for account, policy in policies.items():
+        *_, functions = json.loads(policy)["Statement"]
+        assert functions["Resource"] == [f"arn:aws:lambda:us-east-1:{account}:function:*"]
     assert (
         done.component_outputs["repository"].items()
         >= {
