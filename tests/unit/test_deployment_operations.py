@@ -37,10 +37,11 @@ from deployment import (
 )
 from deployment.__main__ import app
 from deployment.command import InterruptibleCommand
+from stacks import consumer
 from tests.unit.conftest import Run
 from tests.unit.fake_cli import HISTORY, SECRET, STACK_TYPE, Call, Failure, FakeCli, State, urn, wait
-from tests.unit.recorder import Recorder
-from tests.unit.registered import deploy_consumer
+from tests.unit.recorder import Recorder, consumer_settings
+from tests.unit.registered import deploy_consumer, run_program
 
 RELEASE = {"function": {"memory": 128, "release": {"errorAlarm": True}}, "api": {"path": "hello", "public": True}}
 PUBLIC = {"api": {"path": "hello", "public": True}}
@@ -530,6 +531,29 @@ def test_a_first_preview_without_a_build_leaves_the_image_unknown(deploy: Deploy
     [consumer] = cli.of("preview", "consumer")
     assert "image" not in consumer.config
     assert consumer.config["build"] is False
+
+
+@pytest.mark.parametrize("unknown", [set(), {"aws:ecr/repository:Repository"}], ids=["later", "first"])
+def test_a_preview_names_a_copied_file_that_the_ignore_file_excludes(
+    deploy: Deploy, cli: FakeCli, recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unknown: set[str]
+) -> None:
+    app = tmp_path / "app"
+    app.mkdir()
+    for name, text in (("more.py", ""), ("Dockerfile", "FROM scratch\nCOPY more.py /\n"), (".dockerignore", "*.py\n")):
+        (app / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    settings = consumer_settings(image={"context": "app"})
+    with pytest.raises(ImageUnusable) as program:
+        run_program(recorder, lambda: consumer.deploy(settings), unknown=unknown)
+    assert "docker:index/image:Image" not in recorder.kinds()
+
+    def fail(call: Call) -> None:
+        raise Failure(str(program.value), STACK_TYPE)
+
+    cli.when = fail
+    with pytest.raises(ConfigurationError) as refused:
+        deploy(registry=None).preview()
+    assert "COPY more.py: app/.dockerignore:1 (*.py) excludes more.py" in str(refused.value)
 
 
 # ---- rollback, promotion, repair
