@@ -382,6 +382,51 @@ def test_a_push_tells_its_bytes_and_rate(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "of 2001 MB" in row.now
 
 
+# Taken from an update with the docker provider 5.2.0 and Docker 20.10.24; many lines of the layers are left out.
+FULL = "[==================================================>]"
+PUSHED = f"""\
+Starting Docker build
+digest: sha256:3b17e3f4627d55b128a7ad777befadba15b950ad119d77bbd4ce8428bcdc055b
+writing image sha256:e641cc3f7178e3ec9e5322b35e70b072c31fc1301beceba5d82957926c359b11
+Pushing Image to the registry
+Preparing
+Waiting
+Pushing {FULL}     512B
+Pushing {FULL}  3.072kB
+Pushing  2.048kB
+Pushing [>                                                  ]  21.66kB/1.665MB
+Pushing [>                                                  ]  100.4kB/9.323MB
+Pushing [===========>                                       ]  381.4kB/1.665MB
+Pushing [=======>                                           ]  1.378MB/9.323MB
+Pushing [==========================================>        ]  1.403MB/1.665MB
+Pushed
+Pushing {FULL}  1.735MB
+Pushed
+Pushing [>                                                  ]  549.4kB/158.5MB
+Pushing [=================================================> ]  9.144MB/9.323MB
+Pushing [==>                                                ]  7.551MB/158.5MB
+Pushing {FULL}  9.326MB
+Pushed
+Pushing [================>                                  ]     57MB/158.5MB
+Pushing [===============================>                   ]  99.98MB/158.5MB"""
+
+
+def test_a_push_of_the_docker_provider_is_one_line_that_only_rises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deployment.view.time.monotonic", lambda: 0.0)
+    row, shown = Row(), list[str]()
+    row.take(step("create", IMAGE, state="started"))
+    for text in PUSHED.splitlines():
+        row.take(progress(text))
+        shown += [row.now] if row.now not in shown[-1:] else []
+    assert shown[:2] == ["building the image", "pushing the image"]
+    pushed = [re.fullmatch(r"pushing the image: (\d+) of (\d+) MB", text) for text in shown[2:]]
+    figures = [(int(found[1]), int(found[2])) for found in pushed if found]
+    assert len(figures) == len(pushed)
+    assert figures == sorted(figures)
+    # Two layers that Docker finished are counted with their last known bytes.
+    assert figures[-1] == (111, 169)
+
+
 @pytest.mark.parametrize(("text", "size"), [("900000B", 1), ("2000kB", 2), ("3MB", 3), ("4GB", 4000)])
 def test_sizes_are_in_megabytes(text: str, size: int) -> None:
     row = Row()
