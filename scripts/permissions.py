@@ -275,7 +275,7 @@ RECORD = (
     "([provider](https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/route53/record.go))"
 )
 SERVICE_ROLE = (
-    "the first domain name of an account "
+    "the first domain name of an account, for which the local cloud creates no role "
     "([AWS](https://docs.aws.amazon.com/apigateway/latest/developerguide/using-service-linked-roles.html))"
 )
 DELIVERY = (
@@ -288,7 +288,8 @@ RECORDS = ("GetHostedZone", "ListResourceRecordSets", "ChangeResourceRecordSets"
 READ_RECORDS = RECORDS[:2]
 NOT_SEEN = {
     ("registry-pusher", "Repository", "ecr:BatchGetImage"): (
-        "a Docker engine with the containerd image store reads the manifest before it pushes one "
+        "a Docker engine with the containerd image store, which the tests do not require, reads the manifest before it "
+        "pushes one "
         "([AWS](https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html))"
     ),
     ("triggers-deployer", "PassScheduleRoles", "iam:PassRole"): (
