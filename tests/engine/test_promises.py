@@ -89,5 +89,6 @@ def test_the_backend_of_the_environment_is_the_one_that_is_used(deployed: Clone,
     there = deployed.shell("python -m deployment status --json 2>/dev/null")
     assert there.returncode == 0
     assert "endpointUrl" in there.stdout
-    elsewhere = deployed.shell(f"PULUMI_BACKEND_URL=file://{tmp_path} python -m deployment status --json")
-    assert "endpointUrl" not in elsewhere.stdout
+    elsewhere = deployed.shell(f"PULUMI_BACKEND_URL=file://{tmp_path} python -m deployment status --json 2>/dev/null")
+    assert elsewhere.returncode == 0
+    assert [stack["deployed"] for stack in json.loads(elsewhere.stdout)["stacks"].values()] == [False, False]
