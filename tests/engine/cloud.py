@@ -100,12 +100,17 @@ class WithCloud(Checkout):
         """The resources in both accounts, of the types that this program creates, as listed by the local cloud."""
         lambda_, iam = self.client("consumer", "lambda"), self.client("consumer", "iam")
         logs, api = self.client("consumer", "logs"), self.client("consumer", "apigateway")
+        http = self.client("consumer", "apigatewayv2")
+        alarms = self.client("consumer", "cloudwatch").describe_alarms()["MetricAlarms"]
         repositories = self.client("registry", "ecr").describe_repositories()["repositories"]
         everything = {
             "functions": [item["FunctionName"] for item in lambda_.list_functions()["Functions"]],
             "roles": [item["RoleName"] for item in iam.list_roles()["Roles"]],
             "log groups": [item["logGroupName"] for item in logs.describe_log_groups()["logGroups"]],
             "apis": [item["name"] for item in api.get_rest_apis()["items"]],
+            "http apis": [item["Name"] for item in http.get_apis()["Items"]],
+            "usage plans": [item["name"] for item in api.get_usage_plans()["items"]],
+            "alarms": [item["AlarmName"] for item in alarms],
             "repositories": [item["repositoryName"] for item in repositories],
         }
         return {kind: names for kind, names in everything.items() if names}
