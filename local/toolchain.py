@@ -54,8 +54,10 @@ def python_environment() -> None:
             VENV.unlink()
         current.say("installing requirements.txt and requirements-dev.txt")
         run("venv", [sys.executable, "-m", "venv", "--clear", VENV])
+        # The pins are complete. Where one package needs another with an extra, pip would look at its newest release
+        # first, and refuse that because it is not pinned.
         # Python compiles what is imported. To compile all of pulumi-aws takes half a minute.
-        options = ["--require-hashes", "--no-compile"]
+        options = ["--require-hashes", "--no-deps", "--no-compile"]
         run("pip", [PYTHON, "-m", "pip", "install", *options, "-r", pins[0], "-r", pins[1]])
         marker.write_text(wanted)
         current.done("installed", "requirements.txt, requirements-dev.txt")

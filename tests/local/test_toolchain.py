@@ -1,15 +1,19 @@
 """The Pulumi CLI is downloaded only with its checksum, and nothing that is downloaded is run unseen."""
 
 import hashlib
+import importlib.metadata
 import io
+import re
 import tarfile
 import urllib.error
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from local import toolchain
+from local import steps, toolchain
 from local.workspace import LocalError
 from offline import go, stand_ins
 
@@ -111,6 +115,31 @@ def test_beside_deploy_credentials_only_what_has_a_hash_is_installed() -> None:
     assert "sha256sum --check --strict" in install["run"]
     assert install["env"]["VERSION"] == toolchain.PULUMI_VERSION
     assert "pip install" not in Path("Makefile").read_text()
+
+
+def test_the_environment_is_installed_from_the_pins_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ran = list[tuple[str, list[object]]]()
+    monkeypatch.setattr(toolchain, "VENV", tmp_path / "venv")
+    monkeypatch.setattr(steps, "RECORD", tmp_path / "steps.jsonl")
+    monkeypatch.setattr(toolchain, "run", lambda name, command: ran.append((name, command)))
+    (tmp_path / "venv").mkdir()
+    toolchain.python_environment()
+    [pip] = [command for name, command in ran if name == "pip"]
+    assert {"--require-hashes", "--no-deps"} <= set(pip)
+
+
+def test_the_pins_are_complete() -> None:
+    lines = "\n".join(Path(name).read_text() for name in ("requirements.txt", "requirements-dev.txt")).splitlines()
+    pins = [Requirement(line.rstrip("\\ ")) for line in lines if re.match(r"[a-zA-Z0-9]", line)]
+    pinned = {canonicalize_name(pin.name): pin for pin in pins}
+    needed = [pin for pin in pins if pin.marker is None or pin.marker.evaluate()]
+    assert len(needed) > 50
+    for pin in needed:
+        for text in importlib.metadata.requires(pin.name) or []:
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                [version] = pinned[canonicalize_name(requirement.name)].specifier
+                assert requirement.specifier.contains(version.version), f"{pin.name} needs {text}"
 
 
 def test_stand_ins_are_written_over_those_that_are_there(tmp_path: Path) -> None:
