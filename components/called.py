@@ -26,10 +26,10 @@ class Called:
 
     prefix: str
     name: str
-    function: aws.lambda_.Function
-    alias: aws.lambda_.Alias | None
-    role: aws.iam.Role
-    rights: aws.iam.RolePolicy
+    function: "aws.lambda_.Function"
+    alias: "aws.lambda_.Alias | None"
+    role: "aws.iam.Role"
+    rights: "aws.iam.RolePolicy"
     boundary: str | None
     tags: Mapping[str, str]
     opts: pulumi.ResourceOptions
@@ -55,7 +55,7 @@ class Called:
 
     def permission(
         self, name: str, principal: str, opts: pulumi.ResourceOptions | None = None, **args: Any
-    ) -> aws.lambda_.Permission:
+    ) -> "aws.lambda_.Permission":
         """Allow a principal to call it; `args` limit this further."""
         return aws.lambda_.Permission(
             name,

@@ -79,7 +79,7 @@ def create_endpoint(endpoint: Endpoint, called: Called) -> Created:
     return Created(url=known.apply(lambda values: str(values[0])))
 
 
-def _public_grants(called: Called) -> list[aws.lambda_.Permission]:
+def _public_grants(called: Called) -> "list[aws.lambda_.Permission]":
     """The two statements that a public URL needs; otherwise it returns 403.
 
     https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html

@@ -455,7 +455,7 @@ class ImageFunction(pulumi.ComponentResource):
         self.log_group_name = log_group.name
         self.register_outputs({output: getattr(self, output) for output in ImageFunction.__annotations__})
 
-    def _function(self, role: aws.iam.Role, before: list[pulumi.Resource]) -> aws.lambda_.Function:
+    def _function(self, role: "aws.iam.Role", before: list[pulumi.Resource]) -> "aws.lambda_.Function":
         args, vpc = self._args, self._args.vpc
         overrides: aws.lambda_.FunctionImageConfigArgsDict = {}
         if args.entry_point:
@@ -493,7 +493,7 @@ class ImageFunction(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=before),
         )
 
-    def _alias(self, release: Release, function: aws.lambda_.Function) -> aws.lambda_.Alias:
+    def _alias(self, release: Release, function: "aws.lambda_.Function") -> "aws.lambda_.Alias":
         tests = []
         if release.test_event is not None:
             test = aws.lambda_.Invocation(

@@ -177,7 +177,7 @@ class FunctionHttpApi(pulumi.ComponentResource):
         self.endpoint_url = pulumi.Output.all(base, stage.id).apply(lambda known: f"{known[0]}/{path}")
         self.register_outputs({output: getattr(self, output) for output in FunctionHttpApi.__annotations__})
 
-    def _authorizer(self, args: JwtAuthorizer) -> aws.apigatewayv2.Authorizer:
+    def _authorizer(self, args: JwtAuthorizer) -> "aws.apigatewayv2.Authorizer":
         return aws.apigatewayv2.Authorizer(
             f"{self._prefix}-authorizer",
             api_id=self._api.id,
@@ -187,7 +187,7 @@ class FunctionHttpApi(pulumi.ComponentResource):
             opts=self._child,
         )
 
-    def _stage(self, api_name: str, routes: Sequence[pulumi.Resource]) -> aws.apigatewayv2.Stage:
+    def _stage(self, api_name: str, routes: Sequence[pulumi.Resource]) -> "aws.apigatewayv2.Stage":
         """The stage with its access log and its limits, which deploys every change."""
         args = self._args
         # A log group's name has no $.
@@ -211,7 +211,7 @@ class FunctionHttpApi(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=routes),
         )
 
-    def _domain(self, domain: Domain, stage: aws.apigatewayv2.Stage) -> pulumi.Output[str | None]:
+    def _domain(self, domain: Domain, stage: "aws.apigatewayv2.Stage") -> pulumi.Output[str | None]:
         """The domain name of the stage, and its record if a hosted zone is given. Returns what a record refers to."""
         name = aws.apigatewayv2.DomainName(
             f"{self._prefix}-domain",

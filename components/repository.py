@@ -390,7 +390,7 @@ class CrossAccountRepository(pulumi.ComponentResource):
         )
         self.register_outputs({output: getattr(self, output) for output in CrossAccountRepository.__annotations__})
 
-    def _repository_in(self, region: str, name: str) -> tuple[aws.ecr.Repository, pulumi.Output[str]]:
+    def _repository_in(self, region: str, name: str) -> "tuple[aws.ecr.Repository, pulumi.Output[str]]":
         """The repository in one Region with its policies, and its URL, which is known when the policies are set."""
         args = self._args
         # A retained repository needs its policy to stay usable for its consumers, so the policy is retained as well.
@@ -432,7 +432,7 @@ class CrossAccountRepository(pulumi.ComponentResource):
         url = pulumi.Output.all(repository.repository_url, policy.id).apply(lambda known: str(known[0]))
         return repository, url
 
-    def _replicate(self, name: str, registry_id: pulumi.Output[str], replicas: list[aws.ecr.Repository]) -> None:
+    def _replicate(self, name: str, registry_id: pulumi.Output[str], replicas: "list[aws.ecr.Repository]") -> None:
         """Replicate pushed images to existing repositories. ECR would create missing ones without their policies."""
         aws.ecr.ReplicationConfiguration(
             f"{name}-replication",

@@ -277,9 +277,9 @@ class FunctionApi(pulumi.ComponentResource):
         route: RestRoute,
         resource_id: pulumi.Output[str],
         invoke_arn: pulumi.Input[str],
-        validator: aws.apigateway.RequestValidator | None,
-        authorizer: aws.apigateway.Authorizer | None,
-    ) -> aws.apigateway.Integration:
+        validator: "aws.apigateway.RequestValidator | None",
+        authorizer: "aws.apigateway.Authorizer | None",
+    ) -> "aws.apigateway.Integration":
         """The method of a route and its integration with the function."""
         method = aws.apigateway.Method(
             f"{self._prefix}-{route.name}-method",
@@ -304,7 +304,7 @@ class FunctionApi(pulumi.ComponentResource):
             opts=self._of_route,
         )
 
-    def _authorizer(self, args: Authorizer) -> aws.apigateway.Authorizer:
+    def _authorizer(self, args: Authorizer) -> "aws.apigateway.Authorizer":
         """Who authorizes callers, with the permission to ask it."""
         aws_arn = (args.function or "").split(":")
         authorizer = aws.apigateway.Authorizer(
@@ -334,7 +334,7 @@ class FunctionApi(pulumi.ComponentResource):
             )
         return authorizer
 
-    def _preflight(self, path: str, resource_id: pulumi.Output[str]) -> aws.apigateway.IntegrationResponse:
+    def _preflight(self, path: str, resource_id: pulumi.Output[str]) -> "aws.apigateway.IntegrationResponse":
         """API Gateway's response to preflight requests (OPTIONS) of browsers."""
         prefix = f"{self._prefix}-options-{slug(path)}"
         methods = {route.method for route in self._args.all_routes if route.path == path}
@@ -379,7 +379,7 @@ class FunctionApi(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions.merge(self._of_route, pulumi.ResourceOptions(depends_on=[integration])),
         )
 
-    def _gateway_response(self, kind: str) -> aws.apigateway.Response:
+    def _gateway_response(self, kind: str) -> "aws.apigateway.Response":
         """The header without which a browser hides API Gateway's own errors from a page."""
         return aws.apigateway.Response(
             f"{self._prefix}-{kind.lower().replace('_', '-')}",
@@ -415,8 +415,8 @@ class FunctionApi(pulumi.ComponentResource):
         return [account]
 
     def _stage(
-        self, deployment: aws.apigateway.Deployment, api_name: str, permissions: Sequence[aws.lambda_.Permission]
-    ) -> aws.apigateway.Stage:
+        self, deployment: "aws.apigateway.Deployment", api_name: str, permissions: "Sequence[aws.lambda_.Permission]"
+    ) -> "aws.apigateway.Stage":
         """The stage with its access log and its settings."""
         args = self._args
         access_log = create_access_log(self._prefix, f"{api_name}/{args.stage}", args.access_log_retention, self._child)
@@ -447,7 +447,7 @@ class FunctionApi(pulumi.ComponentResource):
             )
         return stage
 
-    def _domain(self, domain: Domain, stage: aws.apigateway.Stage) -> pulumi.Output[str | None]:
+    def _domain(self, domain: Domain, stage: "aws.apigateway.Stage") -> pulumi.Output[str | None]:
         """The domain name of the stage, and its record if a hosted zone is given. Returns what a record refers to."""
         name = aws.apigateway.DomainName(
             f"{self._prefix}-domain",
@@ -468,7 +468,7 @@ class FunctionApi(pulumi.ComponentResource):
         create_record(self._prefix, domain, name.regional_domain_name, name.regional_zone_id, self._child)
         return name.regional_domain_name
 
-    def _key(self, stage: aws.apigateway.Stage) -> pulumi.Output[str | None]:
+    def _key(self, stage: "aws.apigateway.Stage") -> pulumi.Output[str | None]:
         """The key and its usage plan for the stage, if a route requires a key."""
         if not any(route.api_key for route in self._args.all_routes):
             return pulumi.Output.from_input(None)

@@ -137,7 +137,7 @@ def require_distinct(routes: Sequence[Route], *, beside_greedy: bool = False) ->
 
 def create_permissions(
     prefix: str, routes: Sequence[Route], stage_arn: pulumi.Output[str], called: Called, child: pulumi.ResourceOptions
-) -> list[aws.lambda_.Permission]:
+) -> "list[aws.lambda_.Permission]":
     """Allow a stage to call the function for each of its routes."""
     return [
         called.permission(
@@ -152,7 +152,7 @@ def create_permissions(
 
 def create_access_log(
     prefix: str, name: str, retention: int, child: pulumi.ResourceOptions
-) -> aws.apigateway.StageAccessLogSettingsArgsDict | None:
+) -> "aws.apigateway.StageAccessLogSettingsArgsDict | None":
     """Create the log group of a stage, unless its retention is 0. Returns the settings of the stage."""
     if not retention:
         return None
