@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,17 @@ def test_a_command_ends_with_the_call_that_ctrl_c_ends(tmp_path: Path, monkeypat
     (tmp_path / "pulumi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     others = {*threading.enumerate()}
+
+    def press(line: str) -> None:
+        # One thread reads the output, one the errors. An earlier signal would stop the second one's start.
+        while [reader.is_alive() for reader in {*threading.enumerate()} - others] != [True, True]:
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGINT)
+
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            InterruptibleCommand().run(
-                ["config"], str(tmp_path), {}, on_output=lambda line: os.kill(os.getpid(), signal.SIGINT)
-            )
+            InterruptibleCommand().run(["config"], str(tmp_path), {}, on_output=press)
     finally:
         signal.signal(signal.SIGINT, before)
     for reader in {*threading.enumerate()} - others:
