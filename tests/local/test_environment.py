@@ -1,5 +1,6 @@
 """The environment of `make shell`."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -29,3 +30,11 @@ def test_make_in_make_shell_is_no_recursive_make(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv(name, "1")
     shown = subprocess.run(["make", "help"], env=environment.environment(), capture_output=True, text=True, check=True)
     assert shown.stdout.startswith("help ")
+
+
+def test_python_keeps_what_it_compiles() -> None:
+    """Packages are installed without it, and images of Python often set this variable."""
+    command = ["make", "env", "PYTHON=env #"]
+    shown = subprocess.run(command, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True, text=True)
+    assert "PATH=" in shown.stdout
+    assert "PYTHONDONTWRITEBYTECODE" not in shown.stdout
