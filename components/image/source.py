@@ -1,16 +1,18 @@
 """The source of a function's image: built and pushed by this update, or already in the repository."""
 
 import re
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import pulumi
-import pulumi_docker as docker
 from pydantic import field_validator
 
 from components.errors import ImageUnusable
 from components.image.build import TAG_PREFIX, ImageBuild, Platform
 from components.image.staging import stage
 from components.model import Late, Model, Whole, allowed
+
+if TYPE_CHECKING:
+    import pulumi_docker
 
 NAME_DIGITS = 8
 IMAGE_URI = re.compile(r"[^@]+@sha256:[0-9a-f]{64}")
@@ -59,7 +61,7 @@ class ExistingImage(Model):
         return require_digest(uri) if isinstance(uri, str) else uri
 
 
-def push(name: str, image: BuiltImage, opts: pulumi.ResourceOptions) -> docker.Image:
+def push(name: str, image: BuiltImage, opts: pulumi.ResourceOptions) -> "pulumi_docker.Image":
     """The resource that builds an image and pushes it under its content tag.
 
     Its name and all its inputs except network and cache depend on the tag. New content is therefore a new resource, not
@@ -69,6 +71,9 @@ def push(name: str, image: BuiltImage, opts: pulumi.ResourceOptions) -> docker.I
     Raises:
         ImageUnusable: the build context cannot be staged.
     """
+    # Only a build needs it.
+    import pulumi_docker as docker
+
     build, staged = image.build, stage(image.build)
     if build.warning:
         pulumi.log.warn(build.warning)

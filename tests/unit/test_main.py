@@ -48,7 +48,6 @@ def test_a_stack_deploys_its_settings(
 
 
 def test_a_stack_imports_only_its_own_module(run: Callable[[Any], list[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """So a registry stack does not load the docker provider."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "stacks"]:
         monkeypatch.delitem(sys.modules, name)
     run(RegistrySettings.model_construct())
@@ -68,3 +67,9 @@ def test_importing_the_program_loads_no_module_of_the_aws_sdk() -> None:
     program = f"import re, sys, settings, stacks.consumer, stacks.registry; print({loaded})"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout == "[]\n"
+
+
+def test_a_registry_stack_loads_no_docker_provider() -> None:
+    program = "import sys, settings, stacks.registry; print('pulumi_docker' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"
