@@ -48,6 +48,7 @@ class Model(BaseModel):
         validate_by_name=True,
         loc_by_alias=False,
         arbitrary_types_allowed=True,
+        defer_build=True,
     )
     RENAMED: ClassVar[Mapping[str, str]] = {}
     """Renamed keys of a stack file, each with its new name."""
