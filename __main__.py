@@ -9,15 +9,15 @@ from functools import partial
 # after the error that the user has to read.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
+# Garbage collection takes a third of the processor time of imports (tests/unit/test_main.py).
+gc.disable()
+atexit.register(gc.freeze)
+
 import pulumi  # noqa: E402  # after the signal
 
 from settings import RegistrySettings, load  # noqa: E402  # after the signal
 
 settings = load(pulumi.Config())
-
-# Garbage collection takes a third of the processor time of the imports below, 0.6 of 1.8 s (tests/unit/test_main.py).
-gc.disable()
-atexit.register(gc.freeze)
 
 # Only this stack's module is imported, so that only the providers that it uses are loaded.
 if isinstance(settings, RegistrySettings):
