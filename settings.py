@@ -123,6 +123,11 @@ class RegistryReference(Credentials):
     stack: Annotated[str, allowed("the name of the registry's stack", "registry", min_length=1)]
     """Name of the registry's stack, or `organization/project/stack`."""
 
+    @property
+    def has_credentials(self) -> bool:
+        """Whether it names credentials, in place of the stack's own."""
+        return bool(self.profile or self.assume_roles or self.assume_role_with_web_identity)
+
 
 class Account(Model):
     """The account and Region of a stack's resources."""

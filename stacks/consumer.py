@@ -1,5 +1,6 @@
 """A consumer stack: runs an image from the registry as a Lambda function in another account."""
 
+import asyncio
 import os
 
 import pulumi
@@ -28,22 +29,29 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
         NameTaken: another stack has a function of this name.
     """
     repository = await find_repository(settings)
+    before = await stack_outputs()
+    build = _image_build(settings.image, PLATFORMS[settings.function.architecture]) if _is_with_build() else None
+    # A digest needs no lookup. Only a tag and a push need access to the registry's account.
+    is_tagged = bool(repository.url and (build or settings.image.tag))
     consumer_account = account_provider(
         "consumer", account=settings.account, region=settings.region, credentials=settings
     )
+    # The engine starts one provider after the other. Those that are certainly used start during the calls below.
+    is_early = is_tagged and settings.registry.has_credentials
+    registry_account = _registry_account(settings, repository) if is_early else None
+    docker_engine = _docker_engine() if build and before.get("imageSource") == "built" else None
+    loading = asyncio.get_running_loop().run_in_executor(None, _load_sdk)
     # A provider checks its credentials at its first call. Make that call before the push.
     caller = await aws.get_caller_identity(opts=pulumi.InvokeOptions(provider=consumer_account))
-    build = _image_build(settings.image, PLATFORMS[settings.function.architecture]) if _is_with_build() else None
+    await loading
     reader = await _reader(repository.url, consumer_account) if repository.url else None
-    # A digest needs no lookup. Only a tag and a push need access to the registry's account.
-    tag = build.tag if build else settings.image.tag
     is_own_login = needs_no_registry_account(repository, settings, caller.arn)
-    registry_account = None
+    tag = build.tag if build else settings.image.tag
     digests: dict[str, str] | None = {}
     if tag and reader:
-        registry_account = consumer_account if is_own_login else _registry_account(settings, repository)
+        if registry_account is None:
+            registry_account = consumer_account if is_own_login else _registry_account(settings, repository)
         digests = await (find_tag(reader, tag) if is_own_login else _digests(repository, registry_account))
-    before = await stack_outputs()
     await require_free_name(settings, before.get("logGroupName", ""), consumer_account)
     providers: list[pulumi.ProviderResource] = [consumer_account]
     image: BuiltImage | ExistingImage
@@ -60,7 +68,7 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
         pulumi.log.warn(f"The repository no longer has the image {plan.tag}. It is built and pushed again.")
     if build and is_built:
         image = _built_image(build, repository, registry_account, plan.push)
-        providers.append(docker.Provider("docker", opts=pulumi.ResourceOptions(transformations=[_without_host])))
+        providers.append(docker_engine or _docker_engine())
     else:
         image = ExistingImage(uri=f"{repository.url}@{plan.digest}" if plan.digest and repository.url else _unknown())
     # The component's name is part of every URN and never changes; the function's name may change.
@@ -84,6 +92,12 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
         "alarmTopicArn": function.alarm_topic_arn,
         "triggerPolicies": function.trigger_policies,
     }
+
+
+def _load_sdk() -> None:
+    """Load the SDK's modules that each consumer uses. The SDK loads a module at its first use, which takes 0.1 s."""
+    for module in (aws.cloudwatch, aws.ecr, aws.iam, aws.lambda_):
+        hasattr(module, "any")
 
 
 def _is_with_build() -> bool:
@@ -116,8 +130,7 @@ def needs_no_registry_account(repository: Repository, settings: ConsumerSettings
         settings: settings of the stack.
         caller: ARN of the stack's own credentials.
     """
-    named = settings.registry
-    if named.profile or named.assume_roles or named.assume_role_with_web_identity:
+    if settings.registry.has_credentials:
         return False
     if settings.account == repository.registry_id or settings.image.context is None:
         return True
@@ -208,6 +221,10 @@ def _built_image(build: ImageBuild, repository: Repository, account: aws.Provide
 def _unknown() -> pulumi.Output[str]:
     """A value that is unknown until the update."""
     return pulumi.Output.from_input(pulumi.UNKNOWN).apply(str)
+
+
+def _docker_engine() -> docker.Provider:
+    return docker.Provider("docker", opts=pulumi.ResourceOptions(transformations=[_without_host]))
 
 
 def _without_host(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
