@@ -83,6 +83,18 @@ EQUIVALENT = (
         "any passphrase works",
     ),
     (
+        "deployment/deployment.py",
+        'file = Path(stack.workspace.work_dir, "state.json")',
+        'file = Path(stack.workspace.work_dir, "XXstate.jsonXX")',
+        "any name works",
+    ),
+    (
+        "deployment/init.py",
+        'images: ["ecr:CreateRepository", "ecr:SetRepositoryPolicy", "ecr:ListImages", *PUSH_ACTIONS],',
+        'images: ["ecr:CreateRepository", "ECR:SETREPOSITORYPOLICY", "ecr:ListImages", *PUSH_ACTIONS],',
+        "IAM ignores the case of actions",
+    ),
+    (
         "deployment/view.py",
         'BYTES = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}',
         'BYTES = {"b": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}',

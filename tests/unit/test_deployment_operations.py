@@ -732,6 +732,15 @@ def test_a_repair_requires_yes_if_the_backend_does_not_name_the_holder_of_the_lo
     assert [call.name for call in cli.calls if call.name in ("cancel", "refresh")] == ["cancel", "refresh"]
 
 
+def test_a_status_takes_no_lock_without_a_reason(deploy: Deploy, cli: FakeCli) -> None:
+    cli.backend = "s3://state"
+    deployment = deploy()
+    deployment.up()
+    cli.calls.clear()
+    deployment.status()
+    assert "stack init" not in {call.name for call in cli.calls}
+
+
 def test_a_stack_without_a_file_is_repaired_if_it_exists(cli: FakeCli, folder: Path) -> None:
     running(cli, "sha256:a", "function-hello")
     with Deployment(folder) as deployment:

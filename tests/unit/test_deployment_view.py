@@ -6,7 +6,9 @@ import io
 import json
 import re
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pulumi
@@ -441,6 +443,21 @@ def test_information_is_in_the_row_on_a_terminal_and_a_line_elsewhere() -> None:
     assert row.now == "orders may not be pulled from yet."
     assert "consumer     info      localhost:1/registry/orders may" in told(info)
     assert "info" not in told(info, terminal=True)
+    on_terminal = view(Console(file=io.StringIO(), force_terminal=True))
+    assert isinstance(on_terminal, LiveView)
+    assert on_terminal._line(info) == ""
+
+
+def test_the_time_of_a_row_goes_on_without_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("deployment.view.time", SimpleNamespace(monotonic=lambda: now[0]))
+    file = io.StringIO()
+    with view(Console(file=file, force_terminal=True)) as shown:
+        shown.tell(step("create", state="started"))
+        for seconds in (0, 7, 8):
+            now[0] = 100.0 + seconds
+            while f"{seconds} s" not in file.getvalue():  # the test's time limit ends it
+                threading.Event().wait(0.01)
 
 
 def test_an_interrupted_run_names_the_running_operations() -> None:

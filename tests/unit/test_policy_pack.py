@@ -902,6 +902,7 @@ def test_configuration_that_no_rule_reads_is_named() -> None:
         "function-timout: there is no such rule",
         "api-access-log.x: 1 given, but there is no such parameter",
     ]
+    assert wrong[0].endswith("there are enforcementLevel, minimum, maximum.")
     assert unread({rule: defaults(rule, {}) for rule in BY_NAME}) == []
 
 
@@ -913,6 +914,8 @@ def test_every_rule_says_what_it_is() -> None:
         assert rule.enforcement_level
         assert rule.remediation_steps.endswith(".")
         assert rule.url.startswith("https://")
+        # IDs of Security Hub have a full stop, those of AWS Config and checkov do not.
+        assert (rule.framework is not None) == any("." in each for each in rule.tags)
         if rule.framework:
             facts = (rule.framework.name, rule.framework.version)
             assert facts == ("AWS Foundational Security Best Practices", "1.0.0")

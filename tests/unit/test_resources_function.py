@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
 
 from components.errors import InvalidConfiguration
-from tests.unit.conftest import Deploy
+from components.function import ImageFunction, ImageFunctionArgs
+from components.image.source import ExistingImage
+from tests.unit.conftest import Deploy, Run
 from tests.unit.recorder import DIGEST, OWN_STACK, REGISTRY_OUTPUTS, Recorder
 
 FUNCTION = "aws:lambda/function:Function"
@@ -346,6 +349,15 @@ def test_outputs_of_unused_features_are_empty(deploy: Deploy) -> None:
     assert empty == {"endpointUrl", "apiKey", "domainTarget", "aliasArn", "alarmTopicArn", "triggerPolicies"}
     assert done.outputs["functionVersion"] == "$LATEST"
     assert not [one for one in done.resources if "apigateway" in one.type or "permission" in one.type]
+
+
+def test_a_program_may_use_the_attributes_of_unused_features(run: Run) -> None:
+    async def program() -> pulumi.Inputs:
+        function = ImageFunction("function", ImageFunctionArgs(image=ExistingImage(uri=URI)))
+        given = (function.alias_arn, function.endpoint_url, function.api_key, function.alarm_topic_arn)
+        return {"names": pulumi.Output.concat(*(each.apply(str) for each in given))}
+
+    assert run(program) == {"names": "None" * 4}
 
 
 def test_a_component_has_the_outputs_of_its_attributes(deploy: Deploy) -> None:

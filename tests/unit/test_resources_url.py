@@ -44,6 +44,9 @@ def test_a_public_url_asks_for_no_signature(deploy: Deploy) -> None:
     assert done.one(URL).inputs == {"authorizationType": "NONE", "functionName": "cross-account-function"}
     assert {one.inputs["function"] for one in done.of(PERMISSION)} == {"cross-account-function"}
     assert not any("qualifier" in one.inputs for one in done.of(PERMISSION))
+    # The provider adds the statements with these IDs that are missing, and never removes them.
+    ids = {one.inputs["statementId"] for one in done.of(PERMISSION)}
+    assert ids == {"FunctionURLAllowPublicAccess", "FunctionURLAllowInvokeAction"}
 
 
 def test_with_a_release_the_url_and_its_grants_are_of_the_alias(deploy: Deploy) -> None:

@@ -235,6 +235,7 @@ def test_an_account_without_quotes_is_taken_for_what_it_says() -> None:
     settings = read({**REGISTRY, "consumers": [{"account": 222222222222}]})
     assert isinstance(settings, RegistrySettings)
     assert settings.consumers[0].account == "222222222222"
+    assert "consumers[0].account: null is not allowed" in refusal({**REGISTRY, "consumers": [{"account": None}]})
 
 
 def test_a_build_argument_without_a_value_comes_from_the_environment() -> None:
