@@ -10,10 +10,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pulumi.automation import CommandResult, PulumiCommand
+from pulumi.automation import CommandResult, PulumiCommand, _stack
 from pulumi.automation.errors import create_command_error
 from typer.testing import CliRunner
 
@@ -91,6 +92,13 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> FakeCli:
     monkeypatch.setattr(PulumiCommand, "version", "3.200.0", raising=False)
     monkeypatch.setattr(PulumiCommand, "run", fake.run)
     monkeypatch.setattr(InterruptibleCommand, "run", run)
+    # The SDK looks for new events every 0.1 s, which here is most of the time of an operation.
+    follow = _stack._watch_logs
+    monkeypatch.setattr(
+        _stack,
+        "_watch_logs",
+        lambda log, on_event, stop: follow(log, on_event, SimpleNamespace(wait=lambda _: stop.wait(0.001))),
+    )
     return fake
 
 
