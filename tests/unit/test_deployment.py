@@ -413,7 +413,7 @@ def test_a_cli_that_does_not_end_is_killed_and_its_lock_removed(
     project: Path, calls: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("CALL_SECONDS", "ENGINE_SECONDS"):
-        monkeypatch.setattr(f"deployment.deployment.{name}", 0.3)
+        monkeypatch.setattr(f"deployment.deployment.{name}", 0.05)
     with (
         Deployment(project, registry=None, options=Options(timeout=0.3)) as deployment,
         pytest.raises(errors.TimedOut, match=r"longer than 0.3 s"),
@@ -531,7 +531,7 @@ class Answers(BaseHTTPRequestHandler):
 @pytest.fixture
 def endpoint() -> Iterator[str]:
     server = HTTPServer(("127.0.0.1", 0), Answers)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
