@@ -16,8 +16,10 @@ Followed = tuple[Path, dict[str, Build], Generator[Save]]
 
 
 @pytest.fixture
-def followed(tmp_path: Path) -> Iterator[Followed]:
+def followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Followed]:
     """A program's folder, what its consumer builds, and the saves in it, of which the first is taken."""
+    # A watch begins and ends at a time-out.
+    monkeypatch.setattr("deployment.watch.STOP_MS", 10)
     (tmp_path / "app").mkdir()
     for name in ("Pulumi.yaml", "Pulumi.registry.yaml", "Pulumi.consumer.yaml", "app/app.py", "app/notes.md"):
         (tmp_path / name).write_text("")
@@ -95,7 +97,7 @@ def test_a_save_is_outdated_as_soon_as_the_next_one_is_there_and_not_by_other_fi
     save = next(found)
     (folder / "app" / "notes.md").write_text("excluded")
     (folder / "app" / "app.py").touch()
-    ended = time.monotonic() + 0.5
+    ended = time.monotonic() + 0.3
     while time.monotonic() < ended:
         assert not save.is_outdated()
     (folder / "app" / "app.py").write_text("second")
