@@ -31,8 +31,10 @@ test: ## install everything for the tests, run lint and all tests, and measure c
 bench: ## run the measurements (20 minutes); ARGS="--help" lists them
 	@$(PYTHON) -m local bench $(ARGS)
 
+# Given tests/unit, the process that only starts the workers would import its conftest.py too, and with it Pulumi.
+# Plugins of Hypothesis import trio.
 test-unit: .local/venv ## the unit tests of the program alone, in seconds
-	@$(VENV)/python -m pytest -n auto tests/unit
+	@HYPOTHESIS_NO_PLUGINS=1 $(VENV)/python -m pytest -n auto --dist worksteal --ignore tests/engine --ignore tests/local
 
 mutants: .local/venv ## run the mutation tests (15 minutes); ARGS="--help" lists options
 	@PYTHONPATH=. $(VENV)/python scripts/mutants.py $(ARGS)
