@@ -188,6 +188,8 @@ def run_program(
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     loop.run_in_executor = partial(_at_once, loop)  # type: ignore[method-assign]
+    # What else failed or was left pending is not told: the first error is raised.
+    loop.set_exception_handler(lambda loop, context: None)
     pulumi.runtime.set_mocks(
         recorder,
         project=PROJECT,
@@ -211,6 +213,7 @@ def run_program(
         with pytest.MonkeyPatch.context() as patched:
             # Stack traces of resources take a third of the time of a run, and no test reads them.
             patched.setattr("pulumi.runtime.resource._get_stack_trace", source_pb2.StackTrace)
+            patched.setattr("pulumi.log.debug", lambda *_, **__: None)
             loop.run_until_complete(pulumi.runtime.stack.run_pulumi_func(main))
     finally:
         loop.close()
