@@ -39,7 +39,7 @@ gc.disable()
 def pytest_collection_finish() -> None:
     """Look for garbage in what tests create only, and seldom."""
     gc.freeze()
-    gc.set_threshold(20_000)
+    gc.set_threshold(100_000)
     gc.enable()
 
 
