@@ -1,6 +1,7 @@
 """A clone of this folder, in which tests run both stacks as a user would."""
 
 import json
+import shutil
 import threading
 import urllib.error
 import urllib.request
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from local import endpoint
 from tests.engine.checkout import ROOT, free_port, interrupt_at
@@ -25,21 +27,34 @@ class Clone(WithCloud):
     """A copy of the program with its own local cloud and stacks."""
 
     _as_committed: dict[str, bytes] = field(default_factory=dict)
+    _changed: bool = False
 
     def remember(self) -> None:
         """Remember that both stacks are deployed as committed."""
-        self._as_committed = {stack: self._state(stack) for stack in STACKS}
+        self._as_committed = {stack: self.state(stack) for stack in STACKS}
+        self._changed = False
+
+    def leave(self) -> None:
+        """Restore all files to the commit. The next `reset` updates the stacks."""
+        self.restore()
+        self._changed = True
 
     def reset(self) -> None:
-        """Restore all files to the commit, and update each stack that was updated since it was as committed."""
-        self.restore()
+        """After `leave`, update each stack that was updated since it was as committed."""
+        if not self._changed:
+            return
         for stack in STACKS:
             # A preview does not write the state.
-            if self._state(stack) != self._as_committed.get(stack):
+            if self.state(stack) != self._as_committed.get(stack):
                 self.up(stack)
         self.remember()
 
-    def _state(self, stack: str) -> bytes:
+    def end(self) -> None:
+        """Stop the local cloud, without a destroy of the stacks in it."""
+        shutil.rmtree(self._backend / "stacks", ignore_errors=True)
+        self.make("down")
+
+    def state(self, stack: str) -> bytes:
         """The file with a stack's state."""
         return (self._backend / "stacks" / PROJECT / f"{stack}.json").read_bytes()
 
@@ -61,23 +76,33 @@ class Clone(WithCloud):
         changes = json.loads(max(updates).read_text())["resourceChanges"]
         return {kind: count for kind, count in changes.items() if kind != "same" and count}
 
-    def planned(self, stack: str) -> dict[str, str]:
-        """Run `pulumi preview`. Returns the operation by type of each resource that would change."""
-        shown = self.shell(f"pulumi preview --json -s {stack} 2>/dev/null")
+    def planned(self, stack: str, *, refresh: bool = False) -> dict[str, str]:
+        """Run `pulumi preview`. Returns the operation by type of each resource that would change.
+
+        With a refresh, this includes what differs from the resources in the local cloud.
+        """
+        option = "--refresh" if refresh else ""
+        shown = self.shell(f"pulumi preview --json {option} -s {stack} 2>/dev/null")
         assert shown.returncode == 0, shown.stdout
         steps = json.loads(shown.stdout)["steps"]
-        changes = {step["urn"].split("::")[2].rpartition("$")[2]: step["op"] for step in steps}
-        return {kind: operation for kind, operation in changes.items() if operation not in ("same", "read")}
+        changes = [step for step in steps if step["op"] not in ("same", "read", "refresh")]
+        return {step["urn"].split("::")[2].rpartition("$")[2]: step["op"] for step in changes}
 
     def output(self, stack: str, name: str) -> str:
-        """One output of a stack."""
-        return self.shell(f"pulumi stack output {name} -s {stack}").stdout.strip()
+        """One output of a stack, as `pulumi stack output` prints it."""
+        value = self.outputs(stack)[name]
+        return value if isinstance(value, str) else json.dumps(value)
+
+    def outputs(self, stack: str) -> dict[str, Any]:
+        """The outputs in a stack's state."""
+        # Like `pulumi stack output`, in a tenth of the time of a command.
+        resources = json.loads(self.state(stack))["checkpoint"]["latest"]["resources"]
+        (outputs,) = (item["outputs"] for item in resources if item["type"] == "pulumi:pulumi:Stack")
+        return dict(outputs)
 
     def get(self, headers: dict[str, str] | None = None, stack: str = "consumer") -> tuple[int, dict[str, str]]:
         """GET a stack's endpoint: status and JSON body."""
-        resources = json.loads(self._state(stack))["checkpoint"]["latest"]["resources"]
-        (outputs,) = (item["outputs"] for item in resources if item["type"] == "pulumi:pulumi:Stack")
-        return self.get_url(outputs["endpointUrl"], headers)
+        return self.get_url(self.output(stack, "endpointUrl"), headers)
 
     @property
     def opener(self) -> urllib.request.OpenerDirector:

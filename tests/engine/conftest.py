@@ -23,24 +23,35 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clone, str]
         urllib.request.install_opener(clone.opener)
         yield clone, ran.stdout
     finally:
-        clone.make("down")
+        clone.end()
 
 
 @pytest.fixture(scope="module")
 def clone(demo: tuple[Clone, str]) -> Iterator[Clone]:
-    """The clone of `demo` for the tests of a file. Restored to the commit at their end."""
+    """The clone of `demo` for the tests of a file, with files and stacks as committed before the first one."""
     clone, _ = demo
-    yield clone
     clone.reset()
+    yield clone
+    clone.leave()
 
 
 @pytest.fixture
-def deployed(demo: tuple[Clone, str]) -> Iterator[Clone]:
-    """The clone of `demo`, with files and stacks as committed, before and after the test."""
+def deployed(updatable: Clone) -> Clone:
+    """The clone of `demo`, with files and stacks as committed before the test."""
+    updatable.reset()
+    return updatable
+
+
+@pytest.fixture
+def updatable(demo: tuple[Clone, str]) -> Iterator[Clone]:
+    """The clone of `demo`, with files as committed before the test, for tests that update the consumer first.
+
+    Its stacks are as the test before left them, so that this takes one update less than `deployed`.
+    """
     clone, _ = demo
     yield clone
     if clone.git_status():
-        clone.reset()
+        clone.leave()
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +67,7 @@ def stale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clone, str
         assert ran.returncode == 0, ran.stdout
         yield clone, ran.stdout
     finally:
-        clone.make("down")
+        clone.end()
 
 
 @pytest.fixture

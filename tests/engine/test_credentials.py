@@ -55,12 +55,12 @@ Outcome = StackResult | DeploymentError
 
 
 @pytest.fixture(scope="module")
-def logins(demo: tuple[Clone, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logins]:
+def logins(clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logins]:
     """The login and the roles, in a cloud with both stacks deployed as committed."""
-    clone, _ = demo
     logins = Logins(clone, tmp_path_factory.mktemp("logins"))
     logins.create(ROLES)
     yield logins
+    clone.leave()
     clone.reset()
     logins.delete()
 

@@ -53,7 +53,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         assert down == "make down"
         yield reader
     finally:
-        reader.make("down")
+        reader.end()
 
 
 def test_both_stacks_deploy_and_a_changed_line_is_served(reader: Reader) -> None:

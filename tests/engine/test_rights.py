@@ -311,7 +311,7 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Users]:
             assert clone.shell(f"pulumi stack init {stack}").returncode == 0
         yield users
     finally:
-        clone.make("down")
+        clone.end()
 
 
 def test_with_these_policies_every_step_passes(users: Users) -> None:

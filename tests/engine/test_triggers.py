@@ -109,6 +109,7 @@ def triggered(clone: Clone) -> Iterator[Triggered]:
     clone.edit("Pulumi.consumer.yaml", "{memory: 128, timeout: 3, architecture: x86_64}", options)
     assert clone.up("consumer")["create"] >= 12
     yield Triggered(clone, queues)
+    clone.leave()
     clone.reset()
     for url in queues.values():
         sqs.delete_queue(QueueUrl=url)
