@@ -24,20 +24,20 @@ def signed(url: str, key: str, secret: str) -> dict[str, str]:
     return dict(request.headers)
 
 
-def test_a_private_endpoint_answers_who_signs_with_a_key_of_the_account_and_nobody_else(deployed: Clone) -> None:
-    deployed.edit("Pulumi.consumer.yaml", ", public: true", "")
-    deployed.up("consumer")
-    url = deployed.output("consumer", "endpointUrl")
-    iam = deployed.client("consumer", "iam")
+def test_a_private_endpoint_answers_who_signs_with_a_key_of_the_account_and_nobody_else(updatable: Clone) -> None:
+    updatable.edit("Pulumi.consumer.yaml", ", public: true", "")
+    updatable.up("consumer")
+    url = updatable.output("consumer", "endpointUrl")
+    iam = updatable.client("consumer", "iam")
     iam.create_user(UserName="caller")
     key = iam.create_access_key(UserName="caller")["AccessKey"]
     may_call = {"Version": "2012-10-17", "Statement": [allow("execute-api:Invoke")]}
     try:
         iam.put_user_policy(UserName="caller", PolicyName="it", PolicyDocument=json.dumps(may_call))
         right = signed(url, key["AccessKeyId"], key["SecretAccessKey"])
-        assert deployed.get_url(url, right) == (200, {"message": "hello world!"})
-        assert deployed.get_url(url, signed(url, key["AccessKeyId"], "wrong"))[0] == 403
-        assert deployed.get_url(url)[0] == 403
+        assert updatable.get_url(url, right) == (200, {"message": "hello world!"})
+        assert updatable.get_url(url, signed(url, key["AccessKeyId"], "wrong"))[0] == 403
+        assert updatable.get_url(url)[0] == 403
     finally:
         iam.delete_user_policy(UserName="caller", PolicyName="it")
         iam.delete_access_key(UserName="caller", AccessKeyId=key["AccessKeyId"])
@@ -72,16 +72,16 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_local_run_leaves_the_users_own_aws_and_docker_files_alone(deployed: Clone, home: Path) -> None:
+def test_a_local_run_leaves_the_users_own_aws_and_docker_files_alone(updatable: Clone, home: Path) -> None:
     def files() -> dict[str, tuple[str, int]]:
         folders = [*(home / ".aws").rglob("*"), *(home / ".docker").rglob("*")]
         return {str(path): (path.read_text(), path.stat().st_mtime_ns) for path in folders if path.is_file()}
 
     before = files()
-    deployed.edit("app/app.py", "hello world!", "hello home!")  # a build, a login and a push
-    done = deployed.shell("pulumi up --yes --skip-preview -s consumer && python -m deployment status", HOME=str(home))
+    updatable.edit("app/app.py", "hello world!", "hello home!")  # a build, a login and a push
+    done = updatable.shell("pulumi up --yes --skip-preview -s consumer && python -m deployment status", HOME=str(home))
     assert done.returncode == 0, done.stdout
-    assert deployed.get() == (200, {"message": "hello home!"})
+    assert updatable.get() == (200, {"message": "hello home!"})
     assert files() == before
 
 

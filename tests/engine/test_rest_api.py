@@ -48,31 +48,27 @@ def test_routes_come_and_go_with_one_update_while_the_others_answer(deployed: Cl
             assert deployed.get_url(f"{root}{path}")[0] == 200, path
     assert set(answers) == {200}
     assert len(answers) > 50
-    assert deployed.planned("consumer") == {}
-    assert deployed.shell("pulumi refresh --yes --skip-preview -s consumer").returncode == 0
-    assert deployed.planned("consumer") == {}
+    assert deployed.planned("consumer", refresh=True) == {}
 
 
-def test_a_lambda_authorizer_decides_about_calls_of_a_domain_name(deployed: Clone) -> None:
-    (deployed.root / "app" / "app.py").write_text(AUTHORIZER)
+def test_a_lambda_authorizer_decides_about_calls_of_a_domain_name(updatable: Clone) -> None:
+    (updatable.root / "app" / "app.py").write_text(AUTHORIZER)
     authorizer = f"authorizer: {{function: '{FUNCTION}', header: X-Token, ttl: 0}}"
     domain = f"domain: {{name: api.example.com, certificate: '{CERTIFICATE}', basePath: v1}}"
-    deployed.edit("Pulumi.consumer.yaml", API, f"api: {{path: hello, stage: Prod, {authorizer}, {domain}}}")
-    deployed.up("consumer")
-    url = deployed.output("consumer", "endpointUrl")
+    updatable.edit("Pulumi.consumer.yaml", API, f"api: {{path: hello, stage: Prod, {authorizer}, {domain}}}")
+    updatable.up("consumer")
+    url = updatable.output("consumer", "endpointUrl")
     assert url == "https://api.example.com/v1/hello"
-    assert deployed.output("consumer", "domainTarget").endswith(".amazonaws.com")
-    assert deployed.get_url(url, {"X-Token": "anna:Allow"}) == (200, "anna")
-    status, answer = deployed.get_url(url, {"X-Token": "anna:Deny"})
+    assert updatable.output("consumer", "domainTarget").endswith(".amazonaws.com")
+    assert updatable.get_url(url, {"X-Token": "anna:Allow"}) == (200, "anna")
+    status, answer = updatable.get_url(url, {"X-Token": "anna:Deny"})
     assert (status, "explicit deny" in answer["Message"]) == (403, True)
     for headers in ({}, {"X-Token": "anna"}):
-        assert deployed.get_url(url, headers) == (401, {"message": "Unauthorized"})
-    assert deployed.planned("consumer") == {}
-    assert deployed.shell("pulumi refresh --yes --skip-preview -s consumer").returncode == 0
-    assert deployed.planned("consumer") == {}
+        assert updatable.get_url(url, headers) == (401, {"message": "Unauthorized"})
+    assert updatable.planned("consumer", refresh=True) == {}
 
-    open_method(deployed)
-    shown = deployed.shell("python -m deployment drift --no-registry")
+    open_method(updatable)
+    shown = updatable.shell("python -m deployment drift --no-registry")
     assert shown.returncode == 8, shown.stdout
     assert "authorization" in shown.stdout
 
@@ -87,62 +83,63 @@ def open_method(clone: Clone) -> None:
     client.update_method(restApiId=api, resourceId=hello, httpMethod="GET", patchOperations=[change])
 
 
-def test_an_http_api_answers_at_its_routes(deployed: Clone) -> None:
+def test_an_http_api_answers_at_its_routes(updatable: Clone) -> None:
     routes = "[{path: 'users/{id}', public: true}, {path: signed}]"
     options = "throttle: {rate: 100, burst: 50}, corsOrigin: 'https://example.com', accessLogRetention: 7"
     options += f", domain: {{name: http.example.com, certificate: '{CERTIFICATE}'}}"
     api = f"api: {{type: http, path: hello, public: true, routes: {routes}, {options}}}"
-    deployed.edit("Pulumi.consumer.yaml", API, api)
-    deployed.up("consumer")
-    url = deployed.output("consumer", "endpointUrl")
+    updatable.edit("Pulumi.consumer.yaml", API, api)
+    updatable.up("consumer")
+    url = updatable.output("consumer", "endpointUrl")
     assert url == "https://http.example.com/hello"
-    assert deployed.get() == (200, {"message": "hello world!"})
+    assert updatable.get() == (200, {"message": "hello world!"})
     root = url.removesuffix("hello")
-    assert deployed.get_url(f"{root}users/7")[0] == 200
+    assert updatable.get_url(f"{root}users/7")[0] == 200
     # A request that is not signed, and a path that does not exist.
-    assert deployed.get_url(f"{root}signed")[0] == 403
-    assert deployed.get_url(f"{root}bye") == (404, {"message": "Not Found"})
-    with deployed.opener.open(urllib.request.Request(url, headers={"Origin": "https://example.com"})) as answer:  # noqa: S310
+    assert updatable.get_url(f"{root}signed")[0] == 403
+    assert updatable.get_url(f"{root}bye") == (404, {"message": "Not Found"})
+    with updatable.opener.open(urllib.request.Request(url, headers={"Origin": "https://example.com"})) as answer:  # noqa: S310
         assert answer.headers["Access-Control-Allow-Origin"] == "https://example.com"
-    assert deployed.planned("consumer") == {}
-    assert deployed.shell("pulumi refresh --yes --skip-preview -s consumer").returncode == 0
-    assert deployed.planned("consumer") == {}
+    assert updatable.planned("consumer", refresh=True) == {}
 
-    deployed.edit("Pulumi.consumer.yaml", "{path: 'users/{id}', public: true}, ", "")
+    updatable.edit("Pulumi.consumer.yaml", "{path: 'users/{id}', public: true}, ", "")
     issuer = "authorizer: {issuer: 'https://localhost:1/', audience: [orders]}"
-    deployed.edit("Pulumi.consumer.yaml", "throttle: {rate: 100", f"{issuer}, throttle: {{rate: 100")
-    deployed.up("consumer")
-    assert deployed.get_url(f"{root}users/7") == (404, {"message": "Not Found"})
-    assert deployed.get()[0] == 200
+    updatable.edit("Pulumi.consumer.yaml", "throttle: {rate: 100", f"{issuer}, throttle: {{rate: 100")
+    updatable.up("consumer")
+    assert updatable.get_url(f"{root}users/7") == (404, {"message": "Not Found"})
+    assert updatable.get()[0] == 200
     # Without a token, and with one that nobody signed.
     for headers in ({}, {"Authorization": "Bearer e30.e30.e30"}):
-        assert deployed.get_url(f"{root}signed", headers) == (401, {"message": "Unauthorized"})
+        assert updatable.get_url(f"{root}signed", headers) == (401, {"message": "Unauthorized"})
 
 
-def test_a_web_framework_is_served_under_every_path_and_method(deployed: Clone) -> None:
+def test_a_web_framework_is_served_under_every_path_and_method(updatable: Clone) -> None:
     folder = "examples/web-framework"
     done = subprocess.run(
-        ["make", "-C", folder, "package", f"PYTHON={sys.executable}"], cwd=deployed.root, capture_output=True, text=True
+        ["make", "-C", folder, "package", f"PYTHON={sys.executable}"],
+        cwd=updatable.root,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
-    deployed.edit("Pulumi.consumer.yaml", "context: app,", f"context: {folder},")
-    deployed.edit("Pulumi.consumer.yaml", "memory: 128, timeout: 3,", "memory: 512, timeout: 30,")
+    updatable.edit("Pulumi.consumer.yaml", "context: app,", f"context: {folder},")
+    updatable.edit("Pulumi.consumer.yaml", "memory: 128, timeout: 3,", "memory: 512, timeout: 30,")
     routes = "[{path: '{proxy+}', method: ANY, public: true}]"
     options = f"binaryMediaTypes: ['*/*'], corsOrigin: 'https://example.com', routes: {routes}"
-    deployed.edit("Pulumi.consumer.yaml", API, f"api: {{path: /, method: ANY, public: true, {options}}}")
-    refused = deployed.shell("pulumi preview -s consumer")
+    updatable.edit("Pulumi.consumer.yaml", API, f"api: {{path: /, method: ANY, public: true, {options}}}")
+    refused = updatable.shell("pulumi preview -s consumer")
     assert "must not be set with a route for OPTIONS or ANY" in refused.stdout
-    deployed.edit("Pulumi.consumer.yaml", "corsOrigin: 'https://example.com', ", "")
-    deployed.up("consumer")
-    url = deployed.output("consumer", "endpointUrl")
-    assert deployed.get() == (200, {"message": "hello world!"})
-    assert deployed.get_url(f"{url}users/anna?greeting=hi") == (200, {"message": "hi anna!"})
-    assert deployed.get_url(f"{url}nowhere/at/all") == (404, {"detail": "Not Found"})
+    updatable.edit("Pulumi.consumer.yaml", "corsOrigin: 'https://example.com', ", "")
+    updatable.up("consumer")
+    url = updatable.output("consumer", "endpointUrl")
+    assert updatable.get() == (200, {"message": "hello world!"})
+    assert updatable.get_url(f"{url}users/anna?greeting=hi") == (200, {"message": "hi anna!"})
+    assert updatable.get_url(f"{url}nowhere/at/all") == (404, {"detail": "Not Found"})
     sent = urllib.request.Request(f"{url}length", b'{"a": "four"}', {"Content-Type": "application/json"})  # noqa: S310
-    with deployed.opener.open(sent, timeout=60) as answer:
+    with updatable.opener.open(sent, timeout=60) as answer:
         assert json.load(answer) == {"a": 4}
     asked = urllib.request.Request(f"{url}pixel.png", headers={"Accept": "image/png"})  # noqa: S310
-    with deployed.opener.open(asked, timeout=60) as answer:
+    with updatable.opener.open(asked, timeout=60) as answer:
         assert answer.headers["Content-Type"] == "image/png"
         assert answer.read().startswith(b"\x89PNG\r\n\x1a\n")
-    assert deployed.planned("consumer") == {}
+    assert updatable.planned("consumer") == {}
