@@ -36,7 +36,11 @@ def refusal(code: str, message: str) -> dict[str, Any]:
 @pytest.fixture
 def message(clone: Clone, request: pytest.FixtureRequest) -> str:
     """The message that the function returns after this test's update."""
-    text = f"hello {request.node.name}!"
+    return answering(clone, f"hello {request.node.name}!")
+
+
+def answering(clone: Clone, text: str) -> str:
+    """Have the function return this message after the next update."""
     path = clone.root / "app" / "app.py"
     path.write_text(re.sub(r'"message": "[^"]*"', f'"message": "{text}"', path.read_text()))
     return text
@@ -113,12 +117,13 @@ def test_a_build_that_fails_in_the_middle_or_fills_the_disk(
     failing = ["RUN echo the first step", "RUN echo the sum is $((40 + 2)) >&2; exit 3", "RUN echo the third step"]
     # /dev/shm of a build is a file system of 64 MiB.
     full = ["RUN head -c 70000000 /dev/zero > /dev/shm/file"]
+    with dockerfile_with(clone, *failing):
+        assert "echo the sum is" in fails(clone)
     for lines, step, reason in (
         (failing, "echo the sum is", "the sum is 42"),
         (full, "head -c 70000000", "No space left on device"),
     ):
         with dockerfile_with(clone, *lines):
-            assert step in fails(clone)
             said = fails(clone, DEPLOY, code=5)
         assert step in said
         assert reason in said
@@ -136,9 +141,8 @@ def test_a_docker_engine_that_is_lost_during_the_build(
     ):
         assert "docker:index:Image" in fails(clone, DOCKER_HOST=docker.host)
         assert docker.was_cut.is_set()
-        for command, code in ((UP, None), (DEPLOY, 5)):
-            said = fails(clone, f"DOCKER_HOST={docker.host} {command}", code)
-            assert "failed to connect to any docker daemon" in said
+        said = fails(clone, f"DOCKER_HOST={docker.host} {DEPLOY}", code=5)
+        assert "failed to connect to any docker daemon" in said
     assert unchanged()
     next_run_serves(clone, message)
 
@@ -159,26 +163,23 @@ def test_a_docker_engine_that_is_lost_during_the_push(
     next_run_serves(clone, message)
 
 
-@pytest.mark.parametrize(
-    ("faults", "said"),
-    [
+def test_a_push_that_fails(clone: Clone, unchanged: Callable[[], bool]) -> None:
+    """It is an error of Docker, even if the registry's message is about a token. The next run pushes."""
+    message = ""
+    for said, faults in {
         # Docker sends a layer up to five times, and a manifest once.
-        ([{**LAYER, "cut": True}, {**MANIFEST, "cut": True}], "EOF"),
-        ([{**UPLOAD, "status": 503}, {**MANIFEST, "status": 503}], "503 Service Unavailable"),
-        ([{**UPLOAD, "status": 429, "body": refusal("TOOMANYREQUESTS", "Rate exceeded")}], "Rate exceeded"),
-        ([{**UPLOAD, "status": 403, "body": refusal("DENIED", EXPIRED)}], f"denied: {EXPIRED}"),
-    ],
-    ids=["cut after some layers", "unavailable", "too many requests", "token expired"],
-)
-def test_a_push_that_fails(
-    clone: Clone, message: str, unchanged: Callable[[], bool], faults: list[dict[str, Any]], said: str
-) -> None:
-    """It is an error of Docker, even if the registry's message is about a token."""
-    with clone.faults(*faults) as struck:
-        shown = fails(clone, DEPLOY, code=5)
-    assert struck == [1] * len(faults)
-    assert said in shown
-    assert unchanged()
+        "EOF": [{**LAYER, "cut": True}, {**MANIFEST, "cut": True}],
+        "503 Service Unavailable": [{**UPLOAD, "status": 503}, {**MANIFEST, "status": 503}],
+        "Rate exceeded": [{**UPLOAD, "status": 429, "body": refusal("TOOMANYREQUESTS", "Rate exceeded")}],
+        f"denied: {EXPIRED}": [{**UPLOAD, "status": 403, "body": refusal("DENIED", EXPIRED)}],
+    }.items():
+        # Content whose layers are not in the registry.
+        message = answering(clone, f"hello {said}!")
+        with clone.faults(*faults) as struck:
+            shown = fails(clone, DEPLOY, code=5)
+        assert struck == [1] * len(faults)
+        assert said in shown
+        assert unchanged()
     next_run_serves(clone, message)
 
 
@@ -249,10 +250,11 @@ def test_the_update_after_a_failed_one_applies_what_only_the_state_has(clone: Cl
     assert "pulumi up --refresh" in said
     assert running() == before
     assert clone.output("consumer", "imageDigest") == before
-    shown = fails(clone, "python -m deployment status --no-registry", code=10)
-    assert "function:Function" in shown
-    assert "pulumi up --refresh" in shown
-    fails(clone, "python -m deployment drift --no-registry", code=8)
+    if fix == "deployment":
+        shown = fails(clone, "python -m deployment status --no-registry", code=10)
+        assert "function:Function" in shown
+        assert "pulumi up --refresh" in shown
+        fails(clone, "python -m deployment drift --no-registry", code=8)
     command = {
         "deployment": DEPLOY,
         "deployment --check": f"{UP} && {DEPLOY} --check",
