@@ -128,6 +128,7 @@ class Mutant:
         line: number of the first line that differs.
         before, after: that line.
         lines: those of the statement that is changed.
+        is_imported: whether an import runs it, such as a table or the default of a parameter.
     """
 
     module: str
@@ -136,6 +137,7 @@ class Mutant:
     before: str
     after: str
     lines: range
+    is_imported: bool
 
     def __str__(self) -> str:
         return f"{self.module}:{self.line}\n    {self.before}\n    {self.after}"
@@ -181,14 +183,14 @@ def sample(module: str, size: int) -> Iterator[Mutant]:
     """A seeded choice of nodes, with one mutation each."""
     chance = random.Random(f"{SEED} {module}")  # noqa: S311
     code = Path(module).read_text().splitlines()
-    statements = statements_of(Path(module))
+    statements, called = statements_of(Path(module)), lines_of_functions(Path(module))
     found = places(module)
     for tree, before, changes in chance.sample(found, min(size, len(found))):
         text = cast(Module, tree.deep_replace(before, chance.choice(changes))).code
         differ = list(unified_diff(code, text.splitlines(), n=0, lineterm=""))[2:]
         line = int(differ[0].split()[1].strip("-").partition(",")[0])
         removed, added = (next((each[1:].strip() for each in differ if each[0] == mark), "") for mark in "-+")
-        mutant = Mutant(module, text, line, removed, added, statements[line])
+        mutant = Mutant(module, text, line, removed, added, statements[line], line not in called)
         if (module, removed, added) not in [entry[:3] for entry in EQUIVALENT]:
             yield mutant
 
@@ -204,6 +206,15 @@ def statements_of(file: Path) -> dict[int, range]:
             lines = range(node.lineno, max(last, node.lineno) + 1)
             found |= dict.fromkeys(lines, lines)
     return found
+
+
+def lines_of_functions(file: Path) -> set[int]:
+    """The lines in the bodies of functions."""
+    nodes = ast.walk(ast.parse(file.read_text()))
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return {
+        line for each in functions for line in range(each.body[0].lineno, (each.end_lineno or each.body[0].lineno) + 1)
+    }
 
 
 def run(mutants: list[Mutant], seconds: float) -> list[tuple[Mutant, bool]]:
@@ -320,7 +331,7 @@ class Runs:
         by_line = self._data.contexts_by_lineno(str((self._root / mutant.module).resolve()))
         near = set().union(*(by_line.get(line, ()) for line in mutant.lines))
         files = {test.partition("::")[0] for test in near}
-        if not near or "" in near:
+        if not near or "" in near or mutant.is_imported:
             near, files = set().union(*by_line.values()), set(reaching)
         tests = [test for test in self.seconds if test.partition("::")[0] in files]
         return sorted(tests, key=lambda test: (test not in near, self.seconds[test]))
