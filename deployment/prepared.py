@@ -49,7 +49,8 @@ class PreparedProgram:
         # A socket in a folder of this user, because anybody on the machine can connect to a port.
         self._folder = tempfile.TemporaryDirectory(prefix="program-")
         socket = f"{self._folder.name}/socket"
-        command = [str(python), "-P", __file__, str(folder), str(modules), socket, str(writer)]
+        # Unbuffered (-u), because `end` kills the process.
+        command = [str(python), "-u", "-P", __file__, str(folder), str(modules), socket, str(writer)]
         with files.with_suffix(".log").open("w") as output:
             self.process = subprocess.Popen(
                 command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=output, stderr=output,

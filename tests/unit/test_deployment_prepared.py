@@ -34,7 +34,8 @@ pulumi_aws.sns.Topic  # loaded on first use
 
 @pytest.fixture(autouse=True)
 def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A runner on PATH that ends well."""
+    """A runner on PATH that ends well. What a program prints is kept without this variable, too."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "pulumi-language-python-exec").write_text(RUNNER.replace("CODE", "0"))
