@@ -1090,7 +1090,7 @@ def test_the_docker_provider_sees_a_change_exactly_if_the_tag_changes(
 # ---- .dockerignore
 
 PARTS = st.sampled_from(["a", "b", "ab", "a.b", "lib", "x.py", ".env"])
-IGNORED = st.lists(PARTS | st.sampled_from(["*", "?", "a*", "*.py", "[ab]", "[^a]", "**"]), min_size=1, max_size=3)
+IGNORED = st.lists(PARTS | st.sampled_from(["*", "?", "a*", "*.py", "[ab]", "**"]), min_size=1, max_size=3)
 
 
 @reaches("matches", "differs", "below")
