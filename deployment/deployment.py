@@ -514,7 +514,7 @@ class Deployment:
             return result
         if problem:
             image = str(result.outputs.get("imageDigest", ""))
-            text = f"GET {url} failed its check: {problem.rstrip('.')}."
+            text = f"GET {url} failed its check: {problem.removesuffix('.')}."
             raise CheckFailed(text, stack=name, image=image, rolled_back_to="")
         return dataclasses.replace(result, checked=f"{last} in {time.monotonic() - began:.1f} s")
 

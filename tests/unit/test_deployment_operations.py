@@ -69,7 +69,7 @@ class Verdict(Check):
         stack = url.rpartition("/")[2]
         digest = self.cli.stacks[stack].outputs["imageDigest"]
         self.asked.append((digest, previous_share(self.cli.of("up", stack)[-1])))
-        problem = "500 no" if digest in self.bad else ""
+        problem = "500 no." if digest in self.bad else ""
         tell(problem or "200", 60)
         return problem
 
@@ -801,7 +801,7 @@ def test_a_refresh_is_asked_for_or_comes_with_a_check(deploy: Deploy, cli: FakeC
 
 def test_an_image_that_fails_its_check_gives_way_to_the_one_before(deploy: Deploy, cli: FakeCli) -> None:
     running(cli, "sha256:old", "consumer")
-    with pytest.raises(CheckFailed, match="500 no.*runs sha256:old again") as raised:
+    with pytest.raises(CheckFailed, match=r"500 no\. .*runs sha256:old again") as raised:
         deploy().up(check=Verdict(cli=cli, bad=["sha256:new"]))
     assert (raised.value.image, raised.value.rolled_back_to) == ("sha256:new", "sha256:old")
     assert cli.stacks["consumer"].outputs["imageDigest"] == "sha256:old"
