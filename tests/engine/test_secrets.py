@@ -114,7 +114,7 @@ def test_a_secret_of_the_environment_and_the_push_token_are_in_clear_nowhere(con
     assert "[secret]" in said["preview"]
     configuration = clone.client("consumer", "lambda").get_function_configuration(FunctionName=FUNCTION)
     assert configuration["Environment"]["Variables"] == {"TOKEN": CANARY}
-    assert clone.planned("consumer") == {}
+    assert clone.last_update("consumer") == {}
 
     url, tag, token = clone.output("registry", "repositoryUrl"), clone.output("consumer", "imageTag"), push_token(clone)
     clone.edit("Pulumi.consumer.yaml", "memory: 128", "memory: 1")
