@@ -459,11 +459,12 @@ def test_what_a_killed_run_leaves_is_found_named_and_repaired(program: Program) 
 def test_drift_is_found_and_the_state_stays_until_it_is_refreshed(program: Program) -> None:
     lambda_ = program.clone.client("consumer", "lambda")
     lambda_.update_function_configuration(FunctionName=NAME, MemorySize=256)
-    for _ in range(2):
-        shown = program.command("drift", "--json")
-        assert shown.returncode == 8, shown.stderr
-        stacks = json.loads(shown.stdout)["stacks"]
-        assert (stacks["registry"]["changes"], stacks["consumer"]["changes"]) == ({}, {"update": 1})
+    state = program.clone.state("consumer")
+    shown = program.command("drift", "--json")
+    assert shown.returncode == 8, shown.stderr
+    stacks = json.loads(shown.stdout)["stacks"]
+    assert (stacks["registry"]["changes"], stacks["consumer"]["changes"]) == ({}, {"update": 1})
+    assert program.clone.state("consumer") == state
     with program.deployment() as deployment:
         assert deployment.refresh()["consumer"].changes == {"update": 1}
         assert deployment.drift()["consumer"].changes == {}
@@ -502,10 +503,10 @@ def test_a_release_shifts_calls_in_shares_and_rolls_back_without_a_failed_call(
             program.config["consumer"]["image"] = program.answering("canary")
             seen.clear()
             before, _ = program.alias()
-            outputs = deployment.up(check=Check(answers=3), shares=[0.1, 0.5])["consumer"].outputs
+            outputs = deployment.up(check=Check(answers=3), shares=[0.1])["consumer"].outputs
             assert outputs["imageDigest"] == program.image() != first
             new = outputs["functionVersion"]
-            assert seen == [(new, {before: 0.9}), (new, {before: 0.5}), (new, {})]
+            assert seen == [(new, {before: 0.9}), (new, {})]
             assert program.clone.get_url(url)[1] == {"message": "canary"}
 
             seen.clear()
@@ -527,7 +528,7 @@ def test_an_image_that_fails_its_check_is_rolled_back(program: Program) -> None:
     code = "def handler(event, context):\n    return {'statusCode': 500, 'body': 'not well'}\n"
     program.config["consumer"]["image"] = program.build("unwell", code=code)
     with program.deployment() as deployment, pytest.raises(CheckFailed, match="500 not well") as failed:
-        deployment.up(check=Check(seconds=10))
+        deployment.up(check=Check(seconds=3))
     assert failed.value.image not in ("", running)
     assert (failed.value.rolled_back_to, program.image()) == (running, running)
 
@@ -588,14 +589,15 @@ pulumi.export("seen", json.dumps(json.loads(os.environ["PULUMI_CONFIG"]), sort_k
 
 
 @hypothesis.settings(
-    max_examples=3,
+    max_examples=2,
     deadline=None,
     database=None,
     derandomize=True,
     suppress_health_check=list(hypothesis.HealthCheck),
     phases=[hypothesis.Phase.generate],
 )
-@given(values=st.lists(VALUES, min_size=100, max_size=100))
+# The simplest example, with which Hypothesis starts, has a hundred equal values.
+@given(values=st.lists(VALUES, min_size=100, max_size=100).filter(lambda values: len({*values}) > 1))
 def test_the_program_gets_the_same_configuration_from_pulumi_and_from_deployment(
     clone: Clone, values: list[str]
 ) -> None:
@@ -779,7 +781,6 @@ def test_a_save_is_deployed_and_answers_and_the_next_one_ends_the_check_of_a_bro
             process.kill()
             (app.parent / "notes.md").unlink(missing_ok=True)
             program.clone.restore()
-    program.clone.up("consumer")
 
 
 def commit_a_pull_request(clone: Clone) -> None:
@@ -796,8 +797,8 @@ def commit_a_pull_request(clone: Clone) -> None:
 @pytest.fixture
 def pull_request(program: Program) -> Iterator[Program]:
     """The clone, deployed as committed, on a branch with changes."""
-    with program.deployment(registry="registry") as deployment:
-        deployment.up()
+    program.clone.leave()
+    program.clone.reset()
     main = subprocess.run(
         ["git", "branch", "--show-current"], cwd=program.clone.root, capture_output=True, text=True
     ).stdout.strip()
@@ -887,9 +888,9 @@ def roles(program: Program, tmp_path: Path) -> Iterator[Logins]:
         ]
     )
     yield logins
-    # The providers in the states use these roles.
-    for stack in STACKS:
-        program.clone.up(stack)
+    # The providers in the states use these roles. The pull request's branch must not be checked out any more.
+    program.clone.leave()
+    program.clone.reset()
     logins.delete()
 
 
@@ -899,7 +900,7 @@ def logged_in(roles: Logins, workflow: str) -> dict[str, str]:
     return {**roles.environment, **roles.workflow(role, SUBJECTS[workflow])}
 
 
-def test_what_the_workflows_run_is_run_here_in_their_order(pull_request: Program, roles: Logins) -> None:
+def test_what_the_workflows_run_is_run_here_in_their_order(roles: Logins, pull_request: Program) -> None:
     """They build and call the image, write the preview, deploy the registry and the consumer, and find no drift.
 
     They use only roles: the stack files' profiles do not exist.
