@@ -151,10 +151,12 @@ def test_destroy_leaves_nothing(empty: Clone) -> None:
     assert empty.owned() == {}
 
 
-def test_down_leaves_no_process_and_nothing_but_caches_and_keys(empty: Clone) -> None:
+def test_down_destroys_the_stacks_and_leaves_no_process_and_nothing_but_caches_and_keys(empty: Clone) -> None:
+    empty.up("registry")
     assert empty.processes()
     ran = empty.make("down")
     assert ran.returncode == 0, ran.stdout
+    assert re.search(r"Destroy registry +done", ran.stdout), ran.stdout
     assert empty.processes() == []
     left = {path.name for path in (empty.root / ".local").iterdir()}
     assert left <= {"venv", "tools", "pulumi-cli", "pulumi-home", "bin", "layout", "endpoint", "passphrase"}
