@@ -12,7 +12,7 @@ from components.function import ImageFunction, ImageFunctionArgs
 from components.image.build import ImageBuild, Platform
 from components.image.manifest import RepositoryReader, find_tag, require_runnable
 from components.image.options import BuildOptions, Image
-from components.image.plan import plan_build, plan_existing
+from components.image.plan import is_own_build, plan_build, plan_existing
 from components.image.source import PLATFORMS, BuiltImage, ExistingImage, RegistryLogin
 from settings import ConsumerSettings
 from stacks import account_provider, reason, stack_outputs
@@ -39,7 +39,7 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     # The engine starts one provider after the other. Those that are certainly used start during the calls below.
     is_early = is_tagged and settings.registry.has_credentials
     registry_account = _registry_account(settings, repository) if is_early else None
-    docker_engine = _docker_engine() if build and before.get("imageSource") == "built" else None
+    docker_engine = _docker_engine() if build and is_own_build(build.fingerprint, before) else None
     loading = asyncio.get_running_loop().run_in_executor(None, _load_sdk)
     # A provider checks its credentials at its first call. Make that call before the push.
     caller = await aws.get_caller_identity(opts=pulumi.InvokeOptions(provider=consumer_account))

@@ -41,6 +41,11 @@ class ImagePlan:
         return {**outputs, "previousVersion": self.previous_version, "previousImageDigest": self.previous_digest}
 
 
+def is_own_build(inputs: str, before: Mapping[str, Any]) -> bool:
+    """Whether this stack's last update ran a build with these inputs. Such an image keeps its resource."""
+    return before.get("imageSource") == "built" and before.get("imageInputs") == inputs
+
+
 def plan_build(tag: str, inputs: str, tags: Mapping[str, str] | None, before: Mapping[str, Any]) -> ImagePlan:
     """Decide whether to build the image, or to run the image in the repository with this tag.
 
@@ -58,7 +63,7 @@ def plan_build(tag: str, inputs: str, tags: Mapping[str, str] | None, before: Ma
     if tags is None:
         tags = {str(before.get("imageTag", "")): str(before.get("imageDigest", ""))}
     digest = tags.get(tag, "")
-    is_own = before.get("imageSource") == "built" and before.get("imageInputs") == inputs
+    is_own = is_own_build(inputs, before)
     is_built = is_own or not digest
     is_gone = is_own and not digest
     # An image that is not built yet has no digest.

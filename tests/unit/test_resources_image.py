@@ -189,6 +189,8 @@ def test_the_same_content_built_in_another_way_keeps_its_tag_and_is_reused(
     assert after.outputs["imageTag"] == before.outputs["imageTag"]
     assert after.outputs["imageSource"] == "reused"
     assert not after.of(IMAGE)
+    # The next update would delete it.
+    assert not after.of("pulumi:providers:docker")
     assert after.outputs["imageUri"] == before.outputs["imageUri"]
 
 
