@@ -32,12 +32,12 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     before = await stack_outputs()
     build = _image_build(settings.image, PLATFORMS[settings.function.architecture]) if _is_with_build() else None
     # A digest needs no lookup. Only a tag and a push need access to the registry's account.
-    is_tagged = bool(repository.url and (build or settings.image.tag))
+    tag = build.tag if build else settings.image.tag
     consumer_account = account_provider(
         "consumer", account=settings.account, region=settings.region, credentials=settings
     )
     # The engine starts one provider after the other. Those that are certainly used start during the calls below.
-    is_early = is_tagged and settings.registry.has_credentials
+    is_early = tag and repository.url and settings.registry.has_credentials
     registry_account = _registry_account(settings, repository) if is_early else None
     docker_engine = _docker_engine() if build and is_own_build(build.fingerprint, before) else None
     loading = asyncio.get_running_loop().run_in_executor(None, _load_sdk)
@@ -46,7 +46,6 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     await loading
     reader = await _reader(repository.url, consumer_account) if repository.url else None
     is_own_login = needs_no_registry_account(repository, settings, caller.arn)
-    tag = build.tag if build else settings.image.tag
     digests: dict[str, str] | None = {}
     if tag and reader:
         if registry_account is None:

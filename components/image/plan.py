@@ -42,7 +42,7 @@ class ImagePlan:
 
 
 def is_own_build(inputs: str, before: Mapping[str, Any]) -> bool:
-    """Whether this stack's last update ran a build with these inputs. Such an image keeps its resource."""
+    """Whether this stack built its image with these inputs in an earlier update. The image keeps its resource."""
     return before.get("imageSource") == "built" and before.get("imageInputs") == inputs
 
 
