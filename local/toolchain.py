@@ -112,7 +112,7 @@ def _pulumi_cli(current: Step) -> Path:
         current.done("found", f"official {PULUMI_VERSION}")
         return installed
     if (built := go.binary("pulumi", TOOLS)).exists():
-        current.done("found", f"{PULUMI_VERSION} built from its Go module")
+        current.done("found", f"{PULUMI_VERSION} built from its Go module, without `pulumi api`")
         return built
     current.say("trying the official download")
     if _download(installed.parent) and installed.exists():
@@ -121,7 +121,7 @@ def _pulumi_cli(current: Step) -> Path:
     shutil.rmtree(installed.parent.parent, ignore_errors=True)
     current.say("no download can be reached; building it from its Go module (minutes)")
     go.build("pulumi", TOOLS, run)
-    current.done("built", f"{PULUMI_VERSION} from its Go module")
+    current.done("built", f"{PULUMI_VERSION} from its Go module, without `pulumi api`")
     return built
 
 

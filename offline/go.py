@@ -32,10 +32,10 @@ class Run(Protocol):
 
 
 def binary(tool: str, folder: Path) -> Path:
-    """The path of a command's binary in a folder. Its name changes with its pins and options."""
+    """The path of a command's binary in a folder. Its name changes with its sources, pins and options."""
     sha = hashlib.sha256(" ".join(COMMANDS[tool][1]).encode())
-    for name in ("go.mod", "go.sum"):
-        sha.update((TOOLS / tool / name).read_bytes())
+    for path in sorted(filter(Path.is_file, (TOOLS / tool).rglob("*"))):
+        sha.update(path.read_bytes())
     return folder / f"{tool}-{sha.hexdigest()[:12]}"
 
 

@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import io
 import re
+import shutil
 import tarfile
 import urllib.error
 from pathlib import Path
@@ -153,3 +154,13 @@ def test_stand_ins_are_written_over_those_that_are_there(tmp_path: Path) -> None
     for _ in range(2):
         stand_ins.write(tmp_path / "bin", Path("python"), tmp_path, run)
     assert {file.stat().st_mode & 0o777 for file in (tmp_path / "bin").iterdir()} == {0o755}
+
+
+def test_a_cli_of_other_sources_is_built_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(go, "TOOLS", shutil.copytree(go.TOOLS, tmp_path / "tools"))
+    sources = [path for path in (go.TOOLS / "pulumi").rglob("*") if path.is_file()]
+    names = {go.binary("pulumi", tmp_path)}
+    for source in sources:
+        source.write_text(source.read_text() + "\n")
+        names.add(go.binary("pulumi", tmp_path))
+    assert len(names) == 1 + len(sources)
