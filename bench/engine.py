@@ -17,6 +17,8 @@ from bench.ground import CONSUMER, REGISTRY, Ground, installed
 from bench.measure import CommandFailed, Measure, Run, run, tell
 
 SIZES = (1, 10, 50)
+# Functions of the flat program with about as many resources as so many functions have with components.
+AS_MANY = {1: 1, 10: 13, 50: 64}
 # Whether plugins are installed, and the stack.
 UNCHANGED_GOALS = {(True, REGISTRY): 1.2, (True, CONSUMER): 1.5, (False, REGISTRY): 1.5, (False, CONSUMER): 2.2}
 MANY = [f"many-{number}" for number in range(10)]
@@ -340,9 +342,9 @@ def together(ground: Ground, rounds: int) -> list[Measure]:
 
 def growth(ground: Ground, rounds: int) -> list[Measure]:
     """Previews with more functions and consumers, compared with a flat program with the same number."""
-    functions: dict[str, list[dict[int, Run]]] = {"composed": [], "flat": []}
+    functions: dict[str, list[dict[int, Run]]] = {"composed": [], "flat": [], "as many": []}
     consumers: dict[str, list[dict[int, Run]]] = {"ours": [], "flat": []}
-    for program in functions:
+    for program in ("composed", "flat"):
         ground.pulumi("stack", "init", "growth", program=program)
     for size in SIZES:
         accounts = ", ".join(f'{{account: "{number:012}"}}' for number in range(1, size + 1))
@@ -354,8 +356,9 @@ def growth(ground: Ground, rounds: int) -> list[Measure]:
         for runs in (*functions.values(), *consumers.values()):
             runs.append({})
         for size in SIZES:
-            many = {"name": "growth", "functions": str(size), "consumers": "1"}
-            functions["flat"][-1][size] = ground.preview("growth", program="flat", config=many)
+            for runs, count in ((functions["flat"], size), (functions["as many"], AS_MANY[size])):
+                many = {"name": "growth", "functions": str(count), "consumers": "1"}
+                runs[-1][size] = ground.preview("growth", program="flat", config=many)
             many = {"functions": str(size)}
             functions["composed"][-1][size] = ground.preview("growth", program="composed", config=many)
             many = {"name": "growth", "functions": "0", "consumers": str(size)}
@@ -368,6 +371,11 @@ def growth(ground: Ground, rounds: int) -> list[Measure]:
             goal=1.1,
             values=[_slope(runs, small, large) for runs in functions["composed"]],
             anchors=[_slope(runs, small, large) for runs in functions["flat"]],
+            bound=[
+                _slope(as_many, small, large) / _slope(flat, small, large)
+                for as_many, flat in zip(functions["as many"], functions["flat"], strict=True)
+            ],
+            note="bound: the flat program with as many resources as the components have",
         )
         for small, large in ((1, 10), (10, 50))
     ]
@@ -382,7 +390,7 @@ def growth(ground: Ground, rounds: int) -> list[Measure]:
         )
         for size in SIZES[1:]
     ]
-    memory = {"functions": functions.values(), "consumers": consumers.values()}
+    memory = {"functions": (functions["composed"], functions["flat"]), "consumers": consumers.values()}
     return measures + [
         Measure(
             name=f"memory with 50 {what}",
