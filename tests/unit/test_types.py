@@ -1,8 +1,10 @@
-"""Names of resource types and their properties are those of the provider."""
+"""Names of resource types and their properties are those of the provider, and mypy knows them."""
 
 import dataclasses
 import inspect
 import re
+import tomllib
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -48,3 +50,13 @@ def test_every_default_is_of_the_type_that_is_declared(kind: Any) -> None:
 
 def test_the_package_has_all_that_it_exports() -> None:
     assert [name for name in deployment.__all__ if not hasattr(deployment, name)] == []
+
+
+def test_mypy_reads_every_service_that_is_used() -> None:
+    config = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["mypy"]
+    checked = [path for name in config["files"] for path in (Path(name), *Path(name).rglob("*.py")) if path.is_file()]
+    names = {name for path in checked for name in re.findall(r"\baws\.(\w+)\.\w", path.read_text())}
+    used = {name for name in names if Path(str(pulumi_aws.__file__)).with_name(name).is_dir()}
+    assert used
+    (read,) = (item["module"] for item in config["overrides"] if item.get("follow_imports") == "normal")
+    assert used == {name.split(".")[1] for name in read if name.endswith(".*")}
