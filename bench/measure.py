@@ -87,6 +87,12 @@ def run(command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | No
     return Run(time.monotonic() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / KIB, output)
 
 
+def busy() -> float:
+    """Seconds of work of all processors since the machine was started: of all processes, and of the kernel."""
+    user, nice, system, _, _, *interrupts = map(int, Path("/proc/stat").read_text().partition("\n")[0].split()[1:8])
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+
+
 def tell(doing: str) -> None:
     """Print a line of progress to stderr."""
     print(f"… {doing}", file=sys.stderr, flush=True)
