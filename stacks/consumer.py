@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -9,7 +11,7 @@ import pulumi_docker as docker
 
 from components.errors import ImageUnusable
 from components.function import ImageFunction, ImageFunctionArgs
-from components.image.build import ImageBuild, Platform
+from components.image.build import ImageBuild
 from components.image.manifest import RepositoryReader, find_tag, require_runnable
 from components.image.options import BuildOptions, Image
 from components.image.plan import is_own_build, plan_build, plan_existing
@@ -28,24 +30,32 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
         ImageUnusable: the image cannot be built or found.
         NameTaken: another stack has a function of this name.
     """
-    repository = await find_repository(settings)
     before = await stack_outputs()
-    build = _image_build(settings.image, PLATFORMS[settings.function.architecture]) if _is_with_build() else None
-    # A digest needs no lookup. Only a tag and a push need access to the registry's account.
-    tag = build.tag if build else settings.image.tag
+    finding = asyncio.ensure_future(find_repository(settings))
+    # A stack that the registry refuses gets no provider, unless it has it already.
+    if not _runs_here(settings, before):
+        await finding
+    # The engine starts one provider after the other, so those that are certainly used start during the calls.
     consumer_account = account_provider(
         "consumer", account=settings.account, region=settings.region, credentials=settings
     )
-    # The engine starts one provider after the other. Those that are certainly used start during the calls below.
+    repository = await finding
+    build = _image_build(settings)
+    # A digest needs no lookup. Only a tag and a push need access to the registry's account.
+    tag = build.tag if build else settings.image.tag
     is_early = tag and repository.url and settings.registry.has_credentials
     registry_account = _registry_account(settings, repository) if is_early else None
-    docker_engine = _docker_engine() if build and is_own_build(build.fingerprint, before) else None
     loading = asyncio.get_running_loop().run_in_executor(None, _load_sdk)
     # A provider checks its credentials at its first call. Make that call before the push.
     caller = await aws.get_caller_identity(opts=pulumi.InvokeOptions(provider=consumer_account))
     await loading
+    # Docker's provider starts after the accounts' providers, which are needed first.
+    docker_engine = _docker_engine() if build and is_own_build(build.fingerprint, before) else None
     reader = await _reader(repository.url, consumer_account) if repository.url else None
     is_own_login = needs_no_registry_account(repository, settings, caller.arn)
+    reference = tag or await _named_digest(settings.image)
+    if repository.is_served and reader and reference:
+        await require_runnable(reader, reference, settings.function.architecture, missing=bool(tag))
     digests: dict[str, str] | None = {}
     if tag and reader:
         if registry_account is None:
@@ -54,18 +64,14 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
     await require_free_name(settings, before.get("logGroupName", ""), consumer_account)
     providers: list[pulumi.ProviderResource] = [consumer_account]
     image: BuiltImage | ExistingImage
-    if build is None:
-        digest = await _existing_digest(settings, repository, digests, is_listed=not is_own_login)
-        plan = plan_existing(digest, before)
-    else:
+    if build:
         plan = plan_build(build.tag, build.fingerprint, digests, before)
-    is_built = plan.source == "built"
-    reference = plan.digest or tag
-    if repository.is_served and reader and reference:
-        await require_runnable(reader, reference, settings.function.architecture, missing=is_built)
+    else:
+        digest = _tagged_digest(repository, tag, digests, is_listed=not is_own_login) if tag else reference
+        plan = plan_existing(digest, before)
     if plan.is_gone:
         pulumi.log.warn(f"The repository no longer has the image {plan.tag}. It is built and pushed again.")
-    if build and is_built:
+    if build and plan.source == "built":
         image = _built_image(build, repository, registry_account, plan.push)
         providers.append(docker_engine or _docker_engine())
     else:
@@ -76,8 +82,11 @@ async def deploy(settings: ConsumerSettings) -> pulumi.Inputs:
         function_args(settings, image, plan.previous_version),
         opts=pulumi.ResourceOptions(providers=providers),
     )
+    return {**plan.outputs, **_outputs(function)}
+
+
+def _outputs(function: ImageFunction) -> dict[str, pulumi.Input[Any]]:
     return {
-        **plan.outputs,
         "imageUri": function.image_uri,
         "imageDigest": function.image_digest,
         "functionName": function.function_name,
@@ -99,17 +108,20 @@ def _load_sdk() -> None:
         hasattr(module, "any")
 
 
-def _is_with_build() -> bool:
-    """Whether images are built; not so in a first `python -m deployment preview --no-build`."""
-    return not pulumi.runtime.is_dry_run() or pulumi.Config("deployment").get_bool("build") is not False
+def _runs_here(settings: ConsumerSettings, before: Mapping[str, Any]) -> bool:
+    """Whether the function runs in this account and Region, so that the provider is in the stack's state."""
+    return str(before.get("functionArn")).split(":")[3:5] == [settings.region, settings.account]
 
 
-def _image_build(image: Image, platform: Platform) -> ImageBuild | None:
-    if image.context is None:
+def _image_build(settings: ConsumerSettings) -> ImageBuild | None:
+    """The build. None for an existing image, and in a first `python -m deployment preview --no-build`."""
+    image = settings.image
+    is_left_out = pulumi.runtime.is_dry_run() and pulumi.Config("deployment").get_bool("build") is False
+    if image.context is None or is_left_out:
         return None
     options = {name: getattr(image, name) for name in BuildOptions.model_fields}
     options["args"] = image.known_args(os.environ)
-    return ImageBuild(context=image.context, platform=platform, **options)
+    return ImageBuild(context=image.context, platform=PLATFORMS[settings.function.architecture], **options)
 
 
 async def _reader(url: str, account: aws.Provider) -> RepositoryReader:
@@ -168,16 +180,14 @@ async def _digests(repository: Repository, provider: aws.Provider) -> dict[str, 
     return {image.image_tag: image.image_digest for image in found.image_ids if image.image_tag}
 
 
-async def _existing_digest(
-    settings: ConsumerSettings, repository: Repository, digests: dict[str, str] | None, *, is_listed: bool
-) -> str:
-    """The digest that the configuration names. Empty if a preview cannot tell it, or leaves out the build."""
-    digest, tag, stack = settings.image.digest, settings.image.tag, settings.image.promote
-    if stack is not None:
-        return await _promoted_digest(stack)
-    if digest is not None:
-        return digest
-    if tag is None or digests is None or not (repository.url and (is_listed or repository.is_served)):
+async def _named_digest(image: Image) -> str:
+    """The digest that the configuration names, or that another stack runs. Empty for a tag, and without a build."""
+    return image.digest or (await _promoted_digest(image.promote) if image.promote else "")
+
+
+def _tagged_digest(repository: Repository, tag: str, digests: dict[str, str] | None, *, is_listed: bool) -> str:
+    """The digest of a configured tag. Empty if a preview cannot tell it."""
+    if digests is None or not (repository.url and (is_listed or repository.is_served)):
         return ""
     if tag not in digests:
         known = (

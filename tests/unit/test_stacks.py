@@ -16,6 +16,7 @@ from stacks import stack_outputs
 from tests.unit.conftest import Run
 from tests.unit.recorder import (
     DIGEST,
+    OWN_STACK,
     REGISTRY_OUTPUTS,
     REGISTRY_STACK,
     Recorder,
@@ -77,6 +78,19 @@ def test_a_registry_that_does_not_serve_the_consumer_is_refused(
     with pytest.raises(RegistryUnusable, match=expected):
         deploy_consumer(run, **changed)
     assert recorder.kinds() == ["pulumi:pulumi:StackReference"]
+
+
+@pytest.mark.parametrize(("moved", "providers"), [({}, 1), ({"region": "eu-west-1"}, 0), ({"account": "3" * 12}, 0)])
+def test_a_stack_that_the_registry_refuses_gets_no_new_provider(
+    run: Run, recorder: Recorder, app: Path, moved: dict[str, Any], providers: int
+) -> None:
+    # The provider of a deployed function starts while the registry stack is read.
+    recorder.stacks[OWN_STACK] = deploy_consumer(run)
+    recorder.stacks[REGISTRY_STACK]["consumerRegions"] = {"us-east-1": []}
+    recorder.resources.clear()
+    with pytest.raises(RegistryUnusable):
+        deploy_consumer(run, **moved)
+    assert recorder.kinds().count("pulumi:providers:aws") == providers
 
 
 def test_an_image_without_a_digest_never_reaches_lambda(run: Run, recorder: Recorder, app: Path, monkeypatch) -> None:  # noqa: ANN001
