@@ -121,7 +121,8 @@ class Guard:
     """ASGI application in front of all others.
 
     Args:
-        inner: handles allowed requests. The scope of an API call has its `service` and `caller`.
+        inner: handles allowed requests. The scope of an API call has its `service`, `caller` and, unless its path says
+            it, its `action`.
         port: the loopback port it is served on.
         secret: the bearer token of the local cloud's own API.
     """
@@ -233,7 +234,9 @@ class Guard:
         elif found := inputs.problem(name, scope, body):
             await _fail(send, name, headers, iam.AuthError(*found), 400)
         else:
-            await self._inner({**scope, "service": name, "caller": caller}, giving(body, receive), send)
+            await self._inner(
+                {**scope, "service": name, "caller": caller, "action": action}, giving(body, receive), send
+            )
 
     async def _web_identity(self, scope: Scope, receive: Receive, send: Send) -> bool:
         """Handle the only unsigned call, which has a token instead. Returns whether it was this call."""

@@ -5,6 +5,7 @@ MiniStack saves its state only when it stops normally. The layers of images are 
 
 import logging
 import os
+import re
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ FOLDER = Path(os.environ["STATE_DIR"])
 LAYERS = FOLDER / "layers"
 # Not MiniStack's name for ECR, so that MiniStack neither loads nor saves it.
 REGISTRY = "registry"
+# The methods and actions that change nothing that is saved.
 READING = ("GET", "HEAD")
+READS = re.compile(r"(BatchGet|Describe|Get|List)\w+")
 
 
 class Kept:
@@ -46,8 +49,8 @@ class Kept:
                 save_all({**ministack._build_persistence_save_dict(), "lambda": _functions, REGISTRY: _registry})
             await send(message)
 
-        changes = scope["type"] == "http" and scope["method"] not in READING
-        await self._inner(scope, receive, saving if changes else send)
+        reads = scope["type"] != "http" or scope["method"] in READING or READS.fullmatch(scope.get("action", ""))
+        await self._inner(scope, receive, send if reads else saving)
 
 
 def _registry() -> dict[str, Any]:
