@@ -85,8 +85,8 @@ def test(*arguments: str) -> int:
 
     Without arguments, lint and all tests run, in parallel, and the coverage is printed.
     """
-    # Engine tests often wait, so one worker more than processors keeps all of them busy.
-    workers = min(WORKERS, (os.cpu_count() or 1) + 1)
+    # Engine tests often wait, so two workers more than processors keep all of them busy.
+    workers = min(WORKERS, (os.cpu_count() or 1) + 2)
     everything = ["--cov", f"--numprocesses={workers}", "--dist=loadfile", "--no-loadscope-reorder"]
     besides = [toolchain.browser] if arguments else [toolchain.browser, lint]
     return _with_tools("pytest", *(arguments or everything), besides=besides)
