@@ -28,7 +28,7 @@ down: ## destroy both stacks, and stop the local cloud
 test: ## install everything for the tests, run lint and all tests, and measure coverage
 	@$(PYTHON) -m local test
 
-bench: ## run the measurements (40 minutes); ARGS="--help" lists them
+bench: ## run the measurements (half an hour); ARGS="--help" lists them
 	@$(PYTHON) -m local bench $(ARGS)
 
 # Given tests/unit, the process that only starts the workers would import its conftest.py too, and with it Pulumi.
