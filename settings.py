@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import pulumi
 from pulumi.runtime.config import is_config_secret
-from pydantic import AfterValidator, PrivateAttr, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 from pydantic.alias_generators import to_camel
 
 from components.endpoint import Endpoint
@@ -185,9 +185,9 @@ class ConsumerSettings(StackSettings):
     """The registry's stack and the credentials for the push."""
     image: Image
     """The image to run: built and pushed, or one that is in the repository."""
-    function: Function = Function()
+    function: Function = Field(default_factory=Function)
     """The Lambda function."""
-    api: Endpoint = RestApi()
+    api: Endpoint = Field(default_factory=RestApi)
     """The endpoint of the function."""
 
     _is_secret: bool = PrivateAttr(default=False)

@@ -299,7 +299,7 @@ class ImageFunctionArgs(Function):
         Discriminator(_image_type),
     ]
     """Image that the function runs: an existing image, or one to build and push."""
-    endpoint: Endpoint = NoEndpoint()
+    endpoint: Endpoint = Field(default_factory=NoEndpoint)
     """The endpoint of the function. Default: none."""
     secret_environment: Switch = False
     """Whether the values of `environment` are encrypted in the state and hidden in previews."""
