@@ -6,7 +6,6 @@ The calls are those of the stand-in plugin, made by users of a local cloud witho
 import hashlib
 import json
 from collections.abc import Callable
-from itertools import count
 from typing import Any
 
 import botocore.exceptions
@@ -42,8 +41,9 @@ class Deployed:
     """A function of an account, with a queue and a topic that call it, and who deploys that."""
 
     def __init__(self, cloud: Cloud) -> None:
-        self.cloud, self._numbers = cloud, count()
+        self.cloud = cloud
         self._iam = self.client("iam")
+        self._users: dict[str, Aws] = {}
         self._create_function()
         self.queue = self.client("sqs").get_queue_attributes(
             QueueUrl=self.client("sqs").create_queue(QueueName="orders")["QueueUrl"], AttributeNames=["QueueArn"]
@@ -76,13 +76,14 @@ class Deployed:
 
     def user(self, table: str, missing: Permission | None = None) -> Aws:
         """A user who deploys the consumer, with the policy of the options as well, complete or without one line."""
-        mine, name = self._iam, f"user-{next(self._numbers)}"
-        mine.create_user(UserName=name)
+        if table not in self._users:
+            self._iam.create_user(UserName=table)
+            keys = self._iam.create_access_key(UserName=table)["AccessKey"]
+            self._users[table] = Aws(_session(keys["AccessKeyId"], keys["SecretAccessKey"]))
         for principal in ("consumer-deployer", table):
             document = json.dumps(policy(principal, without=missing))
-            mine.put_user_policy(UserName=name, PolicyName=principal, PolicyDocument=document)
-        keys = mine.create_access_key(UserName=name)["AccessKey"]
-        return Aws(_session(keys["AccessKeyId"], keys["SecretAccessKey"]))
+            self._iam.put_user_policy(UserName=table, PolicyName=principal, PolicyDocument=document)
+        return self._users[table]
 
     @property
     def owner(self) -> Aws:
