@@ -1,6 +1,7 @@
 """A copy of this folder with warm caches, in which tests run the commands of the README."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -28,7 +29,7 @@ class Checkout:
     root: Path
     port: int = field(default_factory=free_port)
     _variables: str = field(default="", repr=False)
-    _read_before: dict[Path, int] = field(default_factory=dict, repr=False)
+    _read_before: dict[Path, object] = field(default_factory=dict, repr=False)
 
     @classmethod
     def make_in(cls, root: Path) -> Self:
@@ -98,10 +99,11 @@ class Checkout:
             self._variables, self._read_before = ran.stdout, self._read()
         return f"{self._variables}\n{command}" if cached and self._variables else f'eval "$(make -s env)" && {command}'
 
-    def _read(self) -> dict[Path, int]:
-        """The times of the files that `make env` reads."""
-        files = self.root.glob("Pulumi.*.yaml"), *((self.root / ".local" / name).glob("*") for name in ("aws", "run"))
-        return {file: file.stat().st_mtime_ns for found in files for file in found}
+    def _read(self) -> dict[Path, object]:
+        """What `make env` reads: the profiles in stack files, and when the files of the local run were written."""
+        profile = re.compile(r"^ +[\w-]+:(?:profile|account|region):.*", re.MULTILINE)
+        profiles = {file: profile.findall(file.read_text()) for file in self.root.glob("Pulumi.*.yaml")}
+        return profiles | {file: file.stat().st_mtime_ns for file in (self.root / ".local" / "run").glob("*")}
 
     def edit(self, name: str, old: str, new: str) -> None:
         """Replace a text in a file of the clone."""
