@@ -21,8 +21,8 @@ def test_what_the_readme_calls_answers(deployed: Clone, client: str) -> None:
     assert json.loads(said.stdout) == HELLO, said.stdout
 
 
-def test_other_hosts_are_refused_with_the_way_out(deployed: Clone) -> None:
-    said = deployed.shell(f"{PYTHON} https://example.com/")
+def test_other_hosts_are_refused_with_the_way_out(updatable: Clone) -> None:
+    said = updatable.shell(f"{PYTHON} https://example.com/")
     assert said.returncode != 0
     assert "example.com:443 is outside of the local run" in said.stdout
     assert "unset HTTPS_PROXY https_proxy" in said.stdout
@@ -37,27 +37,27 @@ def test_a_function_url_answers(updatable: Clone) -> None:
     assert updatable.get_url(url) == (200, HELLO)
 
 
-def test_only_the_owner_reads_the_key_of_the_authority(deployed: Clone) -> None:
-    folder = deployed.root / ".local" / "endpoint"
+def test_only_the_owner_reads_the_key_of_the_authority(updatable: Clone) -> None:
+    folder = updatable.root / ".local" / "endpoint"
     assert (folder / "authority.key").stat().st_mode & 0o777 == 0o600
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_the_schema_of_the_plugin_is_printed_by_the_command_of_its_page(deployed: Clone) -> None:
+def test_the_schema_of_the_plugin_is_printed_by_the_command_of_its_page(updatable: Clone) -> None:
     # The official language host first installs the packages of the plugin, from an index that the local run refuses.
     command = documented("pulumi package get-schema ./plugin")
-    shown = deployed.shell(f"unset HTTPS_PROXY https_proxy; {command} 2>/dev/null")
+    shown = updatable.shell(f"unset HTTPS_PROXY https_proxy; {command} 2>/dev/null")
     assert shown.returncode == 0, shown.stdout
     assert "cross-account-ecr:index:ImageFunction" in json.loads(shown.stdout)["resources"]
 
 
-def test_both_stacks_in_another_partition(deployed: Clone) -> None:
+def test_both_stacks_in_another_partition(updatable: Clone) -> None:
     region = "cn-north-1"
     owner, user = "777777777777", "888888888888"
     files = {}
     for stack, account in (("registry", owner), ("consumer", user)):
-        deployed.add_profile(f"{stack}-cn", account, region)
-        text = (deployed.root / f"Pulumi.{stack}.yaml").read_text().replace("us-east-1", region)
+        updatable.add_profile(f"{stack}-cn", account, region)
+        text = (updatable.root / f"Pulumi.{stack}.yaml").read_text().replace("us-east-1", region)
         for old, new in (("111111111111", owner), ("222222222222", user), ("stack: registry", "stack: registry-cn")):
             text = text.replace(old, new)
         for name in ("registry", "consumer"):
@@ -65,26 +65,27 @@ def test_both_stacks_in_another_partition(deployed: Clone) -> None:
         text = text.replace(
             "{name: cross-account-function}", "{name: hello, protect: false, retainOnDelete: false, forceDelete: true}"
         )
-        files[f"{stack}-cn"] = deployed.root / f"Pulumi.{stack}-cn.yaml"
+        files[f"{stack}-cn"] = updatable.root / f"Pulumi.{stack}-cn.yaml"
         files[f"{stack}-cn"].write_text(text)
     try:
         for stack in files:
-            made = deployed.shell(f"pulumi stack init {stack} && pulumi up --yes --skip-preview -s {stack}")
+            made = updatable.shell(f"pulumi stack init {stack} && pulumi up --yes --skip-preview -s {stack}")
             assert made.returncode == 0, made.stdout
-            assert deployed.planned(stack) == {}
-        host = f"localhost:{deployed.port}/{owner}.dkr.ecr.{region}.amazonaws.com.cn/hello"
-        assert deployed.output("registry-cn", "repositoryUrl") == host
-        assert deployed.output("registry-cn", "repositoryArn").startswith(f"arn:aws-cn:ecr:{region}:{owner}:")
-        assert deployed.output("consumer-cn", "functionArn").startswith(f"arn:aws-cn:lambda:{region}:{user}:")
-        assert f".execute-api.{region}.amazonaws.com.cn/" in deployed.output("consumer-cn", "endpointUrl")
-        assert deployed.get(stack="consumer-cn") == (200, HELLO)
+            assert updatable.planned(stack) == {}
+        host = f"localhost:{updatable.port}/{owner}.dkr.ecr.{region}.amazonaws.com.cn/hello"
+        assert updatable.output("registry-cn", "repositoryUrl") == host
+        assert updatable.output("registry-cn", "repositoryArn").startswith(f"arn:aws-cn:ecr:{region}:{owner}:")
+        assert updatable.output("consumer-cn", "functionArn").startswith(f"arn:aws-cn:lambda:{region}:{user}:")
+        assert f".execute-api.{region}.amazonaws.com.cn/" in updatable.output("consumer-cn", "endpointUrl")
+        assert updatable.get(stack="consumer-cn") == (200, HELLO)
         # The Lambda service pulls again, with the function's ARN that the repository's policy names.
         age = f"functions/{user}/cross-account-function/age"
-        assert deployed.call_cloud("POST", age)[1]["functions"] == [deployed.output("consumer-cn", "functionArn")]
-        assert deployed.get(stack="consumer-cn") == (200, HELLO)
-        state = deployed.shell("pulumi stack export -s consumer-cn && pulumi stack export -s registry-cn").stdout
-        assert "arn:aws:" not in state
+        assert updatable.call_cloud("POST", age)[1]["functions"] == [updatable.output("consumer-cn", "functionArn")]
+        assert updatable.get(stack="consumer-cn") == (200, HELLO)
+        for stack in files:
+            assert b"arn:aws:" not in updatable.state(stack)
     finally:
-        for stack, file in reversed(files.items()):
-            deployed.shell(f"pulumi destroy -yf -s {stack} && pulumi stack rm -y {stack}")
+        updatable.shell("pulumi destroy -yf -s consumer-cn && pulumi stack rm -y consumer-cn")
+        updatable.shell("pulumi stack rm -yf registry-cn")
+        for file in files.values():
             file.unlink(missing_ok=True)
