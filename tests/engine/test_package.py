@@ -73,53 +73,40 @@ pulumi.export("deployerPolicies", repository.deployerPolicies)
 OUTSIDE = "unset HTTPS_PROXY https_proxy"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def installed(demo: tuple[Clone, str]) -> None:
-    """The plugin's virtual environment."""
-    clone, _ = demo
-    shown = clone.shell(f"{OUTSIDE} && cd plugin && pulumi install")
-    assert shown.returncode == 0, shown.stdout
+@pytest.fixture(scope="module")
+def other(clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with another program and the example's image, whose stack is deployed. It is removed afterwards."""
+    folder = tmp_path_factory.mktemp("other")
+    shutil.copytree(clone.root / "app", folder / "app")
+    (folder / "Pulumi.yaml").write_text(PROJECT.format(package=clone.root / "plugin"))
+    (folder / "__main__.py").write_text(PROGRAM.replace("MEMORY", "256"))
+    installed = clone.shell(f"{OUTSIDE} && cd plugin && pulumi install")
+    assert installed.returncode == 0, installed.stdout
+    try:
+        made = clone.shell(f"cd {folder} && pulumi stack init other && pulumi up --yes --skip-preview -s other")
+        assert made.returncode == 0, made.stdout
+        yield folder
+    finally:
+        clone.shell(f"cd {folder} && pulumi destroy --yes --skip-preview -s other && pulumi stack rm --yes other")
 
 
-@pytest.fixture
-def other(deployed: Clone, tmp_path: Path) -> Iterator[Path]:
-    """A folder with another program and the example's image. Its stack is removed afterwards."""
-    shutil.copytree(deployed.root / "app", tmp_path / "app")
-    (tmp_path / "Pulumi.yaml").write_text(PROJECT.format(package=deployed.root / "plugin"))
-    (tmp_path / "__main__.py").write_text(PROGRAM.replace("MEMORY", "256"))
-    yield tmp_path
-    deployed.shell(f"cd {tmp_path} && pulumi destroy --yes --skip-preview -s other && pulumi stack rm --yes other")
-
-
-def test_the_engine_gets_the_schema_of_both_components(deployed: Clone) -> None:
-    shown = deployed.shell(f"{OUTSIDE} && pulumi package get-schema {deployed.root}/plugin 2>/dev/null")
-    assert shown.returncode == 0, shown.stdout
-    schema = json.loads(shown.stdout)
-    assert {token.rpartition(":")[2] for token in schema["resources"]} == {"CrossAccountRepository", "ImageFunction"}
-    function = schema["resources"]["cross-account-ecr:index:ImageFunction"]
-    assert set(function["requiredInputs"]) == {"image"}
-    assert "128 to 10240" in function["inputProperties"]["memory"]["description"]
-
-
-def test_a_program_elsewhere_deploys_both_components(deployed: Clone, other: Path) -> None:
-    made = deployed.shell(f"cd {other} && pulumi stack init other && pulumi up --yes --skip-preview -s other")
-    assert made.returncode == 0, made.stdout
-    outputs = json.loads(deployed.shell(f"cd {other} && pulumi stack output --json -s other").stdout)
-    assert deployed.get_url(outputs["endpointUrl"]) == (200, {"message": "hello world!"})
+def test_a_program_elsewhere_deploys_both_components(clone: Clone, other: Path) -> None:
+    outputs = json.loads(clone.shell(f"cd {other} && pulumi stack output --json -s other").stdout)
+    assert clone.get_url(outputs["endpointUrl"]) == (200, {"message": "hello world!"})
     assert "@sha256:" in outputs["imageUri"]
     assert outputs["version"] == "1"
     assert "function:other*" in outputs["deployerPolicies"]["222222222222"]
-    lifecycle = deployed.client("registry", "ecr").get_lifecycle_policy(repositoryName="other")["lifecyclePolicyText"]
+    lifecycle = clone.client("registry", "ecr").get_lifecycle_policy(repositoryName="other")["lifecyclePolicyText"]
     assert json.loads(lifecycle)["rules"][0]["selection"]["countNumber"] == 20
-    function = deployed.client("consumer", "lambda").get_function_configuration(FunctionName="other")
+    function = clone.client("consumer", "lambda").get_function_configuration(FunctionName="other")
     assert function["MemorySize"] == 256
-    again = deployed.shell(f"cd {other} && pulumi preview --expect-no-changes -s other")
+    again = clone.shell(f"cd {other} && pulumi preview --expect-no-changes -s other")
     assert again.returncode == 0, again.stdout
 
 
-def test_a_wrong_argument_is_refused_by_name(deployed: Clone, other: Path) -> None:
+def test_a_wrong_argument_is_refused_by_name(clone: Clone, other: Path) -> None:
     (other / "__main__.py").write_text(PROGRAM.replace("MEMORY", "64"))
-    shown = deployed.shell(f"cd {other} && pulumi stack init other && pulumi preview -s other")
+    shown = clone.shell(f"cd {other} && pulumi preview -s other")
     assert shown.returncode != 0
     assert "ImageFunction.memory: 64 is not allowed; it must be a whole number of MB from 128 to 10240" in shown.stdout
     # The SDK of the calling program may add its location, but the package shows none of its lines.
