@@ -157,44 +157,92 @@ def test_plain_pulumi_works_in_the_environment(deployed: Clone) -> None:
     assert deployed.planned("registry") == {}
 
 
-def test_a_changed_line_changes_image_and_function_and_is_served(deployed: Clone) -> None:
-    deployed.edit("app/app.py", "hello world!", "hello!")
-    deployed.up("consumer")
-    deployed.edit("app/app.py", "hello!", "hello again!")
+def test_an_image_is_pushed_exactly_if_the_repository_lacks_it(deployed: Clone) -> None:
+    lambda_, ecr = deployed.client("consumer", "lambda"), deployed.client("registry", "ecr")
+
+    def tags() -> set[str]:
+        images = ecr.describe_images(repositoryName=FUNCTION)["imageDetails"]
+        return {tag for image in images for tag in image.get("imageTags", [])}
+
+    deployed.edit("app/app.py", "hello world!", "hello before!")
     # Other content is another image resource: it is created, the function is updated, and the old one is deleted.
     assert deployed.up("consumer") == {"create": 1, "update": 1, "delete": 1}
-    assert deployed.get() == (200, {"message": "hello again!"})
+    known = tags()
+    ecr.batch_delete_image(repositoryName=FUNCTION, imageIds=[{"imageTag": deployed.output("consumer", "imageTag")}])
+    deployed.up("consumer")
+    assert tags() == known
+    assert deployed.get() == (200, {"message": "hello before!"})
+    assert deployed.planned("consumer") == {}
 
-    # Content that is already in the repository is found there, and not built and pushed again.
+    # The push succeeds, but the function to update does not exist.
+    deployed.edit("app/app.py", "hello before!", "hello after!")
+    lambda_.delete_function(FunctionName=FUNCTION)
+    assert deployed.shell("pulumi up --yes --skip-preview -s consumer").returncode != 0
+    assert len(pushed := tags()) == len(known) + 1
+    deployed.edit("app/app.py", "hello after!", "hello before!")
+    assert deployed.shell("pulumi refresh --yes --skip-preview -s consumer").returncode == 0
+    deployed.up("consumer")
+    assert deployed.get() == (200, {"message": "hello before!"})
+
     deployed.restore()
     deployed.up("consumer")
     assert deployed.output("consumer", "imageSource") == "reused"
     assert deployed.get() == (200, {"message": "hello world!"})
     assert deployed.planned("consumer") == {}
+    assert tags() == pushed
+    deployed.remember()
 
 
-def test_a_revert_after_a_failed_update_pushes_no_image(updatable: Clone) -> None:
-    updatable.edit("app/app.py", "hello world!", "hello before!")
-    updatable.up("consumer")
-    # The push succeeds, but the function to update does not exist.
-    updatable.edit("app/app.py", "hello before!", "hello after!")
-    updatable.client("consumer", "lambda").delete_function(FunctionName=FUNCTION)
-    assert updatable.shell("pulumi up --yes --skip-preview -s consumer").returncode != 0
-    updatable.edit("app/app.py", "hello after!", "hello before!")
-    assert updatable.shell("pulumi refresh --yes --skip-preview -s consumer").returncode == 0
-    updatable.up("consumer")
-    assert updatable.get() == (200, {"message": "hello before!"})
+def test_every_resource_can_be_imported_by_the_id_that_aws_knows(deployed: Clone) -> None:
+    deployed.edit("Pulumi.registry.yaml", "{name: cross", "{lifecycle: [{keep: 7}], name: cross")
+    deployed.up("registry")
+    gateway, iam = deployed.client("consumer", "apigateway"), deployed.client("consumer", "iam")
+    api, role = api_of(deployed), role_of(deployed)
+    (resource,) = [part for part in gateway.get_resources(restApiId=api)["items"] if part["path"] == "/hello"]
+    deployment = gateway.get_stage(restApiId=api, stageName="Prod")["deploymentId"]
+    (policy,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    grants = json.loads(deployed.client("consumer", "lambda").get_policy(FunctionName=FUNCTION)["Policy"])
+    method = f"{api}/{resource['id']}/GET"
+    ids = {
+        "consumer": {
+            "aws:lambda/function:Function": FUNCTION,
+            "aws:lambda/permission:Permission": f"{FUNCTION}/{grants['Statement'][0]['Sid']}",
+            "aws:cloudwatch/logGroup:LogGroup": f"/aws/lambda/{FUNCTION}",
+            "aws:iam/role:Role": role,
+            "aws:iam/rolePolicy:RolePolicy": f"{role}:{policy}",
+            "aws:apigateway/restApi:RestApi": api,
+            "aws:apigateway/resource:Resource": f"{api}/{resource['id']}",
+            "aws:apigateway/method:Method": method,
+            "aws:apigateway/integration:Integration": method,
+            "aws:apigateway/deployment:Deployment": f"{api}/{deployment}",
+            "aws:apigateway/stage:Stage": f"{api}/Prod",
+        },
+        "registry": {
+            "aws:ecr/repository:Repository": FUNCTION,
+            "aws:ecr/repositoryPolicy:RepositoryPolicy": FUNCTION,
+            "aws:ecr/lifecyclePolicy:LifecyclePolicy": FUNCTION,
+        },
+    }
+    for profile, wanted in ids.items():
+        listed = {"resources": [{"type": kind, "name": "it", "id": identity} for kind, identity in wanted.items()]}
+        shown = deployed.shell(
+            f"cd $(mktemp -d) && echo '{json.dumps(listed)}' > ids.json && touch __main__.py && "
+            "printf 'name: other\\nruntime: python\\n' > Pulumi.yaml && pulumi stack init import && "
+            f"pulumi config set aws:profile {profile} && pulumi config set aws:region us-east-1 && "
+            "pulumi import --yes --generate-code=false --protect=false --file ids.json; "
+            "pulumi stack rm --force --yes import"
+        )
+        assert f"{len(wanted)} imported" in shown.stdout, shown.stdout
 
 
-def test_an_image_that_was_deleted_is_pushed_again(updatable: Clone) -> None:
-    updatable.edit("app/app.py", "hello world!", "hello phoenix!")
+def test_a_function_url_instead_of_an_api(updatable: Clone) -> None:
+    updatable.edit("Pulumi.consumer.yaml", "{path: hello, stage: Prod, public: true}", "{type: url, public: true}")
     updatable.up("consumer")
-    tag = updatable.output("consumer", "imageTag")
-    ecr = updatable.client("registry", "ecr")
-    ecr.batch_delete_image(repositoryName=FUNCTION, imageIds=[{"imageTag": tag}])
-    updatable.up("consumer")
-    assert ecr.describe_images(repositoryName=FUNCTION, imageIds=[{"imageTag": tag}])["imageDetails"]
-    assert updatable.get() == (200, {"message": "hello phoenix!"})
+    assert "lambda-url" in updatable.output("consumer", "endpointUrl")
+    policy = json.loads(updatable.client("consumer", "lambda").get_policy(FunctionName=FUNCTION)["Policy"])
+    actions = {statement["Action"] for statement in policy["Statement"]}
+    assert actions == {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}
+    assert updatable.client("consumer", "apigateway").get_rest_apis()["items"] == []
     assert updatable.planned("consumer") == {}
 
 
@@ -364,17 +412,6 @@ def test_the_registrys_own_account_is_a_consumer_without_drift(deployed: Clone) 
         (deployed.root / "Pulumi.own.yaml").unlink(missing_ok=True)
 
 
-def test_a_function_url_instead_of_an_api(updatable: Clone) -> None:
-    updatable.edit("Pulumi.consumer.yaml", "{path: hello, stage: Prod, public: true}", "{type: url, public: true}")
-    updatable.up("consumer")
-    assert "lambda-url" in updatable.output("consumer", "endpointUrl")
-    policy = json.loads(updatable.client("consumer", "lambda").get_policy(FunctionName=FUNCTION)["Policy"])
-    actions = {statement["Action"] for statement in policy["Statement"]}
-    assert actions == {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}
-    assert updatable.client("consumer", "apigateway").get_rest_apis()["items"] == []
-    assert updatable.planned("consumer") == {}
-
-
 def test_a_consumer_is_added_by_one_list_entry(deployed: Clone) -> None:
     deployed.edit("Pulumi.registry.yaml", '"222222222222"}]', '"222222222222"}, {account: "333333333333"}]')
     assert deployed.planned("registry") == {"aws:ecr/repositoryPolicy:RepositoryPolicy": "update"}
@@ -400,45 +437,3 @@ def test_drift_is_found_by_refresh_and_reverted_by_up(deployed: Clone) -> None:
     assert json.loads(ecr.get_repository_policy(repositoryName=FUNCTION)["policyText"]) == policy
     assert lambda_.get_function_configuration(FunctionName=FUNCTION)["MemorySize"] == 128
     assert deployed.planned("consumer", refresh=True) == {}
-
-
-def test_every_resource_can_be_imported_by_the_id_that_aws_knows(deployed: Clone) -> None:
-    deployed.edit("Pulumi.registry.yaml", "{name: cross", "{lifecycle: [{keep: 7}], name: cross")
-    deployed.up("registry")
-    gateway, iam = deployed.client("consumer", "apigateway"), deployed.client("consumer", "iam")
-    api, role = api_of(deployed), role_of(deployed)
-    (resource,) = [part for part in gateway.get_resources(restApiId=api)["items"] if part["path"] == "/hello"]
-    deployment = gateway.get_stage(restApiId=api, stageName="Prod")["deploymentId"]
-    (policy,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
-    grants = json.loads(deployed.client("consumer", "lambda").get_policy(FunctionName=FUNCTION)["Policy"])
-    method = f"{api}/{resource['id']}/GET"
-    ids = {
-        "consumer": {
-            "aws:lambda/function:Function": FUNCTION,
-            "aws:lambda/permission:Permission": f"{FUNCTION}/{grants['Statement'][0]['Sid']}",
-            "aws:cloudwatch/logGroup:LogGroup": f"/aws/lambda/{FUNCTION}",
-            "aws:iam/role:Role": role,
-            "aws:iam/rolePolicy:RolePolicy": f"{role}:{policy}",
-            "aws:apigateway/restApi:RestApi": api,
-            "aws:apigateway/resource:Resource": f"{api}/{resource['id']}",
-            "aws:apigateway/method:Method": method,
-            "aws:apigateway/integration:Integration": method,
-            "aws:apigateway/deployment:Deployment": f"{api}/{deployment}",
-            "aws:apigateway/stage:Stage": f"{api}/Prod",
-        },
-        "registry": {
-            "aws:ecr/repository:Repository": FUNCTION,
-            "aws:ecr/repositoryPolicy:RepositoryPolicy": FUNCTION,
-            "aws:ecr/lifecyclePolicy:LifecyclePolicy": FUNCTION,
-        },
-    }
-    for profile, wanted in ids.items():
-        listed = {"resources": [{"type": kind, "name": "it", "id": identity} for kind, identity in wanted.items()]}
-        shown = deployed.shell(
-            f"cd $(mktemp -d) && echo '{json.dumps(listed)}' > ids.json && touch __main__.py && "
-            "printf 'name: other\\nruntime: python\\n' > Pulumi.yaml && pulumi stack init import && "
-            f"pulumi config set aws:profile {profile} && pulumi config set aws:region us-east-1 && "
-            "pulumi import --yes --generate-code=false --protect=false --file ids.json; "
-            "pulumi stack rm --force --yes import"
-        )
-        assert f"{len(wanted)} imported" in shown.stdout, shown.stdout
