@@ -194,8 +194,6 @@ def test_an_image_is_pushed_exactly_if_the_repository_lacks_it(deployed: Clone) 
 
 
 def test_every_resource_can_be_imported_by_the_id_that_aws_knows(deployed: Clone) -> None:
-    deployed.edit("Pulumi.registry.yaml", "{name: cross", "{lifecycle: [{keep: 7}], name: cross")
-    deployed.up("registry")
     gateway, iam = deployed.client("consumer", "apigateway"), deployed.client("consumer", "iam")
     api, role = api_of(deployed), role_of(deployed)
     (resource,) = [part for part in gateway.get_resources(restApiId=api)["items"] if part["path"] == "/hello"]
@@ -223,16 +221,24 @@ def test_every_resource_can_be_imported_by_the_id_that_aws_knows(deployed: Clone
             "aws:ecr/lifecyclePolicy:LifecyclePolicy": FUNCTION,
         },
     }
-    for profile, wanted in ids.items():
-        listed = {"resources": [{"type": kind, "name": "it", "id": identity} for kind, identity in wanted.items()]}
-        shown = deployed.shell(
-            f"cd $(mktemp -d) && echo '{json.dumps(listed)}' > ids.json && touch __main__.py && "
-            "printf 'name: other\\nruntime: python\\n' > Pulumi.yaml && pulumi stack init import && "
-            f"pulumi config set aws:profile {profile} && pulumi config set aws:region us-east-1 && "
-            "pulumi import --yes --generate-code=false --protect=false --file ids.json; "
-            "pulumi stack rm --force --yes import"
-        )
-        assert f"{len(wanted)} imported" in shown.stdout, shown.stdout
+    ecr = deployed.client("registry", "ecr")
+    selection = {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 7}
+    rule = {"rulePriority": 1, "selection": selection, "action": {"type": "expire"}}
+    ecr.put_lifecycle_policy(repositoryName=FUNCTION, lifecyclePolicyText=json.dumps({"rules": [rule]}))
+    try:
+        for profile, wanted in ids.items():
+            listed = {"resources": [{"type": kind, "name": "it", "id": identity} for kind, identity in wanted.items()]}
+            shown = deployed.shell(
+                f"cd $(mktemp -d) && echo '{json.dumps(listed)}' > ids.json && touch __main__.py && "
+                "printf 'name: other\\nruntime: python\\n' > Pulumi.yaml && "
+                f"printf 'config: {{aws:profile: {profile}, aws:region: us-east-1}}\\n' > Pulumi.import.yaml && "
+                "pulumi stack init import && "
+                "pulumi import --yes --generate-code=false --protect=false --file ids.json; "
+                "pulumi stack rm --force --yes import"
+            )
+            assert f"{len(wanted)} imported" in shown.stdout, shown.stdout
+    finally:
+        ecr.delete_lifecycle_policy(repositoryName=FUNCTION)
 
 
 def test_a_function_url_instead_of_an_api(updatable: Clone) -> None:
