@@ -241,6 +241,32 @@ def test_every_resource_can_be_imported_by_the_id_that_aws_knows(deployed: Clone
         ecr.delete_lifecycle_policy(repositoryName=FUNCTION)
 
 
+def test_a_second_consumer_is_refused_until_the_registry_allows_its_account(deployed: Clone) -> None:
+    deployed.edit("Pulumi.registry.yaml", '"222222222222"}]', '"222222222222"}, {account: "333333333333"}]')
+    deployed.add_profile("production", "333333333333", "us-east-1")
+    stack = (deployed.root / "Pulumi.consumer.yaml").read_text()
+    stack = stack.replace("profile: consumer", "profile: production").replace("2" * 12, "3" * 12)
+    stack = stack.replace("{context: app, args: {LAMBDA_BASE_IMAGE: null}}", "{promote: consumer}")
+    (deployed.root / "Pulumi.production.yaml").write_text(stack)
+    try:
+        # The pull request adds the account and its stack.
+        both = "--consumer consumer --consumer production"
+        comment = deployed.shell(f"python -m deployment preview {both} --comment - 2>/dev/null")
+        assert comment.returncode == 0, comment.stdout
+        assert "| `production`, after the registry |" in comment.stdout
+        assert "| `consumer` |" in comment.stdout
+        assert "The planned update of the stack registry allows account 333333333333 to use" in comment.stdout
+        alone = deployed.shell("pulumi preview -s production")
+        assert alone.returncode == 0, alone.stdout
+        assert "warning: Update the registry first. Account 333333333333 may not use the repository" in alone.stdout
+        refused = deployed.shell("pulumi up --yes --skip-preview -s production")
+        assert refused.returncode != 0
+        assert "only 222222222222 may. In the registry's stack file, set" in refused.stdout
+    finally:
+        deployed.shell("pulumi stack rm --force --yes production")
+        (deployed.root / "Pulumi.production.yaml").unlink(missing_ok=True)
+
+
 def test_a_function_url_instead_of_an_api(updatable: Clone) -> None:
     updatable.edit("Pulumi.consumer.yaml", "{path: hello, stage: Prod, public: true}", "{type: url, public: true}")
     updatable.up("consumer")
@@ -250,6 +276,30 @@ def test_a_function_url_instead_of_an_api(updatable: Clone) -> None:
     assert actions == {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}
     assert updatable.client("consumer", "apigateway").get_rest_apis()["items"] == []
     assert updatable.planned("consumer") == {}
+
+
+def test_the_registrys_own_account_is_added_by_one_list_entry(updatable: Clone) -> None:
+    ecr = updatable.client("registry", "ecr")
+    updatable.edit("Pulumi.registry.yaml", '"222222222222"}]', '"222222222222"}, {account: "111111111111"}]')
+    assert updatable.planned("registry") == {"aws:ecr/repositoryPolicy:RepositoryPolicy": "update"}
+    updatable.up("registry")
+    assert set(json.loads(updatable.output("registry", "deployerPolicies"))) == {"111111111111", "222222222222"}
+    assert json.loads(updatable.output("registry", "consumerAccounts")) == ["111111111111", "222222222222"]
+    policy = ecr.get_repository_policy(repositoryName=FUNCTION)["policyText"]
+    stack = (updatable.root / "Pulumi.consumer.yaml").read_text()
+    stack = stack.replace("profile: consumer", "profile: registry").replace("2" * 12, "1" * 12)
+    stack = stack.replace("{context: app, args: {LAMBDA_BASE_IMAGE: null}}", "{promote: consumer}")
+    (updatable.root / "Pulumi.own.yaml").write_text(stack)
+    try:
+        made = updatable.shell("pulumi stack init own && pulumi up --yes --skip-preview -s own")
+        assert made.returncode == 0, made.stdout
+        assert updatable.output("own", "functionArn").split(":")[4] == "111111111111"
+        assert updatable.get(stack="own") == (200, {"message": "hello world!"})
+        # Lambda did not change the repository's policy, although the deployer may set it.
+        assert ecr.get_repository_policy(repositoryName=FUNCTION)["policyText"] == policy
+    finally:
+        updatable.shell("pulumi destroy --yes --skip-preview -s own && pulumi stack rm --yes own")
+        (updatable.root / "Pulumi.own.yaml").unlink(missing_ok=True)
 
 
 def test_options_of_the_function_reach_lambda(updatable: Clone) -> None:
@@ -362,69 +412,6 @@ def test_required_parameters_and_preflight_of_another_route(updatable: Clone) ->
         assert answer.status == 204
         assert answer.headers["Access-Control-Allow-Origin"] == "https://example.com"
     assert updatable.planned("consumer") == {}
-
-
-def test_a_second_consumer_runs_what_the_first_has_tested(deployed: Clone) -> None:
-    deployed.edit("Pulumi.registry.yaml", '"222222222222"}]', '"222222222222"}, {account: "333333333333"}]')
-    deployed.add_profile("production", "333333333333", "us-east-1")
-    stack = (deployed.root / "Pulumi.consumer.yaml").read_text()
-    stack = stack.replace("profile: consumer", "profile: production").replace("2" * 12, "3" * 12)
-    stack = stack.replace("{context: app, args: {LAMBDA_BASE_IMAGE: null}}", "{promote: consumer}")
-    (deployed.root / "Pulumi.production.yaml").write_text(stack)
-    try:
-        # The pull request adds the account and its stack.
-        both = "--consumer consumer --consumer production"
-        comment = deployed.shell(f"python -m deployment preview {both} --comment - 2>/dev/null")
-        assert comment.returncode == 0, comment.stdout
-        assert "| `production`, after the registry |" in comment.stdout
-        assert "| `consumer` |" in comment.stdout
-        assert "The planned update of the stack registry allows account 333333333333 to use" in comment.stdout
-        alone = deployed.shell("pulumi preview -s production")
-        assert alone.returncode == 0, alone.stdout
-        assert "warning: Update the registry first. Account 333333333333 may not use the repository" in alone.stdout
-        refused = deployed.shell("pulumi up --yes --skip-preview -s production")
-        assert refused.returncode != 0
-        assert "only 222222222222 may. In the registry's stack file, set" in refused.stdout
-
-        deployed.up("registry")
-        made = deployed.shell("pulumi up --yes --skip-preview -s production")
-        assert made.returncode == 0, made.stdout
-        assert deployed.output("production", "imageUri") == deployed.output("consumer", "imageUri")
-        assert deployed.output("production", "functionArn").split(":")[4] == "333333333333"
-        assert deployed.get(stack="production") == (200, {"message": "hello world!"})
-        assert deployed.planned("production") == {}
-    finally:
-        deployed.shell("pulumi destroy --yes --skip-preview -s production && pulumi stack rm --yes production")
-        (deployed.root / "Pulumi.production.yaml").unlink(missing_ok=True)
-
-
-def test_the_registrys_own_account_is_a_consumer_without_drift(deployed: Clone) -> None:
-    deployed.edit("Pulumi.registry.yaml", '"222222222222"}]', '"222222222222"}, {account: "111111111111"}]')
-    deployed.up("registry")
-    stack = (deployed.root / "Pulumi.consumer.yaml").read_text()
-    stack = stack.replace("profile: consumer", "profile: registry").replace("2" * 12, "1" * 12)
-    stack = stack.replace("{context: app, args: {LAMBDA_BASE_IMAGE: null}}", "{promote: consumer}")
-    (deployed.root / "Pulumi.own.yaml").write_text(stack)
-    try:
-        made = deployed.shell("pulumi stack init own && pulumi up --yes --skip-preview -s own")
-        assert made.returncode == 0, made.stdout
-        assert deployed.output("own", "functionArn").split(":")[4] == "111111111111"
-        assert deployed.get(stack="own") == (200, {"message": "hello world!"})
-        # Lambda did not change the repository's policy, although the deployer may set it.
-        drift = deployed.shell("python -m deployment drift --consumer own")
-        assert drift.returncode == 0, drift.stdout
-    finally:
-        deployed.shell("pulumi destroy --yes --skip-preview -s own && pulumi stack rm --yes own")
-        (deployed.root / "Pulumi.own.yaml").unlink(missing_ok=True)
-
-
-def test_a_consumer_is_added_by_one_list_entry(deployed: Clone) -> None:
-    deployed.edit("Pulumi.registry.yaml", '"222222222222"}]', '"222222222222"}, {account: "333333333333"}]')
-    assert deployed.planned("registry") == {"aws:ecr/repositoryPolicy:RepositoryPolicy": "update"}
-    deployed.up("registry")
-    policies = json.loads(deployed.output("registry", "deployerPolicies"))
-    assert set(policies) == {"222222222222", "333333333333"}
-    assert json.loads(deployed.output("registry", "consumerAccounts")) == ["222222222222", "333333333333"]
 
 
 def test_drift_is_found_by_refresh_and_reverted_by_up(deployed: Clone) -> None:
