@@ -267,6 +267,61 @@ def test_a_second_consumer_is_refused_until_the_registry_allows_its_account(depl
         (deployed.root / "Pulumi.production.yaml").unlink(missing_ok=True)
 
 
+def test_options_of_function_and_api_take_effect(updatable: Clone) -> None:
+    function = (
+        "storage: 1024, description: Says hello, environment: {STAGE: test}, command: [app.handler], "
+        "reservedConcurrency: 5, tracing: true, jsonLogs: true, tags: {team: orders}, alarms: {}"
+    )
+    api = (
+        "throttle: {rate: 100, burst: 50}, accessLogRetention: 7, tracing: true, apiKey: true, "
+        "requestParameters: [querystring.name], corsOrigin: https://example.com"
+    )
+    updatable.edit("Pulumi.consumer.yaml", "architecture: x86_64", f"architecture: x86_64, {function}")
+    updatable.edit(
+        "Pulumi.consumer.yaml",
+        "path: hello, stage: Prod, public: true}",
+        f"path: v1/bye, stage: Prod, public: true, {api}}}",
+    )
+    updatable.set_logging_role("")
+    refused = updatable.shell("pulumi up --yes --skip-preview -s consumer")
+    assert "API Gateway has no role for logs in this account" in refused.stdout
+    assert "Traceback" not in refused.stdout
+    assert updatable.last_update("consumer") == {}
+    updatable.set_logging_role()
+    updatable.up("consumer")
+
+    found = updatable.client("consumer", "lambda").get_function(FunctionName=FUNCTION)
+    configuration = found["Configuration"]
+    assert configuration["EphemeralStorage"] == {"Size": 1024}
+    assert configuration["Environment"] == {"Variables": {"STAGE": "test"}}
+    assert configuration["TracingConfig"] == {"Mode": "Active"}
+    assert configuration["LoggingConfig"]["LogFormat"] == "JSON"
+    assert found["Concurrency"] == {"ReservedConcurrentExecutions": 5}
+    assert found["Tags"] == {"team": "orders"}
+    alarms = updatable.client("consumer", "cloudwatch").describe_alarms()["MetricAlarms"]
+    assert sorted(alarm["MetricName"] for alarm in alarms) == ["Duration", "Errors", "Throttles"]
+
+    gateway = updatable.client("consumer", "apigateway")
+    stage = gateway.get_stage(restApiId=api_of(updatable), stageName="Prod")
+    assert stage["tracingEnabled"] is True
+    assert json.loads(stage["accessLogSettings"]["format"])["status"] == "$context.status"
+    assert stage["methodSettings"]["*/*"]["throttlingRateLimit"] == 100
+
+    url = updatable.output("consumer", "endpointUrl")
+    assert url.endswith("/Prod/v1/bye")
+    key = updatable.shell("pulumi stack output apiKey --show-secrets -s consumer").stdout.strip()
+    assert key not in updatable.shell("pulumi stack output -s consumer").stdout
+    named = f"{url}?name=you"
+    assert updatable.get_url(named)[0] == 403
+    assert updatable.get({"x-api-key": key})[0] == 400
+    assert updatable.get_url(named, {"x-api-key": key}) == (200, {"message": "hello world!"})
+    preflight = urllib.request.Request(url, method="OPTIONS")  # noqa: S310
+    with updatable.opener.open(preflight, timeout=60) as answer:
+        assert answer.status == 204
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://example.com"
+    assert updatable.planned("consumer", refresh=True) == {}
+
+
 def test_a_function_url_instead_of_an_api(updatable: Clone) -> None:
     updatable.edit("Pulumi.consumer.yaml", "{path: hello, stage: Prod, public: true}", "{type: url, public: true}")
     updatable.up("consumer")
@@ -300,27 +355,6 @@ def test_the_registrys_own_account_is_added_by_one_list_entry(updatable: Clone) 
     finally:
         updatable.shell("pulumi destroy --yes --skip-preview -s own && pulumi stack rm --yes own")
         (updatable.root / "Pulumi.own.yaml").unlink(missing_ok=True)
-
-
-def test_options_of_the_function_reach_lambda(updatable: Clone) -> None:
-    options = (
-        "storage: 1024, description: Says hello, environment: {STAGE: test}, command: [app.handler], "
-        "reservedConcurrency: 5, tracing: true, jsonLogs: true, tags: {team: orders}, alarms: {}"
-    )
-    updatable.edit("Pulumi.consumer.yaml", "architecture: x86_64", f"architecture: x86_64, {options}")
-    updatable.up("consumer")
-    found = updatable.client("consumer", "lambda").get_function(FunctionName=FUNCTION)
-    configuration = found["Configuration"]
-    assert configuration["EphemeralStorage"] == {"Size": 1024}
-    assert configuration["Environment"] == {"Variables": {"STAGE": "test"}}
-    assert configuration["TracingConfig"] == {"Mode": "Active"}
-    assert configuration["LoggingConfig"]["LogFormat"] == "JSON"
-    assert found["Concurrency"] == {"ReservedConcurrentExecutions": 5}
-    assert found["Tags"] == {"team": "orders"}
-    alarms = updatable.client("consumer", "cloudwatch").describe_alarms()["MetricAlarms"]
-    assert sorted(alarm["MetricName"] for alarm in alarms) == ["Duration", "Errors", "Throttles"]
-    assert updatable.get()[0] == 200
-    assert updatable.planned("consumer", refresh=True) == {}
 
 
 def test_a_release_moves_the_alias_and_a_canary_a_share_of_the_calls(updatable: Clone) -> None:
@@ -370,48 +404,6 @@ def test_a_version_that_fails_its_test_never_gets_a_call(updatable: Clone) -> No
     updatable.edit("app/app.py", "raise RuntimeError(event)", "event = dict(event)")
     updatable.up("consumer")
     assert updatable.get() == (200, {"message": "hello tested!"})
-
-
-def test_throttle_access_log_and_key_of_the_api(deployed: Clone) -> None:
-    options = "throttle: {rate: 100, burst: 50}, accessLogRetention: 7, tracing: true, apiKey: true"
-    deployed.edit("Pulumi.consumer.yaml", "public: true}", f"public: true, {options}}}")
-    deployed.set_logging_role("")
-    refused = deployed.shell("pulumi up --yes --skip-preview -s consumer")
-    assert "API Gateway has no role for logs in this account" in refused.stdout
-    assert "Traceback" not in refused.stdout
-    assert deployed.last_update("consumer") == {}
-    deployed.set_logging_role()
-    deployed.up("consumer")
-    gateway = deployed.client("consumer", "apigateway")
-    stage = gateway.get_stage(restApiId=api_of(deployed), stageName="Prod")
-    assert stage["tracingEnabled"] is True
-    assert json.loads(stage["accessLogSettings"]["format"])["status"] == "$context.status"
-    assert stage["methodSettings"]["*/*"]["throttlingRateLimit"] == 100
-    assert deployed.get()[0] == 403
-    key = deployed.shell("pulumi stack output apiKey --show-secrets -s consumer").stdout.strip()
-    assert deployed.get({"x-api-key": key}) == (200, {"message": "hello world!"})
-    assert key not in deployed.shell("pulumi stack output -s consumer").stdout
-    assert deployed.planned("consumer") == {}
-
-
-def test_required_parameters_and_preflight_of_another_route(updatable: Clone) -> None:
-    options = "requestParameters: [querystring.name], corsOrigin: https://example.com"
-    updatable.edit(
-        "Pulumi.consumer.yaml",
-        "path: hello, stage: Prod, public: true}",
-        f"path: v1/bye, stage: Prod, public: true, {options}}}",
-    )
-    updatable.up("consumer")
-    assert updatable.get()[0] == 400
-    url = updatable.output("consumer", "endpointUrl")
-    assert url.endswith("/Prod/v1/bye")
-    with urllib.request.urlopen(f"{url}?name=you", timeout=60) as answer:  # noqa: S310
-        assert answer.status == 200
-    preflight = urllib.request.Request(url, method="OPTIONS")  # noqa: S310
-    with urllib.request.urlopen(preflight, timeout=60) as answer:  # noqa: S310
-        assert answer.status == 204
-        assert answer.headers["Access-Control-Allow-Origin"] == "https://example.com"
-    assert updatable.planned("consumer") == {}
 
 
 def test_drift_is_found_by_refresh_and_reverted_by_up(deployed: Clone) -> None:
