@@ -322,6 +322,47 @@ def test_options_of_function_and_api_take_effect(updatable: Clone) -> None:
     assert updatable.planned("consumer", refresh=True) == {}
 
 
+def test_a_release_tests_a_version_before_calls_and_a_canary_moves_a_share_of_them(updatable: Clone) -> None:
+    release = "testEvent: {httpMethod: GET}"
+    updatable.edit("Pulumi.consumer.yaml", "architecture: x86_64", f"architecture: x86_64, release: {{{release}}}")
+    updatable.edit("app/app.py", "hello world!", "hello one!")
+    updatable.up("consumer")
+    assert updatable.get() == (200, {"message": "hello one!"})
+    first = updatable.output("consumer", "functionVersion")
+
+    # A version that fails its test gets no call.
+    updatable.edit("app/app.py", "    return {", "    raise RuntimeError(event)\n    return {")
+    failed = updatable.shell("pulumi up --yes --skip-preview -s consumer")
+    assert failed.returncode != 0
+    assert "RuntimeError" in failed.stdout
+    assert updatable.get() == (200, {"message": "hello one!"})
+    updatable.edit("app/app.py", "    raise RuntimeError(event)\n", "")
+    updatable.edit("app/app.py", "hello one!", "hello two!")
+    updatable.up("consumer")
+    lambda_ = updatable.client("consumer", "lambda")
+    alias = lambda_.get_alias(FunctionName=FUNCTION, Name="live")
+    second = updatable.output("consumer", "functionVersion")
+    assert alias["FunctionVersion"] == second != first
+    assert updatable.get() == (200, {"message": "hello two!"})
+
+    # A canary keeps its share of the calls on the previous version.
+    updatable.edit("Pulumi.consumer.yaml", release, f"{release}, previousShare: 0.9")
+    updatable.edit("app/app.py", "hello two!", "hello canary!")
+    updatable.up("consumer")
+    alias = lambda_.get_alias(FunctionName=FUNCTION, Name="live")
+    assert alias["FunctionVersion"] == updatable.output("consumer", "functionVersion") != second
+    assert alias["RoutingConfig"] == {"AdditionalVersionWeights": {second: 0.9}}
+    assert updatable.planned("consumer") == {}
+    # Lambda keeps instances warm only for an alias without weights.
+    updatable.edit("Pulumi.consumer.yaml", "previousShare: 0.9", "provisionedConcurrency: 1")
+    assert updatable.up("consumer") == {"create": 1, "update": 1}
+    assert not lambda_.get_alias(FunctionName=FUNCTION, Name="live").get("RoutingConfig")
+    warm = lambda_.get_provisioned_concurrency_config(FunctionName=FUNCTION, Qualifier="live")
+    assert warm["RequestedProvisionedConcurrentExecutions"] == 1
+    assert updatable.get() == (200, {"message": "hello canary!"})
+    assert updatable.planned("consumer") == {}
+
+
 def test_a_function_url_instead_of_an_api(updatable: Clone) -> None:
     updatable.edit("Pulumi.consumer.yaml", "{path: hello, stage: Prod, public: true}", "{type: url, public: true}")
     updatable.up("consumer")
@@ -355,55 +396,6 @@ def test_the_registrys_own_account_is_added_by_one_list_entry(updatable: Clone) 
     finally:
         updatable.shell("pulumi destroy --yes --skip-preview -s own && pulumi stack rm --yes own")
         (updatable.root / "Pulumi.own.yaml").unlink(missing_ok=True)
-
-
-def test_a_release_moves_the_alias_and_a_canary_a_share_of_the_calls(updatable: Clone) -> None:
-    updatable.edit("Pulumi.consumer.yaml", "architecture: x86_64", "architecture: x86_64, release: {}")
-    updatable.edit("app/app.py", "hello world!", "hello one!")
-    updatable.up("consumer")
-    assert updatable.get() == (200, {"message": "hello one!"})
-    first = updatable.output("consumer", "functionVersion")
-    updatable.edit("app/app.py", "hello one!", "hello two!")
-    updatable.up("consumer")
-    lambda_ = updatable.client("consumer", "lambda")
-    alias = lambda_.get_alias(FunctionName=FUNCTION, Name="live")
-    assert alias["FunctionVersion"] == updatable.output("consumer", "functionVersion") == str(int(first) + 1)
-    assert updatable.get() == (200, {"message": "hello two!"})
-
-    # A canary keeps its share of the calls on the previous version.
-    before = updatable.output("consumer", "functionVersion")
-    updatable.edit("Pulumi.consumer.yaml", "release: {}", "release: {previousShare: 0.9}")
-    updatable.edit("app/app.py", "hello two!", "hello canary!")
-    updatable.up("consumer")
-    alias = lambda_.get_alias(FunctionName=FUNCTION, Name="live")
-    assert alias["FunctionVersion"] == updatable.output("consumer", "functionVersion") == str(int(before) + 1)
-    assert alias["RoutingConfig"] == {"AdditionalVersionWeights": {before: 0.9}}
-    assert updatable.planned("consumer") == {}
-    # Lambda keeps instances warm only for an alias without weights.
-    updatable.edit("Pulumi.consumer.yaml", "previousShare: 0.9", "provisionedConcurrency: 1")
-    assert updatable.up("consumer") == {"create": 1, "update": 1}
-    assert not lambda_.get_alias(FunctionName=FUNCTION, Name="live").get("RoutingConfig")
-    warm = lambda_.get_provisioned_concurrency_config(FunctionName=FUNCTION, Qualifier="live")
-    assert warm["RequestedProvisionedConcurrentExecutions"] == 1
-    assert updatable.get() == (200, {"message": "hello canary!"})
-    assert updatable.planned("consumer") == {}
-
-
-def test_a_version_that_fails_its_test_never_gets_a_call(updatable: Clone) -> None:
-    release = "release: {testEvent: {httpMethod: GET}}"
-    updatable.edit("Pulumi.consumer.yaml", "architecture: x86_64", f"architecture: x86_64, {release}")
-    updatable.edit("app/app.py", "hello world!", "hello tested!")
-    updatable.up("consumer")
-    assert updatable.get() == (200, {"message": "hello tested!"})
-    assert updatable.planned("consumer") == {}
-    updatable.edit("app/app.py", "    return {", "    raise RuntimeError(event)\n    return {")
-    failed = updatable.shell("pulumi up --yes --skip-preview -s consumer")
-    assert failed.returncode != 0
-    assert "RuntimeError" in failed.stdout
-    assert updatable.get() == (200, {"message": "hello tested!"})
-    updatable.edit("app/app.py", "raise RuntimeError(event)", "event = dict(event)")
-    updatable.up("consumer")
-    assert updatable.get() == (200, {"message": "hello tested!"})
 
 
 def test_drift_is_found_by_refresh_and_reverted_by_up(deployed: Clone) -> None:
