@@ -152,11 +152,6 @@ def test_a_local_run_edits_no_file(deployed: Clone) -> None:
     assert deployed.git_status() == ""
 
 
-def test_plain_pulumi_works_in_the_environment(deployed: Clone) -> None:
-    assert deployed.planned("consumer") == {}
-    assert deployed.planned("registry") == {}
-
-
 def test_an_image_is_pushed_exactly_if_the_repository_lacks_it(deployed: Clone) -> None:
     lambda_, ecr = deployed.client("consumer", "lambda"), deployed.client("registry", "ecr")
 
