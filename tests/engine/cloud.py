@@ -15,6 +15,12 @@ import boto3
 from tests.engine.checkout import Checkout
 
 
+def password(ecr: Any) -> str:
+    """The password of a registry token of an ECR client."""
+    (data,) = ecr.get_authorization_token()["authorizationData"]
+    return base64.b64decode(data["authorizationToken"]).decode().partition(":")[2]
+
+
 class WithCloud(Checkout):
     """A copy of the program with access to its local cloud, through the AWS APIs."""
 
@@ -38,9 +44,7 @@ class WithCloud(Checkout):
 
     def login(self, ecr: Any) -> subprocess.CompletedProcess[str]:
         """Run `docker login` with the registry token of an ECR client, for `docker` below."""
-        (data,) = ecr.get_authorization_token()["authorizationData"]
-        user, _, token = base64.b64decode(data["authorizationToken"]).decode().partition(":")
-        return self.docker("login", "-u", user, "--password-stdin", f"localhost:{self.port}", text=token)
+        return self.docker("login", "-u", "AWS", "--password-stdin", f"localhost:{self.port}", text=password(ecr))
 
     def docker(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
         """Run `docker` with this input and the credentials of this clone's last login."""

@@ -20,6 +20,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.engine.clone import ROOT, Clone, free_port
+from tests.engine.cloud import password
 
 REGISTRY, CONSUMER, STRANGER = "111111111111", "222222222222", "333333333333"
 REGION = "us-east-1"
@@ -116,11 +117,6 @@ def without(sid: str) -> Callable[[Document], Any]:
 
 
 CALLER, SERVICE = "CrossAccountPermission", "LambdaECRImageCrossAccountRetrievalPolicy"
-
-
-def password(ecr: Any) -> str:
-    (data,) = ecr.get_authorization_token()["authorizationData"]
-    return base64.b64decode(data["authorizationToken"]).decode().partition(":")[2]
 
 
 def v2(

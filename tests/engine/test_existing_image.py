@@ -1,10 +1,15 @@
 """An image that somebody else pushed is checked before Lambda is called, and refused with a fix."""
 
+import asyncio
+import re
 from collections.abc import Callable
 
 import pytest
 
+from components.errors import ImageUnusable
+from components.image.manifest import RepositoryReader, require_runnable
 from tests.engine.clone import Clone
+from tests.engine.cloud import password
 
 BUILD = "{context: app, args: {LAMBDA_BASE_IMAGE: null}}"
 EMPTY = "FROM scratch\nCOPY Dockerfile /\n"
@@ -39,23 +44,13 @@ def push_an_index(clone: Clone, tag: str) -> None:
     ids=["other processor", "index"],
 )
 def test_an_image_that_lambda_cannot_run_is_refused(
-    deployed: Clone, push: Callable[[Clone, str], None], tag: str, expected: str
+    updatable: Clone, push: Callable[[Clone, str], None], tag: str, expected: str
 ) -> None:
-    push(deployed, tag)
-    deployed.edit("Pulumi.consumer.yaml", BUILD, f"{{tag: {tag}}}")
-    shown = deployed.shell("pulumi preview -s consumer")
-    assert shown.returncode != 0
-    assert expected in shown.stdout
-    assert "Traceback" not in shown.stdout
-    assert deployed.get() == (200, {"message": "hello world!"})
-
-
-def test_a_digest_without_an_image_is_refused(deployed: Clone) -> None:
-    missing = f"sha256:{'0' * 64}"
-    deployed.edit("Pulumi.consumer.yaml", BUILD, f'{{digest: "{missing}"}}')
-    shown = deployed.shell("pulumi preview -s consumer")
-    assert shown.returncode != 0
-    assert f"There is no image {missing} in" in shown.stdout
+    push(updatable, tag)
+    login = password(updatable.client("consumer", "ecr"))
+    repository = RepositoryReader(url=updatable.output("registry", "repositoryUrl"), username="AWS", password=login)
+    with pytest.raises(ImageUnusable, match=re.escape(expected)):
+        asyncio.run(require_runnable(repository, tag, "x86_64", missing=False))
 
 
 def test_an_image_with_another_tag_is_run_by_its_digest(deployed: Clone) -> None:
