@@ -186,24 +186,14 @@ def test_these_credentials_are_refused_with_what_is_missing_and_what_to_run(
 # ---- one set of credentials
 
 
-def deploy_with(logins: Logins, keys: dict[str, str]) -> tuple[int, str]:
-    """Run `pulumi up` for the consumer with only these environment variables."""
-    variables = {**logins.environment, **keys}
-    done = logins.clone.shell("env " + " ".join(f"{n}='{variables[n]}'" for n in variables if n.startswith("AWS_")) +
-                              " pulumi up --yes --skip-preview -s consumer")  # fmt: skip
-    return done.returncode, done.stdout
-
-
 def test_a_publisher_needs_no_credentials_of_the_registrys_account(logins: Logins) -> None:
-    clone, keys = logins.clone, variables(logins.session(HOP))
+    clone, keys = logins.clone, {**logins.environment, **variables(logins.session(HOP))}
     clone.edit("Pulumi.consumer.yaml", "  cross-account-ecr:profile: consumer\n", "")
     clone.edit("Pulumi.consumer.yaml", "{stack: registry, profile: registry}", "{stack: registry}")
     clone.edit("app/app.py", "hello world!", "hello publisher!")
-    code, shown = deploy_with(logins, keys)
-    assert code != 0
-    assert f"AWS account ID not allowed: {CONSUMER}" in shown
     clone.edit("Pulumi.registry.yaml", f"{{name: {NAME}}}", f'{{name: {NAME}, publishers: ["{HOP}"]}}')
     clone.up("registry")
-    code, shown = deploy_with(logins, keys)
-    assert code == 0, shown
+    only = " ".join(f"{name}='{keys[name]}'" for name in keys if name.startswith("AWS_"))
+    done = clone.shell(f"env {only} pulumi up --yes --skip-preview -s consumer")
+    assert done.returncode == 0, done.stdout
     assert clone.get() == (200, {"message": "hello publisher!"})
