@@ -194,13 +194,13 @@ def stack_file(clone: Clone, stack: str, tmp_path: Path, changed: dict[str, Any]
     return path
 
 
-def test_the_committed_registry_passes(deployed: Clone, tmp_path: Path) -> None:
+def test_the_committed_registry_passes(updatable: Clone, tmp_path: Path) -> None:
     levels = {**EVERYTHING_COUNTS, "repository-kms-key": "disabled"}
-    assert previewed(deployed, "registry", tmp_path, levels=levels)[:2] == (0, set())
+    assert previewed(updatable, "registry", tmp_path, levels=levels)[:2] == (0, set())
 
 
-def test_the_committed_consumer_triggers_three_advisory_rules(deployed: Clone, tmp_path: Path) -> None:
-    code, violations, _ = previewed(deployed, "consumer", tmp_path)
+def test_the_committed_consumer_triggers_three_advisory_rules(updatable: Clone, tmp_path: Path) -> None:
+    code, violations, _ = previewed(updatable, "consumer", tmp_path)
     assert code == 0
     assert violations == {
         ("advisory", "api-access-log", "function-api-stage"),
@@ -209,15 +209,15 @@ def test_the_committed_consumer_triggers_three_advisory_rules(deployed: Clone, t
     }
 
 
-def test_a_consumer_with_log_throttle_and_signed_calls_passes_all(deployed: Clone, tmp_path: Path) -> None:
-    deployed.set_logging_role()
-    passed = previewed(deployed, "consumer", tmp_path, changed=RIGHT_CONSUMER, levels=EVERYTHING_COUNTS)
+def test_a_consumer_with_log_throttle_and_signed_calls_passes_all(updatable: Clone, tmp_path: Path) -> None:
+    updatable.set_logging_role()
+    passed = previewed(updatable, "consumer", tmp_path, changed=RIGHT_CONSUMER, levels=EVERYTHING_COUNTS)
     assert passed[:2] == (0, set()), passed[2]
 
 
-def test_what_is_wrong_in_a_registry_is_found_in_one_preview(deployed: Clone, tmp_path: Path) -> None:
+def test_what_is_wrong_in_a_registry_is_found_in_one_preview(updatable: Clone, tmp_path: Path) -> None:
     code, violations, shown = previewed(
-        deployed, "registry", tmp_path, changed=WRONG_REGISTRY, levels={"repository-kms-key": "advisory"}
+        updatable, "registry", tmp_path, changed=WRONG_REGISTRY, levels={"repository-kms-key": "advisory"}
     )
     assert code != 0
     assert violations == IN_A_WRONG_REGISTRY
@@ -225,9 +225,9 @@ def test_what_is_wrong_in_a_registry_is_found_in_one_preview(deployed: Clone, tm
     assert "https://docs.aws.amazon.com/securityhub/latest/userguide/ecr-controls.html#ecr-1" in shown
 
 
-def test_what_is_wrong_in_a_consumer_is_found_in_one_preview(deployed: Clone, tmp_path: Path) -> None:
+def test_what_is_wrong_in_a_consumer_is_found_in_one_preview(updatable: Clone, tmp_path: Path) -> None:
     code, violations, shown = previewed(
-        deployed, "consumer", tmp_path, changed=WRONG_CONSUMER, levels={"function-reserved-concurrency": "advisory"}
+        updatable, "consumer", tmp_path, changed=WRONG_CONSUMER, levels={"function-reserved-concurrency": "advisory"}
     )
     assert code != 0
     assert violations == IN_A_WRONG_CONSUMER
@@ -235,16 +235,16 @@ def test_what_is_wrong_in_a_consumer_is_found_in_one_preview(deployed: Clone, tm
     assert "hunter2" not in shown
 
 
-def test_an_update_is_stopped_before_the_change(deployed: Clone, tmp_path: Path) -> None:
+def test_an_update_is_stopped_before_the_change(updatable: Clone, tmp_path: Path) -> None:
     file = stack_file(
-        deployed, "registry", tmp_path, {"repository": {"name": "cross-account-function", "scanOnPush": False}}
+        updatable, "registry", tmp_path, {"repository": {"name": "cross-account-function", "scanOnPush": False}}
     )
-    stopped = deployed.shell(
+    stopped = updatable.shell(
         f"pulumi up --yes --skip-preview --policy-pack policy_pack --config-file {file} -s registry"
     )
     assert stopped.returncode != 0
     assert VIOLATION.findall(stopped.stdout) == [("mandatory", "repository-scan-on-push", "repository")]
-    found = deployed.client("registry", "ecr").describe_repositories()["repositories"]
+    found = updatable.client("registry", "ecr").describe_repositories()["repositories"]
     assert [each["imageScanningConfiguration"]["scanOnPush"] for each in found] == [True]
 
 
@@ -263,27 +263,27 @@ def test_an_update_is_stopped_before_the_change(deployed: Clone, tmp_path: Path)
     ids=["names", "value"],
 )
 def test_wrong_configuration_is_refused(
-    deployed: Clone, tmp_path: Path, levels: dict[str, Any], expected: list[str]
+    updatable: Clone, tmp_path: Path, levels: dict[str, Any], expected: list[str]
 ) -> None:
-    code, violations, shown = previewed(deployed, "registry", tmp_path, levels=levels)
+    code, violations, shown = previewed(updatable, "registry", tmp_path, levels=levels)
     assert (code != 0, violations) == (True, set())
     assert [text for text in expected if text not in shown] == []
 
 
 @pytest.fixture
-def other(deployed: Clone, tmp_path: Path) -> Iterator[Path]:
+def other(updatable: Clone, tmp_path: Path) -> Iterator[Path]:
     """A folder with another program. Its stack is removed afterwards."""
     (tmp_path / "Pulumi.yaml").write_text("name: other\nruntime: python\n")
     (tmp_path / "__main__.py").write_text(OTHER_PROGRAM)
     yield tmp_path
-    deployed.shell(f"cd {tmp_path} && pulumi stack rm --yes other")
+    updatable.shell(f"cd {tmp_path} && pulumi stack rm --yes other")
 
 
-def test_what_no_stack_can_have_is_found_and_what_is_unknown_accuses_nobody(deployed: Clone, other: Path) -> None:
+def test_what_no_stack_can_have_is_found_and_what_is_unknown_accuses_nobody(updatable: Clone, other: Path) -> None:
     (other / "levels.json").write_text(json.dumps(EVERYTHING_COUNTS))
-    shown = deployed.shell(
+    shown = updatable.shell(
         f"cd {other} && pulumi stack init other && pulumi preview -s other --policy-pack-config levels.json "
-        f"--policy-pack {deployed.root}/policy_pack"
+        f"--policy-pack {updatable.root}/policy_pack"
     ).stdout
     assert "Traceback" not in shown
     assert set(VIOLATION.findall(shown)) == ELSEWHERE, shown
