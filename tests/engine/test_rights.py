@@ -106,17 +106,15 @@ class Users:
         listed = clone.shell("env -0").stdout.split("\0")
         self._env = dict(entry.split("=", 1) for entry in listed if "=" in entry)
         self._keys = {name: self._make(name) for name in USERS}
+        self._aws: dict[str, Aws] = {}
         for name in USERS:
             self.grant(name)
 
     def _make(self, user: str, account: str = "") -> str:
-        key = self._make_key(user, account)
-        return f"aws_access_key_id = {key['AccessKeyId']}\naws_secret_access_key = {key['SecretAccessKey']}"
-
-    def _make_key(self, user: str, account: str = "") -> dict[str, str]:
         iam = self._iam(account or user)
         iam.create_user(UserName=user)
-        return dict(iam.create_access_key(UserName=user)["AccessKey"])
+        key = iam.create_access_key(UserName=user)["AccessKey"]
+        return f"aws_access_key_id = {key['AccessKeyId']}\naws_secret_access_key = {key['SecretAccessKey']}"
 
     def _iam(self, principal: str) -> Any:
         return self.clone.client(principal.partition("-")[0], "iam")
@@ -160,10 +158,14 @@ class Users:
             iam.delete_role_policy(RoleName=name, PolicyName="rights")
             iam.delete_role(RoleName=name)
 
+    def key(self, user: str) -> dict[str, str]:
+        """The access key of a user."""
+        return dict(line.split(" = ") for line in self._keys[user].splitlines())
+
     def session(self, login: str) -> dict[str, str]:
         """The session of a person who has assumed a login."""
-        key = dict(line.split(" = ") for line in self._keys["person"].splitlines())
-        given = self.sts(**key).assume_role(RoleArn=role_arn(login), RoleSessionName="person")["Credentials"]
+        sts = self.sts(**self.key("person"))
+        given = sts.assume_role(RoleArn=role_arn(login), RoleSessionName="person")["Credentials"]
         return {
             "aws_access_key_id": given["AccessKeyId"],
             "aws_secret_access_key": given["SecretAccessKey"],
@@ -253,28 +255,32 @@ class Users:
         deployment = json.loads(state.read_text())["checkpoint"]["latest"] or {}
         return list(deployment.get("resources") or [])
 
+    def aws(self, user: str) -> Aws:
+        """The stand-in plugin's clients of a user."""
+        if user not in self._aws:
+            session, key = Session(), self.key(user)
+            session.register_component("data_loader", MODELS)
+            session.set_config_variable("region", "us-east-1")
+            session.set_credentials(key["aws_access_key_id"], key["aws_secret_access_key"])
+            self._aws[user] = Aws(session)
+        return self._aws[user]
+
     def call_without(self, permission: Permission) -> None:
         """Have the stand-in plugin make the call of a deployed resource as a user who lacks one permission."""
-        user = str(permission).replace(":", "-")
-        key = self._make_key(user)
-        self.grant(permission.principal, user=user, without=permission)
-        session = Session()
-        session.register_component("data_loader", MODELS)
-        session.set_config_variable("region", "us-east-1")
-        session.set_credentials(key["AccessKeyId"], key["SecretAccessKey"])
-        aws, kind = Aws(session), KINDS[kind_of(permission)]
+        aws, kind = self.aws(permission.principal), KINDS[kind_of(permission)]
         found = next(item for item in self.resources(stack_of(permission)) if item["type"] == kind_of(permission))
         identity, inputs, state = found["id"], found["inputs"], found["outputs"]
         before = CHANGED.get((permission.used_by, permission.action))
-        if permission.step == "create":
-            kind.create(aws, inputs)
-        elif before:
-            kind.update(aws, identity, {**inputs, **before}, inputs)
-        elif permission.step in ("destroy", "update"):
-            # An update without a call to change a resource replaces it.
-            kind.delete(aws, identity, state)
-        else:
-            kind.read(aws, identity, state)
+        with self.without(permission):
+            if permission.step == "create":
+                kind.create(aws, inputs)
+            elif before:
+                kind.update(aws, identity, {**inputs, **before}, inputs)
+            elif permission.step in ("destroy", "update"):
+                # An update without a call to change a resource replaces it.
+                kind.delete(aws, identity, state)
+            else:
+                kind.read(aws, identity, state)
 
     def change(self, name: str, one: str, other: str, *, back: bool = True) -> bool:
         """Replace one text in a file with the other, or back. Returns whether the file changed."""
