@@ -304,23 +304,6 @@ def test_a_user_needs_both_its_own_policy_and_the_repositorys(deployed: Clone) -
         assert "no identity-based policy allows" in deployed.docker("pull", f"{url}:{tag}").stderr
 
 
-@pytest.mark.parametrize("missing", PUSH)
-def test_each_action_of_a_push_is_needed(deployed: Clone, missing: str) -> None:
-    granted = [action for action in PUSH if action != missing]
-    # The request for a layer is HEAD, whose response has no body with a message.
-    told = "HTTP 403" if missing == "ecr:BatchCheckLayerAvailability" else f"not authorized to perform: {missing}"
-    with user(deployed, REGISTRY, LOGIN, allow(granted, REPOSITORY)) as pusher:
-        deployed.login(pusher("ecr"))
-        with pytest.raises(AssertionError, match=told):
-            push_another(deployed, f"lacks-{missing.partition(':')[2].lower()}")
-
-
-def test_a_user_with_the_push_actions_may_push(deployed: Clone) -> None:
-    with user(deployed, REGISTRY, LOGIN, allow(PUSH, REPOSITORY)) as pusher:
-        deployed.login(pusher("ecr"))
-        push_another(deployed, "by-a-user")
-
-
 def test_a_deny_wins(deployed: Clone) -> None:
     url, tag = running_image(deployed)
     deny = {**allow("ecr:BatchGetImage", REPOSITORY), "Effect": "Deny"}
