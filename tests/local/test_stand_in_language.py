@@ -5,6 +5,7 @@ https://github.com/pulumi/pulumi/blob/master/sdk/python/cmd/pulumi-language-pyth
 """
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -91,8 +92,12 @@ def test_a_program_runs_in_the_virtual_environment_of_its_project(tmp_path: Path
     assert stand_in._python(info) == str(tmp_path / "venv" / "bin" / "python")
 
 
-def test_cancel_ends_all_programs_and_plugins() -> None:
+def test_cancel_ends_all_programs_and_plugins_with_sigint() -> None:
     host = Language("")
-    child = host._start([sys.executable, "-c", "import time; time.sleep(60)"], stderr=subprocess.DEVNULL)
+    waiting = f"{IMPORTS}signal.signal(signal.SIGINT, signal.SIG_DFL)\nprint(flush=True)\ntime.sleep(60)"
+    children = [host._start([sys.executable, "-c", waiting], stdout=subprocess.PIPE) for _ in range(2)]
+    for child in children:
+        assert child.stdout
+        child.stdout.readline()
     host.Cancel(None, None)
-    assert child.wait(10) != 0
+    assert [child.wait(10) for child in children] == [-signal.SIGINT] * 2
