@@ -27,6 +27,7 @@ def test_loopback_and_files_are_allowed(event: str, arguments: tuple[Any, ...]) 
     ("event", "arguments", "said"),
     [
         ("socket.bind", (None, ("0.0.0.0", 1)), "listens on loopback only"),  # noqa: S104
+        ("socket.bind", (None, ("::", 1, 0, 0)), "listens on loopback only"),
         ("socket.bind", (None, ("", 1)), "every address"),
         ("socket.connect", (None, ("192.0.2.1", 443)), "calls loopback and the Docker engine only, not 192.0.2.1"),
         ("socket.connect", (None, ("0.0.0.0", 443)), "calls loopback and the Docker engine only"),  # noqa: S104
