@@ -121,29 +121,22 @@ def kill_engine(clone: Clone, process: subprocess.Popen[str]) -> None:
 # ---- the build
 
 
-def test_a_build_that_fails_in_the_middle_or_fills_the_disk(
-    clone: Clone, message: str, unchanged: Callable[[], bool]
-) -> None:
-    """`pulumi` shows what failed, `deployment` also its output."""
+def test_a_build_that_fails_in_the_middle_or_fills_the_disk(clone: Clone, unchanged: Callable[[], bool]) -> None:
+    """`pulumi` shows what failed, `deployment` also its output. The next build starts."""
     failing = ["RUN echo the first step", "RUN echo the sum is $((40 + 2)) >&2; exit 3", "RUN echo the third step"]
     # /dev/shm of a build is a file system of 64 MiB.
     full = ["RUN head -c 70000000 /dev/zero > /dev/shm/file"]
     with dockerfile_with(clone, *failing):
         assert "echo the sum is" in fails(clone)
-    for lines, step, reason in (
-        (failing, "echo the sum is", "the sum is 42"),
-        (full, "head -c 70000000", "No space left on device"),
-    ):
-        with dockerfile_with(clone, *lines):
-            said = fails(clone, DEPLOY, code=5)
-        assert step in said
-        assert reason in said
-        assert unchanged()
-    next_run_serves(clone, message)
+    with dockerfile_with(clone, *full):
+        said = fails(clone, DEPLOY, code=5)
+    assert "head -c 70000000" in said
+    assert "No space left on device" in said
+    assert unchanged()
 
 
 def test_a_docker_engine_that_is_lost_during_the_build(
-    clone: Clone, message: str, unchanged: Callable[[], bool], tmp_path: Path
+    clone: Clone, unchanged: Callable[[], bool], tmp_path: Path
 ) -> None:
     # Only the output of the step contains the sum, not its text. The step is not in the cache of other runs.
     with (
@@ -155,7 +148,6 @@ def test_a_docker_engine_that_is_lost_during_the_build(
         said = fails(clone, f"DOCKER_HOST={docker.host} {DEPLOY}", code=5)
         assert "failed to connect to any docker daemon" in said
     assert unchanged()
-    next_run_serves(clone, message)
 
 
 # ---- the push
@@ -171,6 +163,7 @@ def test_a_docker_engine_that_is_lost_during_the_push(
         assert docker.was_cut.is_set()
     clone.control("DELETE")
     assert unchanged()
+    # Also after the builds above.
     next_run_serves(clone, message)
 
 
@@ -197,9 +190,7 @@ def test_a_push_that_fails(clone: Clone, unchanged: Callable[[], bool]) -> None:
 # ---- the account
 
 
-def test_a_profile_with_the_credentials_of_another_account(
-    clone: Clone, message: str, unchanged: Callable[[], bool]
-) -> None:
+def test_a_profile_with_the_credentials_of_another_account(clone: Clone, unchanged: Callable[[], bool]) -> None:
     owned = clone.owned()
     path = clone.root / ".local" / "aws" / "credentials"
     for account in ("222222222222", "111111111111"):
@@ -209,10 +200,10 @@ def test_a_profile_with_the_credentials_of_another_account(
         assert "AWS account ID not allowed: 999999999999" in said
     assert clone.owned() == owned
     assert unchanged()
-    next_run_serves(clone, message)
 
 
 def test_the_region_of_a_profile_does_not_count(clone: Clone) -> None:
+    # Also the first run after the one above.
     path = clone.root / ".local" / "aws" / "config"
     with changed(path, path.read_text().replace("us-east-1", "eu-west-1")):
         assert clone.planned("registry") == clone.planned("consumer") == {}
