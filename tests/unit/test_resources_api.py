@@ -168,6 +168,11 @@ def test_a_parameter_with_another_name_keeps_its_resource(deploy: Deploy) -> Non
         ({"domain": {"name": "api"}}, 'api.domain.name: "api" is not allowed; it must be a domain name'),
         ({"domain": {"name": "api"}}, "api.domain.certificate: is missing"),
         ({"binaryMediaTypes": ["png"]}, 'api.binaryMediaTypes[0]: "png" is not allowed'),
+        ({"method": "ANY", "corsOrigin": "*"}, "api.corsOrigin: must not be set with a route for OPTIONS or ANY"),
+        (
+            {"routes": [{"path": "bye", "method": "OPTIONS"}], "corsOrigin": "*"},
+            "api.corsOrigin: must not be set with a route for OPTIONS or ANY, which answers the preflight itself",
+        ),
         ({"minimumCompressionSize": -1}, "api.minimumCompressionSize: -1 is not allowed; it must be a whole number"),
         ({"path": "/", "routes": [{"path": "/"}]}, "api.routes: must have each method and path once; more than once: "),
     ],
