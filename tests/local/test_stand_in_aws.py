@@ -5,6 +5,7 @@ https://github.com/hashicorp/terraform-provider-aws/tree/main/internal/service.
 """
 
 import json
+import socket
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from unittest.mock import ANY, MagicMock, call
 
 import botocore.exceptions
 import pytest
+from botocore.config import Config
 
 from offline.plugins import aws as stand_in
 from offline.plugins.aws import Aws, AwsProvider
@@ -359,6 +361,21 @@ def test_an_expired_login_is_told_with_the_providers_words(monkeypatch: pytest.M
     monkeypatch.setattr(stand_in, "Session", lambda profile: None)
     with pytest.raises(Failed, match="The AWS login session for consumer has expired"):
         configure(AwsProvider(), profile="consumer")
+
+
+def test_a_local_cloud_that_is_gone_is_named_with_the_command_that_starts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mine")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setattr(stand_in, "CONFIG", stand_in.CONFIG.merge(Config(retries={"total_max_attempts": 1})))
+    with socket.socket() as bound:
+        # It does not listen.
+        bound.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        with pytest.raises(Failed, match="The local cloud is not running; start it with `make demo`") as gone:
+            configure(AwsProvider(), region="us-east-1")
+    assert address in str(gone.value)
 
 
 ROLE_ARN = "arn:aws:iam::222222222222:role/deployer"
