@@ -6,8 +6,6 @@ import signal
 import socket
 from pathlib import Path
 
-import pytest
-
 from tests.engine.clone import Clone, free_port, interrupt_at
 
 
@@ -22,32 +20,10 @@ def refused(clone: Clone, command: str, **changed: str) -> str:
 # ---- a deployed pair of stacks, previews as in a pull request
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new", "expected"),
-    [
-        (
-            "Pulumi.consumer.yaml",
-            '"222222222222"',
-            '"2222"',
-            'account: "2222" is not allowed; it must be an AWS account',
-        ),
-        (
-            "Pulumi.consumer.yaml",
-            "{context: app,",
-            "{context: application,",
-            "image context 'application' is not a folder",
-        ),
-        ("Pulumi.registry.yaml", "name: cross-account-function", "name: Cross_Account", "repository.name: "),
-        ("Pulumi.registry.yaml", "111111111111", "999999999999", "AWS account ID not allowed: 111111111111"),
-    ],
-    ids=["account ID", "context", "repository name", "other account's credentials"],
-)
-def test_wrong_configuration_is_refused_in_the_preview(
-    deployed: Clone, file: str, old: str, new: str, expected: str
-) -> None:
-    deployed.edit(file, old, new)
-    stack = file.split(".")[1]
-    assert expected in refused(deployed, f"pulumi preview -s {stack}")
+def test_wrong_configuration_is_refused_in_the_preview(deployed: Clone) -> None:
+    deployed.edit("Pulumi.consumer.yaml", '"222222222222"', '"2222"')
+    said = refused(deployed, "pulumi preview -s consumer")
+    assert 'account: "2222" is not allowed; it must be an AWS account' in said
 
 
 def test_a_second_stack_with_the_names_of_the_first_is_refused(deployed: Clone) -> None:
@@ -64,14 +40,6 @@ def test_a_second_stack_with_the_names_of_the_first_is_refused(deployed: Clone) 
 def test_missing_dockerfile_is_named(deployed: Clone) -> None:
     (deployed.root / "app" / "Dockerfile").unlink()
     assert "there is no Dockerfile app/Dockerfile" in refused(deployed, "pulumi preview -s consumer")
-
-
-def test_docker_engine_gone(deployed: Clone) -> None:
-    # Content that is not pushed yet, so that Docker is required.
-    deployed.edit("app/app.py", "hello world!", "hello docker!")
-    gone = "DOCKER_HOST=unix:///nowhere/docker.sock"
-    said = refused(deployed, f"{gone} pulumi preview -s consumer")
-    assert "failed to connect to any docker daemon" in said
 
 
 def test_existing_image_is_previewed_without_docker(deployed: Clone) -> None:
@@ -133,24 +101,6 @@ def test_a_killed_update_is_recovered_from(empty: Clone) -> None:
     assert '200 {"message": "hello survivor!"}' in ran.stdout, ran.stdout
 
 
-def test_destroy_leaves_nothing(empty: Clone) -> None:
-    assert '200 {"message"' in empty.make("demo").stdout
-    assert set(empty.owned()) == {"functions", "roles", "log groups", "apis", "repositories"}
-    assert empty.shell("pulumi destroy --yes --skip-preview -s consumer").returncode == 0
-    assert set(empty.owned()) == {"repositories"}
-    # The repository is protected, and ECR does not delete one with images. Each error names the next step.
-    destroy = "pulumi destroy --yes --skip-preview -s registry"
-    assert "because it is protected" in refused(empty, destroy)
-    name = "{name: cross-account-function"
-    empty.edit("Pulumi.registry.yaml", name, f"{name}, protect: false, retainOnDelete: false")
-    empty.up("registry")
-    assert "not empty, consider using force_delete" in refused(empty, destroy)
-    empty.edit("Pulumi.registry.yaml", "retainOnDelete: false", "retainOnDelete: false, forceDelete: true")
-    empty.up("registry")
-    assert empty.shell(destroy).returncode == 0
-    assert empty.owned() == {}
-
-
 def test_down_destroys_the_stacks_and_leaves_no_process_and_nothing_but_caches_and_keys(empty: Clone) -> None:
     empty.up("registry")
     assert empty.processes()
@@ -168,11 +118,11 @@ def test_commands_without_a_cloud_say_how_to_start_it(tmp_path: Path) -> None:
     assert "The local cloud is not running. Start it with `make demo`." in ran.stdout
 
 
-def test_another_port_is_refused_while_the_cloud_runs(deployed: Clone) -> None:
-    ran = Clone(deployed.root, free_port()).make("demo")
+def test_another_port_is_refused_while_the_cloud_runs(updatable: Clone) -> None:
+    ran = Clone(updatable.root, free_port()).make("demo")
     assert ran.returncode != 0
-    assert f"The local cloud runs on port {deployed.port}" in ran.stdout
-    assert deployed.get()[0] == 200
+    assert f"The local cloud runs on port {updatable.port}" in ran.stdout
+    assert updatable.get()[0] == 200
 
 
 def test_down_ends_everything_even_if_destroy_fails(tmp_path: Path) -> None:
