@@ -20,33 +20,33 @@ def refused(clone: Clone, command: str, **changed: str) -> str:
 # ---- a deployed pair of stacks, previews as in a pull request
 
 
-def test_wrong_configuration_is_refused_in_the_preview(deployed: Clone) -> None:
-    deployed.edit("Pulumi.consumer.yaml", '"222222222222"', '"2222"')
-    said = refused(deployed, "pulumi preview -s consumer")
+def test_wrong_configuration_is_refused_in_the_preview(updatable: Clone) -> None:
+    updatable.edit("Pulumi.consumer.yaml", '"222222222222"', '"2222"')
+    said = refused(updatable, "pulumi preview -s consumer")
     assert 'account: "2222" is not allowed; it must be an AWS account' in said
 
 
-def test_a_second_stack_with_the_names_of_the_first_is_refused(deployed: Clone) -> None:
-    shutil.copy(deployed.root / "Pulumi.consumer.yaml", deployed.root / "Pulumi.second.yaml")
+def test_a_second_stack_with_the_names_of_the_first_is_refused(updatable: Clone) -> None:
+    shutil.copy(updatable.root / "Pulumi.consumer.yaml", updatable.root / "Pulumi.second.yaml")
     try:
-        said = refused(deployed, "pulumi stack init second && pulumi preview -s second")
+        said = refused(updatable, "pulumi stack init second && pulumi preview -s second")
         assert "The log group /aws/lambda/cross-account-function exists in account 222222222222" in said
         assert "cross-account-ecr:function: {name: cross-account-function-second}" in said
     finally:
-        deployed.shell("pulumi stack rm --yes second")
-        (deployed.root / "Pulumi.second.yaml").unlink(missing_ok=True)
+        updatable.shell("pulumi stack rm --yes second")
+        (updatable.root / "Pulumi.second.yaml").unlink(missing_ok=True)
 
 
-def test_missing_dockerfile_is_named(deployed: Clone) -> None:
-    (deployed.root / "app" / "Dockerfile").unlink()
-    assert "there is no Dockerfile app/Dockerfile" in refused(deployed, "pulumi preview -s consumer")
+def test_missing_dockerfile_is_named(updatable: Clone) -> None:
+    (updatable.root / "app" / "Dockerfile").unlink()
+    assert "there is no Dockerfile app/Dockerfile" in refused(updatable, "pulumi preview -s consumer")
 
 
-def test_existing_image_is_previewed_without_docker(deployed: Clone) -> None:
-    digest = deployed.output("consumer", "imageUri").partition("@")[2]
-    deployed.edit("Pulumi.consumer.yaml", "{context: app, args: {LAMBDA_BASE_IMAGE: null}}", f'{{digest: "{digest}"}}')
-    deployed.up("consumer")
-    shown = deployed.shell("DOCKER_HOST=unix:///nowhere/docker.sock pulumi preview -s consumer")
+def test_existing_image_is_previewed_without_docker(updatable: Clone) -> None:
+    digest = updatable.output("consumer", "imageUri").partition("@")[2]
+    updatable.edit("Pulumi.consumer.yaml", "{context: app, args: {LAMBDA_BASE_IMAGE: null}}", f'{{digest: "{digest}"}}')
+    updatable.up("consumer")
+    shown = updatable.shell("DOCKER_HOST=unix:///nowhere/docker.sock pulumi preview -s consumer")
     assert shown.returncode == 0, shown.stdout
 
 

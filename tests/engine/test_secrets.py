@@ -19,15 +19,15 @@ SECRET = "pulumi config set --secret -s consumer --path"
 
 
 @pytest.fixture
-def confidential(deployed: Clone) -> Clone:
+def confidential(updatable: Clone) -> Clone:
     """The deployed clone. The consumer's stack file has a secret for the function that is not deployed yet."""
-    assert deployed.shell(f"{SECRET} 'function.environment.TOKEN' {CANARY}").returncode == 0
-    written = (deployed.root / ".local" / "project" / "Pulumi.consumer.yaml").read_text()
+    assert updatable.shell(f"{SECRET} 'function.environment.TOKEN' {CANARY}").returncode == 0
+    written = (updatable.root / ".local" / "project" / "Pulumi.consumer.yaml").read_text()
     assert "secure:" in written
-    (deployed.root / "Pulumi.consumer.yaml").write_text(written)
+    (updatable.root / "Pulumi.consumer.yaml").write_text(written)
     # Content that no other test pushed, so that this one does.
-    deployed.edit("app/app.py", "hello world!", "hello secrets!")
-    return deployed
+    updatable.edit("app/app.py", "hello world!", "hello secrets!")
+    return updatable
 
 
 def push_token(clone: Clone) -> str:
@@ -132,16 +132,16 @@ def test_a_secret_of_the_environment_and_the_push_token_are_in_clear_nowhere(con
         assert [name for name, content in searched.items() if secret.encode() in content] == []
 
 
-def test_secrets_that_could_be_read_in_an_image_or_an_output_are_refused(deployed: Clone) -> None:
+def test_secrets_that_could_be_read_in_an_image_or_an_output_are_refused(updatable: Clone) -> None:
     paths = ("image.args.TOKEN", "api.corsOrigin", "registry.profile")
     given = " ".join(f"--secret '{path}={CANARY}'" for path in paths)
-    assert deployed.shell(f"pulumi config set-all -s consumer --path {given}").returncode == 0
+    assert updatable.shell(f"pulumi config set-all -s consumer --path {given}").returncode == 0
     try:
-        said = failing(deployed, "pulumi preview -s consumer", "is set with --secret")
+        said = failing(updatable, "pulumi preview -s consumer", "is set with --secret")
     finally:
         # Values that `pulumi config set` wrote last until the stack file changes.
-        (deployed.root / ".local" / "project" / "Pulumi.consumer.yaml").write_text(
-            (deployed.root / "Pulumi.consumer.yaml").read_text()
+        (updatable.root / ".local" / "project" / "Pulumi.consumer.yaml").write_text(
+            (updatable.root / "Pulumi.consumer.yaml").read_text()
         )
     refused = re.findall(r"cross-account-ecr:(\w+): is set with --secret", said)
     assert sorted(refused) == ["api", "image", "registry"]
