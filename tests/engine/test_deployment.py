@@ -235,7 +235,7 @@ def test_consumers_go_side_by_side(program: Program) -> None:
     with program.deployment(
         consumers=("consumer", "production"), on_event=lambda event: seen.append(event.stack)
     ) as deployment:
-        results = deployment.up(check=Check())
+        results = deployment.up()
         assert {"consumer", "production"} == set(results)
         assert seen.index("production") < len(seen) - 1 - seen[::-1].index("consumer")
         assert seen.index("consumer") < len(seen) - 1 - seen[::-1].index("production")
@@ -243,7 +243,7 @@ def test_consumers_go_side_by_side(program: Program) -> None:
         assert first == results["consumer"].outputs["imageDigest"]
 
         program.config["consumer"]["image"] = program.answering("second")
-        other = deployment.up()["consumer"].outputs["imageDigest"]
+        other = deployment.sync(["consumer"])["consumer"].outputs["imageDigest"]
         assert deployment.promote("consumer", "production").outputs["imageDigest"] == other
         assert deployment.rollback("production").outputs["imageDigest"] == first
 
