@@ -45,13 +45,13 @@ from deployment import (
     Options,
     PolicyViolated,
     Progress,
-    ProviderError,
     Step,
     TimedOut,
 )
 from scripts.permissions import policy
 from tests.engine.clone import Clone, free_port
 from tests.engine.logins import CONSUMER, REGISTRY, Logins, role_arn, trusts, trusts_workflow
+from tests.engine.test_access import CALLER, Document, repository_policy
 
 ALIAS = "aws:lambda/alias:Alias"
 FUNCTION = "aws:lambda/function:Function"
@@ -264,15 +264,9 @@ def test_a_refused_configuration_is_typed_and_nothing_is_made(program: Program) 
     assert "nothing was created" in refused.value.hint
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [{"AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}, None],
-    ids=["none", "of another account"],
-)
-def test_missing_and_foreign_credentials_are_typed(program: Program, changed: dict[str, str] | None) -> None:
-    if changed is None:
-        program.config["consumer"]["profile"] = "registry"
-    with program.deployment(environment=changed or {}) as deployment, pytest.raises(CredentialsError) as refused:
+def test_missing_credentials_are_typed(program: Program) -> None:
+    nothing = {"AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
+    with program.deployment(environment=nothing) as deployment, pytest.raises(CredentialsError) as refused:
         deployment.preview()
     assert refused.value.stack == "consumer"
     assert "profile" in refused.value.hint
@@ -282,32 +276,20 @@ def test_a_build_that_fails_is_typed_and_callers_notice_nothing(program: Program
     program.config["consumer"]["image"] = program.build("failing", FAILING)
     running = program.image()
     with program.deployment() as deployment, pytest.raises(BuildError, match="the sum is 42") as failed:
-        deployment.up(check=Check())
+        deployment.up()
     assert "docker:index/image:Image" in failed.value.urn
     assert program.image() == running
-
-
-def test_a_refusal_of_aws_is_typed_with_its_resource(program: Program) -> None:
-    program.config["taken"] = {**program.committed("consumer"), "image": {"promote": "consumer"}}
-    program.config["taken"]["function"] = {"name": "taken"}
-    answer = {"__type": "ResourceAlreadyExistsException", "message": "The specified log group already exists"}
-    create = {"target": "CreateLogGroup", "status": 400, "body": answer}
-    with program.deployment(consumers=("taken",)) as deployment:
-        with program.clone.faults(create), pytest.raises(ProviderError, match="exist") as refused:
-            deployment.up()
-        assert f"{LOG_GROUP}::function-logs" in refused.value.urn
-        deployment.destroy()
 
 
 def test_a_violation_of_a_policy_pack_is_typed_and_told_with_its_rule(program: Program) -> None:
     program.config["registry"]["repository"]["scanOnPush"] = False
     packs = [program.clone.root / "policy_pack"]
-    with program.deployment(registry="registry", consumers=(), policy_packs=packs) as deployment:
-        with pytest.raises(PolicyViolated, match="repository-scan-on-push") as violated:
-            deployment.preview()
-        assert "aws:ecr/repository:Repository" in violated.value.urn
-        program.config["registry"] = program.committed("registry")
-        assert deployment.preview()["registry"].changes == {}
+    with (
+        program.deployment(registry="registry", consumers=(), policy_packs=packs) as deployment,
+        pytest.raises(PolicyViolated, match="repository-scan-on-push") as violated,
+    ):
+        deployment.preview()
+    assert "aws:ecr/repository:Repository" in violated.value.urn
 
 
 def test_without_docker_a_preview_says_how_to_go_on_and_does(program: Program) -> None:
@@ -324,22 +306,16 @@ def test_without_docker_a_preview_says_how_to_go_on_and_does(program: Program) -
 
 def test_a_preview_that_may_not_pull_says_so_once_and_an_update_is_refused(program: Program) -> None:
     """A role for reading is not always one of the roles that the registry lets pull."""
-    with program.deployment() as deployment:
-        deployment.up()
-    role = "arn:aws:iam::222222222222:role/deployer"
-    program.config["registry"]["consumers"] = [{"account": "222222222222", "roles": [role]}]
-    with program.deployment(registry="registry", consumers=()) as deployment:
-        deployment.up()
-    try:
-        with program.deployment() as deployment:
-            result = deployment.preview()["consumer"]
-            assert sum("may not pull from" in line.text for line in result.diagnostics) == 1
-            assert result.changes == {}
-            with pytest.raises(ConfigurationError, match="may not pull"):
-                deployment.up()
-    finally:
-        program.config["registry"] = program.committed("registry")
-        with program.deployment(registry="registry", consumers=()) as deployment:
+
+    def only_a_role(policy: Document) -> None:
+        (statement,) = [statement for statement in policy["Statement"] if statement["Sid"] == CALLER]
+        statement["Principal"] = {"AWS": role_arn(CONSUMER, "deployer")}
+
+    with repository_policy(program.clone, only_a_role), program.deployment() as deployment:
+        result = deployment.preview()["consumer"]
+        assert sum("may not pull from" in line.text for line in result.diagnostics) == 1
+        assert result.changes == {}
+        with pytest.raises(ConfigurationError, match="may not pull"):
             deployment.up()
 
 
