@@ -378,7 +378,7 @@ def test_a_cancelled_or_timed_out_operation_ends_soon_and_the_next_one_continues
     until(lambda: not builds(), 20)
     assert len(ecr.describe_images(repositoryName=NAME)["imageDetails"]) == pushed
     with program.deployment() as deployment:
-        deployment.up(check=Check())
+        deployment.up()
 
 
 def test_a_push_that_is_cancelled_ends_soon_and_is_done_by_the_next_update(program: Program) -> None:
@@ -405,7 +405,7 @@ def test_a_push_that_is_cancelled_ends_soon_and_is_done_by_the_next_update(progr
     assert len(again) == len(pushed)
     with program.deployment() as deployment:
         assert deployment.status()["consumer"].pending == ()
-        assert deployment.up(check=Check())["consumer"].outputs["imageDigest"] == program.image()
+        assert deployment.up()["consumer"].outputs["imageDigest"] == program.image()
 
 
 def test_what_a_killed_run_leaves_is_found_named_and_repaired(program: Program) -> None:
@@ -429,7 +429,7 @@ def test_what_a_killed_run_leaves_is_found_named_and_repaired(program: Program) 
         assert f"process {killed[0]}," in conflict.value.holder
         deployment.repair("consumer")
         assert deployment.status()["consumer"].pending == ()
-        deployment.up(check=Check())
+        deployment.up()
 
 
 def test_drift_is_found_and_the_state_stays_until_it_is_refreshed(program: Program) -> None:
