@@ -433,19 +433,23 @@ def test_what_a_killed_run_leaves_is_found_named_and_repaired(program: Program) 
 
 
 def test_drift_is_found_and_the_state_stays_until_it_is_refreshed(program: Program) -> None:
-    lambda_ = program.clone.client("consumer", "lambda")
+    ecr, lambda_ = program.clone.client("registry", "ecr"), program.clone.client("consumer", "lambda")
+    policy = json.loads(ecr.get_repository_policy(repositoryName=NAME)["policyText"])
+    ecr.delete_repository_policy(repositoryName=NAME)
     lambda_.update_function_configuration(FunctionName=NAME, MemorySize=256)
-    state = program.clone.state("consumer")
+    states = [program.clone.state(stack) for stack in STACKS]
     shown = program.command("drift", "--json")
     assert shown.returncode == 8, shown.stderr
     stacks = json.loads(shown.stdout)["stacks"]
-    assert (stacks["registry"]["changes"], stacks["consumer"]["changes"]) == ({}, {"update": 1})
-    assert program.clone.state("consumer") == state
-    with program.deployment() as deployment:
-        assert deployment.refresh()["consumer"].changes == {"update": 1}
-        assert deployment.drift()["consumer"].changes == {}
-        assert deployment.up()["consumer"].changes == {"update": 1}
+    assert [stacks[stack]["changes"] for stack in STACKS] == [{"delete": 1}, {"update": 1}]
+    assert [program.clone.state(stack) for stack in STACKS] == states
+    with program.deployment(registry="registry") as deployment:
+        assert [result.changes for result in deployment.refresh().values()] == [{"delete": 1}, {"update": 1}]
+        assert [result.changes for result in deployment.up().values()] == [{"create": 1}, {"update": 1}]
+    assert json.loads(ecr.get_repository_policy(repositoryName=NAME)["policyText"]) == policy
     assert lambda_.get_function_configuration(FunctionName=NAME)["MemorySize"] == 128
+    with program.deployment() as deployment:
+        assert deployment.drift()["consumer"].changes == {}
 
 
 # ---- releases
