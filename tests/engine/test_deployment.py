@@ -537,10 +537,10 @@ def test_an_unsupported_release_is_refused_before_any_change(
 
 
 NUMBERS = ["012345678989", "12e9", "0o17", "0x1f", "1_000", "1.0", "-0", ".5", "12345678901234567890", "1:30"]
-WORDS = ["yes", "no", "on", "~", "null", "Null", "true", "TRUE", "2001-01-01", "=", "<<", "y", "''"]
+WORDS = ["yes", "no", "on", "~", "null", "Null", "true", "TRUE", "2001-01-01", "=", "<<", "y"]
+SPECIAL = [*NUMBERS, *WORDS, "''", *(f"'{text}'" for text in [*NUMBERS, *WORDS])]
 SCALARS = st.one_of(
-    st.sampled_from([*NUMBERS, *WORDS]),
-    st.sampled_from([*NUMBERS, *WORDS[:-1]]).map(lambda text: f"'{text}'"),
+    st.sampled_from(SPECIAL),
     st.text(st.characters(categories=["L", "M", "N", "P", "S", "Zs"])).map(
         lambda text: json.dumps(text, ensure_ascii=False)
     ),
@@ -566,7 +566,7 @@ pulumi.export("seen", json.dumps(json.loads(os.environ["PULUMI_CONFIG"]), sort_k
 
 
 @hypothesis.settings(
-    max_examples=2,
+    max_examples=1,
     deadline=None,
     database=None,
     derandomize=True,
@@ -582,28 +582,24 @@ def test_the_program_gets_the_same_configuration_from_pulumi_and_from_deployment
     program = Program(clone)
     with tempfile.TemporaryDirectory(dir=clone.root / ".local") as name:
         folder = Path(name)
-        (folder / "Pulumi.yaml").write_text(f"name: yaml-{folder.name.lower()}\nruntime: python\n")
-        (folder / "__main__.py").write_text(SHOWS_ITS_CONFIGURATION)
         project = f"yaml-{folder.name.lower()}"
-        lines = [f"  {project}:v{number}: {value}" for number, value in enumerate(values)]
+        (folder / "Pulumi.yaml").write_text(f"name: {project}\nruntime: python\n")
+        (folder / "__main__.py").write_text(SHOWS_ITS_CONFIGURATION)
+        lines = [f"  {project}:v{number}: {value}" for number, value in enumerate([*SPECIAL, *values])]
         text = "\n".join(["config:", f"  {project}:image: {{context: app}}", *lines, ""])
         (folder / "Pulumi.one.yaml").write_text(text)
-        cli = shutil.which("pulumi", path=program.environment["PATH"])
         environment = {**os.environ, **program.environment, "PULUMI_BACKEND_URL": f"file://{folder}"}
-
-        def pulumi_seen() -> Any:
-            for command in (["stack", "init", "one"], ["up", "--yes", "--skip-preview", "-s", "one"]):
-                subprocess.run([cli, "-C", folder, *command], env=environment, capture_output=True, check=True)
-            shown = [cli, "-C", folder, "stack", "output", "seen", "-s", "one"]
-            return json.loads(subprocess.run(shown, env=environment, capture_output=True, text=True).stdout)
-
         options = Options(environment=environment)
         with Deployment(folder, registry=None, consumers=["one"], options=options) as deployment:
             seen = json.loads(deployment.up()["one"].outputs["seen"])
-            assert (folder / "Pulumi.one.yaml").read_text() == text
             changed = json.loads(deployment._up("one", image={"digest": "sha256:1"}).outputs["seen"])
-            deployment.destroy(remove=True)
-        expected = pulumi_seen()
+        assert (folder / "Pulumi.one.yaml").read_text() == text
+        cli = shutil.which("pulumi", path=program.environment["PATH"])
+        up = [cli, "-C", folder, "up", "--yes", "--skip-preview", "-s", "one"]
+        subprocess.run(up, env=environment, capture_output=True, check=True)
+        state = json.loads((folder / ".pulumi" / "stacks" / project / "one.json").read_text())
+        (stack,) = state["checkpoint"]["latest"]["resources"]
+        expected = json.loads(stack["outputs"]["seen"])
     assert seen == expected
     assert json.loads(changed.pop(f"{project}:image")) == {"digest": "sha256:1"}
     expected.pop(f"{project}:image")
