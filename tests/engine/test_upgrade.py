@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.engine.clone import Clone
+from tests.engine.program import Program
 
 RECORDED = Path(__file__).with_name("upgrade")
 # Resources with data or identity.
@@ -45,16 +46,14 @@ def upgraded(deployed: Clone) -> Clone:
 
 
 def test_nothing_that_holds_data_is_replaced_and_the_endpoint_answers_all_the_time(upgraded: Clone) -> None:
-    for stack in ("registry", "consumer"):
-        shown = upgraded.shell(f"pulumi preview --json --show-sames -s {stack} 2>/dev/null")
-        assert shown.returncode == 0, shown.stdout
-        steps = json.loads(shown.stdout)["steps"]
-        plan = {step["urn"]: step["op"] for step in steps if kind(step["urn"]) in KEPT}
-        assert plan, "the recorded resources are not in the plan"
-        assert set(plan.values()) <= {"same", "update"}, plan
-    with upgraded.asking(upgraded.output("consumer", "endpointUrl")) as answers:
-        upgraded.up("registry")
-        upgraded.up("consumer")
+    with (
+        upgraded.asking(upgraded.output("consumer", "endpointUrl")) as answers,
+        Program(upgraded).deployment(registry="registry") as deployment,
+    ):
+        results = deployment.up()
+    kept = [step for result in results.values() for step in result.steps if step.type in KEPT]
+    assert {step.type for step in kept} == KEPT
+    assert {step.operation for step in kept} <= {"same", "update"}, kept
     assert len(answers) > 10
     assert set(answers) == {200}
     assert upgraded.up("consumer") == {}
@@ -87,8 +86,3 @@ def tag(clone: Clone, stack: dict[str, Any]) -> None:
     [image] = ecr.batch_get_image(repositoryName=name, imageIds=[{"imageDigest": stack["imageDigest"]}])["images"]
     ecr.put_image(repositoryName=name, imageManifest=image["imageManifest"], imageTag=TAG)
     ecr.batch_delete_image(repositoryName=name, imageIds=[{"imageTag": stack["imageTag"]}])
-
-
-def kind(urn: str) -> str:
-    """The type of a resource, without the types of its parents."""
-    return urn.split("::")[2].rpartition("$")[2]
