@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import ElementClickInterceptedException
+from selenium.common.exceptions import ElementClickInterceptedException, TimeoutException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -19,6 +19,7 @@ from tests.engine.clone import Clone, free_port
 
 DEPLOY_SECONDS = 180
 PAGE_SECONDS = 60
+CLICK_SECONDS = 10
 PHONE = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False}
 
 
@@ -66,16 +67,18 @@ class Page:
 
     def open_log(self) -> None:
         """Open the log. A click is lost if the page draws the function again at that moment."""
+        dialog = self.browser.find_element(By.ID, "logs")
+
+        def is_open(_: object) -> bool:
+            return bool(dialog.get_property("open"))
 
         def opened(_: object) -> bool:
-            is_open = bool(self.browser.find_element(By.ID, "logs").get_property("open"))
-            if not is_open:
+            if not is_open(_):
                 self.button("logs").click()
-            return is_open
+            return WebDriverWait(self, CLICK_SECONDS).until(is_open)
 
-        WebDriverWait(
-            self, PAGE_SECONDS, poll_frequency=10, ignored_exceptions=[ElementClickInterceptedException]
-        ).until(opened)
+        lost = [ElementClickInterceptedException, TimeoutException]
+        WebDriverWait(self, PAGE_SECONDS, ignored_exceptions=lost).until(opened)
 
     def steps(self) -> list[str]:
         """The steps of the running operation so far, from the open list."""
