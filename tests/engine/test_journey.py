@@ -391,21 +391,3 @@ def test_the_registrys_own_account_is_added_by_one_list_entry(updatable: Clone) 
     finally:
         updatable.shell("pulumi destroy --yes --skip-preview -s own && pulumi stack rm --yes own")
         (updatable.root / "Pulumi.own.yaml").unlink(missing_ok=True)
-
-
-def test_drift_is_found_by_refresh_and_reverted_by_up(deployed: Clone) -> None:
-    ecr, lambda_ = deployed.client("registry", "ecr"), deployed.client("consumer", "lambda")
-    policy = json.loads(ecr.get_repository_policy(repositoryName=FUNCTION)["policyText"])
-    ecr.delete_repository_policy(repositoryName=FUNCTION)
-    lambda_.update_function_configuration(FunctionName=FUNCTION, MemorySize=512)
-    # The consumer reads its image from the registry, so the registry is repaired first.
-    for stack, found, reverted in (
-        ("registry", {"delete": 1}, {"create": 1}),
-        ("consumer", {"update": 1}, {"update": 1}),
-    ):
-        assert deployed.shell(f"pulumi refresh --yes --skip-preview -s {stack}").returncode == 0
-        assert deployed.last_update(stack) == found
-        assert deployed.up(stack) == reverted
-    assert json.loads(ecr.get_repository_policy(repositoryName=FUNCTION)["policyText"]) == policy
-    assert lambda_.get_function_configuration(FunctionName=FUNCTION)["MemorySize"] == 128
-    assert deployed.planned("consumer", refresh=True) == {}
