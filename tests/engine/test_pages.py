@@ -14,6 +14,7 @@ from tests.pages import block, commands, documented
 HELLO = '{"message": "hello world!"}'
 # A person confirms each update; a test cannot.
 CONFIRM = "export PULUMI_SKIP_CONFIRMATIONS=true"
+SKIP_PREVIEW = "export PULUMI_OPTION_SKIP_PREVIEW=true"
 
 
 class Reader(Clone):
@@ -21,7 +22,9 @@ class Reader(Clone):
 
     def type(self, *lines: str) -> str:
         """Run command lines in the environment of the local run. Returns their output."""
-        ran = self.shell(" && ".join([CONFIRM, *lines]))
+        # `deployment` passes the CLI `--preview-only`, which excludes this option.
+        options = [SKIP_PREVIEW] if lines[0].startswith("pulumi") else []
+        ran = self.shell(" && ".join([CONFIRM, *options, *lines]))
         assert ran.returncode == 0, f"{lines}\n{ran.stdout}"
         return ran.stdout
 
