@@ -600,9 +600,8 @@ def test_the_api_calls_the_function_only_with_its_permission(deployed: Clone) ->
 # ---- loopback ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", ""])  # noqa: S104
-def test_the_local_cloud_refuses_to_listen_beyond_loopback(host: str) -> None:
-    settings = {"LOCAL_CLOUD_PORT": str(free_port()), "BIND_HOST": host, "PYTHONPATH": str(ROOT)}
+def test_the_local_cloud_refuses_to_listen_beyond_loopback() -> None:
+    settings = {"LOCAL_CLOUD_PORT": str(free_port()), "BIND_HOST": "0.0.0.0", "PYTHONPATH": str(ROOT)}  # noqa: S104
     command = [str(ROOT / ".local" / "venv" / "bin" / "python"), "-m", "local.cloud.server"]
     ran = subprocess.run(command, env={**os.environ, **settings}, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert ran.returncode != 0

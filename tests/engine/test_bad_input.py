@@ -76,15 +76,6 @@ def test_an_update_needs_the_registry_and_a_preview_names_it(empty: Clone) -> No
     assert empty.owned() == {}
 
 
-def test_failing_build_shows_its_step_and_makes_nothing(empty: Clone) -> None:
-    empty.up("registry")
-    with (empty.root / "app" / "Dockerfile").open("a") as file:
-        file.write("RUN echo this is step two && false\n")
-    said = refused(empty, "pulumi up --yes --skip-preview -s consumer")
-    assert "this is step two" in said
-    assert empty.owned() == {"repositories": ["cross-account-function"]}
-
-
 def test_ctrl_c_during_the_update_is_recovered_from(empty: Clone) -> None:
     printed = interrupt_at(empty.start("demo"), "docker:index:Image function-image-")
     assert "Traceback" not in printed

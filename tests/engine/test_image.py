@@ -219,12 +219,12 @@ def test_two_consumers_that_build_the_same_folder_at_once_push_once(deployed: Cl
 
 
 @pytest.mark.usefixtures("second")
-def test_a_stack_is_destroyed_after_a_failed_build(deployed: Clone) -> None:
+def test_a_failed_build_makes_nothing_and_its_stack_is_destroyed(deployed: Clone) -> None:
     # The state names a hook of the image, but no program registers it during a destroy.
     deployed.edit("app/app.py", "hello world!", "hello destroy!")
     deployed.up("second")
     assert deployed.output("second", "imageSource") == "built"
-    deployed.edit("app/Dockerfile", "CMD", "RUN false\nCMD")
+    deployed.edit("app/Dockerfile", "CMD", "RUN echo this is step two && false\nCMD")
     assert deployed.shell(f"{UP} second").returncode != 0
     without_docker = deployed.shell(DESTROY, DOCKER_HOST="unix:///nowhere")
     assert without_docker.returncode != 0
@@ -233,9 +233,14 @@ def test_a_stack_is_destroyed_after_a_failed_build(deployed: Clone) -> None:
     destroyed = deployed.shell(DESTROY)
     assert destroyed.returncode == 0, destroyed.stdout
     assert "hook" not in destroyed.stdout
-    assert "second" not in deployed.owned()["functions"]
+    owned = deployed.owned()
+    assert "second" not in owned["functions"]
     # Now the first build fails.
-    assert deployed.shell(f"{UP} second").returncode != 0
+    failed = deployed.shell(f"{UP} second")
+    assert failed.returncode != 0
+    assert "this is step two" in failed.stdout
+    assert "Traceback" not in failed.stdout
+    assert deployed.owned() == owned
     destroyed = deployed.shell(DESTROY)
     assert destroyed.returncode == 0, destroyed.stdout
 
