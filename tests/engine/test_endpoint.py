@@ -28,15 +28,6 @@ def test_other_hosts_are_refused_with_the_way_out(updatable: Clone) -> None:
     assert "unset HTTPS_PROXY https_proxy" in said.stdout
 
 
-def test_a_function_url_answers(updatable: Clone) -> None:
-    updatable.edit("Pulumi.consumer.yaml", "{path: hello, stage: Prod, public: true}", "{type: url, public: true}")
-    updatable.up("consumer")
-    url = updatable.output("consumer", "endpointUrl")
-    assert url.startswith("https://")
-    assert url.endswith(".lambda-url.us-east-1.on.aws/")
-    assert updatable.get_url(url) == (200, HELLO)
-
-
 def test_only_the_owner_reads_the_key_of_the_authority(updatable: Clone) -> None:
     folder = updatable.root / ".local" / "endpoint"
     assert (folder / "authority.key").stat().st_mode & 0o777 == 0o600

@@ -351,7 +351,10 @@ def test_a_release_tests_a_version_before_calls_and_a_canary_moves_a_share_of_th
 def test_a_function_url_instead_of_an_api(updatable: Clone) -> None:
     updatable.edit("Pulumi.consumer.yaml", "{path: hello, stage: Prod, public: true}", "{type: url, public: true}")
     updatable.up("consumer")
-    assert "lambda-url" in updatable.output("consumer", "endpointUrl")
+    url = updatable.output("consumer", "endpointUrl")
+    assert url.startswith("https://")
+    assert url.endswith(".lambda-url.us-east-1.on.aws/")
+    assert updatable.get_url(url) == (200, {"message": "hello world!"})
     policy = json.loads(updatable.client("consumer", "lambda").get_policy(FunctionName=FUNCTION)["Policy"])
     actions = {statement["Action"] for statement in policy["Statement"]}
     assert actions == {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}
