@@ -504,10 +504,10 @@ table in `scripts/permissions.py`, for the accounts, the Region and the names in
 """
 
 PROOF = """`tests/engine/test_rights.py` runs every step as users with these policies. It removes each line of the
-tables once, and checks that the step in its last column fails and names the denied action. Other steps may need the
-same action. The test also removes the login from each trust policy. A preview that may not pull the image shows a
-warning with the denied action and continues. Of the tables for triggers and APIs, `tests/local/test_option_rights.py`
-removes each line, and checks that its call is denied.
+tables once, and checks that a call of the step in its last column is denied. Other steps may need the same action. The
+test also removes the login from each trust policy. A preview that may not pull the image shows a warning with the
+denied action and continues. Of the tables for triggers and APIs, `tests/local/test_option_rights.py` removes each line,
+and checks that its call is denied.
 """
 
 ROLES = """## Trust policies
