@@ -26,7 +26,7 @@ __all__ = ["ROOT", "Clone", "free_port", "interrupt_at"]
 class Clone(WithCloud):
     """A copy of the program with its own local cloud and stacks."""
 
-    _as_committed: dict[str, bytes] = field(default_factory=dict)
+    _as_committed: dict[str, bytes] = field(default_factory=dict, repr=False)
     _changed: bool = False
 
     def remember(self) -> None:

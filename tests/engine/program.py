@@ -8,10 +8,9 @@ from typing import Any
 import yaml
 
 from deployment import Deployment, Options
-from tests.engine.clone import Clone
+from tests.engine.clone import STACKS, Clone
 
 NAME = "cross-account-function"
-STACKS = ("registry", "consumer")
 
 
 class Program:

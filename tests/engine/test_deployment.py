@@ -19,9 +19,9 @@ from botocore.exceptions import ClientError
 import settings
 from deployment import BuildError, ConfigurationError, CredentialsError, Event, PolicyViolated, Step
 from scripts.permissions import policy
-from tests.engine.clone import Clone, free_port
+from tests.engine.clone import STACKS, Clone, free_port
 from tests.engine.logins import CONSUMER, REGISTRY, Logins, role_arn, trusts, trusts_workflow
-from tests.engine.program import NAME, STACKS, Program
+from tests.engine.program import NAME, Program
 from tests.engine.test_access import CALLER, Document, repository_policy
 
 FUNCTION = "aws:lambda/function:Function"

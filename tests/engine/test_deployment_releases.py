@@ -354,8 +354,6 @@ pulumi.export("seen", json.dumps(json.loads(os.environ["PULUMI_CONFIG"]), sort_k
 """
 
 
-# Hypothesis warns of the clone's long state, in place of the error.
-@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @hypothesis.settings(
     max_examples=1,
     deadline=None,
