@@ -164,6 +164,7 @@ def test_a_change_behind_or_beside_a_link_is_another_image_and_never_a_taken_tag
         deployed.up("consumer")
         assert deployed.get() == hello("one")
         (app / "one.txt").write_text("changed")
+        # Other content is another image resource: it is created, the function is updated, and the old one is deleted.
         assert deployed.up("consumer") == {"create": 1, "update": 1, "delete": 1}
         assert deployed.get() == hello("changed")
         (app / "current.txt").unlink()

