@@ -112,7 +112,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def kill_engine(clone: Clone, process: subprocess.Popen[str]) -> None:
-    """Send SIGKILL to the engine that the lock names. Its plugins end with it."""
+    """Send SIGKILL to the engine that the lock names. The stand-in plugins end with it."""
     (lock,) = (clone.root / ".local" / "state" / ".pulumi" / "locks").rglob("*.json")
     os.kill(json.loads(lock.read_text())["pid"], signal.SIGKILL)
     process.communicate()
