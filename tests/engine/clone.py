@@ -58,6 +58,14 @@ class Clone(WithCloud):
         """The file with a stack's state."""
         return (self._backend / "stacks" / PROJECT / f"{stack}.json").read_bytes()
 
+    def latest(self, stack: str) -> dict[str, Any]:
+        """The state of a stack after its last operation. Before the first one it is empty."""
+        return json.loads(self.state(stack))["checkpoint"]["latest"] or {}
+
+    def resources(self, stack: str) -> list[dict[str, Any]]:
+        """The resources in a stack's state."""
+        return self.latest(stack).get("resources") or []
+
     @property
     def _backend(self) -> Path:
         """The folder of the state backend."""
@@ -96,8 +104,7 @@ class Clone(WithCloud):
     def outputs(self, stack: str) -> dict[str, Any]:
         """The outputs in a stack's state."""
         # Like `pulumi stack output`, in a tenth of the time of a command.
-        resources = json.loads(self.state(stack))["checkpoint"]["latest"]["resources"]
-        (outputs,) = (item["outputs"] for item in resources if item["type"] == "pulumi:pulumi:Stack")
+        (outputs,) = (item["outputs"] for item in self.resources(stack) if item["type"] == "pulumi:pulumi:Stack")
         return dict(outputs)
 
     def get(self, headers: dict[str, str] | None = None, stack: str = "consumer") -> tuple[int, dict[str, str]]:

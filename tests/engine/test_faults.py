@@ -93,15 +93,10 @@ def next_run_serves(clone: Clone, message: str, *options: str) -> None:
     assert clone.get_url(ran.stdout.split()[-1]) == (200, {"message": message})
 
 
-def latest(clone: Clone, stack: str) -> dict[str, Any]:
-    """The state of a stack after its last operation."""
-    return dict(json.loads(clone.state(stack))["checkpoint"]["latest"])
-
-
 def in_state(clone: Clone, stack: str, kind: str) -> dict[str, Any]:
     """The only resource of a type in the state of a stack."""
-    (found,) = [resource for resource in latest(clone, stack)["resources"] if resource["type"] == kind]
-    return dict(found)
+    (found,) = [resource for resource in clone.resources(stack) if resource["type"] == kind]
+    return found
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -291,7 +286,7 @@ def test_a_second_update_names_who_holds_the_lock_and_continues_a_killed_one(clo
     again = clone.shell(f"{UP} --refresh")
     assert again.returncode == 0, again.stdout
     assert clone.get() == (200, {"message": message})
-    assert not latest(clone, "consumer").get("pending_operations")
+    assert not clone.latest("consumer").get("pending_operations")
 
 
 def test_resources_that_were_being_created_when_the_engine_was_killed_are_imported(clone: Clone, message: str) -> None:

@@ -247,14 +247,8 @@ class Users:
     def create(self) -> None:
         """Create the stacks that are not deployed."""
         for stack in ("registry", "consumer"):
-            if not self.resources(stack):
+            if not self.clone.resources(stack):
                 self.passes("create", stack)
-
-    def resources(self, stack: str) -> list[dict[str, Any]]:
-        """The resources in a stack's state."""
-        state = self.clone.root / ".local" / "state" / ".pulumi" / "stacks" / "cross-account-ecr" / f"{stack}.json"
-        deployment = json.loads(state.read_text())["checkpoint"]["latest"] or {}
-        return list(deployment.get("resources") or [])
 
     def aws(self, user: str) -> Aws:
         """The stand-in plugin's clients of a user."""
@@ -269,7 +263,7 @@ class Users:
     def call_without(self, permission: Permission) -> None:
         """Have the stand-in plugin make the call of a deployed resource as a user who lacks one permission."""
         aws, kind = self.aws(permission.principal), KINDS[kind_of(permission)]
-        found = next(item for item in self.resources(stack_of(permission)) if item["type"] == kind_of(permission))
+        found = next(item for item in self.clone.resources(stack_of(permission)) if item["type"] == kind_of(permission))
         identity, inputs, state = found["id"], found["inputs"], found["outputs"]
         before = CHANGED.get((permission.used_by, permission.action))
         with self.without(permission):
