@@ -9,6 +9,7 @@ from selenium import webdriver
 
 from scripts.pictures import chromium
 from tests.engine.clone import Clone
+from tests.engine.program import Program
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +53,13 @@ def updatable(demo: tuple[Clone, str]) -> Iterator[Clone]:
     yield clone
     if clone.git_status():
         clone.leave()
+
+
+@pytest.fixture
+def program(clone: Clone) -> Iterator[Program]:
+    """The clone of a file with the committed configuration. Deployments must not edit its files."""
+    yield Program(clone)
+    assert clone.git_status() == ""
 
 
 @pytest.fixture(scope="module")

@@ -33,13 +33,6 @@ RUN echo the sum is $((40 + 2)); false
 """
 
 
-@pytest.fixture
-def program(clone: Clone) -> Iterator[Program]:
-    """The clone with the committed configuration. Deployments must not edit its files."""
-    yield Program(clone)
-    assert clone.git_status() == ""
-
-
 # ---- previews, which leave the stacks as they are
 
 

@@ -54,13 +54,6 @@ RUN {SLEEP}
 """
 
 
-@pytest.fixture
-def program(clone: Clone) -> Iterator[Program]:
-    """The clone with the committed configuration. Deployments must not edit its files."""
-    yield Program(clone)
-    assert clone.git_status() == ""
-
-
 def until(condition: Callable[[], object], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
