@@ -77,16 +77,16 @@ def _remove_left_behind() -> None:
     for line in listed.stdout.splitlines():
         container, _, owner = line.partition(" ")
         instance, _, number = owner.partition(":")
-        if instance == INSTANCE and number.isdigit() and not _listens(int(number)):
+        if instance == INSTANCE and number.isdigit() and not listens(int(number)):
             docker_engine.docker("rm", "-f", container)
     networks = docker_engine.docker("network", "ls", "--filter", f"name=^{INSTANCE}-", "--format", "{{.Name}}")
     for name in networks.stdout.split():
         number = name.removeprefix(f"{INSTANCE}-")
-        if number.isdigit() and not _listens(int(number)):
+        if number.isdigit() and not listens(int(number)):
             docker_engine.docker("network", "rm", name)
 
 
-def _listens(number: int) -> bool:
+def listens(number: int) -> bool:
     """Whether a loopback port is in use."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", number)) == 0
@@ -105,7 +105,7 @@ def _healthy() -> bool:
 
 
 def _require_free_port() -> None:
-    if _listens(port()):
+    if listens(port()):
         raise LocalError(
             f"Port {port()} is taken by another program. Free it or choose another one: "
             f"LOCAL_CLOUD_PORT={port() + 1} make demo"

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -19,8 +18,10 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from local.cloud import listens
 from tests.engine.clone import ROOT, Clone, free_port
 from tests.engine.cloud import password
+from tests.waiting import until
 
 REGISTRY, CONSUMER, STRANGER = "111111111111", "222222222222", "333333333333"
 REGION = "us-east-1"
@@ -233,29 +234,17 @@ def test_an_expired_token_is_refused(tmp_path: Path) -> None:
     command = [str(ROOT / ".local" / "venv" / "bin" / "python"), "-m", "local.cloud.server"]
     with subprocess.Popen(command, env={**os.environ, **settings}, cwd=tmp_path) as server:
         try:
-            _await(lambda: _listens(clone.port))
+            until(lambda: listens(clone.port), 30)
             ecr = clone.client("registry", "ecr")
             token = password(ecr)
             assert v2(clone.port, "GET", "", token)[0] == 200
-            _await(lambda: v2(clone.port, "GET", "", token)[0] != 200)
+            until(lambda: v2(clone.port, "GET", "", token)[0] != 200, 30)
             status, _, body = v2(clone.port, "GET", "", token)
             assert status == 403
             assert b"Your authorization token has expired. Reauthenticate and try again." in body
             assert v2(clone.port, "GET", "", password(ecr))[0] == 200
         finally:
             server.terminate()
-
-
-def _await(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never came"
-        time.sleep(0.05)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 # ---- push and pull -----------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -40,8 +39,10 @@ from deployment import (
     Step,
     TimedOut,
 )
+from local.cloud import listens
 from tests.engine.clone import Clone, free_port
 from tests.engine.program import NAME, Program
+from tests.waiting import until
 
 ALIAS = "aws:lambda/alias:Alias"
 
@@ -52,13 +53,6 @@ ARG LAMBDA_BASE_IMAGE
 FROM ${{LAMBDA_BASE_IMAGE}}
 RUN {SLEEP}
 """
-
-
-def until(condition: Callable[[], object], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"waited for {seconds} s"
-        time.sleep(0.1)
 
 
 def answers(url: str, stop: threading.Event) -> collections.Counter[tuple[object, str]]:
@@ -254,7 +248,7 @@ def test_a_push_that_is_cancelled_ends_soon_and_is_done_by_the_next_update(progr
 
             thread = threading.Thread(target=deploy)
             thread.start()
-            until(lambda: program.clone.control("GET") == [1])
+            until(lambda: program.clone.control("GET") == [1], 120)
             deployment.cancel()
             thread.join(30)
             assert not thread.is_alive()
@@ -299,7 +293,7 @@ def test_status_names_a_running_update_and_ctrl_c_ends_it_and_saves_the_state(pr
             [sys.executable, "-m", "deployment", "up", "--no-registry"], cwd=program.clone.root, text=True,
             env=program.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         ) as process:  # fmt: skip
-            until(builds)
+            until(builds, 120)
             meanwhile = program.command("status", "--no-registry")
             os.killpg(process.pid, signal.SIGINT)
             shown = process.communicate()[0]
@@ -400,15 +394,10 @@ def storage() -> Iterator[str]:
         [sys.executable, "-m", "ministack"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as server:
         try:
-            until(lambda: is_open(port))
+            until(lambda: listens(port), 120)
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
-
-
-def is_open(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_state_in_s3_is_locked_and_its_secrets_stay_with_the_key_they_were_made_with(

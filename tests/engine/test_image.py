@@ -9,10 +9,9 @@ import subprocess
 import sysconfig
 import tempfile
 import threading
-import time
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import chdir, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,6 +25,7 @@ import pytest
 from components.image.build import ImageBuild
 from components.image.staging import stage
 from tests.engine.clone import Clone
+from tests.waiting import until
 
 FUNCTION = "cross-account-function"
 ARGUMENTS = "args: {LAMBDA_BASE_IMAGE: null"
@@ -43,13 +43,6 @@ def deployed(clone: Clone) -> Iterator[Clone]:
 
 def hello(text: str) -> tuple[int, dict[str, str]]:
     return 200, {"message": text}
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline, "waited for two minutes"
-        time.sleep(0.05)
 
 
 def tags(clone: Clone) -> set[str]:
@@ -76,7 +69,7 @@ def raced(clone: Clone, *commands: str) -> list[tuple[int, str]]:
     before = tags(clone)
     with clone.faults({"method": "PUT", "path": "/manifests/content-", "hold": True}):
         runs = [clone.begin(command) for command in commands]
-        until(lambda: tags(clone) != before)
+        until(lambda: tags(clone) != before, 120)
     outputs = [run.communicate()[0] for run in runs]
     assert len(tags(clone) - before) == 1
     return [(run.returncode, output) for run, output in zip(runs, outputs, strict=True)]

@@ -31,6 +31,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ministack.core.router import SERVICE_PATTERNS
 
+from local.cloud import listens
+
 ROOT = Path(__file__).resolve().parents[2]
 REGION, OWNER, OTHER = "us-east-1", "111111111111", "222222222222"
 READY_SECONDS = 60
@@ -112,18 +114,13 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     ) as server:  # fmt: skip
         try:
             deadline = time.monotonic() + READY_SECONDS
-            while not _listens(port):
+            while not listens(port):
                 assert server.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.05)
             yield Cloud(folder, port)
         finally:
             server.terminate()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def presigned(cloud: Cloud, service: str, account: str, secret: str, method: str, path: str, body: bytes = b"") -> str:

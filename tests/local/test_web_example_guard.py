@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from deployment import Progress, errors
+from local.cloud import listens
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 60
@@ -34,18 +36,10 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     command = [program, "--bind", f"127.0.0.1:{number}", "examples.web.app:app"]
     with subprocess.Popen(command, cwd=ROOT, env=env) as server:
         try:
-            deadline = time.monotonic() + READY_SECONDS
-            while not _listens(number):
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+            until(lambda: listens(number), READY_SECONDS)
             yield number
         finally:
             server.terminate()
-
-
-def _listens(number: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", number)) == 0
 
 
 def call(
