@@ -146,3 +146,12 @@ def interrupt_at(process: subprocess.Popen[str], text: str, number: int = signal
     lines += list(process.stdout or ())
     process.wait()
     return "".join(lines)
+
+
+def tracebacks(shown: str) -> list[str]:
+    """The tracebacks in what Pulumi printed, without those of a KeyboardInterrupt.
+
+    When something fails, the engine does not wait for the program's end but interrupts it.
+    """
+    found = shown.split("Traceback (most recent call last)")[1:]
+    return [text for text in found if not re.search("KeyboardInterrupt|During handling of", text)]

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from local import endpoint
-from tests.engine.checkout import ROOT, free_port, interrupt_at
+from tests.engine.checkout import ROOT, free_port, interrupt_at, tracebacks
 from tests.engine.cloud import WithCloud
 
 POLL_SECONDS = 0.05
 STACKS = ("registry", "consumer")
 PROJECT = "cross-account-ecr"
 
-__all__ = ["ROOT", "Clone", "free_port", "interrupt_at"]
+__all__ = ["ROOT", "Clone", "free_port", "interrupt_at", "tracebacks"]
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from policy_pack.rules import RULES
-from tests.engine.clone import Clone
+from tests.engine.clone import Clone, tracebacks
 
 VIOLATION = re.compile(r"\[(\w+)\] \[severity: \w+\]  (\S+)  \(\S+: (\S+)\)")
 
@@ -179,7 +179,7 @@ def previewed(
         (tmp_path / "levels.json").write_text(json.dumps(levels))
         command += f" --policy-pack-config {tmp_path}/levels.json"
     shown = clone.shell(command)
-    assert "Traceback" not in shown.stdout
+    assert tracebacks(shown.stdout) == []
     return shown.returncode, set(VIOLATION.findall(shown.stdout)), shown.stdout
 
 
@@ -285,7 +285,7 @@ def test_what_no_stack_can_have_is_found_and_what_is_unknown_accuses_nobody(upda
         f"cd {other} && pulumi stack init other && pulumi preview -s other --policy-pack-config levels.json "
         f"--policy-pack {updatable.root}/policy_pack"
     ).stdout
-    assert "Traceback" not in shown
+    assert tracebacks(shown) == []
     assert set(VIOLATION.findall(shown)) == ELSEWHERE, shown
 
 
