@@ -230,15 +230,15 @@ def test_an_expired_token_is_refused(tmp_path: Path) -> None:
     for package in ("local", "offline"):
         shutil.copytree(ROOT / package, tmp_path / package)
     clone = Clone(tmp_path)
-    settings = {"LOCAL_CLOUD_PORT": str(clone.port), "LOCAL_CLOUD_TOKEN_SECONDS": "2", "PYTHONPATH": str(tmp_path)}
+    settings = {"LOCAL_CLOUD_PORT": str(clone.port), "LOCAL_CLOUD_TOKEN_SECONDS": "5", "PYTHONPATH": str(tmp_path)}
     command = [str(ROOT / ".local" / "venv" / "bin" / "python"), "-m", "local.cloud.server"]
     with subprocess.Popen(command, env={**os.environ, **settings}, cwd=tmp_path) as server:
         try:
-            until(lambda: listens(clone.port), 30)
+            until(lambda: listens(clone.port))
             ecr = clone.client("registry", "ecr")
             token = password(ecr)
             assert v2(clone.port, "GET", "", token)[0] == 200
-            until(lambda: v2(clone.port, "GET", "", token)[0] != 200, 30)
+            until(lambda: v2(clone.port, "GET", "", token)[0] != 200)
             status, _, body = v2(clone.port, "GET", "", token)
             assert status == 403
             assert b"Your authorization token has expired. Reauthenticate and try again." in body

@@ -267,7 +267,7 @@ def test_the_update_after_a_failed_one_applies_what_only_the_state_has(clone: Cl
 def test_a_second_update_names_who_holds_the_lock_and_continues_a_killed_one(clone: Clone, message: str) -> None:
     with clone.faults({**UPDATE_CODE, "hold": True}):
         first = clone.begin(UP)
-        until(lambda: clone.control("GET") == [1], 60)
+        until(lambda: clone.control("GET") == [1])
         said = fails(clone)
         assert re.search(r"the stack is currently locked by 1 lock\(s\).*pulumi cancel", said)
         assert re.search(r"created by \S+@\S+ \(pid \d+\) at 20\S+", said)
@@ -293,9 +293,9 @@ def test_resources_that_were_being_created_when_the_engine_was_killed_are_import
         with clone.faults({**fault, "hold": True}):
             # One operation at a time, so that nothing else is being created when the engine is killed.
             killed = clone.begin(f"{UP} --refresh --parallel 1")
-            until(lambda: clone.control("GET") == [1], 60)
+            until(lambda: clone.control("GET") == [1])
             kill_engine(clone, killed)
-        until(lambda: created in clone.owned(), 60)
+        until(lambda: created in clone.owned())
         assert clone.shell(f"{confirm} && {documented('pulumi cancel -s consumer')}").returncode == 0
         assert said in fails(clone)
         imported = clone.shell(" && ".join([confirm, *prepare, command]))
@@ -315,7 +315,7 @@ def test_a_demo_that_was_killed_during_a_create_starts_with_an_empty_cloud(clone
     other = stack_file.read_text().replace("function: {", "function: {name: other, ")
     with changed(stack_file, other), clone.faults({**CREATE_FUNCTION, "hold": True}):
         killed = clone.start("demo")
-        until(lambda: clone.control("GET") == [1], 60)
+        until(lambda: clone.control("GET") == [1])
         kill_engine(clone, killed)
     ran = clone.make("demo")
     # On a busy machine, others may be created at the same time.
@@ -331,7 +331,7 @@ def test_a_local_cloud_that_is_killed_between_two_resources_comes_back_with_what
 ) -> None:
     clone.control("POST", {**UPDATE_CODE, "hold": True})
     update = clone.begin(UP)
-    until(lambda: clone.control("GET") == [1], 60)
+    until(lambda: clone.control("GET") == [1])
     # The image is pushed, but the function is not updated.
     record = json.loads((clone.root / ".local" / "run" / "cloud.json").read_text())
     os.kill(record["pid"], signal.SIGKILL)

@@ -69,7 +69,7 @@ def raced(clone: Clone, *commands: str) -> list[tuple[int, str]]:
     before = tags(clone)
     with clone.faults({"method": "PUT", "path": "/manifests/content-", "hold": True}):
         runs = [clone.begin(command) for command in commands]
-        until(lambda: tags(clone) != before, 120)
+        until(lambda: tags(clone) != before)
     outputs = [run.communicate()[0] for run in runs]
     assert len(tags(clone) - before) == 1
     return [(run.returncode, output) for run, output in zip(runs, outputs, strict=True)]

@@ -19,7 +19,6 @@ from local.cloud import listens
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
-READY_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +35,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     command = [program, "--bind", f"127.0.0.1:{number}", "examples.web.app:app"]
     with subprocess.Popen(command, cwd=ROOT, env=env) as server:
         try:
-            until(lambda: listens(number), READY_SECONDS)
+            until(lambda: listens(number))
             yield number
         finally:
             server.terminate()
