@@ -86,7 +86,9 @@ def test_ctrl_c_during_the_update_is_recovered_from(empty: Clone) -> None:
 def test_a_killed_update_is_recovered_from(empty: Clone) -> None:
     # SIGKILL leaves a lock and an operation whose outcome is unknown.
     empty.edit("app/app.py", "hello world!", "hello survivor!")
+    empty.control("POST", {"method": "PUT", "path": "/functions/[^/]+/code$", "hold": True})
     interrupt_at(empty.start("demo"), "aws:lambda:Function function updating", signal.SIGKILL)
+    empty.control("DELETE")
     ran = empty.make("demo")
     assert "Interrupted update" in ran.stdout
     assert '200 {"message": "hello survivor!"}' in ran.stdout, ran.stdout
