@@ -41,6 +41,8 @@ class DockerProxy:
                 engine = socket.socket(socket.AF_UNIX)
                 engine.connect(os.environ["DOCKER_HOST"].removeprefix("unix://"))
                 self._sockets += [client, engine]
+                if self.was_cut.is_set():
+                    self.cut()
                 threading.Thread(target=self._pass_on, args=(client, engine, ()), daemon=True).start()
                 threading.Thread(target=self._pass_on, args=(engine, client, self._cut_at), daemon=True).start()
 
