@@ -52,7 +52,8 @@ class Instance(Container):  # type: ignore[misc]  # docker has no types
     configuration: Document
     environment: dict[str, str]
     is_cold = True
-    read_until = ""
+    read_until = 0.0
+    read: frozenset[tuple[str, str]] = frozenset()
     request = ""
     reading: threading.Lock
 
@@ -73,13 +74,14 @@ class Instance(Container):  # type: ignore[misc]  # docker has no types
     def lines(self) -> list[tuple[int, str]]:
         """The lines that it wrote since the last call: time in milliseconds, and text."""
         with self.reading:
-            since = {"since": datetime.fromisoformat(self.read_until).timestamp()} if self.read_until else {}
+            # A line of one stream may come after one of the other with a later time.
+            since = {"since": self.read_until - 1} if self.read_until else {}
             told = self.logs(stdout=True, stderr=True, timestamps=True, **since).decode(errors="replace")
-            parts = (line.partition(" ") for line in told.split("\n"))
-            found = [(when, text) for when, _, text in parts if when and when > self.read_until]
-            if found:
-                self.read_until = found[-1][0]
-        return [(int(datetime.fromisoformat(when).timestamp() * 1000), text) for when, text in found]
+            lines = [(when, text) for when, _, text in (line.partition(" ") for line in told.split("\n")) if when]
+            new = [line for line in lines if line not in self.read]
+            if lines:
+                self.read, self.read_until = frozenset(lines), datetime.fromisoformat(max(lines)[0]).timestamp()
+        return [(int(datetime.fromisoformat(when).timestamp() * 1000), text) for when, text in new]
 
     def write_late(self, request: str | None = None) -> None:
         """Write what came after the end of a call, unless there is another one. Lambda also writes it later."""

@@ -138,15 +138,15 @@ def test_a_call_ends_with_the_functions_timeout() -> None:
 
 def test_a_start_has_ten_seconds_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib."""
-    monkeypatch.setattr(runtime, "INIT_SECONDS", 0.5)
 
     def act(client: Client) -> None:
-        time.sleep(0.4)  # longer than the function's own time
+        time.sleep(1.2)  # longer than the function's own time
         request, _ = client.next()
         client.end(request, "response", b"1")
 
-    (result,) = called(act, seconds=0.2)
+    (result,) = called(act, seconds=1)
     assert (result.payload, result.failed) == (b"1", False)
+    monkeypatch.setattr(runtime, "INIT_SECONDS", 0.5)
     (late,) = called(lambda _: None, seconds=0.2)
     assert json.loads(late.payload)["errorMessage"].endswith("Task timed out after 0.70 seconds")
 
@@ -370,9 +370,9 @@ def test_a_line_that_docker_has_late_is_written_once_and_after_its_call(monkeypa
     instance.reading, instance.request = threading.Lock(), "id-1"
     monkeypatch.setattr(instance, "logs", lambda **_: told.encode())
     assert [text for _, text in instance.lines()] == ["first"]
-    told += "2026-01-01T00:00:00.000000002Z late\n"
+    told += "2026-01-01T00:00:00.000000002Z late\n2026-01-01T00:00:00.000000000Z of the other stream\n"
     instance.write_late("id-0")  # the next call writes it
     assert written == []
     for _ in range(2):
         instance.write_late("id-1")
-    assert written == ["late"]
+    assert written == ["late", "of the other stream"]
