@@ -266,7 +266,8 @@ def test_a_terminal_has_a_row_for_each_stack_and_keeps_warnings() -> None:
     assert "registry     warning   [bold]w" in text
 
 
-def test_every_stack_has_a_row_before_anything_is_known_of_it() -> None:
+def test_every_stack_has_a_row_before_anything_is_known_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deployment.view.time.monotonic", lambda: 0.0)
     console = Console(file=io.StringIO(), force_terminal=True, width=80, record=True)
     with view(console, ["registry", "consumer"]) as shown:
         shown.tell(step("same"))
