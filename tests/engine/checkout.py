@@ -129,7 +129,7 @@ class Checkout:
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except OSError:
                 continue
             if str(self.root) in line:

@@ -118,7 +118,7 @@ class Clone(WithCloud):
 
     @contextmanager
     def asking(self, url: str) -> Iterator[list[int]]:
-        """Send a request to a URL every 50 ms within the block. Yields the status of each response."""
+        """Send a request to a URL every 50 ms within the block. Yields the status of each response; 0: none."""
         ended, answers = threading.Event(), list[int]()
 
         def ask() -> None:
@@ -128,6 +128,8 @@ class Clone(WithCloud):
                         answers.append(answer.status)
                 except urllib.error.HTTPError as error:
                     answers.append(error.code)
+                except OSError:
+                    answers.append(0)
 
         asker = threading.Thread(target=ask)
         asker.start()

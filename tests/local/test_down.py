@@ -1,5 +1,6 @@
 """`make down` ends everything, whatever one of its steps runs into."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -18,6 +19,8 @@ STEPS: list[tuple[Any, str, str]] = [
     (processes, "stop_all", "A server did not stop"),
     (workspace, "remove", "The state was not removed"),
 ]
+# Of this process: tests of another clone may run at the same time.
+SLEEP = str(1_000_000 + os.getpid())
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ def test_down_prints_no_error_if_every_step_succeeds(ended: list[str], capsys: p
 
 
 def test_a_server_without_a_record_is_ended() -> None:
-    command = ["sleep", "987654"]
+    command = ["sleep", SLEEP]
     with subprocess.Popen(command) as server:
         assert processes.end_unrecorded([*command, "more"]) is False
         assert processes.end_unrecorded(command) is True
@@ -66,7 +69,7 @@ def test_a_program_of_a_folder_is_ended_and_no_other(tmp_path: Path) -> None:
     program = tmp_path / "plugins" / "provider"
     program.parent.mkdir()
     shutil.copy(shutil.which("sleep") or "", program)
-    with subprocess.Popen([program, "987654"]) as provider, subprocess.Popen(["sleep", "987655"]) as other:
+    with subprocess.Popen([program, SLEEP]) as provider, subprocess.Popen(["sleep", f"{SLEEP}1"]) as other:
         assert processes.end_programs_of(program.parent) is True
         assert not processes.is_alive(provider.pid)
         assert processes.is_alive(other.pid)

@@ -7,10 +7,8 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -32,10 +30,11 @@ from hypothesis import strategies as st
 from ministack.core.router import SERVICE_PATTERNS
 
 from local.cloud import listens
+from tests.engine.checkout import free_port
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION, OWNER, OTHER = "us-east-1", "111111111111", "222222222222"
-READY_SECONDS = 60
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}],
@@ -104,20 +103,15 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     folder = tmp_path_factory.mktemp("cloud")
     for package in ("local", "offline"):
         shutil.copytree(ROOT / package, folder / package)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     env = {**os.environ, "LOCAL_CLOUD_PORT": str(port), "DOCKER_HOST": "unix:///nowhere", "PYTHONPATH": str(folder)}
     log = folder / "log"
     with log.open("w") as output, subprocess.Popen(
         [str(PYTHON), "-m", "local.cloud.server"], cwd=folder, env=env, stdout=output, stderr=output
     ) as server:  # fmt: skip
         try:
-            deadline = time.monotonic() + READY_SECONDS
-            while not listens(port):
-                assert server.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.05)
+            until(lambda: server.poll() is not None or listens(port))
+            assert server.poll() is None, log.read_text()
             yield Cloud(folder, port)
         finally:
             server.terminate()

@@ -17,6 +17,7 @@ from pulumi.runtime.proto import language_pb2
 
 from offline.plugins import language as stand_in
 from offline.plugins.language import Language
+from tests.waiting import until
 
 # A shell that starts the tests in the background lets them, and so a program, ignore SIGINT.
 IMPORTS = """
@@ -38,7 +39,7 @@ class Call:
     """A call of the engine, which ends it."""
 
     def __init__(self) -> None:
-        self.cancel: Callable[[], None] = lambda: None
+        self.cancel: Callable[[], None] | None = None
 
     def add_callback(self, callback: Callable[[], None]) -> None:
         self.cancel = callback
@@ -57,11 +58,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]
         call = Call()
 
         def cancel() -> None:
-            while not (tmp_path / "ready").exists():
-                ready.wait(0.01)
+            until(lambda: call.cancel and (tmp_path / "ready").exists())
+            assert call.cancel
             call.cancel()
 
-        ready = threading.Event()
         canceller = threading.Thread(target=cancel)
         canceller.start()
         request = language_pb2.RunRequest(
@@ -74,7 +74,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]
     return run
 
 
-def test_a_program_is_ended_with_sigint(run: Callable[[str], str]) -> None:
+def test_a_program_is_ended_with_sigint(run: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stand_in, "WAIT_SECONDS", 60)
     assert run(f"signal.signal(signal.SIGTERM, signal.SIG_IGN)\n{TELLING}") == f"{EXITED}: 7"
 
 

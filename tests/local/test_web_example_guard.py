@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import pytest
 
 from deployment import Progress, errors
 from local.cloud import listens
+from tests.engine.checkout import free_port
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,9 +27,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder = tmp_path_factory.mktemp("bin")
     (folder / "pulumi").write_text("#!/bin/sh\necho '[]'\n")
     (folder / "pulumi").chmod(0o755)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number = int(probe.getsockname()[1])
+    number = free_port()
     program = shutil.which("hypercorn", path=str(ROOT / ".local" / "venv" / "bin")) or "hypercorn"
     env = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
     command = [program, "--bind", f"127.0.0.1:{number}", "examples.web.app:app"]
