@@ -77,29 +77,27 @@ def test_a_page_of_another_origin_changes_and_reads_nothing(deployed: Clone, els
     assert deployed.get() == (200, {"message": "hello world!"})
 
 
-def functions(clone: Clone) -> list[dict[str, Any]]:
-    """The output of `docker inspect` for the function's containers. There is at least one."""
+def newest_container(clone: Clone) -> dict[str, Any]:
+    """The output of `docker inspect` for the newest container of the function."""
     assert clone.get()[0] == 200
     labels = (f"ministack.instance=cross-account-ecr:{clone.port}", "ministack=lambda")
     names = clone.docker("ps", "-q", *(f"--filter=label={label}" for label in labels)).stdout.split()
     inspected = json.loads(clone.docker("inspect", *names).stdout)
-    found = [one for one in inspected if f"AWS_LAMBDA_FUNCTION_NAME={NAME}" in one["Config"]["Env"]]
-    assert found
-    return found
+    return next(one for one in inspected if f"AWS_LAMBDA_FUNCTION_NAME={NAME}" in one["Config"]["Env"])
 
 
 def test_a_functions_container_has_no_more_than_a_function(deployed: Clone) -> None:
     memory = deployed.client("consumer", "lambda").get_function_configuration(FunctionName=NAME)["MemorySize"]
-    for container in functions(deployed):
-        given = container["HostConfig"]
-        assert given["Memory"] == given["MemorySwap"] == memory * 1024**2
-        assert (given["PidsLimit"], given["CapDrop"], given["SecurityOpt"]) == (1024, ["ALL"], ["no-new-privileges"])
-        assert not given["Privileged"]
-        assert not given["Binds"]
-        assert not container["Mounts"]
-        assert not given["ExtraHosts"]
-        assert not given["PortBindings"]
-        assert not container["NetworkSettings"]["Networks"]
+    container = newest_container(deployed)
+    given = container["HostConfig"]
+    assert given["Memory"] == given["MemorySwap"] == memory * 1024**2
+    assert (given["PidsLimit"], given["CapDrop"], given["SecurityOpt"]) == (1024, ["ALL"], ["no-new-privileges"])
+    assert not given["Privileged"]
+    assert not given["Binds"]
+    assert not container["Mounts"]
+    assert not given["ExtraHosts"]
+    assert not given["PortBindings"]
+    assert not container["NetworkSettings"]["Networks"]
 
 
 def test_a_function_writes_to_its_storage_only_and_has_no_rights(deployed: Clone) -> None:
@@ -115,12 +113,12 @@ for file in ("/tmp/new", "/var/task/new", "/dev/shm/new", "/new"):
 storage = os.statvfs("/tmp")
 print(os.getuid(), storage.f_blocks * storage.f_frsize // 1024**2)
 """
-    for container in functions(deployed):
-        ran = deployed.docker("exec", container["Id"], "python3", "-c", script)
-        storage, task, shared_memory, root, user = ran.stdout.splitlines()
-        assert storage == "/tmp/new"  # noqa: S108  # the function's
-        assert (task, shared_memory, root) == ("OSError 30", "FileNotFoundError 2", "OSError 30")
-        assert user == "993 512"
+    container = newest_container(deployed)
+    ran = deployed.docker("exec", container["Id"], "python3", "-c", script)
+    storage, task, shared_memory, root, user = ran.stdout.splitlines()
+    assert storage == "/tmp/new"  # noqa: S108  # the function's
+    assert (task, shared_memory, root) == ("OSError 30", "FileNotFoundError 2", "OSError 30")
+    assert user == "993 512"
 
 
 def test_a_function_reaches_the_local_cloud_and_nothing_else_of_this_machine(deployed: Clone) -> None:
@@ -140,18 +138,18 @@ print(os.environ["AWS_ENDPOINT_URL"], urllib.request.urlopen({presigned!r}).stat
     with socket.create_server((beyond_loopback, 0)) as listener:
         port = listener.getsockname()[1]
         socket.create_connection((beyond_loopback, port), 5).close()
-        for container in functions(deployed):
-            command = ["python3", "-c", script, str(port), beyond_loopback, "127.0.0.1"]
-            ran = deployed.docker("exec", container["Id"], *command)
-            expected = ["OSError", "ConnectionRefusedError", f"http://127.0.0.1:{deployed.port} 200"]
-            assert ran.stdout.splitlines() == expected, ran.stderr
-            given = dict(variable.split("=", 1) for variable in container["Config"]["Env"])
-            sts = boto3.client(
-                "sts", region_name="us-east-1", endpoint_url=f"http://127.0.0.1:{deployed.port}",
-                aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
-                aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"], aws_session_token=given["AWS_SESSION_TOKEN"],
-            )  # fmt: skip
-            assert re.search(rf":assumed-role/.+/{NAME}$", sts.get_caller_identity()["Arn"])
+        container = newest_container(deployed)
+        command = ["python3", "-c", script, str(port), beyond_loopback, "127.0.0.1"]
+        ran = deployed.docker("exec", container["Id"], *command)
+        expected = ["OSError", "ConnectionRefusedError", f"http://127.0.0.1:{deployed.port} 200"]
+        assert ran.stdout.splitlines() == expected, ran.stderr
+        given = dict(variable.split("=", 1) for variable in container["Config"]["Env"])
+        sts = boto3.client(
+            "sts", region_name="us-east-1", endpoint_url=f"http://127.0.0.1:{deployed.port}",
+            aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"], aws_session_token=given["AWS_SESSION_TOKEN"],
+        )  # fmt: skip
+        assert re.search(rf":assumed-role/.+/{NAME}$", sts.get_caller_identity()["Arn"])
 
 
 def test_secrets_are_the_owners_alone(deployed: Clone) -> None:

@@ -32,6 +32,8 @@ Answer = tuple[int, Any, dict[str, Any]]
 def probe(clone: Clone) -> Clone:
     """The clone with the function of `probe.py`."""
     shutil.copy(PROBE, clone.root / "app" / "app.py")
+    # Docker reports late on a busy machine that a process has ended.
+    clone.edit("Pulumi.consumer.yaml", "timeout: 3,", "timeout: 8,")
     clone.up("consumer")
     return clone
 
@@ -133,7 +135,7 @@ def test_a_function_ends_with_its_timeout(probe: Clone, url: str) -> None:
         called = pool.submit(get, probe, f"{url}?do=sleep")
         error, flag = invoke(probe, "sleep")
     assert (error["errorType"], flag) == ("Sandbox.Timedout", "Unhandled")
-    assert "Task timed out after 3.00 seconds" in error["errorMessage"]
+    assert "Task timed out after 8.00 seconds" in error["errorMessage"]
     assert called.result()[::2] == (502, {"message": "Internal server error"})
 
 
@@ -167,7 +169,7 @@ def test_a_function_knows_where_it_is(probe: Clone) -> None:
     answer, _ = invoke(probe, "where")
     told = json.loads(answer["body"])
     assert told["arn"] == f"arn:aws:lambda:us-east-1:{CONSUMER}:function:{NAME}"
-    assert 0 < told["remaining"] <= 3000
+    assert 0 < told["remaining"] <= 8000
     assert told["user"] == [993, 990]
     assert told["environment"].get("HOME") != "/root"
     known = {

@@ -16,9 +16,8 @@ from selenium_axe_python import Axe
 
 from scripts.pictures import take
 from tests.engine.clone import Clone, free_port
+from tests.waiting import SECONDS
 
-DEPLOY_SECONDS = 180
-PAGE_SECONDS = 60
 CLICK_SECONDS = 10
 PHONE = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False}
 
@@ -36,7 +35,7 @@ class Page:
         """Start the service and open its page."""
         command = f'eval "$(make -s env)" && exec hypercorn --bind {self.address} examples.web.app:app'
         self._service = subprocess.Popen(["bash", "-c", command], cwd=self._clone.root, env=self._clone.env)
-        WebDriverWait(self._service, PAGE_SECONDS).until(lambda _: answers(f"http://{self.address}/"))
+        WebDriverWait(self._service, SECONDS).until(lambda _: answers(f"http://{self.address}/"))
         self.browser.get(f"http://{self.address}/")
 
     def stop(self) -> None:
@@ -60,10 +59,10 @@ class Page:
         return str(self.browser.execute_script(script))
 
     def wait_for_run(self, said: str) -> None:
-        WebDriverWait(self, DEPLOY_SECONDS).until(lambda _: self.slot("run").startswith(said))
+        WebDriverWait(self, SECONDS).until(lambda _: self.slot("run").startswith(said))
 
     def wait_for_text(self, element: str, text: str) -> None:
-        WebDriverWait(self, PAGE_SECONDS).until(lambda _: text in self.browser.find_element(By.ID, element).text)
+        WebDriverWait(self, SECONDS).until(lambda _: text in self.browser.find_element(By.ID, element).text)
 
     def open_log(self) -> None:
         """Open the log. A click is lost if the page draws the function again at that moment."""
@@ -78,7 +77,7 @@ class Page:
             return WebDriverWait(self, CLICK_SECONDS).until(is_open)
 
         lost = [ElementClickInterceptedException, TimeoutException]
-        WebDriverWait(self, PAGE_SECONDS, ignored_exceptions=lost).until(opened)
+        WebDriverWait(self, SECONDS, ignored_exceptions=lost).until(opened)
 
     def steps(self) -> list[str]:
         """The steps of the running operation so far, from the open list."""
@@ -125,10 +124,10 @@ def test_functions_are_deployed_rolled_back_and_deleted_in_the_browser(page: Pag
 
     # The steps so far are shown after a reload.
     page.deploy("hello", "app", 256)
-    WebDriverWait(page, DEPLOY_SECONDS).until(lambda _: page.steps())
+    WebDriverWait(page, SECONDS).until(lambda _: page.steps())
     before = page.steps()
     page.browser.refresh()
-    WebDriverWait(page, PAGE_SECONDS).until(lambda _: page.steps()[: len(before)] == before)
+    WebDriverWait(page, SECONDS).until(lambda _: page.steps()[: len(before)] == before)
     assert page.slot("now").startswith("Deploying, ")
     page.deploy("hello", "app", 256)
     page.wait_for_text("refused", "hello is busy (deploy). Wait until that has ended.")
