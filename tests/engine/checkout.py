@@ -18,7 +18,7 @@ FOREIGN = ("PULUMI_", "AWS_", "LAMBDA_BASE_IMAGE", "VIRTUAL_ENV", "DOCKER_CONFIG
 
 
 def free_port() -> int:
-    """A free loopback port that the system does not give to a program without a fixed port meanwhile."""
+    """A free loopback port, outside the range from which the system assigns ports."""
     while True:
         port = 10_000 + secrets.randbelow(20_000)
         with socket.socket() as probe, suppress(OSError):

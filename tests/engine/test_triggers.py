@@ -108,7 +108,7 @@ def triggered(clone: Clone) -> Triggered:
     sqs, sns = clone.client("consumer", "sqs"), clone.client("consumer", "sns")
     redrive = {"deadLetterTargetArn": "arn:aws:sqs:us-east-1:222222222222:unread", "maxReceiveCount": "1"}
     queues = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("failed", "unread")}
-    # A failed message waits as long before it is moved.
+    # A failed message waits this long before it is moved.
     attributes = {"VisibilityTimeout": "10", "RedrivePolicy": json.dumps(redrive)}
     queues["orders"] = sqs.create_queue(QueueName="orders", Attributes=attributes)["QueueUrl"]
     sns.create_topic(Name="news")
