@@ -385,11 +385,11 @@ def test_every_save_is_deployed_and_an_error_does_not_end_it(monkeypatch: pytest
         lines = [json.loads(line) for line in ran.stdout.splitlines()]
         assert [line["saved"] for line in lines] == [[], ["app/app.py"], ["app/app.py", "app/x"]]
         assert lines[1]["stacks"]["consumer"]["error"] == "BuildError"
-        assert lines[2]["seconds"] >= 2
+        assert 2 <= lines[2]["seconds"] < 100
     else:
         assert "consumer: no\n" in ran.stderr
-        assert re.search(r"app/app.py: \d+\.\d s from save to error\n", ran.stdout)
-        assert re.search(r"app/app.py, app/x: \d+\.\d s from save to answer\n", ran.stdout)
+        assert re.search(r"app/app.py: \d\d?\.\d s from save to error\n", ran.stdout)
+        assert re.search(r"app/app.py, app/x: \d\d?\.\d s from save to answer\n", ran.stdout)
 
 
 def test_a_save_ends_the_check_of_the_one_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
